@@ -1,0 +1,654 @@
+//! Every error of the crate, by operation, each with what the caller can do about it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+pub use crate::layout::ElementType;
+use crate::peers::roster::Role;
+
+/// Why a name cannot be the name of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Empty, `.` or `..`.
+    Reserved,
+    /// Contains `/`. Names are plain file names; a ring in a directory of yours is a *file-backed*
+    /// ring ([`Options::create_file`](crate::Options::create_file)).
+    Slash,
+    /// Contains a NUL byte.
+    Nul,
+    /// Longer than 255 bytes.
+    TooLong {
+        /// Bytes in the name given.
+        len: usize,
+    },
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reserved => f.write_str("is empty, `.` or `..`"),
+            Self::Slash => f.write_str("contains `/`; ring names are plain file names"),
+            Self::Nul => f.write_str("contains a NUL byte"),
+            Self::TooLong { len } => write!(f, "is {len} bytes long; 255 are allowed"),
+        }
+    }
+}
+
+impl Error for NameError {}
+
+/// How a ring differs from what this program expects: both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// The element types differ in size, alignment, tag or tag version.
+    Element {
+        /// What the ring holds.
+        ring: ElementType,
+        /// What this program asked for.
+        expected: ElementType,
+    },
+    /// Another kind of ring.
+    Kind {
+        /// What the ring is.
+        ring: &'static str,
+        /// What this program asked for.
+        expected: &'static str,
+    },
+    /// Written by a version of this crate with an incompatible layout.
+    Layout {
+        /// Major and minor version of the ring's layout.
+        ring: (u16, u16),
+        /// Major and minor version that this program understands.
+        expected: (u16, u16),
+    },
+    /// Created on a machine of the other byte order (a file-backed ring that was copied).
+    ByteOrder,
+    /// Created by a program with pointers of another width.
+    PointerWidth {
+        /// Bits in a pointer of the ring's creator.
+        ring: u32,
+        /// Bits in a pointer of this program.
+        expected: u32,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Element { ring, expected } => {
+                write!(f, "it holds {ring}; this program expects {expected}")
+            }
+            Self::Kind { ring, expected } => {
+                write!(f, "it is an {ring} ring; this program expects {expected}")
+            }
+            Self::Layout { ring, expected } => write!(
+                f,
+                "its layout is version {}.{}; this program understands {}.x",
+                ring.0, ring.1, expected.0
+            ),
+            Self::ByteOrder => f.write_str("it was created on a machine of the other byte order"),
+            Self::PointerWidth { ring, expected } => write!(
+                f,
+                "it was created by a {ring}-bit program; this is a {expected}-bit program"
+            ),
+        }
+    }
+}
+
+/// Creating a ring failed. Nothing was created.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The name cannot be one.
+    Name(NameError),
+    /// There is something of that name. Open it, or unlink it first.
+    Exists {
+        /// The name or path.
+        ring: String,
+    },
+    /// The options ask for something that cannot be; the text says what.
+    Options(String),
+    /// The ring would be larger than the address space, or than the memory and swap that are free.
+    TooLarge {
+        /// Bytes the region would take; `None` if the number overflows.
+        needed: Option<u64>,
+        /// Bytes that are available.
+        available: u64,
+    },
+    /// The file system (for a named ring: `/dev/shm`) has no room for the region.
+    NoSpace {
+        /// Bytes the region takes.
+        needed: u64,
+    },
+    /// The directory may not be written by this process.
+    Permission {
+        /// The name or path.
+        ring: String,
+    },
+    /// A ring cannot live on this file system: its mappings are not shared memory.
+    FileSystem {
+        /// The path.
+        path: PathBuf,
+        /// What file system it is.
+        kind: &'static str,
+    },
+    /// The kernel refused something else.
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(why) => write!(f, "the ring's name {why}"),
+            Self::Exists { ring } => write!(f, "ring `{ring}` exists already"),
+            Self::Options(what) => f.write_str(what),
+            Self::TooLarge { needed: None, .. } => {
+                f.write_str("the ring would not fit into the address space")
+            }
+            Self::TooLarge { needed: Some(needed), available } => write!(
+                f,
+                "the ring needs {needed} bytes of memory; {available} bytes are available"
+            ),
+            Self::NoSpace { needed } => {
+                write!(f, "no room for the ring's {needed} bytes on its file system")
+            }
+            Self::Permission { ring } => write!(f, "no permission to create ring `{ring}`"),
+            Self::FileSystem { path, kind } => write!(
+                f,
+                "{} lies on {kind}, where mappings are not shared between all that map them",
+                path.display()
+            ),
+            Self::Io { doing, .. } => write!(f, "creating a ring failed: {doing}"),
+        }
+    }
+}
+
+impl Error for CreateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Name(source) => Some(source),
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Opening a ring failed. Nothing was touched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name cannot be one.
+    Name(NameError),
+    /// There is no ring of that name (yet).
+    NotFound {
+        /// The name or path.
+        ring: String,
+    },
+    /// It is something other than a ring; the text says how that was noticed.
+    NotARing {
+        /// The name or path.
+        ring: String,
+        /// What gave it away.
+        because: &'static str,
+    },
+    /// It is a ring, but not one for this program.
+    Mismatch {
+        /// The name or path.
+        ring: String,
+        /// How they differ.
+        mismatch: Mismatch,
+    },
+    /// It was a ring, but its header or its length has been damaged.
+    Damaged {
+        /// The name or path.
+        ring: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// It belongs to a user whom this program was not told to trust
+    /// ([`Options::trust_owner`](crate::Options::trust_owner)): perhaps someone squats on the name.
+    Owner {
+        /// The name or path.
+        ring: String,
+        /// User id of the owner.
+        owner: u32,
+    },
+    /// This process may not read and write it.
+    Permission {
+        /// The name or path.
+        ring: String,
+    },
+    /// A descriptor from elsewhere is accepted only if its size is sealed (`F_SEAL_SHRINK`,
+    /// `F_SEAL_GROW`, `F_SEAL_SEAL`), so that nobody can cut the memory from under this process.
+    Unsealed,
+    /// A ring cannot live on this file system.
+    FileSystem {
+        /// The path.
+        path: PathBuf,
+        /// What file system it is.
+        kind: &'static str,
+    },
+    /// A remover of orphans has held the ring for a second: it is stopped, perhaps.
+    Busy {
+        /// The name or path.
+        ring: String,
+    },
+    /// The kernel refused something else.
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(why) => write!(f, "the ring's name {why}"),
+            Self::NotFound { ring } => write!(f, "there is no ring `{ring}`"),
+            Self::NotARing { ring, because } => write!(f, "`{ring}` is not a ring: {because}"),
+            Self::Mismatch { ring, mismatch } => write!(f, "ring `{ring}` does not fit: {mismatch}"),
+            Self::Damaged { ring, what } => write!(f, "ring `{ring}` is damaged: {what}"),
+            Self::Owner { ring, owner } => {
+                write!(f, "ring `{ring}` belongs to user {owner}, who is not trusted here")
+            }
+            Self::Permission { ring } => write!(f, "no permission to open ring `{ring}`"),
+            Self::Unsealed => f.write_str("the descriptor's size is not sealed"),
+            Self::FileSystem { path, kind } => write!(
+                f,
+                "{} lies on {kind}, where mappings are not shared between all that map them",
+                path.display()
+            ),
+            Self::Busy { ring } => write!(f, "ring `{ring}` is being removed, and that takes long"),
+            Self::Io { doing, .. } => write!(f, "opening a ring failed: {doing}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Name(source) => Some(source),
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Neither opening nor creating a ring worked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenOrCreateError {
+    /// There is something of that name, but it cannot be opened.
+    Open(OpenError),
+    /// There was nothing of that name, and it could not be created.
+    Create(CreateError),
+}
+
+impl fmt::Display for OpenOrCreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(e) => e.fmt(f),
+            Self::Create(e) => e.fmt(f),
+        }
+    }
+}
+
+impl Error for OpenOrCreateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Open(e) => e.source(),
+            Self::Create(e) => e.source(),
+        }
+    }
+}
+
+/// An end could not be attached to a ring.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// An SPSC ring has one producer and one consumer, and this one is taken by a live process.
+    RoleTaken(Role),
+    /// All endpoint records are taken ([`Options::endpoints`](crate::Options::endpoints)).
+    TableFull {
+        /// Records in the ring.
+        endpoints: u32,
+    },
+    /// The ring's positions contradict each other; someone has written over them.
+    Corrupt,
+    /// The kernel refused something: too many open files, no `/proc` to open a fresh description
+    /// of the region through, changed credentials.
+    Io(io::Error),
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoleTaken(Role::Sender) => f.write_str("the ring has a producer already"),
+            Self::RoleTaken(Role::Receiver) => f.write_str("the ring has a consumer already"),
+            Self::TableFull { endpoints } => {
+                write!(f, "all {endpoints} endpoint records of the ring are taken")
+            }
+            Self::Corrupt => f.write_str("the ring's positions contradict each other"),
+            Self::Io(_) => f.write_str("attaching to the ring failed"),
+        }
+    }
+}
+
+impl Error for AttachError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+/// Neither creating a ring nor attaching its ends worked: see
+/// [`spsc::channel`](crate::spsc::channel).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The ring could not be created.
+    Create(CreateError),
+    /// An end could not be attached.
+    Attach(AttachError),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(e) => e.fmt(f),
+            Self::Attach(e) => e.fmt(f),
+        }
+    }
+}
+
+impl Error for ChannelError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Create(e) => e.source(),
+            Self::Attach(e) => e.source(),
+        }
+    }
+}
+
+impl From<CreateError> for ChannelError {
+    fn from(e: CreateError) -> Self {
+        Self::Create(e)
+    }
+}
+
+impl From<AttachError> for ChannelError {
+    fn from(e: AttachError) -> Self {
+        Self::Attach(e)
+    }
+}
+
+/// A name could not be removed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum UnlinkError {
+    /// The name cannot be one.
+    Name(NameError),
+    /// There is nothing of that name.
+    NotFound {
+        /// The name or path.
+        ring: String,
+    },
+    /// The name belongs to another ring by now: this one was unlinked before.
+    Replaced {
+        /// The name or path.
+        ring: String,
+    },
+    /// The ring never had a name.
+    Anonymous,
+    /// This process may not remove it.
+    Permission {
+        /// The name or path.
+        ring: String,
+    },
+    /// The kernel refused something else.
+    Io(io::Error),
+}
+
+impl fmt::Display for UnlinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(why) => write!(f, "the ring's name {why}"),
+            Self::NotFound { ring } => write!(f, "there is no ring `{ring}`"),
+            Self::Replaced { ring } => write!(f, "`{ring}` is another ring by now"),
+            Self::Anonymous => f.write_str("the ring has no name"),
+            Self::Permission { ring } => write!(f, "no permission to remove ring `{ring}`"),
+            Self::Io(_) => f.write_str("unlinking a ring failed"),
+        }
+    }
+}
+
+impl Error for UnlinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Name(source) => Some(source),
+            Self::Io(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+const FULL: &str = "the ring is full";
+const EMPTY: &str = "the ring is empty";
+const BROKEN_PIPE: &str = "every receiver is gone";
+const END_OF_FILE: &str = "the ring is drained and every sender is gone";
+const TIMEOUT: &str = "the deadline passed";
+const CANCELLED: &str = "the call was cancelled";
+const CORRUPT: &str = "the ring's shared words are corrupt";
+
+/// An error of a sending call, which gives the value back: with `into_inner`, and `Debug` and
+/// `Error` for every `T`.
+macro_rules! sending_error {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $text:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $name<T> {
+            $($(#[$vdoc])* $variant(T),)+
+        }
+
+        impl<T> $name<T> {
+            /// The value that was not sent.
+            pub fn into_inner(self) -> T {
+                match self {
+                    $(Self::$variant(value))|+ => value,
+                }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => concat!(stringify!($variant), "(..)"),)+
+                })
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => $text,)+
+                })
+            }
+        }
+
+        impl<T> Error for $name<T> {}
+    };
+}
+
+/// An error without a payload.
+macro_rules! plain_error {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $text:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant => $text,)+
+                })
+            }
+        }
+
+        impl Error for $name {}
+    };
+}
+
+sending_error! {
+    /// `try_send` did not send.
+    TrySendError {
+        /// No free slot now. Wait, or drop the value.
+        Full => FULL,
+        /// Every receiver has gone: a broken pipe. Another may attach later.
+        Closed => BROKEN_PIPE,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+    }
+}
+
+sending_error! {
+    /// `send` did not send.
+    SendError {
+        /// Every receiver has gone: a broken pipe. Another may attach later.
+        Closed => BROKEN_PIPE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+    }
+}
+
+sending_error! {
+    /// `send_timeout` or `send_deadline` did not send.
+    SendTimeoutError {
+        /// The ring was full until the deadline.
+        Timeout => TIMEOUT,
+        /// Every receiver has gone: a broken pipe. Another may attach later.
+        Closed => BROKEN_PIPE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+    }
+}
+
+plain_error! {
+    /// `try_recv` received nothing.
+    TryRecvError {
+        /// Nothing there now, but there may be later.
+        Empty => EMPTY,
+        /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
+        Closed => END_OF_FILE,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+    }
+}
+
+plain_error! {
+    /// `recv` received nothing.
+    RecvError {
+        /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
+        Closed => END_OF_FILE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+    }
+}
+
+plain_error! {
+    /// `recv_timeout` or `recv_deadline` received nothing.
+    RecvTimeoutError {
+        /// The ring was empty until the deadline.
+        Timeout => TIMEOUT,
+        /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
+        Closed => END_OF_FILE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+    }
+}
+
+plain_error! {
+    /// Waiting for a peer came to nothing.
+    PeerError {
+        /// None attached until the deadline.
+        Timeout => TIMEOUT,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+    }
+}
+
+/// A call on several items at once moved none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BulkError {
+    /// Sending: not enough free slots now (`try_` forms only).
+    Full,
+    /// Receiving: not enough items now (`try_` forms only).
+    Empty,
+    /// The deadline passed before there were enough slots or items.
+    Timeout,
+    /// Sending: every receiver has gone. Receiving: every sender has gone and what is left, if
+    /// anything, is less than what was asked for.
+    Closed,
+    /// A [`Canceller`](crate::Canceller) of this handle was used.
+    Cancelled,
+    /// A process has written over the ring's shared words. Unlink it and start anew.
+    Corrupt,
+    /// More items than the ring can ever hand over in one piece.
+    TooLong {
+        /// Items in the call.
+        len: usize,
+        /// The most that is possible with this ring.
+        most: usize,
+    },
+    /// This receiver still holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, fewer
+    /// than were asked for in one piece. Receive those first.
+    Held {
+        /// Items held.
+        held: usize,
+    },
+}
+
+impl fmt::Display for BulkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str(FULL),
+            Self::Empty => f.write_str(EMPTY),
+            Self::Timeout => f.write_str(TIMEOUT),
+            Self::Closed => f.write_str("the opposite ends of the ring are gone"),
+            Self::Cancelled => f.write_str(CANCELLED),
+            Self::Corrupt => f.write_str(CORRUPT),
+            Self::TooLong { len, most } => {
+                write!(f, "{len} items in one piece; this ring can hand over {most}")
+            }
+            Self::Held { held } => {
+                write!(f, "{held} items given back earlier have to be received first")
+            }
+        }
+    }
+}
+
+impl Error for BulkError {}

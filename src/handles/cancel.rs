@@ -1,0 +1,86 @@
+//! Cancelling a blocked call from another thread or from a signal handler.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::peers::roster::Role;
+use crate::ring::control::Control;
+use crate::shm::Region;
+use crate::sync::Shared;
+use crate::wait::word::WakeWord;
+
+/// Cancels the blocking calls of one handle, from any thread or from a signal handler.
+///
+/// From [`cancel`](Self::cancel) on, every call of that handle that would wait returns `Cancelled`
+/// instead, the one that is waiting now included, until [`reset`](Self::reset). Calls that need
+/// not wait go on working. The handle's other clones are not affected.
+///
+/// ```
+/// use ringpipe::{RecvError, spsc};
+///
+/// let (_tx, mut rx) = spsc::channel::<u64>(8)?;
+/// let canceller = rx.canceller();
+/// let blocked = std::thread::spawn(move || rx.recv());
+/// canceller.cancel();
+/// assert_eq!(blocked.join().unwrap(), Err(RecvError::Cancelled));
+/// # Ok::<(), ringpipe::ChannelError>(())
+/// ```
+#[derive(Clone)]
+pub struct Canceller {
+    flag: Arc<AtomicBool>,
+    control: Shared<Control>,
+    role: Role,
+    /// Keeps `control` mapped.
+    _region: Arc<Region>,
+}
+
+impl Canceller {
+    pub(crate) fn new(
+        flag: &Arc<AtomicBool>,
+        control: &Shared<Control>,
+        role: Role,
+        region: &Arc<Region>,
+    ) -> Self {
+        Self {
+            flag: Arc::clone(flag),
+            control: control.clone(),
+            role,
+            _region: Arc::clone(region),
+        }
+    }
+
+    /// Cancels. Async-signal-safe: stores, and one system call; no locks, no allocation.
+    ///
+    /// Everyone who sleeps in the same direction of the ring is woken for a look, and sleeps on.
+    pub fn cancel(&self) {
+        // Release: what the caller did before is visible to who finds itself cancelled.
+        self.flag.store(true, Ordering::Release);
+        let word = match self.role {
+            Role::Sender => &self.control.space.0,
+            Role::Receiver => &self.control.data.0,
+        };
+        // The handle looks at the flag after announcing itself and before sleeping: either it sees
+        // the flag, or it announced before this moves the epoch, and cannot fall asleep.
+        WakeWord::new(word).wake_all();
+    }
+
+    /// Lets the handle wait again.
+    pub fn reset(&self) {
+        self.flag.store(false, Ordering::Release);
+    }
+
+    /// Whether the handle is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller")
+            .field("role", &self.role)
+            .field("cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,413 @@
+//! Making and opening rings.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat};
+
+use super::Item;
+use super::ring::Ring;
+use crate::error::{CreateError, OpenError, OpenOrCreateError};
+use crate::layout::{
+    Birth, ElementType, Geometry, IDENTITY_LEN, Identity, MAX_ALIGN, MAX_ENDPOINTS, TAG_LEN, Unfit,
+};
+use crate::ring::Kind;
+use crate::shm::map::{MapOptions, Mapping};
+use crate::shm::place::Place;
+use crate::shm::{NewRegion, Region, random_u64};
+
+/// Which pages a ring's memory consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HugePages {
+    /// Pages of the usual size. The default.
+    #[default]
+    Never,
+    /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
+    Advise,
+    /// Pages of 2 MiB from the reserved pool (`MFD_HUGETLB`), or an error. For anonymous rings; a
+    /// file-backed ring gets them by living on a hugetlbfs mount, a named ring cannot have them.
+    Require,
+}
+
+/// How a ring is created or opened: a builder, from
+/// [`Ring::options`](crate::Ring::options).
+///
+/// Creation settings are without effect when a ring is opened; a ring's capacity, endpoints and
+/// mode are its creator's.
+///
+/// ```
+/// use ringpipe::mpmc::Ring;
+///
+/// # let name = format!("doc-options-{}", std::process::id());
+/// let ring = Ring::<u64>::options()
+///     .capacity(1000)
+///     .endpoints(16)
+///     .tag("tick", 1)
+///     .create(&name)?;
+/// assert_eq!(ring.capacity(), 1024); // rounded up to a power of two
+/// ring.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Options<T, K> {
+    capacity: usize,
+    endpoints: u32,
+    mode: u32,
+    tag: String,
+    tag_version: u32,
+    huge_pages: HugePages,
+    map: MapOptions,
+    trusted_owners: Vec<u32>,
+    trust_any_owner: bool,
+    kind: PhantomData<(fn() -> T, K)>,
+}
+
+impl<T: Item, K: Kind> Options<T, K> {
+    pub(crate) fn new() -> Self {
+        const {
+            assert!(size_of::<T>() > 0, "a ring cannot carry values of size zero");
+            assert!(align_of::<T>() <= MAX_ALIGN, "an element may be aligned to a page at the most");
+        }
+        Self {
+            capacity: 1024,
+            endpoints: 64,
+            mode: 0o600,
+            tag: String::new(),
+            tag_version: 0,
+            huge_pages: HugePages::default(),
+            map: MapOptions::default(),
+            trusted_owners: Vec::new(),
+            trust_any_owner: false,
+            kind: PhantomData,
+        }
+    }
+
+    /// Slots of the ring, rounded up to a power of two; at least 1. Default: 1024.
+    pub fn capacity(mut self, slots: usize) -> Self {
+        self.capacity = slots;
+        self
+    }
+
+    /// How many sending and receiving ends together may be attached to an MPMC ring at any time,
+    /// 2 to 4096. Each costs 136 bytes of the region. Default: 64. An SPSC ring has 2 always.
+    pub fn endpoints(mut self, endpoints: u32) -> Self {
+        self.endpoints = endpoints;
+        self
+    }
+
+    /// Mode bits of a named or file-backed ring, subject to the umask: who may open it. Every user
+    /// of a ring needs both read and write permission. Default: `0o600`.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Name and version of the element type, for rings to be told apart whose elements have the
+    /// same size and alignment. At most 48 bytes without NUL. A program that gives another tag or
+    /// version than the ring's creator, or none where it gave one, cannot open the ring.
+    pub fn tag(mut self, name: &str, version: u32) -> Self {
+        self.tag = name.to_owned();
+        self.tag_version = version;
+        self
+    }
+
+    /// Which pages to use. Default: [`HugePages::Never`].
+    pub fn huge_pages(mut self, pages: HugePages) -> Self {
+        self.map.advise_huge = pages == HugePages::Advise;
+        self.huge_pages = pages;
+        self
+    }
+
+    /// Makes all pages present in this process when the ring is created or opened, so that the
+    /// first lap meets no page faults. The memory itself is reserved at creation in any case.
+    /// Default: no.
+    pub fn prefault(mut self, prefault: bool) -> Self {
+        self.map.prefault = prefault;
+        self
+    }
+
+    /// Locks the region into memory (`mlock`), so that it is never swapped out. Subject to
+    /// `RLIMIT_MEMLOCK`. Default: no.
+    pub fn lock_memory(mut self, lock: bool) -> Self {
+        self.map.lock = lock;
+        self
+    }
+
+    /// Opens rings of this user too. By default a ring must belong to this process's effective
+    /// user, or to root, lest someone who squats on the name pass for the peer.
+    pub fn trust_owner(mut self, uid: u32) -> Self {
+        self.trusted_owners.push(uid);
+        self
+    }
+
+    /// Opens rings of any user. The region stays untrusted memory all the same.
+    pub fn trust_any_owner(mut self) -> Self {
+        self.trust_any_owner = true;
+        self
+    }
+
+    /// Creates a named ring, visible as `/dev/shm/NAME`.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Exists`] if there is something of that name; see [`CreateError`] for others.
+    pub fn create(&self, name: &str) -> Result<Ring<T, K>, CreateError> {
+        let place = Place::named(name).map_err(CreateError::Name)?;
+        if self.huge_pages == HugePages::Require {
+            let why = "a named ring cannot have reserved huge pages; make it file-backed on hugetlbfs";
+            return Err(CreateError::Options(why.into()));
+        }
+        self.create_at(Some(place))
+    }
+
+    /// Opens the named ring that another process created.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotFound`] if there is none; see [`OpenError`] for others.
+    pub fn open(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
+        self.open_at(Place::named(name).map_err(OpenError::Name)?)
+    }
+
+    /// Opens the named ring, or creates it if there is none: for programs that may start in any
+    /// order. The creator's capacity is the one that counts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), but for `NotFound`, and of [`create`](Self::create), but for
+    /// `Exists`.
+    pub fn open_or_create(&self, name: &str) -> Result<Ring<T, K>, OpenOrCreateError> {
+        open_or_create(|| self.open(name), || self.create(name))
+    }
+
+    /// Creates a ring in a file: it survives a reboot ([`Ring::sync`](crate::Ring::sync) says how
+    /// well).
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create), and [`CreateError::FileSystem`] on network and FUSE file
+    /// systems.
+    pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, CreateError> {
+        self.create_at(Some(Place::file(path.as_ref()).map_err(CreateError::Name)?))
+    }
+
+    /// Opens the ring in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`OpenError::FileSystem`] on network and FUSE file systems.
+    pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, OpenError> {
+        self.open_at(Place::file(path.as_ref()).map_err(OpenError::Name)?)
+    }
+
+    /// Opens the ring in a file, or creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_or_create`](Self::open_or_create).
+    pub fn open_or_create_file(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Ring<T, K>, OpenOrCreateError> {
+        let path = path.as_ref();
+        open_or_create(|| self.open_file(path), || self.create_file(path))
+    }
+
+    /// Creates a ring without a name, in a sealed memfd: for threads of this process, for children
+    /// that inherit its descriptor, and for whoever is handed it ([`Ring`](crate::Ring) is
+    /// [`AsFd`](std::os::fd::AsFd)).
+    ///
+    /// # Errors
+    ///
+    /// See [`CreateError`].
+    pub fn create_anonymous(&self) -> Result<Ring<T, K>, CreateError> {
+        self.create_at(None)
+    }
+
+    /// Opens the ring in a memfd that came from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Unsealed`] unless its size is sealed, [`OpenError::NotARing`] if it is no memfd;
+    /// see [`OpenError`] for others.
+    pub fn from_fd(&self, fd: OwnedFd) -> Result<Ring<T, K>, OpenError> {
+        let region = Region::from_fd(fd, self.map, |fd, stat, page| {
+            let geometry = self.look("descriptor", fd, stat, page)?;
+            Ok(geometry.1.region_len)
+        })?;
+        self.finish(region, "descriptor")
+    }
+
+    fn create_at(&self, place: Option<Place>) -> Result<Ring<T, K>, CreateError> {
+        let wrong = |what: String| Err(CreateError::Options(what));
+        if self.capacity == 0 {
+            return wrong("a ring has at least one slot".into());
+        }
+        let endpoints = if K::STAMPED { self.endpoints } else { 2 };
+        if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
+            return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
+        }
+        if self.tag.len() > TAG_LEN || self.tag.contains('\0') {
+            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
+        }
+        if self.mode & !0o777 != 0 {
+            return wrong(format!("mode {:o} has more than permission bits", self.mode));
+        }
+        let element = self.element();
+        let birth = Birth {
+            id: [random_u64(), random_u64()],
+            realtime: clock(rustix::time::ClockId::Realtime),
+            boottime: clock(rustix::time::ClockId::Boottime),
+        };
+        let plan = |page| {
+            Geometry::new::<T, K>(self.capacity as u64, endpoints, page)
+                .ok_or(CreateError::TooLarge { needed: None, available: 0 })
+        };
+        let new = NewRegion {
+            mode: self.mode,
+            huge_memfd: self.huge_pages == HugePages::Require && place.is_none(),
+            map: self.map,
+        };
+        let page_seen = std::cell::Cell::new(0);
+        let region = Region::create(
+            place,
+            new,
+            |page| {
+                page_seen.set(page);
+                Ok(plan(page)?.region_len)
+            },
+            |map| {
+                let geometry = plan(page_seen.get()).expect("planned before");
+                write_identity(map, &Identity::new::<T, K>(&geometry, &element, birth));
+            },
+        )?;
+        let geometry = plan(region.page)?;
+        Ok(Ring::new(region, geometry, element, birth))
+    }
+
+    fn open_at(&self, place: Place) -> Result<Ring<T, K>, OpenError> {
+        let name = place.to_string();
+        let region = Region::open(place, self.map, |fd, stat, page| {
+            let (_, geometry) = self.look(&name, fd, stat, page)?;
+            Ok(geometry.region_len)
+        })?;
+        self.finish(region, &name)
+    }
+
+    fn element(&self) -> ElementType {
+        ElementType::of::<T>(&self.tag, self.tag_version)
+    }
+
+    /// Reads and checks the identity without touching anything.
+    fn look(
+        &self,
+        name: &str,
+        fd: BorrowedFd<'_>,
+        stat: &Stat,
+        page: usize,
+    ) -> Result<(Birth, Geometry), OpenError> {
+        let ring = || name.to_owned();
+        let not_a_ring = |because| OpenError::NotARing { ring: ring(), because };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(not_a_ring("it is no regular file"));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        let owner = stat.st_uid;
+        let trusted = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
+        if !trusted && !self.trust_any_owner {
+            return Err(OpenError::Owner { ring: ring(), owner });
+        }
+        let mut identity = Identity::unread();
+        let bytes = bytemuck::bytes_of_mut(&mut identity);
+        let mut read = 0;
+        while read < bytes.len() {
+            match rustix::io::retry_on_intr(|| {
+                rustix::io::pread(fd, &mut bytes[read..], read as u64)
+            }) {
+                Ok(0) => return Err(not_a_ring("it is shorter than a ring's header")),
+                Ok(n) => read += n,
+                Err(e) => return Err(crate::shm::open_io("reading the header")(e)),
+            }
+        }
+        let geometry = identity.check::<T, K>(&self.element(), page).map_err(|unfit| match unfit {
+            Unfit::NotARing => not_a_ring("it does not begin as a ring does"),
+            Unfit::Mismatch(mismatch) => OpenError::Mismatch { ring: ring(), mismatch },
+            Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
+        })?;
+        match u64::try_from(stat.st_size) {
+            Ok(len) if len < geometry.region_len as u64 => {
+                Err(OpenError::Damaged { ring: ring(), what: "it has been truncated" })
+            }
+            Ok(len) if len == geometry.region_len as u64 => Ok((identity.birth(), geometry)),
+            _ => Err(OpenError::Damaged { ring: ring(), what: "it has been extended" }),
+        }
+    }
+
+    fn finish(&self, region: Region, name: &str) -> Result<Ring<T, K>, OpenError> {
+        use std::os::fd::AsFd;
+        // Once more, from the very file that is now mapped and held: the first look told how much
+        // to map, and the file can have been written since.
+        let stat = rustix::fs::fstat(region.as_fd())
+            .map_err(crate::shm::open_io("asking for the file's status"))?;
+        let (birth, geometry) = self.look(name, region.as_fd(), &stat, region.page)?;
+        if geometry.region_len != region.map.len() {
+            return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
+        }
+        Ok(Ring::new(region, geometry, self.element(), birth))
+    }
+}
+
+fn open_or_create<R>(
+    open: impl Fn() -> Result<R, OpenError>,
+    create: impl Fn() -> Result<R, CreateError>,
+) -> Result<R, OpenOrCreateError> {
+    // Someone may create between our open and create, or unlink between create and open; each such
+    // round is their doing, so honest programs end this soon.
+    let mut last = None;
+    for _ in 0..100 {
+        match open() {
+            Err(OpenError::NotFound { .. }) => {}
+            other => return other.map_err(OpenOrCreateError::Open),
+        }
+        match create() {
+            Err(e @ CreateError::Exists { .. }) => last = Some(e),
+            other => return other.map_err(OpenOrCreateError::Create),
+        }
+    }
+    Err(OpenOrCreateError::Create(last.expect("at least one round")))
+}
+
+fn clock(id: rustix::time::ClockId) -> u64 {
+    let now = rustix::time::clock_gettime(id);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Nobody else knows of the region yet, but it is shared memory all the same: atomic words.
+fn write_identity(map: &Mapping, identity: &Identity) {
+    use crate::sync::{AtomicU64, Ordering::Relaxed};
+    let words: &[u64; IDENTITY_LEN / 8] = bytemuck::cast_ref(identity);
+    for (i, &word) in words.iter().enumerate() {
+        // SAFETY: the identity lies at the start of the mapping, which is page-aligned and longer.
+        let at = unsafe { AtomicU64::from_ptr(map.at(8 * i).as_ptr().cast()) };
+        at.store(word, Relaxed); // giving the region its name publishes it
+    }
+}
+
+impl<T, K> fmt::Debug for Options<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("capacity", &self.capacity)
+            .field("endpoints", &self.endpoints)
+            .field("mode", &format_args!("{:o}", self.mode))
+            .field("tag", &self.tag)
+            .field("tag_version", &self.tag_version)
+            .field("huge_pages", &self.huge_pages)
+            .field("map", &self.map)
+            .field("trusted_owners", &self.trusted_owners)
+            .field("trust_any_owner", &self.trust_any_owner)
+            .finish_non_exhaustive()
+    }
+}

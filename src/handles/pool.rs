@@ -1,0 +1,126 @@
+//! A pool of ends, for callers that need to send or receive through a shared reference.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+use super::Item;
+use super::recv::RecvHandle;
+use super::send::SendHandle;
+use crate::error::AttachError;
+use crate::ring::Mpmc;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// An end of which there can be several: [`Sender`](crate::mpmc::Sender) and
+/// [`Receiver`](crate::mpmc::Receiver).
+pub trait Clonable: sealed::Sealed + Send + Sized {
+    #[doc(hidden)]
+    fn another(&self) -> Result<Self, AttachError>;
+}
+
+impl<T: Item> sealed::Sealed for SendHandle<T, Mpmc> {}
+impl<T: Item> sealed::Sealed for RecvHandle<T, Mpmc> {}
+
+impl<T: Item> Clonable for SendHandle<T, Mpmc> {
+    fn another(&self) -> Result<Self, AttachError> {
+        self.try_clone()
+    }
+}
+
+impl<T: Item> Clonable for RecvHandle<T, Mpmc> {
+    fn another(&self) -> Result<Self, AttachError> {
+        self.try_clone()
+    }
+}
+
+/// Senders or receivers of one MPMC ring, to be borrowed by any thread: [`Sync`], where a single
+/// end is not.
+///
+/// [`get`](Self::get) takes an idle end or attaches a new one; it goes back to the pool when the
+/// borrow ends and stays attached. So the pool grows to as many ends as were ever borrowed at once,
+/// up to the ring's endpoint limit, and closes them all when it is dropped. The lock is held for
+/// taking and putting back alone, never while sending or receiving.
+///
+/// ```
+/// use ringpipe::{Pool, mpmc};
+///
+/// let (tx, mut rx) = mpmc::channel::<u64>(64)?;
+/// let pool = Pool::new(tx);
+/// std::thread::scope(|scope| {
+///     for n in 0..4 {
+///         let pool = &pool;
+///         scope.spawn(move || pool.get().unwrap().send(n).unwrap());
+///     }
+/// });
+/// drop(pool);
+/// assert_eq!(rx.iter().sum::<u64>(), 6);
+/// # Ok::<(), ringpipe::ChannelError>(())
+/// ```
+pub struct Pool<H> {
+    /// Never borrowed: what new ends are made from, and what keeps this side of the ring open.
+    first: Mutex<H>,
+    idle: Mutex<Vec<H>>,
+}
+
+impl<H: Clonable> Pool<H> {
+    /// A pool that starts from `end`.
+    pub fn new(end: H) -> Self {
+        Self { first: Mutex::new(end), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Borrows an end.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::TableFull`] if all are borrowed and the ring has no record left; others of
+    /// [`AttachError`].
+    pub fn get(&self) -> Result<Pooled<'_, H>, AttachError> {
+        // A panic while a lock is held leaves nothing half done: poison says nothing here.
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let end = match idle {
+            Some(end) => end,
+            None => self.first.lock().unwrap_or_else(PoisonError::into_inner).another()?,
+        };
+        Ok(Pooled { end: Some(end), idle: &self.idle })
+    }
+}
+
+impl<H> fmt::Debug for Pool<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        f.debug_struct("Pool").field("idle", &idle).finish_non_exhaustive()
+    }
+}
+
+/// An end borrowed from a [`Pool`]; dropping it puts it back.
+#[derive(Debug)]
+pub struct Pooled<'a, H> {
+    /// `None` only while dropping.
+    end: Option<H>,
+    idle: &'a Mutex<Vec<H>>,
+}
+
+impl<H> Deref for Pooled<'_, H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        self.end.as_ref().expect("there until dropped")
+    }
+}
+
+impl<H> DerefMut for Pooled<'_, H> {
+    fn deref_mut(&mut self) -> &mut H {
+        self.end.as_mut().expect("there until dropped")
+    }
+}
+
+impl<H> Drop for Pooled<'_, H> {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        }
+    }
+}

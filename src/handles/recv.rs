@@ -1,0 +1,459 @@
+//! The receiving handle of every kind of ring.
+
+use std::cell::Cell;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::Item;
+use super::cancel::Canceller;
+use super::ring::{Peers, Ring};
+use super::run::ReadRun;
+use super::send::gave_up;
+use crate::error::{
+    AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError,
+};
+use crate::peers::endpoint::Endpoint;
+use crate::peers::roster::Role;
+use crate::pipe::{GaveUp, RecvEnd, Refused};
+use crate::ring::{Kind, MAX_RUN, Mpmc, Run};
+use crate::wait::Stop;
+use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
+
+/// A receiving end of a ring: [`Consumer`](crate::spsc::Consumer) of an SPSC ring,
+/// [`Receiver`](crate::mpmc::Receiver) of an MPMC ring.
+///
+/// It can move between threads; every call takes `&mut self`. Dropping it is a graceful close: once
+/// the last receiving end is gone, senders see a broken pipe. What is still in the ring stays there
+/// for whoever attaches next.
+///
+/// No call makes a system call or allocates, unless it waits or someone sleeps who must be woken.
+/// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
+pub struct RecvHandle<T: Item, K: Kind> {
+    pub(crate) end: RecvEnd<T, K>,
+    waiting: Waiting,
+    /// `None` only while dropping.
+    endpoint: Option<Endpoint>,
+    ring: Ring<T, K>,
+    /// `Send`, not `Sync`: one record holds one claim at a time.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl<T: Item, K: Kind> RecvHandle<T, K> {
+    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint, end: RecvEnd<T, K>) -> Self {
+        Self {
+            end,
+            waiting: Waiting::new(),
+            endpoint: Some(endpoint),
+            ring,
+            not_sync: PhantomData,
+        }
+    }
+
+    /// Receives if there is an item, and never waits.
+    ///
+    /// ```
+    /// use ringpipe::{TryRecvError, spsc};
+    ///
+    /// let (mut tx, mut rx) = spsc::channel::<u32>(8)?;
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    /// tx.try_send(7).unwrap();
+    /// drop(tx);
+    /// assert_eq!(rx.try_recv(), Ok(7)); // what was sent arrives before end-of-file does
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Empty`](TryRecvError::Empty), or [`Closed`](TryRecvError::Closed) once there was a sender,
+    /// all are gone and everything is drained; see [`TryRecvError`].
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        let run = self.end.try_claim(1, 1).map_err(|refused| match refused {
+            Refused::NotReady => TryRecvError::Empty,
+            Refused::Closed => TryRecvError::Closed,
+            Refused::Corrupt => TryRecvError::Corrupt,
+        })?;
+        self.take(run).ok_or(TryRecvError::Corrupt)
+    }
+
+    /// Receives, waiting for an item while the ring is empty and there is a sender or none has come
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] once there was a sender, all are gone and everything is drained, also
+    /// if that happens while waiting; see [`RecvError`].
+    #[inline]
+    pub fn recv(&mut self) -> Result<T, RecvError> {
+        self.recv_deadline(Deadline::NEVER).map_err(|e| match e {
+            RecvTimeoutError::Closed => RecvError::Closed,
+            RecvTimeoutError::Cancelled => RecvError::Cancelled,
+            RecvTimeoutError::Corrupt => RecvError::Corrupt,
+            RecvTimeoutError::Timeout => unreachable!("never is never"),
+        })
+    }
+
+    /// Like [`recv`](Self::recv), for at most as long as `timeout`.
+    ///
+    /// ```
+    /// use ringpipe::{RecvTimeoutError, spsc};
+    /// use std::time::Duration;
+    ///
+    /// let (_tx, mut rx) = spsc::channel::<u32>(8)?;
+    /// assert_eq!(rx.recv_timeout(Duration::from_millis(2)), Err(RecvTimeoutError::Timeout));
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if the ring was empty all the time; others of
+    /// [`RecvTimeoutError`].
+    #[inline]
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_deadline(timeout)
+    }
+
+    /// Like [`recv`](Self::recv), until `deadline` (an [`Instant`](std::time::Instant), a
+    /// [`Duration`] from now, or [`Deadline::NEVER`]). Signals do not shorten or stretch it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    #[inline]
+    pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
+        let run = self.claim_until(1, 1, deadline).map_err(|e| match e {
+            GaveUp::Closed => RecvTimeoutError::Closed,
+            GaveUp::Corrupt => RecvTimeoutError::Corrupt,
+            GaveUp::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
+            GaveUp::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
+        })?;
+        self.take(run).ok_or(RecvTimeoutError::Corrupt)
+    }
+
+    /// Receives as many items as there are and `into` has room for, and never waits. Returns how
+    /// many: at least one, unless `into` is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
+    #[inline]
+    pub fn try_recv_slice(&mut self, into: &mut [T]) -> Result<usize, BulkError> {
+        let max = self.up_to(into.len());
+        if max == 0 {
+            return Ok(0);
+        }
+        let run = self.end.try_claim(1, max).map_err(refused)?;
+        self.take_slice(run, into)
+    }
+
+    /// Like [`try_recv_slice`](Self::try_recv_slice), but waits for the first item.
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Timeout`], [`Closed`](BulkError::Closed), [`Cancelled`](BulkError::Cancelled),
+    /// [`Corrupt`](BulkError::Corrupt).
+    #[inline]
+    pub fn recv_slice(
+        &mut self,
+        into: &mut [T],
+        deadline: impl Into<Deadline>,
+    ) -> Result<usize, BulkError> {
+        let max = self.up_to(into.len());
+        if max == 0 {
+            return Ok(0);
+        }
+        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        self.take_slice(run, into)
+    }
+
+    /// Fills all of `into` with adjacent items or receives none, and never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Empty`] if there are not enough, [`BulkError::Closed`] if there never will be
+    /// (what is left can be received by [`try_recv_slice`](Self::try_recv_slice)),
+    /// [`BulkError::TooLong`] if the ring never holds that many, [`BulkError::Held`],
+    /// [`BulkError::Corrupt`].
+    #[inline]
+    pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
+        let len = self.exactly(into.len())?;
+        if len > 0 {
+            let run = self.end.try_claim(len, len).map_err(refused)?;
+            self.take_slice(run, into)?;
+        }
+        Ok(())
+    }
+
+    /// Like [`try_recv_exact`](Self::try_recv_exact), but waits until there are enough.
+    ///
+    /// On an MPMC ring that other receivers keep nearly empty, enough items may never come
+    /// together: use a deadline.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv_slice`](Self::recv_slice), [`BulkError::TooLong`] and [`BulkError::Held`].
+    #[inline]
+    pub fn recv_exact(
+        &mut self,
+        into: &mut [T],
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), BulkError> {
+        let len = self.exactly(into.len())?;
+        if len > 0 {
+            let run = self.claim_until(len, len, deadline).map_err(gave_up)?;
+            self.take_slice(run, into)?;
+        }
+        Ok(())
+    }
+
+    /// Claims up to `max` items for reading in place, and never waits: see [`ReadRun`].
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
+    pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
+        let max = self.up_to(max).max(1);
+        let run = self.end.try_claim(1, max).map_err(refused)?;
+        Ok(ReadRun::new(self, run, max))
+    }
+
+    /// Like [`try_claim`](Self::try_claim), but waits for the first item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv_slice`](Self::recv_slice).
+    pub fn claim(
+        &mut self,
+        max: usize,
+        deadline: impl Into<Deadline>,
+    ) -> Result<ReadRun<'_, T, K>, BulkError> {
+        let max = self.up_to(max).max(1);
+        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        Ok(ReadRun::new(self, run, max))
+    }
+
+    /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
+    /// is cancelled or the ring corrupt: [`recv`](Self::recv) tells which.
+    pub fn iter(&mut self) -> Iter<'_, T, K> {
+        Iter { handle: self, ended: false }
+    }
+
+    /// Receives what is there now, without waiting; ends when nothing is.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u32>(8)?;
+    /// tx.try_send_slice(&[1, 2, 3]).unwrap();
+    /// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn try_iter(&mut self) -> TryIter<'_, T, K> {
+        TryIter { handle: self }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, run: Run) -> Option<T> {
+        let value = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
+        self.end.release(run, 1);
+        value
+    }
+
+    #[inline(always)]
+    fn take_slice(&mut self, run: Run, into: &mut [T]) -> Result<usize, BulkError> {
+        let received = into.len().min(run.items as usize);
+        let copied = self.end.copy_out(run, &mut into[..received]);
+        self.end.release(run, received as u64);
+        copied.map(|()| received).map_err(refused)
+    }
+
+    #[inline(always)]
+    fn up_to(&self, len: usize) -> u64 {
+        (len as u64).min(self.end.mem.slots.capacity()).min(MAX_RUN)
+    }
+
+    fn exactly(&self, len: usize) -> Result<u64, BulkError> {
+        let most = self.up_to(usize::MAX) as usize;
+        let held = self.end.held() as usize;
+        match len {
+            _ if len > most => Err(BulkError::TooLong { len, most }),
+            _ if held > 0 && len > held => Err(BulkError::Held { held }),
+            _ => Ok(len as u64),
+        }
+    }
+
+    #[inline(always)]
+    fn claim_until(
+        &mut self,
+        need: u64,
+        max: u64,
+        deadline: impl Into<Deadline>,
+    ) -> Result<Run, GaveUp> {
+        match self.end.try_claim(need, max) {
+            Ok(run) => Ok(run),
+            Err(Refused::NotReady) => self.wait_and_claim(need, max, deadline.into()),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    #[cold]
+    fn wait_and_claim(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        let alive = || self.ring.check_on(Role::Sender);
+        self.end.claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
+    }
+
+    /// Waits until a sender is attached. Receiving what is in the ring is possible before that.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::Timeout`], [`PeerError::Cancelled`].
+    pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
+        let mut pace = self.waiting.until(deadline.into());
+        let ring = &self.ring;
+        self.end.wait_for_peer(&mut pace, || ring.check_on(Role::Sender)).map_err(PeerError::from)
+    }
+
+    /// From now on, says `Closed` also if no sender has come yet, instead of waiting for the first
+    /// as a FIFO does.
+    pub fn require_peer(&mut self) {
+        self.end.ends.expect_present();
+    }
+
+    /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
+    pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
+        self.waiting.policy = policy;
+    }
+
+    /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
+    /// lives again: what bounds the time until it learns of a death. 1 ms to 10 s, others are
+    /// brought into that range. Default: 50 ms.
+    pub fn set_wait_slice(&mut self, slice: Duration) {
+        self.waiting.slice = slice.clamp(*SLICES.start(), *SLICES.end());
+    }
+
+    /// A handle with which others can cancel this one's blocking calls.
+    pub fn canceller(&self) -> Canceller {
+        let control = &self.end.mem.words.control;
+        Canceller::new(self.waiting.cancel_flag(), control, Role::Receiver, self.ring.region())
+    }
+
+    /// The ring behind this end.
+    pub fn ring(&self) -> &Ring<T, K> {
+        &self.ring
+    }
+
+    /// Slots, a power of two.
+    pub fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    /// Items in the ring at this moment.
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// No items in the ring at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// No free slot at this moment.
+    pub fn is_full(&self) -> bool {
+        self.ring.is_full()
+    }
+
+    /// Who is attached to the ring, this handle included.
+    pub fn peers(&self) -> Peers {
+        self.ring.peers()
+    }
+
+    /// Closes this end, as dropping it does.
+    pub fn close(self) {}
+}
+
+impl<T: Item> RecvHandle<T, Mpmc> {
+    /// Attaches another receiving end to the same ring, with waiting policy and slice as this
+    /// one's and a canceller of its own. Each item goes to one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
+    pub fn try_clone(&self) -> Result<Self, AttachError> {
+        let mut clone = self.ring.receiver()?;
+        clone.waiting.policy = self.waiting.policy;
+        clone.waiting.slice = self.waiting.slice;
+        Ok(clone)
+    }
+}
+
+impl<T: Item, K: Kind> Drop for RecvHandle<T, K> {
+    fn drop(&mut self) {
+        self.end.close();
+        if let Some(endpoint) = self.endpoint.take() {
+            self.ring.detach(endpoint);
+        }
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvHandle")
+            .field("ring", &self.ring)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refused(refused: Refused) -> BulkError {
+    match refused {
+        Refused::NotReady => BulkError::Empty,
+        Refused::Closed => BulkError::Closed,
+        Refused::Corrupt => BulkError::Corrupt,
+    }
+}
+
+/// Items as they come, until end-of-file: [`RecvHandle::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T: Item, K: Kind> {
+    handle: &'a mut RecvHandle<T, K>,
+    ended: bool,
+}
+
+impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        if self.ended {
+            return None;
+        }
+        let item = self.handle.recv().ok();
+        self.ended = item.is_none();
+        item
+    }
+}
+
+impl<T: Item, K: Kind> FusedIterator for Iter<'_, T, K> {}
+
+/// Items that are there now: [`RecvHandle::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T: Item, K: Kind> {
+    handle: &'a mut RecvHandle<T, K>,
+}
+
+impl<T: Item, K: Kind> Iterator for TryIter<'_, T, K> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.handle.try_recv().ok()
+    }
+}
+
+impl<'a, T: Item, K: Kind> IntoIterator for &'a mut RecvHandle<T, K> {
+    type Item = T;
+    type IntoIter = Iter<'a, T, K>;
+
+    fn into_iter(self) -> Iter<'a, T, K> {
+        self.iter()
+    }
+}

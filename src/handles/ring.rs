@@ -1,0 +1,360 @@
+//! A ring that this process has open: where its ends come from, and where to ask about it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::Item;
+use super::options::Options;
+use super::recv::RecvHandle;
+use super::send::SendHandle;
+use crate::error::{AttachError, ElementType, UnlinkError};
+use crate::layout::{Birth, Geometry};
+use crate::peers::endpoint::{self, Endpoint, NoSeat};
+use crate::peers::hold;
+use crate::peers::roster::{self, Role};
+use crate::pipe::{self, RecvEnd, SendEnd};
+use crate::ring::control::Words;
+use crate::ring::{Kind, Mem, Mpmc, RecvCursor, SendCursor, Spsc};
+use crate::shm::Region;
+use crate::shm::place::Place;
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{Shared, Slots};
+
+/// A ring that this process has open and mapped, without being one of its ends.
+///
+/// Cheap to clone. The ends taken from it keep the mapping alive by themselves. All questions
+/// ([`len`](Self::len), [`peers`](Self::peers), [`stats`](Self::stats), …) can be asked at any
+/// time, also by an onlooker, and disturb nobody.
+pub struct Ring<T, K> {
+    open: Arc<Open>,
+    kind: PhantomData<(fn() -> T, K)>,
+}
+
+/// What all handles of one opening share.
+struct Open {
+    region: Arc<Region>,
+    geometry: Geometry,
+    element: ElementType,
+    birth: Birth,
+    words: Words,
+}
+
+/// Who is attached to a ring at a moment. A process that was killed counts until someone notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peers {
+    /// Sending ends.
+    pub senders: usize,
+    /// Receiving ends.
+    pub receivers: usize,
+}
+
+/// Counters of a ring at a moment; they are read one by one while others change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Positions ever claimed by senders: items sent, given up or in the making.
+    pub sent: u64,
+    /// Positions ever claimed by receivers.
+    pub received: u64,
+    /// Sending ends that have ever attached.
+    pub sender_arrivals: u64,
+    /// Receiving ends that have ever attached.
+    pub receiver_arrivals: u64,
+    /// Positions that senders claimed and gave up (MPMC).
+    pub skipped: u64,
+    /// Items that were handed out a second time.
+    pub redelivered: u64,
+    /// Items that were published and then discarded unread.
+    pub dropped: u64,
+}
+
+/// Removes the name of a ring. Attached processes go on; a new ring can be created under the name
+/// at once. This does not ask whether there is a ring of that name that anybody uses.
+///
+/// # Errors
+///
+/// [`UnlinkError::NotFound`] if there is none, and others of [`UnlinkError`].
+pub fn unlink(name: &str) -> Result<(), UnlinkError> {
+    Place::named(name).map_err(UnlinkError::Name)?.unlink()
+}
+
+impl<T: Item, K: Kind> Ring<T, K> {
+    /// How to create or open one.
+    pub fn options() -> Options<T, K> {
+        Options::new()
+    }
+
+    pub(crate) fn new(region: Region, geometry: Geometry, element: ElementType, birth: Birth) -> Self {
+        let map = &region.map;
+        let records = geometry.endpoints as usize;
+        let seats = map.at(Geometry::seats_at());
+        let intents = map.at(Geometry::intents_at(geometry.endpoints));
+        // SAFETY: `Geometry` places the control words within the mapping, aligned; they consist of
+        // atomics; and the region outlives every handle.
+        let control = unsafe { Shared::new(map.at(Geometry::control_at()).cast()) };
+        // SAFETY: likewise for this many seats.
+        let seats = unsafe { Shared::new(NonNull::slice_from_raw_parts(seats.cast(), records)) };
+        // SAFETY: likewise for this many intents.
+        let intents = unsafe { Shared::new(NonNull::slice_from_raw_parts(intents.cast(), records)) };
+        let words = Words { control, seats, intents };
+        let region = Arc::new(region);
+        let open = Open { region, geometry, element, birth, words };
+        Self { open: Arc::new(open), kind: PhantomData }
+    }
+
+    fn mem(&self) -> Mem<T, K> {
+        let Geometry { capacity, slots_at, .. } = self.open.geometry;
+        let base = self.open.region.map.at(slots_at);
+        // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) from
+        // `slots_at` on, which is aligned as they need; the region outlives every handle.
+        let slots = unsafe { Slots::new(base, capacity) };
+        Mem { words: self.open.words.clone(), slots }
+    }
+
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.open.region
+    }
+
+    /// Slots, a power of two.
+    pub fn capacity(&self) -> usize {
+        self.open.geometry.capacity as usize
+    }
+
+    /// Items in the ring at this moment: sent, or being sent, and not yet taken by a receiver.
+    pub fn len(&self) -> usize {
+        pipe::len(&self.mem()) as usize
+    }
+
+    /// No items in the ring at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// No free slot at this moment.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Who is attached.
+    pub fn peers(&self) -> Peers {
+        Peers {
+            senders: roster::count(&self.open.words, Role::Sender),
+            receivers: roster::count(&self.open.words, Role::Receiver),
+        }
+    }
+
+    /// Counters since the ring was created.
+    pub fn stats(&self) -> Stats {
+        let control = &self.open.words.control;
+        let read = |counter: &crate::sync::AtomicU64| counter.load(Relaxed); // telling, no more
+        Stats {
+            sent: read(&control.tail.0),
+            received: read(&control.head.0),
+            sender_arrivals: read(&control.arrivals.0.senders),
+            receiver_arrivals: read(&control.arrivals.0.receivers),
+            skipped: read(&control.tally.0.skipped),
+            redelivered: read(&control.tally.0.redelivered),
+            dropped: read(&control.tally.0.dropped),
+        }
+    }
+
+    /// The element type as the ring records it.
+    pub fn element(&self) -> &ElementType {
+        &self.open.element
+    }
+
+    /// Endpoint records: how many ends can be attached at once.
+    pub fn endpoints(&self) -> u32 {
+        self.open.geometry.endpoints
+    }
+
+    /// Length of the region in bytes.
+    pub fn region_len(&self) -> usize {
+        self.open.geometry.region_len
+    }
+
+    /// A random number that tells this ring from any other, also of the same name.
+    pub fn id(&self) -> u128 {
+        let [high, low] = self.open.birth.id;
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// When the ring was created, by its creator's clock.
+    pub fn created(&self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + std::time::Duration::from_nanos(self.open.birth.realtime)
+    }
+
+    /// The ring's name, or its path; `None` if it is anonymous.
+    pub fn name(&self) -> Option<String> {
+        self.open.region.place.as_ref().map(Place::to_string)
+    }
+
+    /// Removes the ring's name, if it is still this ring's. Attached processes go on, the last of
+    /// them to leave frees the memory, and a new ring can have the name at once.
+    ///
+    /// # Errors
+    ///
+    /// [`UnlinkError::Replaced`] or [`NotFound`](UnlinkError::NotFound) if it was unlinked before,
+    /// [`Anonymous`](UnlinkError::Anonymous) if it never had a name, and others of [`UnlinkError`].
+    pub fn unlink(&self) -> Result<(), UnlinkError> {
+        let place = self.open.region.place.as_ref().ok_or(UnlinkError::Anonymous)?;
+        let stat = rustix::fs::fstat(self.as_fd()).map_err(|e| UnlinkError::Io(e.into()))?;
+        if stat.st_nlink == 0 {
+            return Err(UnlinkError::NotFound { ring: place.to_string() });
+        }
+        if !place.leads_to(&stat) {
+            return Err(UnlinkError::Replaced { ring: place.to_string() });
+        }
+        place.unlink()
+    }
+
+    /// Writes a file-backed ring back to its disk and waits for it. What was published before the
+    /// call survives a power cut; a clean reboot it survives without. No effect on other rings.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn sync(&self) -> std::io::Result<()> {
+        Ok(self.open.region.map.sync()?)
+    }
+
+    /// Clears away the dead, and says whether anyone of `role` is alive.
+    pub(crate) fn check_on(&self, role: Role) -> bool {
+        let Open { region, words, .. } = &*self.open;
+        if let Ok(1..) = endpoint::sweep(region.as_fd(), words) {
+            pipe::wake_everybody(words);
+        }
+        // In doubt (someone closed our descriptor, say), nobody is declared dead.
+        hold::any_alive(region.as_fd(), role, words.seats.len()).unwrap_or(true)
+            || !region.is_still_open()
+    }
+
+    fn attach(&self, role: Role) -> Result<Endpoint, AttachError> {
+        let Open { region, words, .. } = &*self.open;
+        let fd = region.as_fd();
+        endpoint::sweep(fd, words).map_err(AttachError::Io)?;
+        let (seats, evict) = match (K::STAMPED, role) {
+            (true, _) => (0..words.seats.len(), false),
+            (false, Role::Sender) => (0..1, true),
+            (false, Role::Receiver) => (1..2, true),
+        };
+        let taken = Endpoint::take(fd, region.page, words, seats, role, evict);
+        let endpoint = taken.map_err(|e| match e {
+            NoSeat::Taken if K::STAMPED => AttachError::TableFull { endpoints: self.endpoints() },
+            NoSeat::Taken => AttachError::RoleTaken(role),
+            NoSeat::Io(e) => AttachError::Io(e),
+        })?;
+        Ok(endpoint)
+    }
+
+    /// Undoes an attachment.
+    pub(crate) fn detach(&self, endpoint: Endpoint) {
+        endpoint.leave(&self.open.words);
+        pipe::wake_everybody(&self.open.words);
+    }
+
+    fn send_end(&self) -> Result<SendHandle<T, K>, AttachError> {
+        let endpoint = self.attach(Role::Sender)?;
+        let mem = self.mem();
+        match K::Send::attach(&mem, endpoint.seat) {
+            Ok(cursor) => {
+                let end = SendEnd::new(mem, cursor);
+                pipe::wake_everybody(&self.open.words);
+                Ok(SendHandle::new(self.clone(), endpoint, end))
+            }
+            Err(_) => {
+                self.detach(endpoint);
+                Err(AttachError::Corrupt)
+            }
+        }
+    }
+
+    fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
+        let endpoint = self.attach(Role::Receiver)?;
+        let mem = self.mem();
+        match K::Recv::attach(&mem, endpoint.seat) {
+            Ok(cursor) => {
+                let end = RecvEnd::new(mem, cursor);
+                pipe::wake_everybody(&self.open.words);
+                Ok(RecvHandle::new(self.clone(), endpoint, end))
+            }
+            Err(_) => {
+                self.detach(endpoint);
+                Err(AttachError::Corrupt)
+            }
+        }
+    }
+}
+
+impl<T: Item> Ring<T, Spsc> {
+    /// Becomes the ring's producer.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
+    /// [`AttachError`].
+    pub fn producer(&self) -> Result<SendHandle<T, Spsc>, AttachError> {
+        self.send_end()
+    }
+
+    /// Becomes the ring's consumer.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
+    /// [`AttachError`].
+    pub fn consumer(&self) -> Result<RecvHandle<T, Spsc>, AttachError> {
+        self.recv_end()
+    }
+}
+
+impl<T: Item> Ring<T, Mpmc> {
+    /// Attaches a new sending end.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
+    pub fn sender(&self) -> Result<SendHandle<T, Mpmc>, AttachError> {
+        self.send_end()
+    }
+
+    /// Attaches a new receiving end.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
+    pub fn receiver(&self) -> Result<RecvHandle<T, Mpmc>, AttachError> {
+        self.recv_end()
+    }
+}
+
+impl<T, K> Clone for Ring<T, K> {
+    fn clone(&self) -> Self {
+        Self { open: Arc::clone(&self.open), kind: PhantomData }
+    }
+}
+
+/// The region's descriptor, to be handed to another process; there, see
+/// [`Options::from_fd`](crate::Options::from_fd).
+impl<T, K> AsFd for Ring<T, K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open.region.as_fd()
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for Ring<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("kind", &K::NAME)
+            .field("name", &self.name())
+            .field("element", self.element())
+            .field("capacity", &self.capacity())
+            .field("len", &self.len())
+            .field("peers", &self.peers())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Runs of slots claimed for writing or reading in place.
+
+use std::fmt;
+
+use super::Item;
+use super::recv::RecvHandle;
+use super::send::SendHandle;
+use crate::ring::{Kind, Run};
+
+/// Free slots that this sender alone may fill, until it commits or abandons them:
+/// [`SendHandle::claim`].
+///
+/// Values are copied into the slots one by one; nobody sees them before the
+/// [`commit`](Self::commit). Dropping the run abandons it: on an SPSC ring nothing has happened; on
+/// an MPMC ring the positions are spent, and receivers pass over them. To build values directly in
+/// shared memory, see [`Trusted`](crate::Trusted).
+///
+/// ```
+/// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
+/// let mut run = tx.try_claim(3).unwrap();
+/// for i in 0..run.len() {
+///     run.write(i, i as u64 * 10);
+/// }
+/// run.commit(2); // the third is abandoned
+/// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [0, 10]);
+/// # Ok::<(), ringpipe::ChannelError>(())
+/// ```
+#[must_use = "dropping the run abandons it"]
+pub struct WriteRun<'a, T: Item, K: Kind> {
+    pub(super) handle: &'a mut SendHandle<T, K>,
+    /// `None` once committed.
+    pub(super) run: Option<Run>,
+    len: usize,
+}
+
+impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
+    pub(super) fn new(handle: &'a mut SendHandle<T, K>, run: Run) -> Self {
+        Self { handle, run: Some(run), len: run.slots as usize }
+    }
+
+    /// Slots in the run; at least one.
+    #[allow(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies `value` into slot `index` of the run.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`len`](Self::len).
+    pub fn write(&mut self, index: usize, value: T) {
+        self.handle.end.mem.slots.write(self.position(index), &value);
+    }
+
+    pub(super) fn position(&self, index: usize) -> u64 {
+        assert!(index < self.len, "slot {index} of a run of {}", self.len);
+        self.run.map_or(0, |run| run.at.wrapping_add(index as u64))
+    }
+
+    /// Publishes the first `count` slots and abandons the rest. A slot that was not written has the
+    /// value that it had a lap ago, or all bytes zero.
+    ///
+    /// # Panics
+    ///
+    /// If `count` is above [`len`](Self::len).
+    pub fn commit(mut self, count: usize) {
+        assert!(count <= self.len, "{count} slots of a run of {}", self.len);
+        if let Some(run) = self.run.take() {
+            self.handle.end.publish(run, count as u64);
+        }
+    }
+
+    /// Publishes the whole run.
+    pub fn commit_all(self) {
+        let len = self.len;
+        self.commit(len);
+    }
+
+    /// Publishes nothing, as dropping the run does.
+    pub fn abandon(self) {}
+}
+
+impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.handle.end.publish(run, 0);
+        }
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteRun").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Items that this receiver alone has, until it releases them: [`RecvHandle::claim`].
+///
+/// Values are copied out one by one. [`release`](Self::release) gives the slots back to the
+/// senders. What is not released, because the run was dropped or forgotten, stays this receiver's:
+/// its next call delivers it again, first and in order. So `claim`, work, `release` loses no item
+/// to a panic or an early return in between. Items that a receiver still holds when it is closed
+/// are discarded and counted ([`Stats::dropped`](crate::Stats::dropped)) on an MPMC ring, and stay
+/// in an SPSC ring. To work on values in shared memory, see [`Trusted`](crate::Trusted).
+///
+/// ```
+/// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
+/// tx.try_send_slice(&[1, 2, 3]).unwrap();
+/// let run = rx.try_claim(8).unwrap();
+/// assert_eq!(run.iter().collect::<Vec<_>>(), [1, 2, 3]);
+/// run.release(1);
+/// assert_eq!(rx.try_recv(), Ok(2)); // not released, hence received again
+/// # Ok::<(), ringpipe::ChannelError>(())
+/// ```
+#[must_use = "items that are not released are received again"]
+pub struct ReadRun<'a, T: Item, K: Kind> {
+    pub(super) handle: &'a mut RecvHandle<T, K>,
+    run: Run,
+    len: usize,
+}
+
+impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
+    pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
+        Self { handle, run, len: run.items.min(max) as usize }
+    }
+
+    /// Items in the run; at least one.
+    #[allow(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies item `index` of the run; `None` if there is no such item, or a peer has corrupted the
+    /// ring meanwhile.
+    pub fn get(&self, index: usize) -> Option<T> {
+        Some(self.handle.end.mem.slots.read(self.position(index)?))
+    }
+
+    pub(super) fn position(&self, index: usize) -> Option<u64> {
+        if index >= self.len {
+            return None;
+        }
+        self.handle.end.find(self.run, index as u64)
+    }
+
+    /// Copies of the items, in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        (0..self.len).map_while(|index| self.get(index))
+    }
+
+    /// Releases the first `count` items; the rest stay this receiver's and are received again.
+    ///
+    /// # Panics
+    ///
+    /// If `count` is above [`len`](Self::len).
+    pub fn release(self, count: usize) {
+        assert!(count <= self.len, "{count} items of a run of {}", self.len);
+        if count > 0 {
+            self.handle.end.release(self.run, count as u64);
+        }
+    }
+
+    /// Releases the whole run.
+    pub fn release_all(self) {
+        let len = self.len;
+        self.release(len);
+    }
+
+    /// Releases nothing, as dropping the run does.
+    pub fn abandon(self) {}
+}
+
+impl<T: Item, K: Kind> fmt::Debug for ReadRun<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadRun").field("len", &self.len).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,426 @@
+//! The sending handle of every kind of ring.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::Item;
+use super::cancel::Canceller;
+use super::ring::{Peers, Ring};
+use super::run::WriteRun;
+use crate::error::{
+    AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError,
+};
+use crate::peers::endpoint::Endpoint;
+use crate::peers::roster::Role;
+use crate::pipe::{GaveUp, Refused, SendEnd};
+use crate::ring::{Kind, MAX_RUN, Mpmc, Run};
+use crate::wait::Stop;
+use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
+
+/// A sending end of a ring: [`Producer`](crate::spsc::Producer) of an SPSC ring,
+/// [`Sender`](crate::mpmc::Sender) of an MPMC ring.
+///
+/// It can move between threads; every call takes `&mut self`. Dropping it is a graceful close: once
+/// the last sending end is gone, receivers drain the ring and then see end-of-file.
+///
+/// No call makes a system call or allocates, unless it waits or someone sleeps who must be woken.
+/// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
+pub struct SendHandle<T: Item, K: Kind> {
+    pub(crate) end: SendEnd<T, K>,
+    waiting: Waiting,
+    /// `None` only while dropping.
+    endpoint: Option<Endpoint>,
+    ring: Ring<T, K>,
+    /// `Send`, not `Sync`: one record holds one claim at a time.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl<T: Item, K: Kind> SendHandle<T, K> {
+    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint, end: SendEnd<T, K>) -> Self {
+        Self {
+            end,
+            waiting: Waiting::new(),
+            endpoint: Some(endpoint),
+            ring,
+            not_sync: PhantomData,
+        }
+    }
+
+    /// Sends if there is a free slot, and never waits.
+    ///
+    /// ```
+    /// use ringpipe::{TrySendError, spsc};
+    ///
+    /// let (mut tx, rx) = spsc::channel::<u32>(1)?;
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2))); // the value comes back
+    /// drop(rx);
+    /// assert_eq!(tx.try_send(3), Err(TrySendError::Closed(3))); // nobody will read it
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](TrySendError::Full), or [`Closed`](TrySendError::Closed) once there was a receiver
+    /// and all are gone; see [`TrySendError`].
+    #[inline]
+    pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
+        match self.end.try_claim(1, 1) {
+            Ok(run) => {
+                self.put(run, &value);
+                Ok(())
+            }
+            Err(Refused::NotReady) => Err(TrySendError::Full(value)),
+            Err(Refused::Closed) => Err(TrySendError::Closed(value)),
+            Err(Refused::Corrupt) => Err(TrySendError::Corrupt(value)),
+        }
+    }
+
+    /// Sends, waiting for a free slot while the ring is full and there is a receiver or none has
+    /// come yet.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u32>(2)?;
+    /// let sum = std::thread::spawn(move || rx.iter().sum::<u32>());
+    /// for n in 1..=100 {
+    ///     tx.send(n).unwrap(); // blocks while the ring is full
+    /// }
+    /// drop(tx); // end-of-file for the receiver
+    /// assert_eq!(sum.join().unwrap(), 5050);
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] once there was a receiver and all are gone, also if that happens while
+    /// waiting; see [`SendError`]. The value comes back.
+    #[inline]
+    pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
+        self.send_deadline(value, Deadline::NEVER).map_err(|e| match e {
+            SendTimeoutError::Closed(value) => SendError::Closed(value),
+            SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
+            SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
+            SendTimeoutError::Timeout(_) => unreachable!("never is never"),
+        })
+    }
+
+    /// Like [`send`](Self::send), for at most as long as `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError::Timeout`] if the ring was full all the time; others of
+    /// [`SendTimeoutError`].
+    #[inline]
+    pub fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.send_deadline(value, timeout)
+    }
+
+    /// Like [`send`](Self::send), until `deadline` (an [`Instant`](std::time::Instant), a [`Duration`] from now, or
+    /// [`Deadline::NEVER`]). Signals do not shorten or stretch it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Self::send_timeout).
+    #[inline]
+    pub fn send_deadline(
+        &mut self,
+        value: T,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        match self.claim_until(1, 1, deadline) {
+            Ok(run) => {
+                self.put(run, &value);
+                Ok(())
+            }
+            Err(GaveUp::Closed) => Err(SendTimeoutError::Closed(value)),
+            Err(GaveUp::Corrupt) => Err(SendTimeoutError::Corrupt(value)),
+            Err(GaveUp::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
+            Err(GaveUp::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
+        }
+    }
+
+    /// Sends as many of `values` as there are free slots, from the first on, with one publication
+    /// for all, and never waits. Returns how many: at least one, unless `values` is empty.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u8>(4)?;
+    /// assert_eq!(tx.try_send_slice(b"abcdef"), Ok(4));
+    /// let mut buffer = [0; 16];
+    /// assert_eq!(rx.try_recv_slice(&mut buffer), Ok(4));
+    /// assert_eq!(&buffer[..4], b"abcd");
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Full`], [`BulkError::Closed`], [`BulkError::Corrupt`].
+    #[inline]
+    pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, BulkError> {
+        let max = self.up_to(values.len());
+        if max == 0 {
+            return Ok(0);
+        }
+        let run = self.end.try_claim(1, max).map_err(refused)?;
+        Ok(self.put_slice(run, values))
+    }
+
+    /// Like [`try_send_slice`](Self::try_send_slice), but waits for the first free slot.
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Timeout`], [`Closed`](BulkError::Closed), [`Cancelled`](BulkError::Cancelled),
+    /// [`Corrupt`](BulkError::Corrupt).
+    #[inline]
+    pub fn send_slice(
+        &mut self,
+        values: &[T],
+        deadline: impl Into<Deadline>,
+    ) -> Result<usize, BulkError> {
+        let max = self.up_to(values.len());
+        if max == 0 {
+            return Ok(0);
+        }
+        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        Ok(self.put_slice(run, values))
+    }
+
+    /// Sends all of `values` in adjacent positions, or none of them, and never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Full`] if not all fit, [`BulkError::TooLong`] if they never can, and those of
+    /// [`try_send_slice`](Self::try_send_slice).
+    #[inline]
+    pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
+        let len = self.exactly(values.len())?;
+        if len > 0 {
+            let run = self.end.try_claim(len, len).map_err(refused)?;
+            self.put_slice(run, values);
+        }
+        Ok(())
+    }
+
+    /// Like [`try_send_exact`](Self::try_send_exact), but waits until all fit.
+    ///
+    /// On an MPMC ring that others keep nearly full, the free slots for a long slice may never
+    /// come together: use a deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::TooLong`] if they never can fit, and those of [`send_slice`](Self::send_slice).
+    #[inline]
+    pub fn send_exact(
+        &mut self,
+        values: &[T],
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), BulkError> {
+        let len = self.exactly(values.len())?;
+        if len > 0 {
+            let run = self.claim_until(len, len, deadline).map_err(gave_up)?;
+            self.put_slice(run, values);
+        }
+        Ok(())
+    }
+
+    /// Claims up to `max` free slots for writing in place, and never waits: see [`WriteRun`].
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
+    pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
+        let max = self.up_to(max).max(1);
+        let run = self.end.try_claim(1, max).map_err(refused)?;
+        Ok(WriteRun::new(self, run))
+    }
+
+    /// Like [`try_claim`](Self::try_claim), but waits for the first free slot.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send_slice`](Self::send_slice).
+    pub fn claim(
+        &mut self,
+        max: usize,
+        deadline: impl Into<Deadline>,
+    ) -> Result<WriteRun<'_, T, K>, BulkError> {
+        let max = self.up_to(max).max(1);
+        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        Ok(WriteRun::new(self, run))
+    }
+
+    #[inline(always)]
+    fn put(&mut self, run: Run, value: &T) {
+        self.end.mem.slots.write(run.at, value);
+        self.end.publish(run, 1);
+    }
+
+    #[inline(always)]
+    fn put_slice(&mut self, run: Run, values: &[T]) -> usize {
+        let sent = run.items as usize;
+        self.end.mem.slots.write_run(run.at, &values[..sent]);
+        self.end.publish(run, run.items);
+        sent
+    }
+
+    #[inline(always)]
+    fn up_to(&self, len: usize) -> u64 {
+        (len as u64).min(self.end.mem.slots.capacity()).min(MAX_RUN)
+    }
+
+    fn exactly(&self, len: usize) -> Result<u64, BulkError> {
+        let most = self.up_to(usize::MAX) as usize;
+        if len > most {
+            return Err(BulkError::TooLong { len, most });
+        }
+        Ok(len as u64)
+    }
+
+    #[inline(always)]
+    fn claim_until(
+        &mut self,
+        need: u64,
+        max: u64,
+        deadline: impl Into<Deadline>,
+    ) -> Result<Run, GaveUp> {
+        match self.end.try_claim(need, max) {
+            Ok(run) => Ok(run),
+            Err(Refused::NotReady) => self.wait_and_claim(need, max, deadline.into()),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    #[cold]
+    fn wait_and_claim(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        let alive = || self.ring.check_on(Role::Receiver);
+        self.end.claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
+    }
+
+    /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::Timeout`], [`PeerError::Cancelled`].
+    pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
+        let mut pace = self.waiting.until(deadline.into());
+        let ring = &self.ring;
+        self.end.wait_for_peer(&mut pace, || ring.check_on(Role::Receiver)).map_err(PeerError::from)
+    }
+
+    /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the
+    /// first as a FIFO does.
+    pub fn require_peer(&mut self) {
+        self.end.ends.expect_present();
+    }
+
+    /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
+    pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
+        self.waiting.policy = policy;
+    }
+
+    /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
+    /// lives again: what bounds the time until it learns of a death. 1 ms to 10 s, others are
+    /// brought into that range. Default: 50 ms.
+    pub fn set_wait_slice(&mut self, slice: Duration) {
+        self.waiting.slice = slice.clamp(*SLICES.start(), *SLICES.end());
+    }
+
+    /// A handle with which others can cancel this one's blocking calls.
+    pub fn canceller(&self) -> Canceller {
+        let control = &self.end.mem.words.control;
+        Canceller::new(self.waiting.cancel_flag(), control, Role::Sender, self.ring.region())
+    }
+
+    /// The ring behind this end.
+    pub fn ring(&self) -> &Ring<T, K> {
+        &self.ring
+    }
+
+    /// Slots, a power of two.
+    pub fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    /// Items in the ring at this moment.
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// No items in the ring at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// No free slot at this moment.
+    pub fn is_full(&self) -> bool {
+        self.ring.is_full()
+    }
+
+    /// Who is attached to the ring, this handle included.
+    pub fn peers(&self) -> Peers {
+        self.ring.peers()
+    }
+
+    /// Closes this end, as dropping it does.
+    pub fn close(self) {}
+}
+
+impl<T: Item> SendHandle<T, Mpmc> {
+    /// Attaches another sending end to the same ring, with waiting policy and slice as this one's
+    /// and a canceller of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
+    pub fn try_clone(&self) -> Result<Self, AttachError> {
+        let mut clone = self.ring.sender()?;
+        clone.waiting.policy = self.waiting.policy;
+        clone.waiting.slice = self.waiting.slice;
+        Ok(clone)
+    }
+}
+
+impl<T: Item, K: Kind> Drop for SendHandle<T, K> {
+    fn drop(&mut self) {
+        self.end.close();
+        if let Some(endpoint) = self.endpoint.take() {
+            self.ring.detach(endpoint);
+        }
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for SendHandle<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendHandle")
+            .field("ring", &self.ring)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refused(refused: Refused) -> BulkError {
+    match refused {
+        Refused::NotReady => BulkError::Full,
+        Refused::Closed => BulkError::Closed,
+        Refused::Corrupt => BulkError::Corrupt,
+    }
+}
+
+pub(crate) fn gave_up(gave_up: GaveUp) -> BulkError {
+    match gave_up {
+        GaveUp::Closed => BulkError::Closed,
+        GaveUp::Corrupt => BulkError::Corrupt,
+        GaveUp::Stopped(Stop::Timeout) => BulkError::Timeout,
+        GaveUp::Stopped(Stop::Cancelled) => BulkError::Cancelled,
+    }
+}
+
+impl From<Stop> for PeerError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Timeout => PeerError::Timeout,
+            Stop::Cancelled => PeerError::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The region, byte by byte: the identity at its start, the shared words, the slots.
+//!
+//! ```text
+//! 0                    Identity: 512 bytes, written once before the ring gets its name
+//! 512                  Control: tail, head, wake words, counters; 128 bytes each
+//! 1280                 seats: 8 bytes for each endpoint record
+//! ↑ multiple of 128    intents: 128 bytes for each endpoint record
+//! ↑ multiple of 128    slots (or of the element's alignment, if that is larger)
+//! ↑ multiple of a page end
+//! ```
+//!
+//! **Versions.** `major.minor`. A program opens regions of its own major version only. A higher
+//! minor version may give meaning to bytes that were reserved and zero, such that a program that
+//! ignores them still keeps every promise; so any minor version opens any other of its major.
+//!
+//! **What is trusted.** Nothing, and that once. [`Identity::check`] compares every field with what
+//! this program would have written for the same element type, kind and capacity; the offsets used
+//! afterwards are the program's own ([`Geometry`]), computed and never read. A checksum covers the
+//! identity, so a flipped bit anywhere in it is noticed even where no field is.
+
+use std::fmt;
+use std::mem::{offset_of, size_of};
+
+use bytemuck::{Pod, Zeroable};
+use static_assertions::const_assert_eq;
+
+use crate::error::Mismatch;
+use crate::ring::Kind;
+use crate::ring::control::{Arrivals, Control, Intent, Line, Seat, Tally};
+
+/// The first eight bytes of every region.
+pub(crate) const MAGIC: [u8; 8] = *b"ringpipe";
+/// Incompatible changes count here.
+pub(crate) const MAJOR: u16 = 1;
+/// Compatible additions count here.
+pub(crate) const MINOR: u16 = 0;
+/// Reads as something else on a machine of the other byte order.
+const BYTE_ORDER: u32 = 0x0102_0304;
+
+/// The longest type tag, in bytes.
+pub(crate) const TAG_LEN: usize = 48;
+/// The largest element alignment: a page, which every mapping is aligned to.
+pub(crate) const MAX_ALIGN: usize = 4096;
+/// The most endpoint records a ring may have.
+pub(crate) const MAX_ENDPOINTS: u32 = 4096;
+
+const CONTROL_AT: usize = size_of::<Identity>();
+const SEATS_AT: usize = CONTROL_AT + size_of::<Control>();
+/// What even the smallest region is longer than.
+pub(crate) const IDENTITY_LEN: usize = size_of::<Identity>();
+
+/// What a region says of itself. All integers in the creator's byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// [`MAGIC`].
+    magic: [u8; 8],
+    /// [`BYTE_ORDER`] as the creator wrote it.
+    byte_order: u32,
+    major: u16,
+    minor: u16,
+    /// Bits in a pointer of the creator's.
+    pointer_bits: u32,
+    /// [`Kind::CODE`].
+    kind: u32,
+    element_size: u64,
+    element_align: u64,
+    /// Slots; a power of two.
+    capacity: u64,
+    /// Bytes from slot to slot.
+    stride: u64,
+    /// Where the slots begin.
+    slots_at: u64,
+    /// Length of the whole region in bytes.
+    region_len: u64,
+    /// Endpoint records.
+    endpoints: u32,
+    /// Version of the element type, as the user counts.
+    tag_version: u32,
+    /// Name of the element type, as the user calls it; padded with zeros.
+    tag: [u8; TAG_LEN],
+    /// Random, to tell apart two rings that had the same name.
+    region_id: [u64; 2],
+    /// `CLOCK_REALTIME` at creation, in nanoseconds.
+    created_realtime: u64,
+    /// `CLOCK_BOOTTIME` at creation, in nanoseconds.
+    created_boottime: u64,
+    reserved: [u8; 344],
+    /// Over everything before it.
+    checksum: u64,
+}
+
+// SAFETY: all fields are integers and arrays of integers, for which zero is valid.
+unsafe impl Zeroable for Identity {}
+// SAFETY: `repr(C)`, all fields `Pod`, and the assertions below leave no room for padding.
+unsafe impl Pod for Identity {}
+
+const_assert_eq!(offset_of!(Identity, magic), 0);
+const_assert_eq!(offset_of!(Identity, byte_order), 8);
+const_assert_eq!(offset_of!(Identity, major), 12);
+const_assert_eq!(offset_of!(Identity, minor), 14);
+const_assert_eq!(offset_of!(Identity, pointer_bits), 16);
+const_assert_eq!(offset_of!(Identity, kind), 20);
+const_assert_eq!(offset_of!(Identity, element_size), 24);
+const_assert_eq!(offset_of!(Identity, element_align), 32);
+const_assert_eq!(offset_of!(Identity, capacity), 40);
+const_assert_eq!(offset_of!(Identity, stride), 48);
+const_assert_eq!(offset_of!(Identity, slots_at), 56);
+const_assert_eq!(offset_of!(Identity, region_len), 64);
+const_assert_eq!(offset_of!(Identity, endpoints), 72);
+const_assert_eq!(offset_of!(Identity, tag_version), 76);
+const_assert_eq!(offset_of!(Identity, tag), 80);
+const_assert_eq!(offset_of!(Identity, region_id), 128);
+const_assert_eq!(offset_of!(Identity, created_realtime), 144);
+const_assert_eq!(offset_of!(Identity, created_boottime), 152);
+const_assert_eq!(offset_of!(Identity, reserved), 160);
+const_assert_eq!(offset_of!(Identity, checksum), 504);
+const_assert_eq!(size_of::<Identity>(), 512);
+
+const_assert_eq!(size_of::<Line<u64>>(), 128);
+const_assert_eq!(align_of::<Line<u64>>(), 128);
+const_assert_eq!(offset_of!(Control, tail), 0);
+const_assert_eq!(offset_of!(Control, head), 128);
+const_assert_eq!(offset_of!(Control, data), 256);
+const_assert_eq!(offset_of!(Control, space), 384);
+const_assert_eq!(offset_of!(Control, arrivals), 512);
+const_assert_eq!(offset_of!(Control, tally), 640);
+const_assert_eq!(size_of::<Control>(), 768);
+const_assert_eq!(offset_of!(Arrivals, senders), 0);
+const_assert_eq!(offset_of!(Arrivals, receivers), 8);
+const_assert_eq!(offset_of!(Arrivals, changes), 16);
+const_assert_eq!(offset_of!(Tally, skipped), 0);
+const_assert_eq!(offset_of!(Tally, redelivered), 8);
+const_assert_eq!(offset_of!(Tally, dropped), 16);
+const_assert_eq!(size_of::<Intent>(), 128);
+const_assert_eq!(size_of::<Seat>(), 8);
+const_assert_eq!(SEATS_AT, 1280);
+
+/// Where things lie in a region, as this program computes it from element type, kind and sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) capacity: u64,
+    pub(crate) endpoints: u32,
+    pub(crate) slots_at: usize,
+    pub(crate) region_len: usize,
+}
+
+impl Geometry {
+    /// For at least `capacity` slots; `None` if that overflows what a region can be. `page` is the
+    /// backing's page size.
+    pub(crate) fn new<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) -> Option<Self> {
+        let capacity = capacity.checked_next_power_of_two()?;
+        let align = K::slot_align::<T>().max(align_of::<Intent>());
+        let slots_at = Self::intents_at(endpoints)
+            .checked_add(size_of::<Intent>().checked_mul(endpoints as usize)?)?
+            .checked_next_multiple_of(align)?;
+        let region_len = usize::try_from(capacity)
+            .ok()?
+            .checked_mul(K::stride::<T>())?
+            .checked_add(slots_at)?
+            .checked_next_multiple_of(page)?;
+        // Lengths are signed in the kernel, and the lock bytes must lie beyond the end.
+        let fits = i64::try_from(region_len).ok()? < crate::peers::hold::BIRTH;
+        fits.then_some(Self { capacity, endpoints, slots_at, region_len })
+    }
+
+    pub(crate) const fn control_at() -> usize {
+        CONTROL_AT
+    }
+
+    pub(crate) const fn seats_at() -> usize {
+        SEATS_AT
+    }
+
+    pub(crate) const fn intents_at(endpoints: u32) -> usize {
+        (SEATS_AT + size_of::<Seat>() * endpoints as usize).next_multiple_of(align_of::<Intent>())
+    }
+}
+
+/// What the header records of an element type, for two programs to agree on.
+///
+/// Size and alignment are taken from the type; the name and its version are what the user chose to
+/// call it ([`Options::tag`](crate::Options::tag)), because the compiler's own type names differ
+/// between honest programs and agree between different layouts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ElementType {
+    /// Bytes.
+    pub size: u64,
+    /// Bytes.
+    pub align: u64,
+    /// The user's name for the type; empty if none was given.
+    pub tag: String,
+    /// The user's version of the type; 0 if none was given.
+    pub tag_version: u32,
+}
+
+impl ElementType {
+    pub(crate) fn of<T>(tag: &str, tag_version: u32) -> Self {
+        Self {
+            size: size_of::<T>() as u64,
+            align: align_of::<T>() as u64,
+            tag: tag.to_owned(),
+            tag_version,
+        }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, align, tag, tag_version } = self;
+        match tag.as_str() {
+            "" => write!(f, "{size}-byte elements aligned to {align}, untagged"),
+            tag => write!(f, "{size}-byte `{tag}` version {tag_version} aligned to {align}"),
+        }
+    }
+}
+
+impl fmt::Debug for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why bytes are not the identity of a ring that this program can use.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// No ring of ours at all.
+    NotARing,
+    /// A ring, but it differs from what is expected.
+    Mismatch(Mismatch),
+    /// A ring of our layout that contradicts itself.
+    Damaged(&'static str),
+}
+
+impl Identity {
+    /// The identity of a new region.
+    pub(crate) fn new<T, K: Kind>(geometry: &Geometry, element: &ElementType, birth: Birth) -> Self {
+        let mut tag = [0; TAG_LEN];
+        tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
+        let mut identity = Self {
+            magic: MAGIC,
+            byte_order: BYTE_ORDER,
+            major: MAJOR,
+            minor: MINOR,
+            pointer_bits: usize::BITS,
+            kind: K::CODE,
+            element_size: element.size,
+            element_align: element.align,
+            capacity: geometry.capacity,
+            stride: K::stride::<T>() as u64,
+            slots_at: geometry.slots_at as u64,
+            region_len: geometry.region_len as u64,
+            endpoints: geometry.endpoints,
+            tag_version: element.tag_version,
+            tag,
+            region_id: birth.id,
+            created_realtime: birth.realtime,
+            created_boottime: birth.boottime,
+            reserved: [0; _],
+            checksum: 0,
+        };
+        identity.checksum = identity.sum();
+        identity
+    }
+
+    /// To be read into.
+    pub(crate) fn unread() -> Self {
+        Self::zeroed()
+    }
+
+    /// FNV-1a over everything before the checksum: it guards against accidents, not malice.
+    fn sum(&self) -> u64 {
+        let covered = &bytemuck::bytes_of(self)[..offset_of!(Self, checksum)];
+        covered.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// The element type as recorded.
+    pub(crate) fn element(&self) -> ElementType {
+        let end = self.tag.iter().position(|&b| b == 0).unwrap_or(TAG_LEN);
+        ElementType {
+            size: self.element_size,
+            align: self.element_align,
+            tag: String::from_utf8_lossy(&self.tag[..end]).into_owned(),
+            tag_version: self.tag_version,
+        }
+    }
+
+    pub(crate) fn birth(&self) -> Birth {
+        Birth {
+            id: self.region_id,
+            realtime: self.created_realtime,
+            boottime: self.created_boottime,
+        }
+    }
+
+    /// Is this a region that our version understands, whatever its kind and elements?
+    pub(crate) fn check_layout(&self) -> Result<(), Unfit> {
+        if self.magic != MAGIC {
+            return Err(Unfit::NotARing);
+        }
+        if self.byte_order == BYTE_ORDER.swap_bytes() {
+            return Err(Unfit::Mismatch(Mismatch::ByteOrder));
+        }
+        if self.byte_order != BYTE_ORDER {
+            return Err(Unfit::Damaged("byte order mark"));
+        }
+        if self.major != MAJOR {
+            return Err(Unfit::Mismatch(Mismatch::Layout {
+                ring: (self.major, self.minor),
+                expected: (MAJOR, MINOR),
+            }));
+        }
+        if self.checksum != self.sum() {
+            return Err(Unfit::Damaged("checksum of the header"));
+        }
+        if self.pointer_bits != usize::BITS {
+            return Err(Unfit::Mismatch(Mismatch::PointerWidth {
+                ring: self.pointer_bits,
+                expected: usize::BITS,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Is this a region of `T`s of kind `K`, and does everything in it follow from that? Gives the
+    /// geometry as this program computes it.
+    pub(crate) fn check<T, K: Kind>(
+        &self,
+        element: &ElementType,
+        page: usize,
+    ) -> Result<Geometry, Unfit> {
+        self.check_layout()?;
+        if self.kind != K::CODE {
+            return Err(Unfit::Mismatch(Mismatch::Kind {
+                ring: crate::ring::kind_name(self.kind),
+                expected: K::NAME,
+            }));
+        }
+        let found = self.element();
+        if found != *element {
+            return Err(Unfit::Mismatch(Mismatch::Element {
+                ring: found,
+                expected: element.clone(),
+            }));
+        }
+        if !self.capacity.is_power_of_two() {
+            return Err(Unfit::Damaged("capacity"));
+        }
+        if self.endpoints == 0 || self.endpoints > MAX_ENDPOINTS {
+            return Err(Unfit::Damaged("number of endpoints"));
+        }
+        let geometry = Geometry::new::<T, K>(self.capacity, self.endpoints, page)
+            .ok_or(Unfit::Damaged("capacity"))?;
+        if self.stride != K::stride::<T>() as u64 || self.slots_at != geometry.slots_at as u64 {
+            return Err(Unfit::Damaged("position of the slots"));
+        }
+        if self.region_len != geometry.region_len as u64 {
+            return Err(Unfit::Damaged("length of the region"));
+        }
+        Ok(geometry)
+    }
+}
+
+/// When a region was created, and a number that tells it from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Birth {
+    pub(crate) id: [u64; 2],
+    pub(crate) realtime: u64,
+    pub(crate) boottime: u64,
+}

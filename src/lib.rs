@@ -1,0 +1,85 @@
+//! **ringpipe** is a pipe made of a shared-memory ring: processes on one Linux host hand each other
+//! typed values through a lock-free ring in a shared mapping, at the speed at which a cache line
+//! travels, and with the manners of a pipe. A call blocks when the ring is full or empty, the last
+//! sender's end is an end-of-file, the last receiver's a broken pipe.
+//!
+//! Two programs that know only a name:
+//!
+//! ```
+//! use ringpipe::spsc::Ring;
+//! # let name = format!("doc-lib-{}", std::process::id());
+//! # let sender = { let name = name.clone(); std::thread::spawn(move || {
+//!
+//! // One program: lines of numbers, say, until it is done.
+//! let ring = Ring::<u64>::options().capacity(1024).open_or_create(&name).unwrap();
+//! let mut tx = ring.producer().unwrap();
+//! for n in 0..10_000 {
+//!     tx.send(n).unwrap(); // blocks while the ring is full
+//! }
+//! # })};
+//!
+//! // The other, started before or after:
+//! let ring = Ring::<u64>::options().capacity(1024).open_or_create(&name).unwrap();
+//! let mut rx = ring.consumer().unwrap();
+//! let sum: u64 = rx.iter().sum(); // blocks while it is empty, ends when the producer has gone
+//! assert_eq!(sum, 49_995_000);
+//! ring.unlink().unwrap();
+//! # sender.join().unwrap();
+//! ```
+//!
+//! # Finding your way
+//!
+//! * [`spsc`]: one producer, one consumer. [`mpmc`]: many of both. `channel` in either makes both
+//!   ends without a name, to start with inside one program.
+//! * [`Ring`] is a ring that is open; [`Options`] creates and opens: named ([`Options::create`]),
+//!   file-backed ([`Options::create_file`]), anonymous ([`Options::create_anonymous`]).
+//! * [`SendHandle`] and [`RecvHandle`] are the ends: `try_send`, `send`, `send_timeout`,
+//!   `send_deadline` and their twins, slices, and runs of slots in place ([`WriteRun`],
+//!   [`ReadRun`]; borrowed, behind one `unsafe`: [`Trusted`]).
+//! * [`Item`] is what can travel. [`Canceller`] ends a blocked call, [`WaitPolicy`] says how calls
+//!   wait, [`Pool`] lends ends to those who have only `&self`.
+//!
+//! # Safety
+//!
+//! The region is untrusted memory: a peer that scribbles on it can feed wrong values or stop the
+//! flow, and nothing worse. What exactly is promised, and why it holds, is in SAFETY.md in the
+//! repository.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "ringpipe needs Linux: futexes shared between processes, open-file-description locks, memfds"
+);
+
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("ringpipe needs 64-bit atomics: positions that never wrap are what it rests on");
+
+pub mod error;
+mod handles;
+mod layout;
+pub mod mpmc;
+mod peers;
+mod pipe;
+mod ring;
+mod shm;
+pub mod spsc;
+mod sync;
+mod wait;
+
+pub use bytemuck;
+pub use error::{
+    AttachError, BulkError, ChannelError, CreateError, ElementType, Mismatch, NameError, OpenError,
+    OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError, UnlinkError,
+};
+pub use handles::Item;
+pub use handles::cancel::Canceller;
+pub use handles::lend::{Lent, Trusted};
+pub use handles::options::{HugePages, Options};
+pub use handles::pool::{Clonable, Pool, Pooled};
+pub use handles::recv::{Iter, RecvHandle, TryIter};
+pub use handles::ring::{Peers, Ring, Stats, unlink};
+pub use handles::run::{ReadRun, WriteRun};
+pub use handles::send::SendHandle;
+pub use peers::roster::Role;
+pub use ring::{Kind, Mpmc, Spsc};
+pub use wait::pace::{Deadline, WaitPolicy};

@@ -1,0 +1,88 @@
+//! An endpoint: a seat on the roster and the hold that proves its occupant alive.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::hold::{Hold, Share, is_held, seat_byte};
+use super::roster::{self, Occupancy, Role};
+use crate::ring::control::Words;
+
+/// A taken seat. [`leave`](Self::leave) gives it up; so does the end of the process.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) seat: usize,
+    occupancy: Occupancy,
+    hold: Hold,
+}
+
+/// Why no seat could be taken.
+#[derive(Debug)]
+pub(crate) enum NoSeat {
+    /// All seats are taken by the living.
+    Taken,
+    /// The kernel refused something.
+    Io(io::Error),
+}
+
+impl Endpoint {
+    /// Takes one of `seats` for `role` and counts the arrival. The caller then wakes everybody.
+    ///
+    /// A seat whose occupant's lock is free is taken over if `evict` is set: right where a dead
+    /// occupant leaves nothing behind that must be resolved first (SPSC).
+    pub(crate) fn take(
+        fd: BorrowedFd<'_>,
+        page: usize,
+        words: &Words,
+        seats: std::ops::Range<usize>,
+        role: Role,
+        evict: bool,
+    ) -> Result<Self, NoSeat> {
+        for seat in seats {
+            if !evict && roster::occupancy(&words.seats[seat]).is_some() {
+                continue;
+            }
+            let byte = seat_byte(role, seat);
+            let Some(hold) = Hold::take(fd, byte, Share::Exclusive, page).map_err(NoSeat::Io)?
+            else {
+                continue;
+            };
+            // A seat can change hands between the look and the lock; with the lock in hand only its
+            // last occupant can still touch it, once, on the way out: hence the second try.
+            for _ in 0..2 {
+                if let Some(occupancy) =
+                    roster::take(&words.seats[seat], role, std::process::id(), evict)
+                {
+                    roster::arrived(words, role);
+                    return Ok(Self { seat, occupancy, hold });
+                }
+            }
+        }
+        Err(NoSeat::Taken)
+    }
+
+    /// Gives the seat up. The caller then wakes everybody.
+    pub(crate) fn leave(self, words: &Words) {
+        // Unlock first: a successor that finds the seat still taken sees from the free lock that
+        // its occupant is through, whereas a free seat with a held lock would turn it away.
+        drop(self.hold);
+        roster::leave(words, self.seat, self.occupancy);
+    }
+}
+
+/// Frees the seats of occupants who are dead and have left nothing in mid-claim. Returns how many;
+/// if any, the caller wakes everybody.
+///
+/// Right at any time, by anyone: a seat's word was stored by one who held its lock, and every
+/// occupant stores another word. So if the lock is free after the word was read, and the word is
+/// still there, its occupant can do nothing any more but leave.
+pub(crate) fn sweep(fd: BorrowedFd<'_>, words: &Words) -> io::Result<usize> {
+    let mut freed = 0;
+    for seat in 0..words.seats.len() {
+        let Some((occupancy, role)) = roster::occupancy(&words.seats[seat]) else { continue };
+        if is_held(fd, seat_byte(role, seat), 1)? || !roster::is_idle(words, seat) {
+            continue;
+        }
+        freed += usize::from(roster::leave(words, seat, occupancy));
+    }
+    Ok(freed)
+}

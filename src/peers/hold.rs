@@ -1,0 +1,163 @@
+//! Proof of life: a lock that lives exactly as long as the address space that could still store.
+//!
+//! An open-file-description lock (`F_OFD_SETLK`) belongs to an open file description and is dropped
+//! by the kernel when the last reference to that description goes. A [`Hold`] opens a description
+//! of its own, locks a byte of it, maps one page of it inaccessibly and closes the descriptor: the
+//! mapping is then the only reference. So the lock
+//!
+//! * outlives `close_range` over every descriptor, `SIGSTOP`, and any debugger's pause;
+//! * goes with `kill -9`, `exit` and `exec`, when the kernel tears the address space down;
+//! * is not inherited by `fork` (`MADV_DONTFORK`): a child neither holds nor prolongs it;
+//! * costs no descriptor, knows no process ids, needs no daemon, and works across namespaces.
+//!
+//! The kernel unmaps (and then drops the lock) only after the last thread of the process has
+//! stopped executing user code: nothing can be stored in the ring by its holder once the lock is
+//! seen free.
+//!
+//! The bytes lie far beyond the end of any region, so they lock nothing that has content:
+//!
+//! | byte | who locks it |
+//! | --- | --- |
+//! | `BIRTH` | everyone who has the region open: shared; a remover of orphans: exclusively |
+//! | `SENDERS + i` | the sending end in seat `i` |
+//! | `RECEIVERS + i` | the receiving end in seat `i` |
+//!
+//! Whether anyone of a role lives is then a single `F_OFD_GETLK` over that role's bytes, asked
+//! through a description that holds no lock, as a *read* lock so that it disturbs nobody.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+
+use super::roster::Role;
+
+/// The byte that says "someone has this region open".
+pub(crate) const BIRTH: i64 = 1 << 62;
+const SENDERS: i64 = BIRTH + 0x1_0000;
+const RECEIVERS: i64 = BIRTH + 0x2_0000;
+
+/// The byte that the occupant of `seat` locks.
+pub(crate) fn seat_byte(role: Role, seat: usize) -> i64 {
+    let base = match role {
+        Role::Sender => SENDERS,
+        Role::Receiver => RECEIVERS,
+    };
+    base + seat as i64
+}
+
+/// Shared or exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Any number of holds at once.
+    Shared,
+    /// One hold alone.
+    Exclusive,
+}
+
+/// A locked byte, kept by a mapping. Dropping it unlocks.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    page: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the page is inaccessible and only ever unmapped, which any thread may do.
+unsafe impl Send for Hold {}
+// SAFETY: a shared `Hold` offers nothing.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    /// Locks `byte` of the file behind `fd`; `None` if someone else holds it. `page` is the file's
+    /// page size.
+    pub(crate) fn take(
+        fd: BorrowedFd<'_>,
+        byte: i64,
+        share: Share,
+        page: usize,
+    ) -> io::Result<Option<Self>> {
+        let own = reopen(fd)?;
+        let kind = match share {
+            Share::Shared => libc::F_RDLCK,
+            Share::Exclusive => libc::F_WRLCK,
+        };
+        match lock_command(own.as_fd(), libc::F_OFD_SETLK, kind, byte, 1) {
+            Ok(_) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        }
+        // `fd` has another description: if it does not see the lock, the file system keeps locks
+        // in a way that proves nothing.
+        if share == Share::Exclusive && !is_held(fd, byte, 1)? {
+            return Err(io::Error::other("the file system's locks do not hold"));
+        }
+        let protection = ProtFlags::empty();
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
+        let mapped =
+            unsafe { mmap(std::ptr::null_mut(), page, protection, MapFlags::SHARED, &own, 0) }?;
+        let hold = Self {
+            page: NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            len: page,
+        };
+        // SAFETY: the range is the mapping just made, of which nobody else knows.
+        unsafe { madvise(mapped, page, Advice::LinuxDontFork) }?;
+        Ok(Some(hold))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // SAFETY: the range is this hold's own mapping, and nothing points into it.
+        let unmapped = unsafe { munmap(self.page.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+/// A description of its own for the file behind `fd`: locks belong to descriptions, and the one
+/// behind `fd` may be shared with whoever passed it here or inherited it.
+fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let own = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(own)
+}
+
+/// Someone holds one of `len` bytes from `byte` on, through a description other than `fd`'s.
+pub(crate) fn is_held(fd: BorrowedFd<'_>, byte: i64, len: i64) -> io::Result<bool> {
+    let found = lock_command(fd, libc::F_OFD_GETLK, libc::F_RDLCK, byte, len)?;
+    Ok(found != libc::F_UNLCK)
+}
+
+/// Someone of `role` is alive among the first `seats` seats.
+pub(crate) fn any_alive(fd: BorrowedFd<'_>, role: Role, seats: usize) -> io::Result<bool> {
+    is_held(fd, seat_byte(role, 0), seats as i64)
+}
+
+fn lock_command(
+    fd: BorrowedFd<'_>,
+    command: libc::c_int,
+    kind: libc::c_int,
+    start: i64,
+    len: i64,
+) -> io::Result<libc::c_int> {
+    // SAFETY: `flock` is a plain C structure for which all-zero is valid.
+    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as _;
+    lock.l_whence = libc::SEEK_SET as _;
+    lock.l_start = start;
+    lock.l_len = len;
+    loop {
+        // SAFETY: the commands used here read and write one `flock64`, which outlives the call.
+        let outcome = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut lock) };
+        if outcome == 0 {
+            return Ok(lock.l_type.into());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}

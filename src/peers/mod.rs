@@ -1,0 +1,8 @@
+//! Who is attached, who has died, who cleans up after whom.
+//!
+//! [`roster`] is the shared table of endpoint records, [`hold`] the proof that the occupant of a
+//! record is alive, [`endpoint`] a seat and its hold together, from attach to leave.
+
+pub(crate) mod endpoint;
+pub(crate) mod hold;
+pub(crate) mod roster;

@@ -1,0 +1,178 @@
+//! The roster: one word per endpoint record that says who sits there.
+//!
+//! ```text
+//! seat:   bits 0..2   0 free, 1 a sending end, 2 a receiving end
+//!         bits 2..32  how often the seat was taken, so that a late leaver cannot free a successor's
+//!         bits 32..   process id of the occupant, for people to read; never a proof of anything
+//! ```
+//!
+//! What proves an occupant's life is the lock that goes with the seat ([`hold`](super::hold)). Its
+//! holder alone moves the seat from free to taken; from taken to free anyone may move it who has
+//! reason to, by compare-and-swap against the exact word. The order of things:
+//!
+//! * attach: lock, take the seat, count the arrival, move `changes` on, wake everybody;
+//! * leave: unlock, free the seat, move `changes` on, wake everybody.
+//!
+//! So whoever sits and lives holds the lock, and a lock that is free beside a taken seat belongs to
+//! one who is on the way out or dead. [`Ends`] turns the roster into the answers that the pipe
+//! needs. It rescans only when `changes` has moved: in flow, one load of a line nobody writes.
+//!
+//! The arrival counters exist for those who came and went between two looks: a receiver must say
+//! end-of-file also if it never saw the sender whose values it has just drained.
+
+use crate::ring::control::{Control, Seat, Words};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// One end of a ring: which way its values go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A sending end (SPSC: the producer).
+    Sender = 1,
+    /// A receiving end (SPSC: the consumer).
+    Receiver = 2,
+}
+
+impl Role {
+    /// The other end.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Role::Sender => Role::Receiver,
+            Role::Receiver => Role::Sender,
+        }
+    }
+
+    fn arrivals(self, control: &Control) -> &AtomicU64 {
+        match self {
+            Role::Sender => &control.arrivals.0.senders,
+            Role::Receiver => &control.arrivals.0.receivers,
+        }
+    }
+}
+
+const ROLE: u64 = 3;
+const TAKEN_ONCE: u64 = 4;
+const TIMES_TAKEN: u64 = 0xffff_fffc;
+
+/// Proof of having taken a seat: the exact word that was stored there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occupancy(u64);
+
+/// Takes a seat that is free, or whose occupant the caller has found dead and resolved
+/// (`evict`). The caller holds the seat's lock for `role`.
+pub(crate) fn take(seat: &Seat, role: Role, pid: u32, evict: bool) -> Option<Occupancy> {
+    let found = seat.load(Acquire); // A1 ← A2: everything the previous occupant did
+    if found & ROLE != 0 && !evict {
+        return None;
+    }
+    let times = found.wrapping_add(TAKEN_ONCE) & TIMES_TAKEN;
+    let taken = u64::from(pid) << 32 | times | role as u64;
+    // A1 → A3: our predecessor's last stores stay visible to whoever sees us.
+    seat.compare_exchange(found, taken, AcqRel, Relaxed).ok()?;
+    Some(Occupancy(taken))
+}
+
+/// Announces an arrival, after [`take`].
+pub(crate) fn arrived(words: &Words, role: Role) {
+    role.arrivals(&words.control).fetch_add(1, Release); // A4 → A5: the seat is taken
+    words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the seat, the arrival
+}
+
+/// Frees a seat; true if it was still as `occupancy` left it.
+pub(crate) fn leave(words: &Words, seat: usize, occupancy: Occupancy) -> bool {
+    let free = occupancy.0 & TIMES_TAKEN;
+    // A2 → A1, A3: everything this end ever stored in the ring.
+    let left = words.seats[seat].compare_exchange(occupancy.0, free, Release, Relaxed).is_ok();
+    words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the seat is free
+    left
+}
+
+/// How many ends of `role` sit on the roster now.
+pub(crate) fn count(words: &Words, role: Role) -> usize {
+    words
+        .seats
+        .iter()
+        .filter(|seat| seat.load(Acquire) & ROLE == role as u64) // A3 ← A2: what those who left had stored
+        .count()
+}
+
+/// A taken seat's word and role.
+pub(crate) fn occupancy(seat: &Seat) -> Option<(Occupancy, Role)> {
+    let word = seat.load(Acquire); // A3 ← A1: what made the seat's occupant
+    let role = match word & ROLE {
+        1 => Role::Sender,
+        2 => Role::Receiver,
+        _ => return None,
+    };
+    Some((Occupancy(word), role))
+}
+
+/// The occupant of a seat has no claim in progress.
+pub(crate) fn is_idle(words: &Words, seat: usize) -> bool {
+    words.intents[seat].0.load(Acquire) == 0 // X2 ← S4, R4: its slots' last stores
+}
+
+/// What an end knows of the opposite ends: whether one is there, and whether one ever was.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    opposite: Role,
+    /// `changes` at the last scan; `None` forces the next.
+    scanned_at: Option<u64>,
+    present: bool,
+    arrivals_at_attach: u64,
+    met: bool,
+}
+
+impl Ends {
+    /// For an end of `role` that is already on the roster itself.
+    pub(crate) fn attach(words: &Words, role: Role) -> Self {
+        let opposite = role.opposite();
+        let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
+        let mut ends = Self {
+            opposite,
+            scanned_at: None,
+            present: false,
+            arrivals_at_attach: arrivals,
+            met: false,
+        };
+        ends.look(words);
+        ends
+    }
+
+    /// Looks at the roster if it has changed.
+    #[inline]
+    fn look(&mut self, words: &Words) {
+        let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+        if self.scanned_at == Some(changes) {
+            return;
+        }
+        self.present = count(words, self.opposite) > 0;
+        // An end that came and went since counts as met; so does one that is here.
+        let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
+        self.met |= self.present || arrivals != self.arrivals_at_attach;
+        self.scanned_at = Some(changes);
+    }
+
+    /// An opposite end is attached.
+    pub(crate) fn present(&mut self, words: &Words) -> bool {
+        self.look(words);
+        self.present
+    }
+
+    /// There was an opposite end at some time since this one attached, and now there is none.
+    #[inline]
+    pub(crate) fn gone(&mut self, words: &Words) -> bool {
+        self.look(words);
+        self.met && !self.present
+    }
+
+    /// The locks say that nobody opposite is alive: counts them as gone until the roster changes.
+    pub(crate) fn bury(&mut self) {
+        self.present = false;
+    }
+
+    /// Counts a missing peer as gone from the start, rather than waiting for the first.
+    pub(crate) fn expect_present(&mut self) {
+        self.met = true;
+    }
+}

@@ -1,0 +1,224 @@
+//! The ring algorithms, free of system calls, over memory they are given.
+//!
+//! An algorithm is a pair of cursors, one for each end. A cursor lives in a handle's private
+//! memory and knows where its end stands; everything shared comes in as [`Mem`]. Both algorithms
+//! offer the same three steps, which is all that the layers above use:
+//!
+//! * **claim** a [`Run`] of slots that this end alone may touch until it gives them up,
+//! * **copy** values into or out of the claimed slots,
+//! * **publish** (sending end) or **release** (receiving end) the run, or part of it.
+//!
+//! Positions are `u64`, count slots from the ring's creation and never wrap: at 10^9 messages a
+//! second the stamps of the MPMC ring last for more than a century. A slot is `position & mask`,
+//! with the mask from private memory, so a corrupted position reaches a wrong slot, never beyond.
+
+pub mod control;
+pub mod mpmc;
+pub mod spsc;
+
+use crate::sync::Slots;
+use control::Words;
+
+
+/// The memory that a ring's algorithm works on.
+pub struct Mem<T, K> {
+    pub(crate) words: Words,
+    pub(crate) slots: Slots<T, K>,
+}
+
+impl<T, K> std::fmt::Debug for Mem<T, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mem").field("control", &*self.words.control).finish_non_exhaustive()
+    }
+}
+
+/// Slots that one end has claimed: `slots` of them from position `at` on, `items` of which hold
+/// (or will hold) a value. `items < slots` only on the receiving end of an MPMC ring, where a
+/// position that its sender gave up is a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub(crate) at: u64,
+    pub(crate) slots: u64,
+    pub(crate) items: u64,
+}
+
+/// Why a claim failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// Full, or empty with nothing claimed ahead.
+    NotReady,
+    /// Receiving end: the next position has been claimed by a sender that has not published yet.
+    Unpublished,
+    /// Others moved the position away more often than [`PATIENCE`] allows.
+    Contended,
+    /// The region holds values that no history of this algorithm produces.
+    Corrupt,
+}
+
+/// How often a claim starts over because another end was faster. Lock-freedom says that each retry
+/// is somebody's success, so honest peers never come near this; a hostile one must not keep us.
+pub(crate) const PATIENCE: u32 = 10_000;
+
+/// The longest run one claim may cover, from the count bits of an intent.
+pub(crate) const MAX_RUN: u64 = mpmc::INTENT_MAX_COUNT;
+
+/// The sending end of an algorithm.
+pub trait SendCursor {
+    /// Several of these may work on the ring at once.
+    const SHARED: bool;
+
+    /// Begins where the region says that previous ends of this role left off. The caller sits in
+    /// `seat`.
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize) -> Result<Self, Blocked>
+    where
+        Self: Sized;
+
+    /// Claims as many free slots as there are, at most `max`; none if fewer than `need`.
+    /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. A claim that was neither published
+    /// nor given up (its guard was forgotten) is given up first.
+    fn claim<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked>;
+
+    /// Publishes the first `items` slots of the run and gives up the others.
+    fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
+
+    /// Gives up what was claimed and not published; the cursor is not used afterwards.
+    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>);
+
+    /// A slot is free for whoever comes next.
+    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
+}
+
+/// The receiving end of an algorithm.
+pub trait RecvCursor {
+    /// Several of these may work on the ring at once.
+    const SHARED: bool;
+
+    /// Begins where the region says that previous ends of this role left off. The caller sits in
+    /// `seat`.
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize) -> Result<Self, Blocked>
+    where
+        Self: Sized;
+
+    /// Claims as many published items as there are, at most `max`; none if fewer than `need`.
+    /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. Items that this cursor claimed before
+    /// and has not released come first and alone.
+    fn claim<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked>;
+
+    /// The position of item `index` of the run; `None` if there is no such item (or no longer,
+    /// because a peer corrupted the stamps).
+    fn find<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, index: u64) -> Option<u64>;
+
+    /// Releases the first `items` items of the run; the others remain this cursor's.
+    fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
+
+    /// Items that are claimed and not released: a guard gave them back, or was forgotten. They are
+    /// received again first.
+    fn held(&self) -> u64;
+
+    /// Discards what was claimed and not released; the cursor is not used afterwards.
+    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>);
+
+    /// An item is ready for whoever comes next.
+    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
+
+    /// Positions that a claim freed without delivering anything since the last time of asking:
+    /// senders may use them, and must be told even if the claim came to nothing.
+    fn take_skipped(&mut self) -> u64;
+}
+
+/// What messages call the kind with this code.
+pub(crate) fn kind_name(code: u32) -> &'static str {
+    [(Spsc::CODE, Spsc::NAME), (Mpmc::CODE, Mpmc::NAME)]
+        .into_iter()
+        .find_map(|(known, name)| (known == code).then_some(name))
+        .unwrap_or("unknown")
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Spsc {}
+    impl Sealed for super::Mpmc {}
+}
+
+/// Marks a ring with one producer and one consumer ([`spsc`](crate::spsc)).
+#[derive(Clone, Copy, Debug)]
+pub enum Spsc {}
+
+/// Marks a ring with many senders and many receivers ([`mpmc`](crate::mpmc)).
+#[derive(Clone, Copy, Debug)]
+pub enum Mpmc {}
+
+impl Kind for Spsc {
+    type Send = spsc::Producer;
+    type Recv = spsc::Consumer;
+    const CODE: u32 = 1;
+    const NAME: &'static str = "SPSC";
+    const STAMPED: bool = false;
+}
+
+impl Kind for Mpmc {
+    type Send = mpmc::Sender;
+    type Recv = mpmc::Receiver;
+    const CODE: u32 = 2;
+    const NAME: &'static str = "MPMC";
+    const STAMPED: bool = true;
+}
+
+/// The algorithm of a ring and how its slots lie in memory. Sealed: [`Spsc`](crate::Spsc) and
+/// [`Mpmc`](crate::Mpmc) are all there is.
+pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
+    /// The sending end.
+    #[doc(hidden)]
+    type Send: SendCursor + Send + Sync + std::fmt::Debug;
+    #[doc(hidden)]
+    /// The receiving end.
+    type Recv: RecvCursor + Send + Sync + std::fmt::Debug;
+    #[doc(hidden)]
+    /// What the header calls it.
+    const CODE: u32;
+    #[doc(hidden)]
+    /// What messages call it.
+    const NAME: &'static str;
+    #[doc(hidden)]
+    /// Each slot begins with a 64-bit stamp.
+    const STAMPED: bool;
+
+    #[doc(hidden)]
+    /// Bytes from the start of a slot to its value.
+    #[inline(always)]
+    fn value_offset<T>() -> usize {
+        if Self::STAMPED {
+            size_of::<u64>().next_multiple_of(align_of::<T>())
+        } else {
+            0
+        }
+    }
+
+    #[doc(hidden)]
+    /// What a slot's address is a multiple of.
+    #[inline(always)]
+    fn slot_align<T>() -> usize {
+        if Self::STAMPED {
+            align_of::<T>().max(align_of::<u64>())
+        } else {
+            align_of::<T>()
+        }
+    }
+
+    #[doc(hidden)]
+    /// Bytes from one slot to the next.
+    #[inline(always)]
+    fn stride<T>() -> usize {
+        (Self::value_offset::<T>() + size_of::<T>()).next_multiple_of(Self::slot_align::<T>())
+    }
+}

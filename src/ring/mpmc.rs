@@ -1,0 +1,388 @@
+//! Many senders, many receivers: Vyukov's bounded queue, with claims that survive their owner.
+//!
+//! # The queue
+//!
+//! `tail` is the next position to write, `head` the next to read; each is claimed by moving it
+//! forward with a compare-and-swap. Whether the slot of a claimed position may be touched is told
+//! by its stamp, a lap number and a state in one word ([`Stamp`]):
+//!
+//! ```text
+//!        sender: S2 claim, copy in, S3                 receiver: R2 claim, copy out, R3
+//! FREE(lap) ──────────────────────────► PUBLISHED(lap) ─────────────────────────► FREE(lap+1)
+//!     └─────── given up instead ──────► SKIPPED(lap) ────── passed over ──────────────┘
+//! ```
+//!
+//! A stamp only moves forward, by one writer at a time: the owner of the claim. A sender claims
+//! `p` only after it has seen `FREE(lap of p)` (S1); since stamps only move when `p` is claimed, and
+//! its compare-and-swap proves that nobody claimed `p` in between, the slot is still free when it
+//! has won. Likewise a receiver with `PUBLISHED` (R1, R2). So a slot has one owner between claim
+//! and hand-over, and S3→R1 and R3→S1 order the copies. Laps come from 64-bit positions, so a
+//! stamp never returns to an old value: a sender that slept for a year fails its compare-and-swap
+//! rather than claiming someone else's slot. All-zero memory is `FREE(0)`: an empty ring.
+//!
+//! A stamp seen *ahead* of the position's lap means the position was claimed before; the stamp's
+//! writer had moved the index before it stored the stamp, so reading the index again must show it
+//! moved (S1/R1 acquire what S3/R3 released). If it does not, the region is corrupt.
+//!
+//! # The intents
+//!
+//! A claim must not die with its owner: positions are handed over in order, so an unpublished `p`
+//! would stop the ring for ever. Before the compare-and-swap an endpoint stores what it is about to
+//! claim in its own record (`Intent`: low bits of the position, and a count), and it clears the
+//! record only after its last store to a claimed slot. Hence the invariant that recovery rests on:
+//!
+//! > While `p` is claimed and not handed over, its owner's intent covers `p`, and whoever sees the
+//! > index beyond `p` (S2, R2 release; recovery acquires) sees that intent or a later one.
+//!
+//! An intent that covers `p` may also belong to a *loser* of the race, until its next step. That is
+//! harmless: it delays, for as long as the loser lives, the verdict that `p`'s owner is dead. An
+//! endpoint clears its intent before it returns or sleeps, so only one stopped in mid-call does so.
+//!
+//! # Runs, holes, and what is given back
+//!
+//! A batch claims a run of positions with one compare-and-swap and hands each over by its own
+//! stamp. Senders claim only as many slots as are free in a row; receivers as many as are published
+//! in a row, holes (SKIPPED) included, which are passed over and freed. An index never moves back,
+//! so a receiver that gives items back keeps them claimed for itself and delivers them first on its
+//! next call ([`RecvCursor::held`]).
+//!
+//! Progress: a claim is lock-free (a failed compare-and-swap is another's success), hand-over is
+//! wait-free. FIFO order means that a receiver waits for the *next* position: a sender that is
+//! stopped (`SIGSTOP`, a debugger) between claim and publish holds up the receivers, as a stopped
+//! receiver in mid-call holds up senders one lap later.
+//!
+//! Source: Dmitry Vyukov, "Bounded MPMC queue" (2010), with 64-bit laps. The intents are ours.
+
+use super::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+
+/// The state of a slot and the lap it is in: `lap << 2 | state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp(u64);
+
+impl Stamp {
+    const PUBLISHED: u64 = 1;
+    const SKIPPED: u64 = 2;
+
+    fn lap(position: u64, capacity: u64) -> u64 {
+        position >> capacity.trailing_zeros()
+    }
+    fn free(position: u64, capacity: u64) -> Self {
+        Self(Self::lap(position, capacity) << 2)
+    }
+    fn published(position: u64, capacity: u64) -> Self {
+        Self(Self::free(position, capacity).0 | Self::PUBLISHED)
+    }
+    fn skipped(position: u64, capacity: u64) -> Self {
+        Self(Self::free(position, capacity).0 | Self::SKIPPED)
+    }
+    /// Laps by which this stamp is ahead of the lap of `position`.
+    fn laps_ahead(self, position: u64, capacity: u64) -> i64 {
+        // Both are 62-bit numbers: the difference is exact.
+        (self.0 >> 2) as i64 - (Self::free(position, capacity).0 >> 2) as i64
+    }
+}
+
+/// Bits of an intent that hold the low bits of the position; the count is above them.
+const INTENT_POSITION_BITS: u32 = 40;
+/// The largest run that an intent can describe.
+pub(crate) const INTENT_MAX_COUNT: u64 = (1 << (64 - INTENT_POSITION_BITS)) - 1;
+/// No claim in progress. Zero, so that fresh memory says so.
+const NO_INTENT: u64 = 0;
+
+fn intent(at: u64, slots: u64) -> u64 {
+    debug_assert!(0 < slots && slots <= INTENT_MAX_COUNT);
+    slots << INTENT_POSITION_BITS | at & ((1 << INTENT_POSITION_BITS) - 1)
+}
+
+/// The positions at the given distances from `at`. Wrapping, because a scribbling peer chooses it.
+fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
+    distances.map(move |distance| at.wrapping_add(distance))
+}
+
+const NOTHING: Run = Run { at: 0, slots: 0, items: 0 };
+
+/// A sender's private view.
+#[derive(Debug)]
+pub struct Sender {
+    /// Its endpoint record.
+    seat: usize,
+    /// The claim that has not been handed over yet; no slots if there is none.
+    claimed: Run,
+}
+
+impl Sender {
+    fn done<T, K>(&self, mem: &Mem<T, K>) {
+        mem.words.intents[self.seat].0.store(NO_INTENT, Release); // S4 → X2: the slots' last stores
+    }
+}
+
+impl SendCursor for Sender {
+    const SHARED: bool = true;
+
+    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
+        Ok(Self { seat, claimed: NOTHING })
+    }
+
+    #[inline]
+    fn claim<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked> {
+        self.close(mem);
+        let capacity = mem.slots.capacity();
+        let tail = &mem.words.control.tail.0;
+        let mut outcome = Blocked::Contended;
+        let mut at = tail.load(Relaxed); // a guess, checked by the compare-and-swap
+        for _ in 0..PATIENCE {
+            let mut slots = 0;
+            let mut next = Stamp::free(at, capacity);
+            while slots < max {
+                let position = at.wrapping_add(slots);
+                next = Stamp(mem.slots.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
+                if next != Stamp::free(position, capacity) {
+                    break;
+                }
+                slots += 1;
+            }
+            if slots >= need {
+                // Relaxed: S2 releases it.
+                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
+                // S2 → X1: the intent. Relaxed on failure: a guess again.
+                match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
+                    Ok(_) => {
+                        self.claimed = Run { at, slots, items: slots };
+                        return Ok(self.claimed);
+                    }
+                    Err(now) => {
+                        at = now;
+                        continue;
+                    }
+                }
+            }
+            // Too few in a row. If the tail has moved, that says nothing. Relaxed: coherence with
+            // what S1 acquired is all it takes (see "ahead" in the module's opening).
+            let now = tail.load(Relaxed);
+            if now == at {
+                outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
+                    // Still occupied since the last lap, or further on someone claimed before us.
+                    -1 => Blocked::NotReady,
+                    _ if slots > 0 => Blocked::NotReady,
+                    _ => Blocked::Corrupt,
+                };
+                break;
+            }
+            at = now;
+        }
+        self.done(mem);
+        Err(outcome)
+    }
+
+    #[inline]
+    fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+        debug_assert!(run == self.claimed && items <= run.slots);
+        let capacity = mem.slots.capacity();
+        for position in positions(run.at, 0..items) {
+            let published = Stamp::published(position, capacity);
+            mem.slots.stamp(position).store(published.0, Release); // S3 → R1: the value is written
+        }
+        if items < run.slots {
+            self.give_up(mem, run, items);
+        }
+        self.claimed = NOTHING;
+        self.done(mem);
+    }
+
+    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
+        if self.claimed.slots > 0 {
+            self.publish(mem, self.claimed, 0);
+        }
+    }
+
+    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
+        let at = mem.words.control.tail.0.load(Relaxed);
+        // Relaxed, both: only whether to wake someone who will look properly. Why a stale answer
+        // loses no wake: `wait::word`.
+        mem.slots.stamp(at).load(Relaxed) == Stamp::free(at, mem.slots.capacity()).0
+    }
+}
+
+impl Sender {
+    #[cold]
+    fn give_up<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, items: u64) {
+        let capacity = mem.slots.capacity();
+        for position in positions(run.at, items..run.slots) {
+            let skipped = Stamp::skipped(position, capacity);
+            mem.slots.stamp(position).store(skipped.0, Release); // S3 → R1: nothing to read here
+        }
+        let tally = &mem.words.control.tally.0;
+        tally.skipped.fetch_add(run.slots - items, Relaxed); // a statistic
+    }
+}
+
+/// A receiver's private view.
+#[derive(Debug)]
+pub struct Receiver {
+    /// Its endpoint record.
+    seat: usize,
+    /// What it has claimed and not released; no slots if nothing.
+    held: Run,
+    /// Holes freed since the last time of asking.
+    skipped: u64,
+}
+
+impl Receiver {
+    fn done<T, K>(&self, mem: &Mem<T, K>) {
+        mem.words.intents[self.seat].0.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
+    }
+
+    /// Gives `slots` slots from `at` on to the senders of the next lap.
+    #[inline]
+    fn free<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, at: u64, slots: u64) {
+        let capacity = mem.slots.capacity();
+        for position in positions(at, 0..slots) {
+            let free = Stamp::free(position.wrapping_add(capacity), capacity);
+            mem.slots.stamp(position).store(free.0, Release); // R3 → S1: the value was read
+        }
+    }
+}
+
+impl RecvCursor for Receiver {
+    const SHARED: bool = true;
+
+    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
+        Ok(Self { seat, held: NOTHING, skipped: 0 })
+    }
+
+    #[inline]
+    fn claim<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked> {
+        if self.held.slots > 0 {
+            return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::NotReady) };
+        }
+        let capacity = mem.slots.capacity();
+        let head = &mem.words.control.head.0;
+        let mut outcome = Blocked::Contended;
+        let mut at = head.load(Relaxed); // a guess, checked by the compare-and-swap
+        for _ in 0..PATIENCE {
+            let (mut slots, mut items) = (0, 0);
+            let mut next = Stamp::free(at, capacity);
+            while items < max && slots < capacity.min(super::MAX_RUN) {
+                let position = at.wrapping_add(slots);
+                next = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
+                if next == Stamp::published(position, capacity) {
+                    items += 1;
+                } else if next != Stamp::skipped(position, capacity) {
+                    break;
+                }
+                slots += 1;
+            }
+            let only_holes = slots > 0 && items == 0;
+            if items >= need || only_holes {
+                // Relaxed: R2 releases it.
+                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
+                // R2 → X1: the intent. Relaxed on failure: a guess again.
+                match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
+                    Ok(_) if only_holes => {
+                        self.free(mem, at, slots);
+                        self.skipped += slots;
+                        at = at.wrapping_add(slots);
+                        continue;
+                    }
+                    Ok(_) => {
+                        self.held = Run { at, slots, items };
+                        return Ok(self.held);
+                    }
+                    Err(now) => {
+                        at = now;
+                        continue;
+                    }
+                }
+            }
+            // Too few in a row. If the head has moved, that says nothing. Relaxed: coherence with
+            // what R1 acquired is all it takes (see "ahead" in the module's opening).
+            let now = head.load(Relaxed);
+            if now == at {
+                outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
+                    // Free in this lap: claimed by a sender if the tail is beyond it. Relaxed: if
+                    // the senders have left, the roster's acquire has shown us their last tail.
+                    0 if mem.words.control.tail.0.load(Relaxed) != at.wrapping_add(slots) => {
+                        Blocked::Unpublished
+                    }
+                    0 => Blocked::NotReady,
+                    // Not yet released by a receiver of the lap before.
+                    -1 => Blocked::NotReady,
+                    _ if slots > 0 => Blocked::NotReady,
+                    _ => Blocked::Corrupt,
+                };
+                break;
+            }
+            at = now;
+        }
+        self.done(mem);
+        Err(outcome)
+    }
+
+    #[inline]
+    fn find<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, index: u64) -> Option<u64> {
+        if run.slots == run.items {
+            return (index < run.items).then(|| run.at.wrapping_add(index));
+        }
+        let capacity = mem.slots.capacity();
+        positions(run.at, 0..run.slots)
+            // Relaxed: the claim acquired this stamp, and it is ours until we free it.
+            .filter(|&at| {
+                mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, capacity).0
+            })
+            .nth(index as usize)
+    }
+
+    #[inline]
+    fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+        debug_assert!(run == self.held && items <= run.items);
+        let slots = if items == run.items {
+            run.slots
+        } else {
+            // Everything before the first item that is kept.
+            self.find(mem, run, items).map_or(run.slots, |at| at.wrapping_sub(run.at))
+        };
+        self.free(mem, run.at, slots);
+        if slots == run.slots {
+            self.held = NOTHING;
+            self.done(mem);
+        } else {
+            self.held = Run {
+                at: run.at.wrapping_add(slots),
+                slots: run.slots - slots,
+                items: run.items - items,
+            };
+        }
+    }
+
+    fn held(&self) -> u64 {
+        self.held.items
+    }
+
+    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
+        if self.held.slots > 0 {
+            mem.words.control.tally.0.dropped.fetch_add(self.held.items, Relaxed); // a statistic
+            self.release(mem, self.held, self.held.items);
+        }
+    }
+
+    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
+        let at = mem.words.control.head.0.load(Relaxed);
+        // Relaxed, both: as for the sender's `another`.
+        mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, mem.slots.capacity()).0
+    }
+
+    fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
+    }
+}

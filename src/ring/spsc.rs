@@ -1,0 +1,165 @@
+//! One producer, one consumer: two free-running positions, each written by one side.
+//!
+//! The slots `head .. tail` hold published values; the producer writes `tail`, the consumer `head`.
+//! Each side keeps its own position privately (what stands in the region is a copy for the other
+//! side, so scribbling over it cannot derail its owner) and remembers the other side's position
+//! from its last look, which stays a safe under-estimate: the other side only ever frees more or
+//! publishes more. It looks again only when the ring seems full or empty, so in flow the two lines
+//! travel once per lap rather than once per message.
+//!
+//! Why a value is whole when it is read: the producer's copy into slot `p` precedes its store of
+//! `tail = p + 1` (P2), the consumer loads that value or a later one (C1) before it copies out of
+//! slot `p`. Why it is not overwritten meanwhile: the consumer's copy out of slot `p` precedes its
+//! store of `head = p + 1` (C2), the producer loads that value or a later one (P1) before it writes
+//! slot `p` again one lap later. Nothing else is shared.
+//!
+//! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
+//! its last C2 are received again by its successor. Both positions are always whole, so a
+//! successor starts from them and needs no repair.
+//!
+//! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
+//! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
+
+use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+
+/// How far `tail` is ahead of `head`, unless that is more than the ring can hold.
+fn used(head: u64, tail: u64, capacity: u64) -> Result<u64, Blocked> {
+    let used = tail.wrapping_sub(head);
+    if used > capacity {
+        return Err(Blocked::Corrupt);
+    }
+    Ok(used)
+}
+
+/// The producer's private view.
+#[derive(Debug)]
+pub struct Producer {
+    /// The next position to write: the truth, of which the region holds the published copy.
+    tail: u64,
+    /// `head` as last seen.
+    head_seen: u64,
+}
+
+impl SendCursor for Producer {
+    const SHARED: bool = false;
+
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Blocked> {
+        let control = &mem.words.control;
+        // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
+        // after it.
+        let tail = control.tail.0.load(Relaxed);
+        let head_seen = control.head.0.load(Acquire); // P1 ← C2: slots before it have been read
+        used(head_seen, tail, mem.slots.capacity())?;
+        Ok(Self { tail, head_seen })
+    }
+
+    #[inline]
+    fn claim<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked> {
+        let capacity = mem.slots.capacity();
+        let mut free = capacity - self.tail.wrapping_sub(self.head_seen);
+        if free < max {
+            // Possibly full: look again.
+            let head = mem.words.control.head.0.load(Acquire); // P1 ← C2: slots before it have been read
+            free = capacity - used(head, self.tail, capacity)?;
+            self.head_seen = head;
+            if free < need {
+                return Err(Blocked::NotReady);
+            }
+        }
+        let slots = free.min(max);
+        Ok(Run { at: self.tail, slots, items: slots })
+    }
+
+    #[inline]
+    fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+        debug_assert!(run.at == self.tail && items <= run.slots);
+        self.tail = self.tail.wrapping_add(items);
+        mem.words.control.tail.0.store(self.tail, Release); // P2 → C1: values before it are written
+    }
+
+    fn close<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>) {
+        // A claim is private: nothing shared tells of it.
+    }
+
+    fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
+        false // there is no other producer whom it could interest
+    }
+}
+
+/// The consumer's private view.
+#[derive(Debug)]
+pub struct Consumer {
+    /// The next position to read: the truth, of which the region holds the published copy.
+    head: u64,
+    /// `tail` as last seen.
+    tail_seen: u64,
+}
+
+impl RecvCursor for Consumer {
+    const SHARED: bool = false;
+
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Blocked> {
+        let control = &mem.words.control;
+        // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
+        // after it.
+        let head = control.head.0.load(Relaxed);
+        let tail_seen = control.tail.0.load(Acquire); // C1 ← P2: values before it are written
+        used(head, tail_seen, mem.slots.capacity())?;
+        Ok(Self { head, tail_seen })
+    }
+
+    #[inline]
+    fn claim<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked> {
+        let mut ready = self.tail_seen.wrapping_sub(self.head);
+        if ready < max {
+            // Possibly empty: look again.
+            let tail = mem.words.control.tail.0.load(Acquire); // C1 ← P2: values before it are written
+            ready = used(self.head, tail, mem.slots.capacity())?;
+            self.tail_seen = tail;
+            if ready < need {
+                return Err(Blocked::NotReady);
+            }
+        }
+        let slots = ready.min(max);
+        Ok(Run { at: self.head, slots, items: slots })
+    }
+
+    #[inline]
+    fn find<T: Copy, K: Kind>(&self, _: &Mem<T, K>, run: Run, index: u64) -> Option<u64> {
+        (index < run.items).then(|| run.at.wrapping_add(index))
+    }
+
+    #[inline]
+    fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+        debug_assert!(run.at == self.head && items <= run.items);
+        self.head = self.head.wrapping_add(items);
+        mem.words.control.head.0.store(self.head, Release); // C2 → P1: slots before it have been read
+    }
+
+    fn held(&self) -> u64 {
+        0 // what was not released was never taken: the head has not moved
+    }
+
+    fn close<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>) {
+        // A claim is private: nothing shared tells of it.
+    }
+
+    fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
+        false // there is no other consumer whom it could interest
+    }
+
+    fn take_skipped(&mut self) -> u64 {
+        0
+    }
+}

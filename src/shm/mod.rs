@@ -1,0 +1,198 @@
+//! Where the bytes live: creating, naming, opening, mapping and removing a region.
+//!
+//! A region is a file's worth of shared memory. [`Region`] is one process's hold on it, whatever
+//! backs it; nothing here knows what the bytes mean, beyond handing them out.
+//!
+//! * [`place`] is where a region can have a name: `/dev/shm`, or a directory of the user's.
+//! * [`reserve`] makes sure that the memory is there before anyone relies on it.
+//! * [`map`] is the mapping itself.
+//!
+//! **A name appears complete or not at all.** The region is made without a name (`O_TMPFILE`),
+//! reserved, mapped and filled in, and only then linked to its name, which fails if the name is
+//! taken. Where that is not to be had, it is made under a temporary name and linked from there.
+//!
+//! **No ring is removed from under someone who has just opened it.** Whoever has a region open
+//! holds its birth byte ([`hold`](crate::peers::hold)), taken before checking that the name still
+//! leads to this region; a remover of orphans must have the byte for itself while it unlinks.
+
+pub(crate) mod map;
+pub(crate) mod place;
+pub(crate) mod reserve;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, Mode, SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::io::Errno;
+
+use crate::error::{CreateError, OpenError};
+use crate::peers::hold::{BIRTH, Hold, Share};
+use map::{Mapping, MapOptions};
+use place::Place;
+
+/// A region that this process has open and mapped.
+#[derive(Debug)]
+pub(crate) struct Region {
+    fd: OwnedFd,
+    pub(crate) map: Mapping,
+    pub(crate) place: Option<Place>,
+    pub(crate) page: usize,
+    /// Device and inode.
+    file: (u64, u64),
+    /// Dropped last: the birth byte outlives the mapping.
+    _birth: Hold,
+}
+
+/// The seals that keep a region's size.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// What a new region is to be like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRegion {
+    pub(crate) mode: u32,
+    pub(crate) huge_memfd: bool,
+    pub(crate) map: MapOptions,
+}
+
+impl Region {
+    /// Creates a region and gives it its name last. `len` says how long it is to be, given the
+    /// backing's page size; `fill` writes its initial content.
+    pub(crate) fn create(
+        place: Option<Place>,
+        new: NewRegion,
+        len: impl FnOnce(usize) -> Result<usize, CreateError>,
+        fill: impl FnOnce(&Mapping),
+    ) -> Result<Self, CreateError> {
+        let unnamed = match &place {
+            Some(place) => place.create_unnamed(Mode::from_raw_mode(new.mode))?,
+            None => place::Unnamed::from_fd(create_memfd(new.huge_memfd)?),
+        };
+        let fd = unnamed.fd();
+        let page = reserve::page_size(fd).map_err(create_io("asking for the page size"))?;
+        let len = len(page)?;
+        reserve::reserve(fd, len as u64)?;
+        if place.is_none() {
+            fcntl_add_seals(fd, SEALS).map_err(create_io("sealing the region"))?;
+        }
+        let map = Mapping::new(fd, len, new.map).map_err(create_io("mapping the region"))?;
+        fill(&map);
+        let birth = Hold::take(fd, BIRTH, Share::Shared, page)
+            .and_then(|hold| hold.ok_or_else(|| Errno::BUSY.into()))
+            .map_err(|source| CreateError::Io { doing: "locking the region", source })?;
+        let fd = match &place {
+            Some(place) => unnamed.link(place)?,
+            None => unnamed.into_fd(),
+        };
+        let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
+        Ok(Self { fd, map, place, page, file: (stat.st_dev, stat.st_ino), _birth: birth })
+    }
+
+    /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
+    /// and says how long the region is.
+    pub(crate) fn open(
+        place: Place,
+        map: MapOptions,
+        check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
+    ) -> Result<Self, OpenError> {
+        // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
+        // name is gone, or, if it died before, the byte is free.
+        for _ in 0..1000 {
+            let fd = place.open()?;
+            match Self::adopt(fd, map, &check)? {
+                Some(mut region) => {
+                    if place.leads_to(&region.stat()?) {
+                        region.place = Some(place);
+                        return Ok(region);
+                    }
+                    // Unlinked between opening and locking: look at the name anew.
+                }
+                None => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        }
+        Err(OpenError::Busy { ring: place.to_string() })
+    }
+
+    /// Opens a memfd that came from elsewhere.
+    pub(crate) fn from_fd(
+        fd: OwnedFd,
+        map: MapOptions,
+        check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
+    ) -> Result<Self, OpenError> {
+        match fcntl_get_seals(&fd) {
+            Ok(seals) if seals.contains(SEALS) => {}
+            Ok(_) => return Err(OpenError::Unsealed),
+            Err(Errno::INVAL) => {
+                return Err(OpenError::NotARing {
+                    ring: "descriptor".into(),
+                    because: "it is no memfd",
+                });
+            }
+            Err(e) => return Err(open_io("asking for the seals")(e)),
+        }
+        Self::adopt(fd, map, check)?.ok_or(OpenError::Busy { ring: "descriptor".into() })
+    }
+
+    /// `None`: a remover of orphans is at it.
+    fn adopt(
+        fd: OwnedFd,
+        map: MapOptions,
+        check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
+    ) -> Result<Option<Self>, OpenError> {
+        let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
+        let page = reserve::page_size(fd.as_fd()).map_err(open_io("asking for the page size"))?;
+        let len = check(fd.as_fd(), &stat, page)?;
+        let locked = Hold::take(fd.as_fd(), BIRTH, Share::Shared, page)
+            .map_err(|source| OpenError::Io { doing: "locking the region", source })?;
+        let Some(birth) = locked else { return Ok(None) };
+        let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
+        let file = (stat.st_dev, stat.st_ino);
+        Ok(Some(Self { fd, map, place: None, page, file, _birth: birth }))
+    }
+
+    /// The descriptor still leads to the region: nobody has closed it behind our back and had its
+    /// number given to something else.
+    pub(crate) fn is_still_open(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
+    }
+
+    fn stat(&self) -> Result<Stat, OpenError> {
+        fstat(&self.fd).map_err(open_io("asking for the file's status"))
+    }
+}
+
+impl AsFd for Region {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn create_memfd(huge: bool) -> Result<OwnedFd, CreateError> {
+    let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    if huge {
+        let flags = base | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+        return rustix::fs::memfd_create("ringpipe", flags)
+            .map_err(create_io("making a memfd of huge pages"));
+    }
+    // NOEXEC_SEAL: the region is data. Unknown before Linux 6.3, hence the second try.
+    rustix::fs::memfd_create("ringpipe", base | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|_| rustix::fs::memfd_create("ringpipe", base))
+        .map_err(create_io("making a memfd"))
+}
+
+pub(crate) fn create_io(doing: &'static str) -> impl Fn(Errno) -> CreateError {
+    move |e| CreateError::Io { doing, source: io::Error::from(e) }
+}
+
+pub(crate) fn open_io(doing: &'static str) -> impl Fn(Errno) -> OpenError {
+    move |e| OpenError::Io { doing, source: io::Error::from(e) }
+}
+
+/// A number that no other process will come up with.
+pub(crate) fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // Seeded by the system's random source, and hashed with what tells this call from all others.
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.write_u64(crate::wait::pace::now());
+    hasher.finish()
+}

@@ -1,0 +1,193 @@
+//! Where a region can have a name: the `shm_open` name space, or a directory of the user's.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, linkat, openat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::{create_io, open_io, reserve};
+use crate::error::{CreateError, NameError, OpenError, UnlinkError};
+
+/// Where `shm_open` keeps its names on Linux.
+const SHM: &str = "/dev/shm";
+
+/// A directory and a name in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    directory: PathBuf,
+    leaf: Vec<u8>,
+    named: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let leaf = OsStr::from_bytes(&self.leaf);
+        match self.named {
+            true => leaf.display().fmt(f),
+            false => self.directory.join(leaf).display().fmt(f),
+        }
+    }
+}
+
+fn check_name(name: &[u8]) -> Result<(), NameError> {
+    match name {
+        b"" | b"." | b".." => Err(NameError::Reserved),
+        _ if name.contains(&b'/') => Err(NameError::Slash),
+        _ if name.contains(&0) => Err(NameError::Nul),
+        _ if name.len() > 255 => Err(NameError::TooLong { len: name.len() }),
+        _ => Ok(()),
+    }
+}
+
+impl Place {
+    /// A name as `shm_open` knows it, without the slash.
+    pub(crate) fn named(name: &str) -> Result<Self, NameError> {
+        check_name(name.as_bytes())?;
+        Ok(Self { directory: SHM.into(), leaf: name.into(), named: true })
+    }
+
+    /// A file.
+    pub(crate) fn file(path: &Path) -> Result<Self, NameError> {
+        let leaf = path.file_name().unwrap_or_default().as_bytes();
+        check_name(leaf)?;
+        if path.as_os_str().as_bytes().contains(&0) {
+            return Err(NameError::Nul);
+        }
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent.into(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self { directory, leaf: leaf.into(), named: false })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(OsStr::from_bytes(&self.leaf))
+    }
+
+    /// A new empty file in the place's directory, without the place's name.
+    pub(crate) fn create_unnamed(&self, mode: Mode) -> Result<Unnamed, CreateError> {
+        let base = OFlags::RDWR | OFlags::CLOEXEC;
+        let made = match openat(CWD, &self.directory, base | OFlags::TMPFILE, mode) {
+            Ok(fd) => Ok(Unnamed { fd, temporary: None }),
+            // The file system, or the kernel, has no O_TMPFILE.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let path = self.directory.join(format!(".ringpipe-{:016x}", super::random_u64()));
+                openat(CWD, &path, base | OFlags::CREATE | OFlags::EXCL, mode)
+                    .map(|fd| Unnamed { fd, temporary: Some(TemporaryName(path.clone())) })
+            }
+            Err(e) => Err(e),
+        };
+        let unnamed = made.map_err(|e| match e {
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+                CreateError::Permission { ring: self.to_string() }
+            }
+            Errno::NOSPC | Errno::DQUOT => CreateError::NoSpace { needed: 0 },
+            e => create_io("making a file")(e),
+        })?;
+        match reserve::refused_file_system(unnamed.fd()) {
+            Ok(None) => Ok(unnamed),
+            Ok(Some(kind)) => {
+                Err(CreateError::FileSystem { path: self.directory.clone(), kind })
+            }
+            Err(e) => Err(create_io("asking for the file system")(e)),
+        }
+    }
+
+    /// Opens what has the place's name, if it is a regular file.
+    pub(crate) fn open(&self) -> Result<OwnedFd, OpenError> {
+        // NONBLOCK: a FIFO of that name must not keep us; NOFOLLOW: nor must a link lead us away.
+        let flags = OFlags::RDWR
+            | OFlags::CLOEXEC
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY;
+        let ring = || self.to_string();
+        let fd = openat(CWD, self.path(), flags, Mode::empty()).map_err(|e| match e {
+            Errno::NOENT | Errno::NOTDIR => OpenError::NotFound { ring: ring() },
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => OpenError::Permission { ring: ring() },
+            Errno::LOOP => OpenError::NotARing { ring: ring(), because: "it is a symbolic link" },
+            Errno::ISDIR => OpenError::NotARing { ring: ring(), because: "it is a directory" },
+            Errno::NXIO => OpenError::NotARing { ring: ring(), because: "it is no regular file" },
+            e => open_io("opening the file")(e),
+        })?;
+        match reserve::refused_file_system(fd.as_fd()) {
+            Ok(None) => Ok(fd),
+            Ok(Some(kind)) => Err(OpenError::FileSystem { path: self.path(), kind }),
+            Err(e) => Err(open_io("asking for the file system")(e)),
+        }
+    }
+
+    /// The name still belongs to the file with this status.
+    pub(crate) fn leads_to(&self, stat: &Stat) -> bool {
+        statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|named| (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino))
+    }
+
+    /// Removes the name.
+    pub(crate) fn unlink(&self) -> Result<(), UnlinkError> {
+        let ring = || self.to_string();
+        unlinkat(CWD, self.path(), AtFlags::empty()).map_err(|e| match e {
+            Errno::NOENT | Errno::NOTDIR => UnlinkError::NotFound { ring: ring() },
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => UnlinkError::Permission { ring: ring() },
+            e => UnlinkError::Io(e.into()),
+        })
+    }
+}
+
+/// A file that does not have its name yet. Dropped without [`link`](Self::link), it is gone.
+#[derive(Debug)]
+pub(crate) struct Unnamed {
+    fd: OwnedFd,
+    temporary: Option<TemporaryName>,
+}
+
+/// A name that is removed when this is dropped.
+#[derive(Debug)]
+struct TemporaryName(PathBuf);
+
+impl Drop for TemporaryName {
+    fn drop(&mut self) {
+        // If it cannot be removed now, it stays as an orphan for people to find.
+        let _ = unlinkat(CWD, &self.0, AtFlags::empty());
+    }
+}
+
+impl Unnamed {
+    /// A memfd, which will never have one.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd, temporary: None }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// Gives the file its name, unless the name is taken.
+    pub(crate) fn link(self, place: &Place) -> Result<OwnedFd, CreateError> {
+        let to = place.path();
+        let linked = match &self.temporary {
+            Some(TemporaryName(from)) => linkat(CWD, from, CWD, &to, AtFlags::empty()),
+            None => {
+                let from = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+                match linkat(CWD, from, CWD, &to, AtFlags::SYMLINK_FOLLOW) {
+                    // No /proc. The other way needs a recent kernel, or privileges.
+                    Err(Errno::NOENT) => linkat(&self.fd, "", CWD, &to, AtFlags::EMPTY_PATH),
+                    other => other,
+                }
+            }
+        };
+        match linked {
+            Ok(()) => Ok(self.fd),
+            Err(Errno::EXIST) => Err(CreateError::Exists { ring: place.to_string() }),
+            Err(e) => Err(create_io("giving the region its name")(e)),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Making sure that a region's memory exists before anyone relies on it.
+//!
+//! A sparse file's page that cannot be had is a `SIGBUS` at its first touch. So every page is
+//! allocated at creation, in steps (a large `fallocate` on tmpfs starts over after a signal, and
+//! could starve), after asking whether there is that much memory at all: on tmpfs and memfds the
+//! kernel would kill processes to satisfy us before it said no.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FallocateFlags, fallocate, fstatfs};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::create_io;
+use crate::error::CreateError;
+
+const TMPFS: u64 = 0x0102_1994;
+const HUGETLBFS: u64 = 0x9584_58f6;
+/// One step of reservation, in bytes; a multiple of every page size up to 16 MiB.
+const STEP: u64 = 16 << 20;
+
+/// File systems whose mappings are not one memory for all who map them.
+const UNSHARED: [(u64, &str); 12] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9P"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x6b41_4653, "kAFS"),
+    (0x7375_7245, "Coda"),
+    (0x564c, "NCP"),
+    (0x786f_4256, "VirtualBox shared folders"),
+];
+
+fn file_system(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // The type's width differs between architectures; the numbers are 32 bits everywhere.
+    Ok(u64::from(fstatfs(fd)?.f_type as u32))
+}
+
+/// The name of the file system behind `fd` if a ring cannot live there.
+pub(crate) fn refused_file_system(fd: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
+    let found = file_system(fd)?;
+    Ok(UNSHARED.iter().find_map(|&(number, name)| (number == found).then_some(name)))
+}
+
+/// What lengths of mappings of `fd` must be a multiple of.
+pub(crate) fn page_size(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let stat = fstatfs(fd)?;
+    if u64::from(stat.f_type as u32) == HUGETLBFS {
+        return Ok(stat.f_bsize as usize);
+    }
+    Ok(rustix::param::page_size())
+}
+
+/// Gives the file `len` bytes of memory or disk.
+pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<(), CreateError> {
+    let kind = file_system(fd).map_err(create_io("asking for the file system"))?;
+    if kind == TMPFS {
+        let available = available_memory();
+        if len > available {
+            return Err(CreateError::TooLarge { needed: Some(len), available });
+        }
+    }
+    let no_space = || CreateError::NoSpace { needed: len };
+    let mut at = 0;
+    while at < len {
+        let step = STEP.min(len - at);
+        match retry_on_intr(|| fallocate(fd, FallocateFlags::empty(), at, step)) {
+            Ok(()) => {}
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG) => return Err(no_space()),
+            Err(Errno::OPNOTSUPP) => return write_zeros(fd, at, len, no_space),
+            Err(e) => return Err(create_io("reserving memory")(e)),
+        }
+        at += step;
+    }
+    Ok(())
+}
+
+/// For file systems that cannot reserve: what has been written is there.
+fn write_zeros(
+    fd: BorrowedFd<'_>,
+    from: u64,
+    to: u64,
+    no_space: impl Fn() -> CreateError,
+) -> Result<(), CreateError> {
+    let zeros = vec![0; 1 << 20];
+    let mut at = from;
+    while at < to {
+        let step = (to - at).min(zeros.len() as u64) as usize;
+        match retry_on_intr(|| rustix::io::pwrite(fd, &zeros[..step], at)) {
+            Ok(0) => return Err(no_space()),
+            Ok(written) => at += written as u64,
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Err(no_space()),
+            Err(e) => return Err(create_io("reserving disk space")(e)),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of memory and swap that could be had without taking them from anyone.
+fn available_memory() -> u64 {
+    let from_meminfo = || {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        Some((field("MemAvailable:")? + field("SwapFree:").unwrap_or(0)) << 10)
+    };
+    from_meminfo().unwrap_or_else(|| {
+        let info = rustix::system::sysinfo();
+        (info.freeram + info.bufferram + info.freeswap) * u64::from(info.mem_unit)
+    })
+}

@@ -1,0 +1,23 @@
+//! Atomics, fences, slot memory and the futex: from the hardware and the kernel, or from loom.
+//!
+//! This is the only place that knows whether the code runs for real or under the model checker.
+//! The algorithms (`ring`), the wake protocol (`wait::word`), the roster (`peers::roster`) and the
+//! pipe manners (`pipe`) take everything shared from here, so the very source that ships is the
+//! source that `loom-tests` explores. Both halves offer the same names:
+//!
+//! | name | for real (`real.rs`) | modelled (`model.rs`) |
+//! | --- | --- | --- |
+//! | `AtomicU32`, `AtomicU64`, `fence` | `std::sync::atomic` | loom's |
+//! | `Shared<T>` | a pointer into the mapping | an `Arc` on the heap |
+//! | `Slots<T, K>` | racing copies in and out of the mapping | tracked cells: a missing publish is a reported race |
+//! | `futex` | `FUTEX_WAIT_BITSET`, `FUTEX_WAKE` | wait and wake on loom's scheduler |
+
+#[cfg(not(loom))]
+mod real;
+#[cfg(not(loom))]
+pub(crate) use real::*;
+
+#[cfg(loom)]
+mod model;
+#[cfg(loom)]
+pub(crate) use model::*;

@@ -1,0 +1,290 @@
+//! The real half of [`sync`](super): hardware atomics, mapped memory, the kernel's futex.
+//!
+//! # How payload is copied
+//!
+//! Another process may scribble on a slot at any time, so a plain read or write of the region
+//! would be a data race, which is undefined behaviour even if the program then discards the bytes.
+//! [`Slots`] therefore moves payload with relaxed atomic words, the widest that divide the
+//! element: a race yields wrong bytes and nothing worse. Values only ever exist as `T` in private
+//! memory, and `T: AnyBitPattern` makes wrong bytes a valid `T`. Under Miri the same copies are
+//! plain, so that an ordering too weak to publish the payload shows up as a race instead of hiding
+//! behind the atomics.
+
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, size_of};
+use std::ptr::NonNull;
+
+pub(crate) use std::hint::spin_loop;
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU16};
+
+use crate::ring::Kind;
+
+/// Something in the region that every attached process shares: atomics, and only atomics.
+///
+/// A plain pointer with `Deref`, because the mapping it points into is kept alive by the handle
+/// that holds it and not by this.
+pub struct Shared<T: ?Sized>(NonNull<T>);
+
+impl<T: ?Sized> Shared<T> {
+    /// # Safety
+    ///
+    /// `at` is aligned and valid for reads and writes of all of `T` for as long as the result or a
+    /// copy of it is used, and every byte of `T` that is ever accessed lies inside an atomic.
+    pub(crate) unsafe fn new(at: NonNull<T>) -> Self {
+        Self(at)
+    }
+}
+
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<T: ?Sized> std::ops::Deref for Shared<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: `new`'s caller promised validity for as long as this is used; concurrent writers
+        // are harmless because `T` consists of atomics.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+// SAFETY: a `Shared<T>` gives out `&T` alone, so it may go where a `&T` may go.
+unsafe impl<T: ?Sized + Sync> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}
+
+/// The slots of a ring in mapped memory. Positions are reduced with the private mask, so no value
+/// read from the region can make an access leave it.
+pub struct Slots<T, K> {
+    base: NonNull<u8>,
+    mask: u64,
+    kind: PhantomData<(fn() -> T, K)>,
+}
+
+// SAFETY: the pointer is to memory that any thread may access through the racing copies below; the
+// values that cross it are `T`s, which must themselves be able to change threads.
+unsafe impl<T: Send, K> Send for Slots<T, K> {}
+
+impl<T: Copy, K: Kind> Slots<T, K> {
+    /// # Safety
+    ///
+    /// `base` is aligned to [`K::slot_align::<T>()`](Kind::slot_align) and valid for reads and
+    /// writes of `capacity` slots of [`K::stride::<T>()`](Kind::stride) bytes for as long as the
+    /// result is used, and `capacity` is a power of two.
+    pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64) -> Self {
+        debug_assert!(capacity.is_power_of_two());
+        Self {
+            base,
+            mask: capacity - 1,
+            kind: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn capacity(&self) -> u64 {
+        self.mask + 1
+    }
+
+    #[inline(always)]
+    fn slot(&self, position: u64) -> *mut u8 {
+        let index = (position & self.mask) as usize;
+        // SAFETY: `index < capacity`, and `new`'s caller vouched for that many strides.
+        unsafe { self.base.as_ptr().add(index * K::stride::<T>()) }
+    }
+
+    /// The slot's stamp. Only kinds with stamps have one.
+    #[inline(always)]
+    pub(crate) fn stamp(&self, position: u64) -> &AtomicU64 {
+        const { assert!(K::STAMPED, "this kind of ring has no stamps") };
+        // SAFETY: a stamped slot begins with an 8-byte aligned stamp (`Kind::stride`, `slot_align`)
+        // that is never accessed but as an atomic.
+        unsafe { AtomicU64::from_ptr(self.slot(position).cast()) }
+    }
+
+    /// Where the slot's value lies, for callers that have opened the `unsafe` door.
+    #[inline(always)]
+    pub(crate) fn value_ptr(&self, position: u64) -> *mut T {
+        // SAFETY: the value lies inside the slot, `value_offset` bytes from its start.
+        unsafe { self.slot(position).add(K::value_offset::<T>()).cast() }
+    }
+
+    /// Copies `value` into the slot at `position`.
+    #[inline(always)]
+    pub(crate) fn write(&self, position: u64, value: &T) {
+        // SAFETY: source is a valid `T`; destination is one slot's value, aligned as `T` is.
+        unsafe { copy_in(self.value_ptr(position), value, 1) }
+    }
+
+    /// Copies the value at `position` out. A peer that writes meanwhile makes it a mixture.
+    #[inline(always)]
+    pub(crate) fn read(&self, position: u64) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: source is one slot's value; destination is private room for one `T`.
+        unsafe { copy_out(self.value_ptr(position), value.as_mut_ptr(), 1) };
+        // SAFETY: all bytes were just written, and every caller's `T` is `AnyBitPattern`.
+        unsafe { value.assume_init() }
+    }
+
+    /// How many of `len` slots from `position` on lie in memory before the wrap.
+    #[inline(always)]
+    pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {
+        len.min(self.capacity() - (position & self.mask))
+    }
+
+    /// Copies `values` into successive slots from `position` on.
+    #[inline]
+    pub(crate) fn write_run(&self, position: u64, values: &[T]) {
+        debug_assert!(values.len() as u64 <= self.capacity());
+        if K::STAMPED {
+            for (value, i) in values.iter().zip(0..) {
+                self.write(position.wrapping_add(i), value);
+            }
+            return;
+        }
+        let first = self.before_wrap(position, values.len() as u64) as usize;
+        let (head, rest) = values.split_at(first);
+        // SAFETY: unstamped slots are contiguous values, and `first` of them precede the wrap.
+        unsafe { copy_in(self.value_ptr(position), head.as_ptr(), head.len()) };
+        // SAFETY: the rest starts at slot 0 and is no longer than the ring.
+        unsafe { copy_in(self.value_ptr(position.wrapping_add(first as u64)), rest.as_ptr(), rest.len()) };
+    }
+
+    /// Copies successive slots from `position` on into `into`.
+    #[inline]
+    pub(crate) fn read_run(&self, position: u64, into: &mut [T]) {
+        debug_assert!(into.len() as u64 <= self.capacity());
+        if K::STAMPED {
+            for (value, i) in into.iter_mut().zip(0..) {
+                *value = self.read(position.wrapping_add(i));
+            }
+            return;
+        }
+        let first = self.before_wrap(position, into.len() as u64) as usize;
+        let (head, rest) = into.split_at_mut(first);
+        // SAFETY: unstamped slots are contiguous values, and `first` of them precede the wrap.
+        unsafe { copy_out(self.value_ptr(position), head.as_mut_ptr(), head.len()) };
+        // SAFETY: the rest starts at slot 0 and is no longer than the ring.
+        unsafe { copy_out(self.value_ptr(position.wrapping_add(first as u64)), rest.as_mut_ptr(), rest.len()) };
+    }
+}
+
+/// Moves `$bytes` bytes between private and shared memory in relaxed `$atomic` words; the private
+/// side may be aligned to anything.
+macro_rules! by_words {
+    ($plain:ty, $atomic:ty, $bytes:expr, in $to:expr, $from:expr) => {
+        for i in 0..$bytes / size_of::<$plain>() {
+            // SAFETY: word `i` lies inside the caller's private source.
+            let from = unsafe { $from.cast::<$plain>().add(i) };
+            // SAFETY: word `i` lies inside the caller's shared destination.
+            let to = unsafe { $to.cast::<$plain>().add(i) };
+            // SAFETY: readable by the caller's promise.
+            let value = unsafe { from.read_unaligned() };
+            // SAFETY: aligned and writable by the caller's promise, and only accessed as an atomic.
+            let word = unsafe { <$atomic>::from_ptr(to) };
+            // Relaxed: the index or stamp that publishes the slot orders the copy.
+            word.store(value, Ordering::Relaxed);
+        }
+    };
+    ($plain:ty, $atomic:ty, $bytes:expr, out $to:expr, $from:expr) => {
+        for i in 0..$bytes / size_of::<$plain>() {
+            // SAFETY: word `i` lies inside the caller's shared source.
+            let from = unsafe { $from.cast::<$plain>().add(i) };
+            // SAFETY: word `i` lies inside the caller's private destination.
+            let to = unsafe { $to.cast::<$plain>().add(i) };
+            // SAFETY: aligned and readable by the caller's promise, and only accessed as an atomic.
+            let word = unsafe { <$atomic>::from_ptr(from) };
+            // Relaxed: the index or stamp that published the slot ordered the copy.
+            let value = word.load(Ordering::Relaxed);
+            // SAFETY: writable by the caller's promise.
+            unsafe { to.write_unaligned(value) };
+        }
+    };
+}
+
+/// The width in bytes of the words that `T` is copied by: the largest power of two up to 8 that
+/// divides its size, hence every address at which a slot's value can lie.
+const fn word<T>() -> usize {
+    let lowest = size_of::<T>() & size_of::<T>().wrapping_neg();
+    if lowest < 8 { lowest } else { 8 }
+}
+
+/// Copies `len` elements from private memory into the region, racing with whoever scribbles there.
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for `len` elements, `to` is aligned to [`word::<T>()`](word)
+/// and nobody accesses `to` other than by atomics.
+#[inline(always)]
+unsafe fn copy_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
+    if cfg!(miri) {
+        // SAFETY: the caller's promise. Plain on purpose: Miri shall see a race as a race.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+    }
+    let bytes = size_of::<T>() * len;
+    match word::<T>() {
+        8 => by_words!(u64, AtomicU64, bytes, in to, from),
+        4 => by_words!(u32, AtomicU32, bytes, in to, from),
+        2 => by_words!(u16, AtomicU16, bytes, in to, from),
+        _ => by_words!(u8, AtomicU8, bytes, in to, from),
+    }
+}
+
+/// Copies `len` elements out of the region into private memory; the twin of [`copy_in`].
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for `len` elements, `from` is aligned to
+/// [`word::<T>()`](word) and nobody accesses `from` other than by atomics.
+#[inline(always)]
+unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
+    if cfg!(miri) {
+        // SAFETY: as in `copy_in`.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+    }
+    let bytes = size_of::<T>() * len;
+    match word::<T>() {
+        8 => by_words!(u64, AtomicU64, bytes, out to, from.cast_mut()),
+        4 => by_words!(u32, AtomicU32, bytes, out to, from.cast_mut()),
+        2 => by_words!(u16, AtomicU16, bytes, out to, from.cast_mut()),
+        _ => by_words!(u8, AtomicU8, bytes, out to, from.cast_mut()),
+    }
+}
+
+/// The kernel's futex on words that several processes map.
+pub(crate) mod futex {
+    use std::num::NonZeroU32;
+
+    use rustix::io::Errno;
+    use rustix::thread::futex::{Flags, Timespec, wait_bitset, wake as kernel_wake};
+
+    use super::AtomicU32;
+
+    /// Sleeps while `word` holds `expected`, until woken or until the clock shows `until`
+    /// (nanoseconds of `CLOCK_MONOTONIC`). Returns for any reason or none (a wake, a changed word,
+    /// the time, a signal): the caller looks at the ring again in every case.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, until: u64) {
+        let until = Timespec {
+            tv_sec: (until / 1_000_000_000) as i64,
+            tv_nsec: (until % 1_000_000_000) as _,
+        };
+        // Flags::empty() makes the futex shared between processes; BITSET takes an absolute time,
+        // so that a signal cannot stretch the wait.
+        let outcome = wait_bitset(word, Flags::empty(), expected, Some(&until), NonZeroU32::MAX);
+        debug_assert!(
+            matches!(outcome, Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)),
+            "futex wait: {outcome:?}"
+        );
+    }
+
+    /// Wakes up to `count` sleepers on `word`.
+    pub(crate) fn wake(word: &AtomicU32, count: u32) {
+        // The kernel reads the count as a signed int. A failure (a hostile truncation can unmap
+        // the word) leaves the sleepers to their slices.
+        let _ = kernel_wake(word, Flags::empty(), count.min(i32::MAX as u32));
+    }
+}

@@ -1,0 +1,91 @@
+//! Waiting: spin a little, then sleep in slices, until there is something or a reason to stop.
+//!
+//! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
+//! halves of its store–load barrier, [`pace`] the clock, the policies and cancellation. [`block`]
+//! below is the one loop in which every blocking call of the crate waits.
+
+pub(crate) mod barrier;
+pub(crate) mod pace;
+pub(crate) mod word;
+
+use word::{Ticket, WakeWord};
+
+/// Why a wait ended without what it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The deadline has passed.
+    Timeout,
+    /// Someone cancelled the wait.
+    Cancelled,
+}
+
+/// What to do next while spinning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Look again. `doubt`: it has been as long as a slice, ask whether the peers are alive.
+    Look { doubt: bool },
+    /// Enough: sleep.
+    Sleep,
+    /// Enough altogether.
+    Stop(Stop),
+}
+
+/// The pace of one wait: how long to spin, how long to sleep, when to stop.
+pub(crate) trait Pace {
+    /// Lets a moment pass and says what to do next.
+    fn turn(&mut self) -> Turn;
+    /// The wait ended while spinning.
+    fn spun_well(&mut self);
+    /// A reason to stop now.
+    fn stop(&self) -> Option<Stop>;
+    /// Sleeps for a slice at the most; true if the slice passed without a wake.
+    fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
+}
+
+/// Waits until `look` finds something, as the protocol of [`word`] demands.
+///
+/// `shared`: several ends may sleep on this word. `picky`: a wake may be of no use to this one
+/// though it would be to another. `look` is told when it should doubt that its peers are alive.
+pub(crate) fn block<R>(
+    word: WakeWord<'_>,
+    shared: bool,
+    picky: bool,
+    pace: &mut impl Pace,
+    mut look: impl FnMut(bool) -> Option<R>,
+) -> Result<R, Stop> {
+    loop {
+        match pace.turn() {
+            Turn::Look { doubt } => {
+                if let Some(found) = look(doubt) {
+                    pace.spun_well();
+                    return Ok(found);
+                }
+            }
+            Turn::Sleep => break,
+            Turn::Stop(stop) => return Err(stop),
+        }
+    }
+    let mut doubt = false;
+    loop {
+        if !shared && let Some(found) = look(doubt) {
+            // Alone on this word: no need to announce before looking, as none but us could miss a
+            // wake by our not doing so.
+            return Ok(found);
+        }
+        let ticket = word.announce(picky);
+        let outcome = match look(doubt) {
+            Some(found) => Ok(found),
+            None => match pace.stop() {
+                Some(stop) => Err(stop),
+                None => {
+                    doubt = pace.sleep(word, ticket);
+                    continue;
+                }
+            },
+        };
+        if !shared {
+            word.retract(ticket);
+        }
+        return outcome;
+    }
+}

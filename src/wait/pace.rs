@@ -1,0 +1,188 @@
+//! Clock, deadlines, waiting policies and cancellation: how the protocol is paced for real.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::word::{Ticket, WakeWord};
+use super::{Pace, Stop, Turn};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the futex.
+pub(crate) fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Until when a blocking call may wait: an absolute moment, a duration from now, or for ever.
+///
+/// Calls take `impl Into<Deadline>`, so an [`Instant`] or a [`Duration`] can be given directly. A
+/// duration counts from the call's beginning. A deadline is looked at only when the call would wait: a call
+/// that can succeed at once does, even if the deadline has passed.
+///
+/// ```
+/// use ringpipe::Deadline;
+/// use std::time::{Duration, Instant};
+///
+/// let soon: Deadline = Duration::from_millis(5).into();
+/// let then: Deadline = (Instant::now() + Duration::from_secs(1)).into();
+/// assert!(soon < then && then < Deadline::NEVER);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// Wait for ever (always in slices; see [`WaitPolicy`]).
+    pub const NEVER: Self = Self(u64::MAX);
+}
+
+impl From<Duration> for Deadline {
+    fn from(wait: Duration) -> Self {
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        Self(now().saturating_add(wait))
+    }
+}
+
+impl From<Instant> for Deadline {
+    fn from(at: Instant) -> Self {
+        at.saturating_duration_since(Instant::now()).into()
+    }
+}
+
+/// How a blocking call waits: it spins, it sleeps, or it spins a little and then sleeps.
+///
+/// A sleeper costs no processor time, but waking it costs the waker a system call and the sleeper
+/// some tens of microseconds. Spinning reacts within a cache line's trip and occupies a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitPolicy {
+    /// Spin for as long as spinning has lately been enough, tens of microseconds at the most, then
+    /// sleep. With only one processor to run on: sleep at once. The default.
+    #[default]
+    Adaptive,
+    /// Never sleep. Deadlines and cancellation work; with only one processor to run on, each turn
+    /// yields it.
+    Spin,
+    /// Never spin.
+    Park,
+}
+
+/// The longest sleep before a sleeper looks at the ring and at its peers' lives again.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
+/// What a slice may be set to.
+pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(10);
+
+/// The spinning budget, in turns: a turn is a pause and a look, 20 to 60 ns.
+const FEWEST_TURNS: u32 = 32;
+const MOST_TURNS: u32 = 2048;
+/// Turns between two looks at the clock.
+const TURNS_PER_CLOCK: u32 = 64;
+
+/// How one handle waits; lives in the handle and learns.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) policy: WaitPolicy,
+    pub(crate) slice: Duration,
+    budget: u32,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Waiting {
+    pub(crate) fn new() -> Self {
+        Self {
+            policy: WaitPolicy::default(),
+            slice: SLICE,
+            budget: MOST_TURNS / 4,
+            cancel: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    pub(crate) fn cancel_flag(&self) -> &Arc<AtomicBool> {
+        &self.cancel
+    }
+
+    /// Begins a wait.
+    pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
+        Watch { waiting: self, deadline, turns: 0, doubt_at: 0 }
+    }
+}
+
+/// There is more than one processor to run on. Asked once.
+fn many_processors() -> bool {
+    static MANY: OnceLock<bool> = OnceLock::new();
+    *MANY.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
+}
+
+/// One wait.
+pub(crate) struct Watch<'a> {
+    waiting: &'a mut Waiting,
+    deadline: Deadline,
+    turns: u32,
+    /// When a spinner asks for its peers' lives next; 0 before the first look at the clock.
+    doubt_at: u64,
+}
+
+impl Watch<'_> {
+    fn slice(&self) -> u64 {
+        self.waiting.slice.as_nanos() as u64
+    }
+}
+
+impl Pace for Watch<'_> {
+    fn turn(&mut self) -> Turn {
+        let many = many_processors();
+        let budget = match self.waiting.policy {
+            WaitPolicy::Spin => u32::MAX,
+            WaitPolicy::Park => 0,
+            WaitPolicy::Adaptive if many => self.waiting.budget,
+            WaitPolicy::Adaptive => 0,
+        };
+        if self.turns >= budget {
+            if self.turns > 0 {
+                self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
+            }
+            return Turn::Sleep;
+        }
+        self.turns = (self.turns + 1) % u32::MAX;
+        if many {
+            crate::sync::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+        if !self.turns.is_multiple_of(TURNS_PER_CLOCK) {
+            return Turn::Look { doubt: false };
+        }
+        if let Some(stop) = self.stop() {
+            return Turn::Stop(stop);
+        }
+        let now = now();
+        let doubt = self.doubt_at != 0 && now >= self.doubt_at;
+        if doubt || self.doubt_at == 0 {
+            self.doubt_at = now + self.slice();
+        }
+        Turn::Look { doubt }
+    }
+
+    fn spun_well(&mut self) {
+        // Room for waits somewhat longer than this one.
+        let wanted = self.turns.saturating_mul(2).clamp(FEWEST_TURNS, MOST_TURNS);
+        self.waiting.budget = self.waiting.budget.max(wanted);
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        // Acquire: pairs with the canceller's store; what its caller did before is visible.
+        if self.waiting.cancel.load(Ordering::Acquire) {
+            return Some(Stop::Cancelled);
+        }
+        (self.deadline != Deadline::NEVER && now() >= self.deadline.0).then_some(Stop::Timeout)
+    }
+
+    fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
+        let slice_ends = now().saturating_add(self.slice());
+        word.sleep(ticket, slice_ends.min(self.deadline.0));
+        now() >= slice_ends
+    }
+}

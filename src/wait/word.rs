@@ -1,0 +1,157 @@
+//! The wake word: who sleeps, who wakes, and why no wake is lost.
+//!
+//! One word per direction: receivers sleep on `data`, senders on `space`.
+//!
+//! ```text
+//! bit 0    someone sleeps here (or did: the bit is sticky, not a count)
+//! bit 1    someone sleeps here whom not every wake serves: wake all
+//! bits 2.. epoch, moved on by every wake
+//! ```
+//!
+//! A *bit*, because a count would leak when a sleeper is killed and then cost every publish a
+//! system call; a stale bit costs one call and is gone.
+//!
+//! # The protocol
+//!
+//! ```text
+//! sleeper                                     waker
+//!   W1  set the bit (announce)                  publish (or free, or leave)
+//!       heavy barrier                           light barrier
+//!       look at the ring, and at who is there   W2  read the word: bit clear? done, no system call
+//!       nothing: futex wait while the word      W3  clear the bits, move the epoch on
+//!       is as announced                             futex wake
+//!   and again from W1
+//! ```
+//!
+//! **No wake is lost.** The two barriers make this Dekker's pattern: of "set bit, look at ring" and
+//! "publish, look at bit" at least one sees the other. If the sleeper's look sees the publish, it
+//! does not sleep. Otherwise the waker sees the bit and performs W3, which changes the word. If W3
+//! comes before the sleeper is queued, the kernel finds the word changed and refuses to put it to
+//! sleep; if after, it is queued and the wake reaches it.
+//!
+//! **One wake for one item is enough**, though the woken one may find its item gone, or not be able
+//! to use it, and others sleep on:
+//!
+//! * W3 cleared the bit while others may still sleep. The woken one runs W1 again *before* it looks
+//!   at the ring, so from its look on, every publisher sees the bit. Published before its look: the
+//!   look shows it. So whatever is published while the bit is clear is seen by the woken one.
+//! * Having taken one item and seeing another ready with the bit set, it passes the wake on
+//!   ([`pass_on`](WakeWord::pass_on)); so do all takers. Each woken one either leaves nothing ready
+//!   behind, or wakes the next. (Publishing out of order makes this necessary: S0 claims 0, S1
+//!   publishes 1 and wakes R0, who cannot use it yet and sleeps on; then one wake for 0 must lead
+//!   to two receivers going, for 0 and for 1.)
+//! * A taker that was not woken and reads a stale clear bit need not pass anything on: whoever
+//!   cleared the bit has woken someone who has not looked yet, and that one will see what is left.
+//! * One that waits for several items at once, or for a peer rather than for items, might swallow a
+//!   wake that serves another. It announces itself with bit 1 as well, and W3 then wakes all.
+//!
+//! **Leaving and attaching** are rare, so they do not ask for the bit ([`wake_all`]): they change
+//! the roster and then always move the epoch. A sleeper announces either before that, and the
+//! changed epoch ends its sleep; or after, and W1 acquires what `wake_all` released: it sees the
+//! change of the roster in its look.
+//!
+//! **What is not covered**: a woken process that is killed, or stopped, before it acts. Its W1 does
+//! not happen, and others sleep beside a ready item. Hence nobody sleeps longer than a slice (50 ms
+//! unless told otherwise) before it looks again: there is no infinite sleep in this crate.
+//!
+//! [`wake_all`]: WakeWord::wake_all
+
+use super::barrier;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, futex};
+
+const SLEEPING: u32 = 1;
+const WAKE_ALL: u32 = 2;
+const EPOCH: u32 = 4;
+
+/// A futex word in the region, seen as the protocol above.
+#[derive(Clone, Copy)]
+pub(crate) struct WakeWord<'a>(&'a AtomicU32);
+
+/// The word as a sleeper announced itself in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket(u32);
+
+impl<'a> WakeWord<'a> {
+    pub(crate) fn new(word: &'a AtomicU32) -> Self {
+        Self(word)
+    }
+
+    /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all.
+    /// The caller looks at the ring and the roster after this, and only then [`sleep`](Self::sleep)s.
+    pub(crate) fn announce(self, picky: bool) -> Ticket {
+        let bits = if picky { SLEEPING | WAKE_ALL } else { SLEEPING };
+        // W1 ← W4: the roster as the last one to leave or attach left it.
+        let ticket = Ticket(self.0.fetch_or(bits, Acquire) | bits);
+        barrier::heavy(); // B1 ↔ B2: before the look at the ring
+        ticket
+    }
+
+    /// Sleeps until woken, until the word changes, or until the clock shows `until`. May also
+    /// return for no reason.
+    pub(crate) fn sleep(self, ticket: Ticket, until: u64) {
+        futex::wait(self.0, ticket.0, until);
+    }
+
+    /// Takes an announcement back that turned out to be unnecessary, which spares the next waker
+    /// a system call. Only for words on which one end alone can sleep.
+    pub(crate) fn retract(self, ticket: Ticket) {
+        // Relaxed: nothing hangs on it. A word that has changed was seen by a waker; leave it.
+        let _ = self.0.compare_exchange(ticket.0, ticket.0 & !(SLEEPING | WAKE_ALL), Relaxed, Relaxed);
+    }
+
+    /// After publishing or freeing: wakes one sleeper if any, without a system call if none.
+    #[inline(always)]
+    pub(crate) fn notify(self) {
+        barrier::light(); // B2 ↔ B1: after the publish
+        self.pass_on();
+    }
+
+    /// Like [`notify`](Self::notify) for those who have published nothing: they took something and
+    /// saw more. Needs no barrier (see the module's opening).
+    #[inline(always)]
+    pub(crate) fn pass_on(self) {
+        // Relaxed: W2 is ordered by the barriers, or needs no order.
+        if self.0.load(Relaxed) & SLEEPING != 0 {
+            self.wake();
+        }
+    }
+
+    /// Someone may be asleep here.
+    #[inline(always)]
+    pub(crate) fn is_flagged(self) -> bool {
+        self.0.load(Relaxed) & SLEEPING != 0 // Relaxed: as in `pass_on`
+    }
+
+    /// W3.
+    #[cold]
+    fn wake(self) {
+        let mut word = self.0.load(Relaxed);
+        // Bounded: every failure is another's success, and if sleepers and wakers (or a scribbler)
+        // keep changing it that often, the sleepers are awake.
+        for _ in 0..crate::ring::PATIENCE {
+            if word & SLEEPING == 0 {
+                return; // another waker was faster
+            }
+            let next = (word & !(SLEEPING | WAKE_ALL)).wrapping_add(EPOCH);
+            // Relaxed: data that the sleeper must see was ordered by the barriers.
+            match self.0.compare_exchange_weak(word, next, Relaxed, Relaxed) {
+                Ok(_) => {
+                    let count = if word & WAKE_ALL != 0 { u32::MAX } else { 1 };
+                    return futex::wake(self.0, count);
+                }
+                Err(now) => word = now,
+            }
+        }
+        futex::wake(self.0, u32::MAX);
+    }
+
+    /// After a change of the roster, or to cancel: whoever sleeps here looks again.
+    /// Async-signal-safe.
+    pub(crate) fn wake_all(self) {
+        // W4 → W1: the roster's change. The bits stay: whoever set them and is not queued yet finds
+        // the epoch moved and announces itself again; the next publisher clears them.
+        self.0.fetch_add(EPOCH, Release);
+        futex::wake(self.0, u32::MAX);
+    }
+}
