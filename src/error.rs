@@ -153,12 +153,18 @@ impl fmt::Display for CreateError {
             Self::TooLarge { needed: None, .. } => {
                 f.write_str("the ring would not fit into the address space")
             }
-            Self::TooLarge { needed: Some(needed), available } => write!(
+            Self::TooLarge {
+                needed: Some(needed),
+                available,
+            } => write!(
                 f,
                 "the ring needs {needed} bytes of memory; {available} bytes are available"
             ),
             Self::NoSpace { needed } => {
-                write!(f, "no room for the ring's {needed} bytes on its file system")
+                write!(
+                    f,
+                    "no room for the ring's {needed} bytes on its file system"
+                )
             }
             Self::Permission { ring } => write!(f, "no permission to create ring `{ring}`"),
             Self::FileSystem { path, kind } => write!(
@@ -256,10 +262,15 @@ impl fmt::Display for OpenError {
             Self::Name(why) => write!(f, "the ring's name {why}"),
             Self::NotFound { ring } => write!(f, "there is no ring `{ring}`"),
             Self::NotARing { ring, because } => write!(f, "`{ring}` is not a ring: {because}"),
-            Self::Mismatch { ring, mismatch } => write!(f, "ring `{ring}` does not fit: {mismatch}"),
+            Self::Mismatch { ring, mismatch } => {
+                write!(f, "ring `{ring}` does not fit: {mismatch}")
+            }
             Self::Damaged { ring, what } => write!(f, "ring `{ring}` is damaged: {what}"),
             Self::Owner { ring, owner } => {
-                write!(f, "ring `{ring}` belongs to user {owner}, who is not trusted here")
+                write!(
+                    f,
+                    "ring `{ring}` belongs to user {owner}, who is not trusted here"
+                )
             }
             Self::Permission { ring } => write!(f, "no permission to open ring `{ring}`"),
             Self::Unsealed => f.write_str("the descriptor's size is not sealed"),
@@ -642,10 +653,16 @@ impl fmt::Display for BulkError {
             Self::Cancelled => f.write_str(CANCELLED),
             Self::Corrupt => f.write_str(CORRUPT),
             Self::TooLong { len, most } => {
-                write!(f, "{len} items in one piece; this ring can hand over {most}")
+                write!(
+                    f,
+                    "{len} items in one piece; this ring can hand over {most}"
+                )
             }
             Self::Held { held } => {
-                write!(f, "{held} items given back earlier have to be received first")
+                write!(
+                    f,
+                    "{held} items given back earlier have to be received first"
+                )
             }
         }
     }

@@ -161,7 +161,12 @@ impl Geometry {
             .checked_next_multiple_of(page)?;
         // Lengths are signed in the kernel, and the lock bytes must lie beyond the end.
         let fits = i64::try_from(region_len).ok()? < crate::peers::hold::BIRTH;
-        fits.then_some(Self { capacity, endpoints, slots_at, region_len })
+        fits.then_some(Self {
+            capacity,
+            endpoints,
+            slots_at,
+            region_len,
+        })
     }
 
     pub(crate) const fn control_at() -> usize {
@@ -207,10 +212,18 @@ impl ElementType {
 
 impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { size, align, tag, tag_version } = self;
+        let Self {
+            size,
+            align,
+            tag,
+            tag_version,
+        } = self;
         match tag.as_str() {
             "" => write!(f, "{size}-byte elements aligned to {align}, untagged"),
-            tag => write!(f, "{size}-byte `{tag}` version {tag_version} aligned to {align}"),
+            tag => write!(
+                f,
+                "{size}-byte `{tag}` version {tag_version} aligned to {align}"
+            ),
         }
     }
 }
@@ -234,7 +247,11 @@ pub(crate) enum Unfit {
 
 impl Identity {
     /// The identity of a new region.
-    pub(crate) fn new<T, K: Kind>(geometry: &Geometry, element: &ElementType, birth: Birth) -> Self {
+    pub(crate) fn new<T, K: Kind>(
+        geometry: &Geometry,
+        element: &ElementType,
+        birth: Birth,
+    ) -> Self {
         let mut tag = [0; TAG_LEN];
         tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
         let mut identity = Self {

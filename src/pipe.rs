@@ -110,12 +110,18 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         alive: impl Alive,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.space.0), K::Send::SHARED, need > 1, pace, |doubt| {
-            if doubt && !alive() {
-                self.ends.bury();
-            }
-            settle(self.try_claim(need, max))
-        })
+        block(
+            WakeWord::new(&word.space.0),
+            K::Send::SHARED,
+            need > 1,
+            pace,
+            |doubt| {
+                if doubt && !alive() {
+                    self.ends.bury();
+                }
+                settle(self.try_claim(need, max))
+            },
+        )
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
 
@@ -142,12 +148,18 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         alive: impl Alive,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.space.0), K::Send::SHARED, true, pace, |doubt| {
-            if doubt && !alive() {
-                self.ends.bury();
-            }
-            self.ends.present(&self.mem.words).then_some(())
-        })
+        block(
+            WakeWord::new(&word.space.0),
+            K::Send::SHARED,
+            true,
+            pace,
+            |doubt| {
+                if doubt && !alive() {
+                    self.ends.bury();
+                }
+                self.ends.present(&self.mem.words).then_some(())
+            },
+        )
     }
 }
 
@@ -202,12 +214,18 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         alive: impl Alive,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.data.0), K::Recv::SHARED, need > 1, pace, |doubt| {
-            if doubt && !alive() {
-                self.ends.bury();
-            }
-            settle(self.try_claim(need, max))
-        })
+        block(
+            WakeWord::new(&word.data.0),
+            K::Recv::SHARED,
+            need > 1,
+            pace,
+            |doubt| {
+                if doubt && !alive() {
+                    self.ends.bury();
+                }
+                settle(self.try_claim(need, max))
+            },
+        )
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
 
@@ -247,7 +265,10 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             return Ok(());
         }
         for (value, index) in into.iter_mut().zip(0..) {
-            *value = self.mem.slots.read(self.find(run, index).ok_or(Refused::Corrupt)?);
+            *value = self
+                .mem
+                .slots
+                .read(self.find(run, index).ok_or(Refused::Corrupt)?);
         }
         Ok(())
     }
@@ -259,12 +280,18 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         alive: impl Alive,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.data.0), K::Recv::SHARED, true, pace, |doubt| {
-            if doubt && !alive() {
-                self.ends.bury();
-            }
-            self.ends.present(&self.mem.words).then_some(())
-        })
+        block(
+            WakeWord::new(&word.data.0),
+            K::Recv::SHARED,
+            true,
+            pace,
+            |doubt| {
+                if doubt && !alive() {
+                    self.ends.bury();
+                }
+                self.ends.present(&self.mem.words).then_some(())
+            },
+        )
     }
 }
 

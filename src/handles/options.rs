@@ -68,8 +68,14 @@ pub struct Options<T, K> {
 impl<T: Item, K: Kind> Options<T, K> {
     pub(crate) fn new() -> Self {
         const {
-            assert!(size_of::<T>() > 0, "a ring cannot carry values of size zero");
-            assert!(align_of::<T>() <= MAX_ALIGN, "an element may be aligned to a page at the most");
+            assert!(
+                size_of::<T>() > 0,
+                "a ring cannot carry values of size zero"
+            );
+            assert!(
+                align_of::<T>() <= MAX_ALIGN,
+                "an element may be aligned to a page at the most"
+            );
         }
         Self {
             capacity: 1024,
@@ -157,7 +163,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     pub fn create(&self, name: &str) -> Result<Ring<T, K>, CreateError> {
         let place = Place::named(name).map_err(CreateError::Name)?;
         if self.huge_pages == HugePages::Require {
-            let why = "a named ring cannot have reserved huge pages; make it file-backed on hugetlbfs";
+            let why =
+                "a named ring cannot have reserved huge pages; make it file-backed on hugetlbfs";
             return Err(CreateError::Options(why.into()));
         }
         self.create_at(Some(place))
@@ -248,13 +255,20 @@ impl<T: Item, K: Kind> Options<T, K> {
         }
         let endpoints = if K::STAMPED { self.endpoints } else { 2 };
         if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
-            return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
+            return wrong(format!(
+                "{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"
+            ));
         }
         if self.tag.len() > TAG_LEN || self.tag.contains('\0') {
-            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
+            return wrong(format!(
+                "a type tag is at most {TAG_LEN} bytes, none of them NUL"
+            ));
         }
         if self.mode & !0o777 != 0 {
-            return wrong(format!("mode {:o} has more than permission bits", self.mode));
+            return wrong(format!(
+                "mode {:o} has more than permission bits",
+                self.mode
+            ));
         }
         let element = self.element();
         let birth = Birth {
@@ -263,8 +277,12 @@ impl<T: Item, K: Kind> Options<T, K> {
             boottime: clock(rustix::time::ClockId::Boottime),
         };
         let plan = |page| {
-            Geometry::new::<T, K>(self.capacity as u64, endpoints, page)
-                .ok_or(CreateError::TooLarge { needed: None, available: 0 })
+            Geometry::new::<T, K>(self.capacity as u64, endpoints, page).ok_or(
+                CreateError::TooLarge {
+                    needed: None,
+                    available: 0,
+                },
+            )
         };
         let new = NewRegion {
             mode: self.mode,
@@ -310,7 +328,10 @@ impl<T: Item, K: Kind> Options<T, K> {
         page: usize,
     ) -> Result<(Birth, Geometry), OpenError> {
         let ring = || name.to_owned();
-        let not_a_ring = |because| OpenError::NotARing { ring: ring(), because };
+        let not_a_ring = |because| OpenError::NotARing {
+            ring: ring(),
+            because,
+        };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_a_ring("it is no regular file"));
         }
@@ -318,7 +339,10 @@ impl<T: Item, K: Kind> Options<T, K> {
         let owner = stat.st_uid;
         let trusted = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
         if !trusted && !self.trust_any_owner {
-            return Err(OpenError::Owner { ring: ring(), owner });
+            return Err(OpenError::Owner {
+                ring: ring(),
+                owner,
+            });
         }
         let mut identity = Identity::unread();
         let bytes = bytemuck::bytes_of_mut(&mut identity);
@@ -332,17 +356,27 @@ impl<T: Item, K: Kind> Options<T, K> {
                 Err(e) => return Err(crate::shm::open_io("reading the header")(e)),
             }
         }
-        let geometry = identity.check::<T, K>(&self.element(), page).map_err(|unfit| match unfit {
-            Unfit::NotARing => not_a_ring("it does not begin as a ring does"),
-            Unfit::Mismatch(mismatch) => OpenError::Mismatch { ring: ring(), mismatch },
-            Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
-        })?;
+        let geometry =
+            identity
+                .check::<T, K>(&self.element(), page)
+                .map_err(|unfit| match unfit {
+                    Unfit::NotARing => not_a_ring("it does not begin as a ring does"),
+                    Unfit::Mismatch(mismatch) => OpenError::Mismatch {
+                        ring: ring(),
+                        mismatch,
+                    },
+                    Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
+                })?;
         match u64::try_from(stat.st_size) {
-            Ok(len) if len < geometry.region_len as u64 => {
-                Err(OpenError::Damaged { ring: ring(), what: "it has been truncated" })
-            }
+            Ok(len) if len < geometry.region_len as u64 => Err(OpenError::Damaged {
+                ring: ring(),
+                what: "it has been truncated",
+            }),
             Ok(len) if len == geometry.region_len as u64 => Ok((identity.birth(), geometry)),
-            _ => Err(OpenError::Damaged { ring: ring(), what: "it has been extended" }),
+            _ => Err(OpenError::Damaged {
+                ring: ring(),
+                what: "it has been extended",
+            }),
         }
     }
 
@@ -354,7 +388,10 @@ impl<T: Item, K: Kind> Options<T, K> {
             .map_err(crate::shm::open_io("asking for the file's status"))?;
         let (birth, geometry) = self.look(name, region.as_fd(), &stat, region.page)?;
         if geometry.region_len != region.map.len() {
-            return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
+            return Err(OpenError::Damaged {
+                ring: name.to_owned(),
+                what: "its length changes",
+            });
         }
         Ok(Ring::new(region, geometry, self.element(), birth))
     }

@@ -11,9 +11,7 @@ use super::cancel::Canceller;
 use super::ring::{Peers, Ring};
 use super::run::ReadRun;
 use super::send::gave_up;
-use crate::error::{
-    AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError,
-};
+use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endpoint::Endpoint;
 use crate::peers::roster::Role;
 use crate::pipe::{GaveUp, RecvEnd, Refused};
@@ -238,7 +236,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
     /// is cancelled or the ring corrupt: [`recv`](Self::recv) tells which.
     pub fn iter(&mut self) -> Iter<'_, T, K> {
-        Iter { handle: self, ended: false }
+        Iter {
+            handle: self,
+            ended: false,
+        }
     }
 
     /// Receives what is there now, without waiting; ends when nothing is.
@@ -300,7 +301,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[cold]
     fn wait_and_claim(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
         let alive = || self.ring.check_on(Role::Sender);
-        self.end.claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
+        self.end
+            .claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
     }
 
     /// Waits until a sender is attached. Receiving what is in the ring is possible before that.
@@ -311,7 +313,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
         let mut pace = self.waiting.until(deadline.into());
         let ring = &self.ring;
-        self.end.wait_for_peer(&mut pace, || ring.check_on(Role::Sender)).map_err(PeerError::from)
+        self.end
+            .wait_for_peer(&mut pace, || ring.check_on(Role::Sender))
+            .map_err(PeerError::from)
     }
 
     /// From now on, says `Closed` also if no sender has come yet, instead of waiting for the first
@@ -335,7 +339,12 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// A handle with which others can cancel this one's blocking calls.
     pub fn canceller(&self) -> Canceller {
         let control = &self.end.mem.words.control;
-        Canceller::new(self.waiting.cancel_flag(), control, Role::Receiver, self.ring.region())
+        Canceller::new(
+            self.waiting.cancel_flag(),
+            control,
+            Role::Receiver,
+            self.ring.region(),
+        )
     }
 
     /// The ring behind this end.

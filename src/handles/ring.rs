@@ -88,7 +88,12 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Options::new()
     }
 
-    pub(crate) fn new(region: Region, geometry: Geometry, element: ElementType, birth: Birth) -> Self {
+    pub(crate) fn new(
+        region: Region,
+        geometry: Geometry,
+        element: ElementType,
+        birth: Birth,
+    ) -> Self {
         let map = &region.map;
         let records = geometry.endpoints as usize;
         let seats = map.at(Geometry::seats_at());
@@ -99,20 +104,39 @@ impl<T: Item, K: Kind> Ring<T, K> {
         // SAFETY: likewise for this many seats.
         let seats = unsafe { Shared::new(NonNull::slice_from_raw_parts(seats.cast(), records)) };
         // SAFETY: likewise for this many intents.
-        let intents = unsafe { Shared::new(NonNull::slice_from_raw_parts(intents.cast(), records)) };
-        let words = Words { control, seats, intents };
+        let intents =
+            unsafe { Shared::new(NonNull::slice_from_raw_parts(intents.cast(), records)) };
+        let words = Words {
+            control,
+            seats,
+            intents,
+        };
         let region = Arc::new(region);
-        let open = Open { region, geometry, element, birth, words };
-        Self { open: Arc::new(open), kind: PhantomData }
+        let open = Open {
+            region,
+            geometry,
+            element,
+            birth,
+            words,
+        };
+        Self {
+            open: Arc::new(open),
+            kind: PhantomData,
+        }
     }
 
     fn mem(&self) -> Mem<T, K> {
-        let Geometry { capacity, slots_at, .. } = self.open.geometry;
+        let Geometry {
+            capacity, slots_at, ..
+        } = self.open.geometry;
         let base = self.open.region.map.at(slots_at);
         // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) from
         // `slots_at` on, which is aligned as they need; the region outlives every handle.
         let slots = unsafe { Slots::new(base, capacity) };
-        Mem { words: self.open.words.clone(), slots }
+        Mem {
+            words: self.open.words.clone(),
+            slots,
+        }
     }
 
     pub(crate) fn region(&self) -> &Arc<Region> {
@@ -201,13 +225,22 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// [`UnlinkError::Replaced`] or [`NotFound`](UnlinkError::NotFound) if it was unlinked before,
     /// [`Anonymous`](UnlinkError::Anonymous) if it never had a name, and others of [`UnlinkError`].
     pub fn unlink(&self) -> Result<(), UnlinkError> {
-        let place = self.open.region.place.as_ref().ok_or(UnlinkError::Anonymous)?;
+        let place = self
+            .open
+            .region
+            .place
+            .as_ref()
+            .ok_or(UnlinkError::Anonymous)?;
         let stat = rustix::fs::fstat(self.as_fd()).map_err(|e| UnlinkError::Io(e.into()))?;
         if stat.st_nlink == 0 {
-            return Err(UnlinkError::NotFound { ring: place.to_string() });
+            return Err(UnlinkError::NotFound {
+                ring: place.to_string(),
+            });
         }
         if !place.leads_to(&stat) {
-            return Err(UnlinkError::Replaced { ring: place.to_string() });
+            return Err(UnlinkError::Replaced {
+                ring: place.to_string(),
+            });
         }
         place.unlink()
     }
@@ -244,7 +277,9 @@ impl<T: Item, K: Kind> Ring<T, K> {
         };
         let taken = Endpoint::take(fd, region.page, words, seats, role, evict);
         let endpoint = taken.map_err(|e| match e {
-            NoSeat::Taken if K::STAMPED => AttachError::TableFull { endpoints: self.endpoints() },
+            NoSeat::Taken if K::STAMPED => AttachError::TableFull {
+                endpoints: self.endpoints(),
+            },
             NoSeat::Taken => AttachError::RoleTaken(role),
             NoSeat::Io(e) => AttachError::Io(e),
         })?;
@@ -334,7 +369,10 @@ impl<T: Item> Ring<T, Mpmc> {
 
 impl<T, K> Clone for Ring<T, K> {
     fn clone(&self) -> Self {
-        Self { open: Arc::clone(&self.open), kind: PhantomData }
+        Self {
+            open: Arc::clone(&self.open),
+            kind: PhantomData,
+        }
     }
 }
 

@@ -35,7 +35,11 @@ pub struct WriteRun<'a, T: Item, K: Kind> {
 
 impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut SendHandle<T, K>, run: Run) -> Self {
-        Self { handle, run: Some(run), len: run.slots as usize }
+        Self {
+            handle,
+            run: Some(run),
+            len: run.slots as usize,
+        }
     }
 
     /// Slots in the run; at least one.
@@ -50,7 +54,11 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     ///
     /// If `index` is not below [`len`](Self::len).
     pub fn write(&mut self, index: usize, value: T) {
-        self.handle.end.mem.slots.write(self.position(index), &value);
+        self.handle
+            .end
+            .mem
+            .slots
+            .write(self.position(index), &value);
     }
 
     pub(super) fn position(&self, index: usize) -> u64 {
@@ -91,7 +99,9 @@ impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
 
 impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteRun").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("WriteRun")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,7 +132,11 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
-        Self { handle, run, len: run.items.min(max) as usize }
+        Self {
+            handle,
+            run,
+            len: run.items.min(max) as usize,
+        }
     }
 
     /// Items in the run; at least one.
@@ -173,6 +187,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
 
 impl<T: Item, K: Kind> fmt::Debug for ReadRun<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadRun").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("ReadRun")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }

@@ -9,9 +9,7 @@ use super::Item;
 use super::cancel::Canceller;
 use super::ring::{Peers, Ring};
 use super::run::WriteRun;
-use crate::error::{
-    AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError,
-};
+use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endpoint::Endpoint;
 use crate::peers::roster::Role;
 use crate::pipe::{GaveUp, Refused, SendEnd};
@@ -98,12 +96,13 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// waiting; see [`SendError`]. The value comes back.
     #[inline]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
-        self.send_deadline(value, Deadline::NEVER).map_err(|e| match e {
-            SendTimeoutError::Closed(value) => SendError::Closed(value),
-            SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
-            SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
-            SendTimeoutError::Timeout(_) => unreachable!("never is never"),
-        })
+        self.send_deadline(value, Deadline::NEVER)
+            .map_err(|e| match e {
+                SendTimeoutError::Closed(value) => SendError::Closed(value),
+                SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
+                SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
+                SendTimeoutError::Timeout(_) => unreachable!("never is never"),
+            })
     }
 
     /// Like [`send`](Self::send), for at most as long as `timeout`.
@@ -294,7 +293,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     #[cold]
     fn wait_and_claim(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
         let alive = || self.ring.check_on(Role::Receiver);
-        self.end.claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
+        self.end
+            .claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
     }
 
     /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.
@@ -305,7 +305,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
         let mut pace = self.waiting.until(deadline.into());
         let ring = &self.ring;
-        self.end.wait_for_peer(&mut pace, || ring.check_on(Role::Receiver)).map_err(PeerError::from)
+        self.end
+            .wait_for_peer(&mut pace, || ring.check_on(Role::Receiver))
+            .map_err(PeerError::from)
     }
 
     /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the
@@ -329,7 +331,12 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// A handle with which others can cancel this one's blocking calls.
     pub fn canceller(&self) -> Canceller {
         let control = &self.end.mem.words.control;
-        Canceller::new(self.waiting.cancel_flag(), control, Role::Sender, self.ring.region())
+        Canceller::new(
+            self.waiting.cancel_flag(),
+            control,
+            Role::Sender,
+            self.ring.region(),
+        )
     }
 
     /// The ring behind this end.

@@ -53,7 +53,11 @@ impl Endpoint {
                     roster::take(&words.seats[seat], role, std::process::id(), evict)
                 {
                     roster::arrived(words, role);
-                    return Ok(Self { seat, occupancy, hold });
+                    return Ok(Self {
+                        seat,
+                        occupancy,
+                        hold,
+                    });
                 }
             }
         }
@@ -78,7 +82,9 @@ impl Endpoint {
 pub(crate) fn sweep(fd: BorrowedFd<'_>, words: &Words) -> io::Result<usize> {
     let mut freed = 0;
     for seat in 0..words.seats.len() {
-        let Some((occupancy, role)) = roster::occupancy(&words.seats[seat]) else { continue };
+        let Some((occupancy, role)) = roster::occupancy(&words.seats[seat]) else {
+            continue;
+        };
         if is_held(fd, seat_byte(role, seat), 1)? || !roster::is_idle(words, seat) {
             continue;
         }

@@ -97,8 +97,16 @@ impl Hold {
         }
         let protection = ProtFlags::empty();
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let mapped =
-            unsafe { mmap(std::ptr::null_mut(), page, protection, MapFlags::SHARED, &own, 0) }?;
+        let mapped = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                page,
+                protection,
+                MapFlags::SHARED,
+                &own,
+                0,
+            )
+        }?;
         let hold = Self {
             page: NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
             len: page,

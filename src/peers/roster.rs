@@ -82,7 +82,9 @@ pub(crate) fn arrived(words: &Words, role: Role) {
 pub(crate) fn leave(words: &Words, seat: usize, occupancy: Occupancy) -> bool {
     let free = occupancy.0 & TIMES_TAKEN;
     // A2 → A1, A3: everything this end ever stored in the ring.
-    let left = words.seats[seat].compare_exchange(occupancy.0, free, Release, Relaxed).is_ok();
+    let left = words.seats[seat]
+        .compare_exchange(occupancy.0, free, Release, Relaxed)
+        .is_ok();
     words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the seat is free
     left
 }

@@ -19,7 +19,6 @@ pub mod spsc;
 use crate::sync::Slots;
 use control::Words;
 
-
 /// The memory that a ring's algorithm works on.
 pub struct Mem<T, K> {
     pub(crate) words: Words,
@@ -28,7 +27,9 @@ pub struct Mem<T, K> {
 
 impl<T, K> std::fmt::Debug for Mem<T, K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mem").field("control", &*self.words.control).finish_non_exhaustive()
+        f.debug_struct("Mem")
+            .field("control", &*self.words.control)
+            .finish_non_exhaustive()
     }
 }
 

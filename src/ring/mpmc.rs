@@ -100,7 +100,11 @@ fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterator<Item = u
     distances.map(move |distance| at.wrapping_add(distance))
 }
 
-const NOTHING: Run = Run { at: 0, slots: 0, items: 0 };
+const NOTHING: Run = Run {
+    at: 0,
+    slots: 0,
+    items: 0,
+};
 
 /// A sender's private view.
 #[derive(Debug)]
@@ -121,7 +125,10 @@ impl SendCursor for Sender {
     const SHARED: bool = true;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self { seat, claimed: NOTHING })
+        Ok(Self {
+            seat,
+            claimed: NOTHING,
+        })
     }
 
     #[inline]
@@ -149,11 +156,17 @@ impl SendCursor for Sender {
             }
             if slots >= need {
                 // Relaxed: S2 releases it.
-                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
+                mem.words.intents[self.seat]
+                    .0
+                    .store(intent(at, slots), Relaxed);
                 // S2 → X1: the intent. Relaxed on failure: a guess again.
                 match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                     Ok(_) => {
-                        self.claimed = Run { at, slots, items: slots };
+                        self.claimed = Run {
+                            at,
+                            slots,
+                            items: slots,
+                        };
                         return Ok(self.claimed);
                     }
                     Err(now) => {
@@ -253,7 +266,11 @@ impl RecvCursor for Receiver {
     const SHARED: bool = true;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self { seat, held: NOTHING, skipped: 0 })
+        Ok(Self {
+            seat,
+            held: NOTHING,
+            skipped: 0,
+        })
     }
 
     #[inline]
@@ -264,7 +281,11 @@ impl RecvCursor for Receiver {
         max: u64,
     ) -> Result<Run, Blocked> {
         if self.held.slots > 0 {
-            return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::NotReady) };
+            return if self.held.items >= need {
+                Ok(self.held)
+            } else {
+                Err(Blocked::NotReady)
+            };
         }
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head.0;
@@ -286,7 +307,9 @@ impl RecvCursor for Receiver {
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
                 // Relaxed: R2 releases it.
-                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
+                mem.words.intents[self.seat]
+                    .0
+                    .store(intent(at, slots), Relaxed);
                 // R2 → X1: the intent. Relaxed on failure: a guess again.
                 match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                     Ok(_) if only_holes => {
@@ -337,9 +360,7 @@ impl RecvCursor for Receiver {
         let capacity = mem.slots.capacity();
         positions(run.at, 0..run.slots)
             // Relaxed: the claim acquired this stamp, and it is ours until we free it.
-            .filter(|&at| {
-                mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, capacity).0
-            })
+            .filter(|&at| mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, capacity).0)
             .nth(index as usize)
     }
 
@@ -350,7 +371,8 @@ impl RecvCursor for Receiver {
             run.slots
         } else {
             // Everything before the first item that is kept.
-            self.find(mem, run, items).map_or(run.slots, |at| at.wrapping_sub(run.at))
+            self.find(mem, run, items)
+                .map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
         self.free(mem, run.at, slots);
         if slots == run.slots {
@@ -371,7 +393,12 @@ impl RecvCursor for Receiver {
 
     fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
         if self.held.slots > 0 {
-            mem.words.control.tally.0.dropped.fetch_add(self.held.items, Relaxed); // a statistic
+            mem.words
+                .control
+                .tally
+                .0
+                .dropped
+                .fetch_add(self.held.items, Relaxed); // a statistic
             self.release(mem, self.held, self.held.items);
         }
     }

@@ -73,7 +73,11 @@ impl SendCursor for Producer {
             }
         }
         let slots = free.min(max);
-        Ok(Run { at: self.tail, slots, items: slots })
+        Ok(Run {
+            at: self.tail,
+            slots,
+            items: slots,
+        })
     }
 
     #[inline]
@@ -132,7 +136,11 @@ impl RecvCursor for Consumer {
             }
         }
         let slots = ready.min(max);
-        Ok(Run { at: self.head, slots, items: slots })
+        Ok(Run {
+            at: self.head,
+            slots,
+            items: slots,
+        })
     }
 
     #[inline]

@@ -47,7 +47,11 @@ impl Place {
     /// A name as `shm_open` knows it, without the slash.
     pub(crate) fn named(name: &str) -> Result<Self, NameError> {
         check_name(name.as_bytes())?;
-        Ok(Self { directory: SHM.into(), leaf: name.into(), named: true })
+        Ok(Self {
+            directory: SHM.into(),
+            leaf: name.into(),
+            named: true,
+        })
     }
 
     /// A file.
@@ -61,7 +65,11 @@ impl Place {
             Some(parent) if parent != Path::new("") => parent.into(),
             _ => PathBuf::from("."),
         };
-        Ok(Self { directory, leaf: leaf.into(), named: false })
+        Ok(Self {
+            directory,
+            leaf: leaf.into(),
+            named: false,
+        })
     }
 
     fn path(&self) -> PathBuf {
@@ -72,27 +80,35 @@ impl Place {
     pub(crate) fn create_unnamed(&self, mode: Mode) -> Result<Unnamed, CreateError> {
         let base = OFlags::RDWR | OFlags::CLOEXEC;
         let made = match openat(CWD, &self.directory, base | OFlags::TMPFILE, mode) {
-            Ok(fd) => Ok(Unnamed { fd, temporary: None }),
+            Ok(fd) => Ok(Unnamed {
+                fd,
+                temporary: None,
+            }),
             // The file system, or the kernel, has no O_TMPFILE.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                let path = self.directory.join(format!(".ringpipe-{:016x}", super::random_u64()));
-                openat(CWD, &path, base | OFlags::CREATE | OFlags::EXCL, mode)
-                    .map(|fd| Unnamed { fd, temporary: Some(TemporaryName(path.clone())) })
+                let path = self
+                    .directory
+                    .join(format!(".ringpipe-{:016x}", super::random_u64()));
+                openat(CWD, &path, base | OFlags::CREATE | OFlags::EXCL, mode).map(|fd| Unnamed {
+                    fd,
+                    temporary: Some(TemporaryName(path.clone())),
+                })
             }
             Err(e) => Err(e),
         };
         let unnamed = made.map_err(|e| match e {
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => {
-                CreateError::Permission { ring: self.to_string() }
-            }
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => CreateError::Permission {
+                ring: self.to_string(),
+            },
             Errno::NOSPC | Errno::DQUOT => CreateError::NoSpace { needed: 0 },
             e => create_io("making a file")(e),
         })?;
         match reserve::refused_file_system(unnamed.fd()) {
             Ok(None) => Ok(unnamed),
-            Ok(Some(kind)) => {
-                Err(CreateError::FileSystem { path: self.directory.clone(), kind })
-            }
+            Ok(Some(kind)) => Err(CreateError::FileSystem {
+                path: self.directory.clone(),
+                kind,
+            }),
             Err(e) => Err(create_io("asking for the file system")(e)),
         }
     }
@@ -100,23 +116,32 @@ impl Place {
     /// Opens what has the place's name, if it is a regular file.
     pub(crate) fn open(&self) -> Result<OwnedFd, OpenError> {
         // NONBLOCK: a FIFO of that name must not keep us; NOFOLLOW: nor must a link lead us away.
-        let flags = OFlags::RDWR
-            | OFlags::CLOEXEC
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::NOCTTY;
+        let flags =
+            OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let ring = || self.to_string();
         let fd = openat(CWD, self.path(), flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT | Errno::NOTDIR => OpenError::NotFound { ring: ring() },
             Errno::ACCESS | Errno::PERM | Errno::ROFS => OpenError::Permission { ring: ring() },
-            Errno::LOOP => OpenError::NotARing { ring: ring(), because: "it is a symbolic link" },
-            Errno::ISDIR => OpenError::NotARing { ring: ring(), because: "it is a directory" },
-            Errno::NXIO => OpenError::NotARing { ring: ring(), because: "it is no regular file" },
+            Errno::LOOP => OpenError::NotARing {
+                ring: ring(),
+                because: "it is a symbolic link",
+            },
+            Errno::ISDIR => OpenError::NotARing {
+                ring: ring(),
+                because: "it is a directory",
+            },
+            Errno::NXIO => OpenError::NotARing {
+                ring: ring(),
+                because: "it is no regular file",
+            },
             e => open_io("opening the file")(e),
         })?;
         match reserve::refused_file_system(fd.as_fd()) {
             Ok(None) => Ok(fd),
-            Ok(Some(kind)) => Err(OpenError::FileSystem { path: self.path(), kind }),
+            Ok(Some(kind)) => Err(OpenError::FileSystem {
+                path: self.path(),
+                kind,
+            }),
             Err(e) => Err(open_io("asking for the file system")(e)),
         }
     }
@@ -159,7 +184,10 @@ impl Drop for TemporaryName {
 impl Unnamed {
     /// A memfd, which will never have one.
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd, temporary: None }
+        Self {
+            fd,
+            temporary: None,
+        }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -186,7 +214,9 @@ impl Unnamed {
         };
         match linked {
             Ok(()) => Ok(self.fd),
-            Err(Errno::EXIST) => Err(CreateError::Exists { ring: place.to_string() }),
+            Err(Errno::EXIST) => Err(CreateError::Exists {
+                ring: place.to_string(),
+            }),
             Err(e) => Err(create_io("giving the region its name")(e)),
         }
     }

@@ -15,8 +15,8 @@ use std::mem::{MaybeUninit, size_of};
 use std::ptr::NonNull;
 
 pub(crate) use std::hint::spin_loop;
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::atomic::{AtomicU8, AtomicU16};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::ring::Kind;
 
@@ -151,7 +151,13 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         // SAFETY: unstamped slots are contiguous values, and `first` of them precede the wrap.
         unsafe { copy_in(self.value_ptr(position), head.as_ptr(), head.len()) };
         // SAFETY: the rest starts at slot 0 and is no longer than the ring.
-        unsafe { copy_in(self.value_ptr(position.wrapping_add(first as u64)), rest.as_ptr(), rest.len()) };
+        unsafe {
+            copy_in(
+                self.value_ptr(position.wrapping_add(first as u64)),
+                rest.as_ptr(),
+                rest.len(),
+            )
+        };
     }
 
     /// Copies successive slots from `position` on into `into`.
@@ -169,7 +175,13 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         // SAFETY: unstamped slots are contiguous values, and `first` of them precede the wrap.
         unsafe { copy_out(self.value_ptr(position), head.as_mut_ptr(), head.len()) };
         // SAFETY: the rest starts at slot 0 and is no longer than the ring.
-        unsafe { copy_out(self.value_ptr(position.wrapping_add(first as u64)), rest.as_mut_ptr(), rest.len()) };
+        unsafe {
+            copy_out(
+                self.value_ptr(position.wrapping_add(first as u64)),
+                rest.as_mut_ptr(),
+                rest.len(),
+            )
+        };
     }
 }
 
@@ -274,9 +286,18 @@ pub(crate) mod futex {
         };
         // Flags::empty() makes the futex shared between processes; BITSET takes an absolute time,
         // so that a signal cannot stretch the wait.
-        let outcome = wait_bitset(word, Flags::empty(), expected, Some(&until), NonZeroU32::MAX);
+        let outcome = wait_bitset(
+            word,
+            Flags::empty(),
+            expected,
+            Some(&until),
+            NonZeroU32::MAX,
+        );
         debug_assert!(
-            matches!(outcome, Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)),
+            matches!(
+                outcome,
+                Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)
+            ),
             "futex wait: {outcome:?}"
         );
     }

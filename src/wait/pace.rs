@@ -106,7 +106,12 @@ impl Waiting {
 
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
-        Watch { waiting: self, deadline, turns: 0, doubt_at: 0 }
+        Watch {
+            waiting: self,
+            deadline,
+            turns: 0,
+            doubt_at: 0,
+        }
     }
 }
 

@@ -1,0 +1,1 @@
+//! The modelled half of [`sync`](super).
