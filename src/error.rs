@@ -153,18 +153,12 @@ impl fmt::Display for CreateError {
             Self::TooLarge { needed: None, .. } => {
                 f.write_str("the ring would not fit into the address space")
             }
-            Self::TooLarge {
-                needed: Some(needed),
-                available,
-            } => write!(
+            Self::TooLarge { needed: Some(needed), available } => write!(
                 f,
                 "the ring needs {needed} bytes of memory; {available} bytes are available"
             ),
             Self::NoSpace { needed } => {
-                write!(
-                    f,
-                    "no room for the ring's {needed} bytes on its file system"
-                )
+                write!(f, "no room for the ring's {needed} bytes on its file system")
             }
             Self::Permission { ring } => write!(f, "no permission to create ring `{ring}`"),
             Self::FileSystem { path, kind } => write!(
@@ -267,10 +261,7 @@ impl fmt::Display for OpenError {
             }
             Self::Damaged { ring, what } => write!(f, "ring `{ring}` is damaged: {what}"),
             Self::Owner { ring, owner } => {
-                write!(
-                    f,
-                    "ring `{ring}` belongs to user {owner}, who is not trusted here"
-                )
+                write!(f, "ring `{ring}` belongs to user {owner}, who is not trusted here")
             }
             Self::Permission { ring } => write!(f, "no permission to open ring `{ring}`"),
             Self::Unsealed => f.write_str("the descriptor's size is not sealed"),
@@ -336,6 +327,8 @@ pub enum AttachError {
     },
     /// The ring's positions contradict each other; someone has written over them.
     Corrupt,
+    /// This handle was inherited through `fork`. Open the ring anew in the child.
+    Forked,
     /// The kernel refused something: too many open files, no `/proc` to open a fresh description
     /// of the region through, changed credentials.
     Io(io::Error),
@@ -350,6 +343,7 @@ impl fmt::Display for AttachError {
                 write!(f, "all {endpoints} endpoint records of the ring are taken")
             }
             Self::Corrupt => f.write_str("the ring's positions contradict each other"),
+            Self::Forked => f.write_str(FORKED),
             Self::Io(_) => f.write_str("attaching to the ring failed"),
         }
     }
@@ -423,6 +417,11 @@ pub enum UnlinkError {
     },
     /// The ring never had a name.
     Anonymous,
+    /// Someone else has been removing it for a second: it is stopped, perhaps.
+    Busy {
+        /// The name or path.
+        ring: String,
+    },
     /// This process may not remove it.
     Permission {
         /// The name or path.
@@ -439,6 +438,7 @@ impl fmt::Display for UnlinkError {
             Self::NotFound { ring } => write!(f, "there is no ring `{ring}`"),
             Self::Replaced { ring } => write!(f, "`{ring}` is another ring by now"),
             Self::Anonymous => f.write_str("the ring has no name"),
+            Self::Busy { ring } => write!(f, "`{ring}` is being removed, and that takes long"),
             Self::Permission { ring } => write!(f, "no permission to remove ring `{ring}`"),
             Self::Io(_) => f.write_str("unlinking a ring failed"),
         }
@@ -462,6 +462,7 @@ const END_OF_FILE: &str = "the ring is drained and every sender is gone";
 const TIMEOUT: &str = "the deadline passed";
 const CANCELLED: &str = "the call was cancelled";
 const CORRUPT: &str = "the ring's shared words are corrupt";
+const FORKED: &str = "the handle belongs to the process that forked this one";
 
 /// An error of a sending call, which gives the value back: with `into_inner`, and `Debug` and
 /// `Error` for every `T`.
@@ -534,6 +535,8 @@ sending_error! {
         Closed => BROKEN_PIPE,
         /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -546,6 +549,8 @@ sending_error! {
         Cancelled => CANCELLED,
         /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -560,6 +565,8 @@ sending_error! {
         Cancelled => CANCELLED,
         /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -572,6 +579,8 @@ plain_error! {
         Closed => END_OF_FILE,
         /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -584,6 +593,8 @@ plain_error! {
         Cancelled => CANCELLED,
         /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -598,6 +609,8 @@ plain_error! {
         Cancelled => CANCELLED,
         /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -608,6 +621,8 @@ plain_error! {
         Timeout => TIMEOUT,
         /// A [`Canceller`](crate::Canceller) of this handle was used.
         Cancelled => CANCELLED,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
     }
 }
 
@@ -628,6 +643,8 @@ pub enum BulkError {
     Cancelled,
     /// A process has written over the ring's shared words. Unlink it and start anew.
     Corrupt,
+    /// This handle was inherited through `fork`. Attach anew in the child.
+    Forked,
     /// More items than the ring can ever hand over in one piece.
     TooLong {
         /// Items in the call.
@@ -652,17 +669,12 @@ impl fmt::Display for BulkError {
             Self::Closed => f.write_str("the opposite ends of the ring are gone"),
             Self::Cancelled => f.write_str(CANCELLED),
             Self::Corrupt => f.write_str(CORRUPT),
+            Self::Forked => f.write_str(FORKED),
             Self::TooLong { len, most } => {
-                write!(
-                    f,
-                    "{len} items in one piece; this ring can hand over {most}"
-                )
+                write!(f, "{len} items in one piece; this ring can hand over {most}")
             }
             Self::Held { held } => {
-                write!(
-                    f,
-                    "{held} items given back earlier have to be received first"
-                )
+                write!(f, "{held} items given back earlier have to be received first")
             }
         }
     }

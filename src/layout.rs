@@ -37,6 +37,9 @@ pub(crate) const MINOR: u16 = 0;
 /// Reads as something else on a machine of the other byte order.
 const BYTE_ORDER: u32 = 0x0102_0304;
 
+/// Flag: what a dead receiver had not released is discarded.
+pub(crate) const DROP_UNRELEASED: u64 = 1;
+
 /// The longest type tag, in bytes.
 pub(crate) const TAG_LEN: usize = 48;
 /// The largest element alignment: a page, which every mapping is aligned to.
@@ -85,7 +88,9 @@ pub(crate) struct Identity {
     created_realtime: u64,
     /// `CLOCK_BOOTTIME` at creation, in nanoseconds.
     created_boottime: u64,
-    reserved: [u8; 344],
+    /// [`DROP_UNRELEASED`] and no other bits.
+    flags: u64,
+    reserved: [u8; 336],
     /// Over everything before it.
     checksum: u64,
 }
@@ -113,7 +118,8 @@ const_assert_eq!(offset_of!(Identity, tag), 80);
 const_assert_eq!(offset_of!(Identity, region_id), 128);
 const_assert_eq!(offset_of!(Identity, created_realtime), 144);
 const_assert_eq!(offset_of!(Identity, created_boottime), 152);
-const_assert_eq!(offset_of!(Identity, reserved), 160);
+const_assert_eq!(offset_of!(Identity, flags), 160);
+const_assert_eq!(offset_of!(Identity, reserved), 168);
 const_assert_eq!(offset_of!(Identity, checksum), 504);
 const_assert_eq!(size_of::<Identity>(), 512);
 
@@ -161,12 +167,7 @@ impl Geometry {
             .checked_next_multiple_of(page)?;
         // Lengths are signed in the kernel, and the lock bytes must lie beyond the end.
         let fits = i64::try_from(region_len).ok()? < crate::peers::hold::BIRTH;
-        fits.then_some(Self {
-            capacity,
-            endpoints,
-            slots_at,
-            region_len,
-        })
+        fits.then_some(Self { capacity, endpoints, slots_at, region_len })
     }
 
     pub(crate) const fn control_at() -> usize {
@@ -212,18 +213,10 @@ impl ElementType {
 
 impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            size,
-            align,
-            tag,
-            tag_version,
-        } = self;
+        let Self { size, align, tag, tag_version } = self;
         match tag.as_str() {
             "" => write!(f, "{size}-byte elements aligned to {align}, untagged"),
-            tag => write!(
-                f,
-                "{size}-byte `{tag}` version {tag_version} aligned to {align}"
-            ),
+            tag => write!(f, "{size}-byte `{tag}` version {tag_version} aligned to {align}"),
         }
     }
 }
@@ -251,6 +244,7 @@ impl Identity {
         geometry: &Geometry,
         element: &ElementType,
         birth: Birth,
+        flags: u64,
     ) -> Self {
         let mut tag = [0; TAG_LEN];
         tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
@@ -273,6 +267,7 @@ impl Identity {
             region_id: birth.id,
             created_realtime: birth.realtime,
             created_boottime: birth.boottime,
+            flags,
             reserved: [0; _],
             checksum: 0,
         };
@@ -302,6 +297,31 @@ impl Identity {
             tag: String::from_utf8_lossy(&self.tag[..end]).into_owned(),
             tag_version: self.tag_version,
         }
+    }
+
+    pub(crate) fn kind_name(&self) -> &'static str {
+        crate::ring::kind_name(self.kind)
+    }
+
+    pub(crate) fn version(&self) -> (u16, u16) {
+        (self.major, self.minor)
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(crate) fn region_len(&self) -> u64 {
+        self.region_len
+    }
+
+    /// At most [`MAX_ENDPOINTS`], whatever it says.
+    pub(crate) fn endpoints(&self) -> u32 {
+        self.endpoints.min(MAX_ENDPOINTS)
+    }
+
+    pub(crate) fn flags(&self) -> u64 {
+        self.flags
     }
 
     pub(crate) fn birth(&self) -> Birth {
@@ -362,6 +382,9 @@ impl Identity {
                 expected: element.clone(),
             }));
         }
+        if self.flags & !DROP_UNRELEASED != 0 {
+            return Err(Unfit::Damaged("flags"));
+        }
         if !self.capacity.is_power_of_two() {
             return Err(Unfit::Damaged("capacity"));
         }
@@ -386,4 +409,12 @@ pub(crate) struct Birth {
     pub(crate) id: [u64; 2],
     pub(crate) realtime: u64,
     pub(crate) boottime: u64,
+}
+
+impl Birth {
+    /// The region's number in one piece.
+    pub(crate) fn id(&self) -> u128 {
+        let [high, low] = self.id;
+        u128::from(high) << 64 | u128::from(low)
+    }
 }

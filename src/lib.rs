@@ -73,6 +73,7 @@ pub use error::{
 };
 pub use handles::Item;
 pub use handles::cancel::Canceller;
+pub use handles::census::{Listing, list, remove_orphans};
 pub use handles::lend::{Lent, Trusted};
 pub use handles::options::{HugePages, Options};
 pub use handles::pool::{Clonable, Pool, Pooled};

@@ -12,13 +12,22 @@
 //! there is room. Until a receiver has come for the first time there is room, as in a FIFO that
 //! waits for its reader.
 //!
+//! Nor is it end-of-file while a receiver that is gone has left claimed items behind: those are
+//! taken over first.
+//!
 //! **Waking.** Who publishes wakes a receiver, who frees wakes a sender. On rings with several ends
 //! of a kind, who took something while others of its kind sleep passes the wake on
 //! ([`wait::word`](crate::wait::word) argues why).
+//!
+//! **Doubt.** An end that has waited for as long as a slice asks who is alive ([`round`]): the dead
+//! lose their seats, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
+//! and a receiver that asks takes over what a dead one had not released.
 
-use crate::peers::roster::{Ends, Role};
+use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::ring::control::Words;
+use crate::ring::recovery::{self, Alive, Remains};
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::sync::Ordering::Relaxed;
 use crate::wait::word::WakeWord;
 use crate::wait::{Pace, Stop, block};
 
@@ -31,6 +40,8 @@ pub(crate) enum Refused {
     Closed,
     /// The region is damaged.
     Corrupt,
+    /// The handle is a copy in a forked child.
+    Forked,
 }
 
 /// Why nothing was claimed after waiting.
@@ -38,13 +49,128 @@ pub(crate) enum Refused {
 pub(crate) enum GaveUp {
     Closed,
     Corrupt,
+    Forked,
     Stopped(Stop),
 }
 
-/// What an end does when it has waited for long: clears away who has died, and says whether some
-/// opposite end is alive.
-pub(crate) trait Alive: Fn() -> bool {}
-impl<F: Fn() -> bool> Alive for F {}
+/// Who can tell the living from the dead.
+pub(crate) trait Doctor {
+    /// The end of `role` in `seat` is alive.
+    fn alive(&self, role: Role, seat: usize) -> bool;
+
+    /// Some end of `role` is alive.
+    fn any_alive(&self, role: Role) -> bool;
+
+    /// Runs `recover` unless someone else is recovering this ring.
+    fn exclusively(&self, recover: impl FnOnce());
+}
+
+impl<D: Doctor> Alive for D {
+    fn alive(&self, role: Role, seat: usize) -> bool {
+        Doctor::alive(self, role, seat)
+    }
+}
+
+/// Looks for ends that have died and clears away what can be. `true` if an end opposite to `role`
+/// is alive. `heir`: a receiver that can take over orphaned items; it holds none now.
+pub(crate) fn round<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    role: Role,
+    doctor: &impl Doctor,
+    mut heir: Option<&mut K::Recv>,
+) -> bool {
+    let opposite_alive = doctor.any_alive(role.opposite());
+    // Whom to examine: everyone opposite if they all seem dead, and whoever has a claim in
+    // progress. An idle waiter thus asks one question per slice.
+    bury_all(mem, doctor, &mut heir, |seat, sits_as| {
+        let claims = K::STAMPED && mem.words.intents[seat].0.load(Relaxed) != 0; // settling looks again
+        let examine = claims || (!opposite_alive && sits_as == role.opposite());
+        examine && !doctor.alive(sits_as, seat)
+    });
+    opposite_alive
+}
+
+/// Buries all whom `is_dead` says to be, and all who have left estates.
+fn bury_all<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    doctor: &impl Doctor,
+    heir: &mut Option<&mut K::Recv>,
+    is_dead: impl Fn(usize, Role) -> bool,
+) {
+    let dead: Vec<_> = (0..mem.words.seats.len())
+        .filter_map(|seat| {
+            let (occupancy, role) = roster::occupancy(&mem.words.seats[seat])?;
+            (occupancy.is_estate() || is_dead(seat, role)).then_some((seat, occupancy, role))
+        })
+        .collect();
+    if dead.is_empty() {
+        return;
+    }
+    let mut changed = false;
+    doctor.exclusively(|| {
+        for (seat, occupancy, role) in dead {
+            // Somebody may have cleared this seat, and a newcomer taken it, before we had the lock.
+            if roster::occupancy(&mem.words.seats[seat]).map(|found| found.0) == Some(occupancy) {
+                changed |= bury(mem, seat, occupancy, role, doctor, heir);
+            }
+        }
+    });
+    if changed {
+        wake_everybody(&mem.words);
+    }
+}
+
+/// Clears away whoever has died, for an end that wants a seat.
+pub(crate) fn clear_seats<T: Copy, K: Kind>(mem: &Mem<T, K>, doctor: &impl Doctor) {
+    bury_all(mem, doctor, &mut None, |seat, role| !doctor.alive(role, seat));
+}
+
+/// Settles what the dead occupant of a seat has left, and frees the seat if that is possible now.
+/// Under the recovery lock.
+/// `true` if anything changed.
+fn bury<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    seat: usize,
+    occupancy: Occupancy,
+    role: Role,
+    doctor: &impl Doctor,
+    heir: &mut Option<&mut K::Recv>,
+) -> bool {
+    let tally = &mem.words.control.tally.0;
+    let mut discarded = false;
+    // Each turn but the last discards a run, of which a claim has no more than slots.
+    for _ in 0..=mem.slots.capacity() {
+        let remains = match role {
+            Role::Sender => K::Send::settle(mem, seat, doctor),
+            Role::Receiver => K::Recv::settle(mem, seat, doctor),
+        };
+        match remains {
+            Remains::Nothing => {
+                if K::STAMPED {
+                    recovery::forget(&mem.words, seat);
+                }
+                roster::leave(&mem.words, seat, occupancy);
+                return true;
+            }
+            Remains::Unclear { progress } => return progress || discarded,
+            Remains::Orphans(run) if run.items == 0 || mem.drop_unreleased => {
+                K::Recv::discard(mem, run);
+                tally.dropped.fetch_add(run.items, Relaxed); // a statistic
+                discarded = true;
+            }
+            Remains::Orphans(run) => {
+                let Some(heir) = heir.take() else {
+                    // Those who wait for receivers need not wait for this one.
+                    let news = !occupancy.is_estate();
+                    return discarded || (news && roster::bequeath(&mem.words, seat, occupancy));
+                };
+                heir.inherit(mem, run);
+                return true;
+            }
+        }
+    }
+    discarded
+}
 
 /// A sending end.
 pub(crate) struct SendEnd<T, K: Kind> {
@@ -76,8 +202,9 @@ pub(crate) fn wake_everybody(words: &Words) {
 
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already sits on the roster.
-    pub(crate) fn new(mem: Mem<T, K>, cursor: K::Send) -> Self {
-        let ends = Ends::attach(&mem.words, Role::Sender);
+    pub(crate) fn new(mem: Mem<T, K>, cursor: K::Send, doctor: &impl Doctor) -> Self {
+        let alive = doctor.any_alive(Role::Receiver);
+        let ends = Ends::attach(&mem.words, Role::Sender, alive);
         Self { mem, ends, cursor }
     }
 
@@ -107,22 +234,23 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         need: u64,
         max: u64,
         pace: &mut impl Pace,
-        alive: impl Alive,
+        doctor: &impl Doctor,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(
-            WakeWord::new(&word.space.0),
-            K::Send::SHARED,
-            need > 1,
-            pace,
-            |doubt| {
-                if doubt && !alive() {
-                    self.ends.bury();
-                }
-                settle(self.try_claim(need, max))
-            },
-        )
+        block(WakeWord::new(&word.space.0), K::Send::SHARED, need > 1, pace, |doubt| {
+            if doubt {
+                self.doubt(doctor);
+            }
+            settle(self.try_claim(need, max))
+        })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
+    }
+
+    /// Looks for the dead: see [`round`].
+    pub(crate) fn doubt(&mut self, doctor: &impl Doctor) {
+        if !round(&self.mem, Role::Sender, doctor, None) {
+            self.ends.bury();
+        }
     }
 
     /// Publishes the first `items` slots of a claimed run, gives up the rest, and wakes.
@@ -145,28 +273,23 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     pub(crate) fn wait_for_peer(
         &mut self,
         pace: &mut impl Pace,
-        alive: impl Alive,
+        doctor: &impl Doctor,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(
-            WakeWord::new(&word.space.0),
-            K::Send::SHARED,
-            true,
-            pace,
-            |doubt| {
-                if doubt && !alive() {
-                    self.ends.bury();
-                }
-                self.ends.present(&self.mem.words).then_some(())
-            },
-        )
+        block(WakeWord::new(&word.space.0), K::Send::SHARED, true, pace, |doubt| {
+            if doubt {
+                self.doubt(doctor);
+            }
+            self.ends.present(&self.mem.words).then_some(())
+        })
     }
 }
 
 impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// For an end that already sits on the roster.
-    pub(crate) fn new(mem: Mem<T, K>, cursor: K::Recv) -> Self {
-        let ends = Ends::attach(&mem.words, Role::Receiver);
+    pub(crate) fn new(mem: Mem<T, K>, cursor: K::Recv, doctor: &impl Doctor) -> Self {
+        let alive = doctor.any_alive(Role::Sender);
+        let ends = Ends::attach(&mem.words, Role::Receiver, alive);
         Self { mem, ends, cursor }
     }
 
@@ -175,8 +298,14 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         data(&self.mem)
     }
 
+    /// `doctor` is asked only before saying closed.
     #[inline]
-    pub(crate) fn try_claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
+    pub(crate) fn try_claim(
+        &mut self,
+        need: u64,
+        max: u64,
+        doctor: &impl Doctor,
+    ) -> Result<Run, Refused> {
         match self.claim_once(need, max) {
             Err(Blocked::NotReady) => {}
             Err(Blocked::Corrupt) => return Err(Refused::Corrupt),
@@ -186,12 +315,34 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         if !self.ends.gone(&self.mem.words) {
             return Err(Refused::NotReady);
         }
+        if K::STAMPED && self.others_hold() {
+            self.doubt(doctor);
+        }
         // A3 has shown us everything that those who left had stored: look once more.
         match self.claim_once(need, max) {
             Err(Blocked::NotReady) => Err(Refused::Closed),
             Err(Blocked::Corrupt) => Err(Refused::Corrupt),
             Err(Blocked::Unpublished | Blocked::Contended) => Err(Refused::NotReady),
             Ok(run) => Ok(run),
+        }
+    }
+
+    /// Some other receiver has items claimed, or has left them behind.
+    #[cold]
+    fn others_hold(&self) -> bool {
+        let words = &self.mem.words;
+        words.seats.iter().zip(words.intents.iter()).any(|(seat, intent)| {
+            // Relaxed: whether to look properly.
+            matches!(roster::occupancy(seat), Some((_, Role::Receiver)))
+                && intent.0.load(Relaxed) != 0
+        })
+    }
+
+    /// Looks for the dead: see [`round`].
+    pub(crate) fn doubt(&mut self, doctor: &impl Doctor) {
+        let heir = (self.cursor.held() == 0).then_some(&mut self.cursor);
+        if !round(&self.mem, Role::Receiver, doctor, heir) {
+            self.ends.bury();
         }
     }
 
@@ -211,21 +362,15 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         need: u64,
         max: u64,
         pace: &mut impl Pace,
-        alive: impl Alive,
+        doctor: &impl Doctor,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(
-            WakeWord::new(&word.data.0),
-            K::Recv::SHARED,
-            need > 1,
-            pace,
-            |doubt| {
-                if doubt && !alive() {
-                    self.ends.bury();
-                }
-                settle(self.try_claim(need, max))
-            },
-        )
+        block(WakeWord::new(&word.data.0), K::Recv::SHARED, need > 1, pace, |doubt| {
+            if doubt {
+                self.doubt(doctor);
+            }
+            settle(self.try_claim(need, max, doctor))
+        })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
 
@@ -238,6 +383,10 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// Frees the first `items` items of a claimed run, keeps the rest for this end, and wakes.
     #[inline]
     pub(crate) fn release(&mut self, run: Run, items: u64) {
+        if run.again > 0 && items > 0 {
+            let tally = &self.mem.words.control.tally.0;
+            tally.redelivered.fetch_add(items.min(run.again), Relaxed); // a statistic
+        }
         self.cursor.release(&self.mem, run, items);
         space(&self.mem).notify();
         if K::Recv::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
@@ -250,12 +399,6 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         self.cursor.held()
     }
 
-    /// Discards what this end holds and has not released. The last thing an end does.
-    pub(crate) fn close(&mut self) {
-        self.cursor.close(&self.mem);
-        space(&self.mem).notify();
-    }
-
     /// Copies the first items of a claimed run into `into`, which is no longer than the run has
     /// items. Copies nothing that matters if a peer has corrupted the stamps.
     #[inline]
@@ -265,10 +408,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             return Ok(());
         }
         for (value, index) in into.iter_mut().zip(0..) {
-            *value = self
-                .mem
-                .slots
-                .read(self.find(run, index).ok_or(Refused::Corrupt)?);
+            *value = self.mem.slots.read(self.find(run, index).ok_or(Refused::Corrupt)?);
         }
         Ok(())
     }
@@ -277,21 +417,15 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     pub(crate) fn wait_for_peer(
         &mut self,
         pace: &mut impl Pace,
-        alive: impl Alive,
+        doctor: &impl Doctor,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(
-            WakeWord::new(&word.data.0),
-            K::Recv::SHARED,
-            true,
-            pace,
-            |doubt| {
-                if doubt && !alive() {
-                    self.ends.bury();
-                }
-                self.ends.present(&self.mem.words).then_some(())
-            },
-        )
+        block(WakeWord::new(&word.data.0), K::Recv::SHARED, true, pace, |doubt| {
+            if doubt {
+                self.doubt(doctor);
+            }
+            self.ends.present(&self.mem.words).then_some(())
+        })
     }
 }
 
@@ -309,6 +443,7 @@ impl From<Refused> for GaveUp {
         match refused {
             Refused::Closed => GaveUp::Closed,
             Refused::Corrupt => GaveUp::Corrupt,
+            Refused::Forked => GaveUp::Forked,
             // Callers wait on instead; a spurious stop would be the mildest thing to report.
             Refused::NotReady => GaveUp::Stopped(Stop::Timeout),
         }
@@ -317,7 +452,6 @@ impl From<Refused> for GaveUp {
 
 /// Values in the ring: published or claimed, not yet claimed by a receiver. A snapshot.
 pub(crate) fn len<T: Copy, K: Kind>(mem: &Mem<T, K>) -> u64 {
-    use crate::sync::Ordering::Relaxed;
     // Relaxed: a snapshot of moving things, used for nothing but telling. Head first: it can only
     // have grown since, so the difference is never short of what was there.
     let head = mem.words.control.head.0.load(Relaxed);

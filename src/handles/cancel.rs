@@ -42,12 +42,7 @@ impl Canceller {
         role: Role,
         region: &Arc<Region>,
     ) -> Self {
-        Self {
-            flag: Arc::clone(flag),
-            control: control.clone(),
-            role,
-            _region: Arc::clone(region),
-        }
+        Self { flag: Arc::clone(flag), control: control.clone(), role, _region: Arc::clone(region) }
     }
 
     /// Cancels. Async-signal-safe: stores, and one system call; no locks, no allocation.

@@ -172,13 +172,7 @@ impl<T: Item, K: Kind> Index<usize> for Lent<WriteRun<'_, T, K>> {
 
     /// The slot's present value.
     fn index(&self, index: usize) -> &T {
-        let slot = self
-            .0
-            .handle
-            .end
-            .mem
-            .slots
-            .value_ptr(self.0.position(index));
+        let slot = self.0.handle.end.mem.slots.value_ptr(self.0.position(index));
         // SAFETY: the slot is claimed by this run until it ends, which outlives the borrow; whoever
         // opened the door vouches that nobody else touches it; its bytes, whatever they are, are a
         // `T`, which is `AnyBitPattern`.
@@ -188,13 +182,7 @@ impl<T: Item, K: Kind> Index<usize> for Lent<WriteRun<'_, T, K>> {
 
 impl<T: Item, K: Kind> IndexMut<usize> for Lent<WriteRun<'_, T, K>> {
     fn index_mut(&mut self, index: usize) -> &mut T {
-        let slot = self
-            .0
-            .handle
-            .end
-            .mem
-            .slots
-            .value_ptr(self.0.position(index));
+        let slot = self.0.handle.end.mem.slots.value_ptr(self.0.position(index));
         // SAFETY: as in `index`, and the run is borrowed mutably.
         unsafe { &mut *slot }
     }
@@ -219,10 +207,7 @@ impl<T: Item> Lent<WriteRun<'_, T, Spsc>> {
         let slots = &self.0.handle.end.mem.slots;
         let (at, len) = (self.0.position(0), self.0.len());
         let first = slots.before_wrap(at, len as u64) as usize;
-        let (head, rest) = (
-            slots.value_ptr(at),
-            slots.value_ptr(at.wrapping_add(first as u64)),
-        );
+        let (head, rest) = (slots.value_ptr(at), slots.value_ptr(at.wrapping_add(first as u64)));
         // SAFETY: as in `index_mut`, for `first` adjacent slots of an unstamped ring.
         let head = unsafe { slice::from_raw_parts_mut(head, first) };
         // SAFETY: likewise for the remaining slots, which do not overlap the first.
@@ -238,10 +223,7 @@ impl<T: Item> Lent<ReadRun<'_, T, Spsc>> {
         let at = self.0.position(0).expect("a run has an item");
         let len = self.0.len();
         let first = slots.before_wrap(at, len as u64) as usize;
-        let (head, rest) = (
-            slots.value_ptr(at),
-            slots.value_ptr(at.wrapping_add(first as u64)),
-        );
+        let (head, rest) = (slots.value_ptr(at), slots.value_ptr(at.wrapping_add(first as u64)));
         // SAFETY: as in `index`, for `first` adjacent slots of an unstamped ring.
         let head = unsafe { slice::from_raw_parts(head, first) };
         // SAFETY: likewise for the remaining slots.

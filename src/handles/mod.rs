@@ -5,6 +5,7 @@
 //! [`Sender`](crate::mpmc::Sender), and so on.
 
 pub(crate) mod cancel;
+pub(crate) mod census;
 pub(crate) mod lend;
 pub(crate) mod options;
 pub(crate) mod pool;

@@ -1,6 +1,7 @@
 //! Making and opening rings.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -8,10 +9,12 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 
 use super::Item;
+use super::census::read_at;
 use super::ring::Ring;
 use crate::error::{CreateError, OpenError, OpenOrCreateError};
 use crate::layout::{
-    Birth, ElementType, Geometry, IDENTITY_LEN, Identity, MAX_ALIGN, MAX_ENDPOINTS, TAG_LEN, Unfit,
+    Birth, DROP_UNRELEASED, ElementType, Geometry, IDENTITY_LEN, Identity, MAX_ALIGN,
+    MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
 use crate::ring::Kind;
 use crate::shm::map::{MapOptions, Mapping};
@@ -60,6 +63,7 @@ pub struct Options<T, K> {
     tag_version: u32,
     huge_pages: HugePages,
     map: MapOptions,
+    drop_unreleased: bool,
     trusted_owners: Vec<u32>,
     trust_any_owner: bool,
     kind: PhantomData<(fn() -> T, K)>,
@@ -68,10 +72,7 @@ pub struct Options<T, K> {
 impl<T: Item, K: Kind> Options<T, K> {
     pub(crate) fn new() -> Self {
         const {
-            assert!(
-                size_of::<T>() > 0,
-                "a ring cannot carry values of size zero"
-            );
+            assert!(size_of::<T>() > 0, "a ring cannot carry values of size zero");
             assert!(
                 align_of::<T>() <= MAX_ALIGN,
                 "an element may be aligned to a page at the most"
@@ -85,6 +86,7 @@ impl<T: Item, K: Kind> Options<T, K> {
             tag_version: 0,
             huge_pages: HugePages::default(),
             map: MapOptions::default(),
+            drop_unreleased: false,
             trusted_owners: Vec::new(),
             trust_any_owner: false,
             kind: PhantomData,
@@ -139,6 +141,15 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// `RLIMIT_MEMLOCK`. Default: no.
     pub fn lock_memory(mut self, lock: bool) -> Self {
         self.map.lock = lock;
+        self
+    }
+
+    /// What becomes of items that a receiver had claimed and not released when it died: `false`,
+    /// they are delivered again, to another receiver or to its successor; `true`, they are
+    /// discarded and counted ([`Stats::dropped`](crate::Stats::dropped)), so that no item is ever
+    /// delivered twice. Default: `false`.
+    pub fn drop_unreleased(mut self, drop: bool) -> Self {
+        self.drop_unreleased = drop;
         self
     }
 
@@ -255,20 +266,13 @@ impl<T: Item, K: Kind> Options<T, K> {
         }
         let endpoints = if K::STAMPED { self.endpoints } else { 2 };
         if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
-            return wrong(format!(
-                "{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"
-            ));
+            return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
         }
         if self.tag.len() > TAG_LEN || self.tag.contains('\0') {
-            return wrong(format!(
-                "a type tag is at most {TAG_LEN} bytes, none of them NUL"
-            ));
+            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
         }
         if self.mode & !0o777 != 0 {
-            return wrong(format!(
-                "mode {:o} has more than permission bits",
-                self.mode
-            ));
+            return wrong(format!("mode {:o} has more than permission bits", self.mode));
         }
         let element = self.element();
         let birth = Birth {
@@ -276,13 +280,10 @@ impl<T: Item, K: Kind> Options<T, K> {
             realtime: clock(rustix::time::ClockId::Realtime),
             boottime: clock(rustix::time::ClockId::Boottime),
         };
+        let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
         let plan = |page| {
-            Geometry::new::<T, K>(self.capacity as u64, endpoints, page).ok_or(
-                CreateError::TooLarge {
-                    needed: None,
-                    available: 0,
-                },
-            )
+            Geometry::new::<T, K>(self.capacity as u64, endpoints, page)
+                .ok_or(CreateError::TooLarge { needed: None, available: 0 })
         };
         let new = NewRegion {
             mode: self.mode,
@@ -299,11 +300,11 @@ impl<T: Item, K: Kind> Options<T, K> {
             },
             |map| {
                 let geometry = plan(page_seen.get()).expect("planned before");
-                write_identity(map, &Identity::new::<T, K>(&geometry, &element, birth));
+                write_identity(map, &Identity::new::<T, K>(&geometry, &element, birth, flags));
             },
         )?;
         let geometry = plan(region.page)?;
-        Ok(Ring::new(region, geometry, element, birth))
+        Ok(Ring::new(region, geometry, element, birth, flags))
     }
 
     fn open_at(&self, place: Place) -> Result<Ring<T, K>, OpenError> {
@@ -326,12 +327,9 @@ impl<T: Item, K: Kind> Options<T, K> {
         fd: BorrowedFd<'_>,
         stat: &Stat,
         page: usize,
-    ) -> Result<(Birth, Geometry), OpenError> {
+    ) -> Result<(Identity, Geometry), OpenError> {
         let ring = || name.to_owned();
-        let not_a_ring = |because| OpenError::NotARing {
-            ring: ring(),
-            because,
-        };
+        let not_a_ring = |because| OpenError::NotARing { ring: ring(), because };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_a_ring("it is no regular file"));
         }
@@ -339,44 +337,27 @@ impl<T: Item, K: Kind> Options<T, K> {
         let owner = stat.st_uid;
         let trusted = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
         if !trusted && !self.trust_any_owner {
-            return Err(OpenError::Owner {
-                ring: ring(),
-                owner,
-            });
+            return Err(OpenError::Owner { ring: ring(), owner });
         }
         let mut identity = Identity::unread();
-        let bytes = bytemuck::bytes_of_mut(&mut identity);
-        let mut read = 0;
-        while read < bytes.len() {
-            match rustix::io::retry_on_intr(|| {
-                rustix::io::pread(fd, &mut bytes[read..], read as u64)
-            }) {
-                Ok(0) => return Err(not_a_ring("it is shorter than a ring's header")),
-                Ok(n) => read += n,
-                Err(e) => return Err(crate::shm::open_io("reading the header")(e)),
+        read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity)).map_err(|source| {
+            match source.kind() {
+                io::ErrorKind::UnexpectedEof => not_a_ring("it is shorter than a ring's header"),
+                _ => OpenError::Io { doing: "reading the header", source },
             }
-        }
+        })?;
         let geometry =
-            identity
-                .check::<T, K>(&self.element(), page)
-                .map_err(|unfit| match unfit {
-                    Unfit::NotARing => not_a_ring("it does not begin as a ring does"),
-                    Unfit::Mismatch(mismatch) => OpenError::Mismatch {
-                        ring: ring(),
-                        mismatch,
-                    },
-                    Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
-                })?;
+            identity.check::<T, K>(&self.element(), page).map_err(|unfit| match unfit {
+                Unfit::NotARing => not_a_ring("it does not begin as a ring does"),
+                Unfit::Mismatch(mismatch) => OpenError::Mismatch { ring: ring(), mismatch },
+                Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
+            })?;
         match u64::try_from(stat.st_size) {
-            Ok(len) if len < geometry.region_len as u64 => Err(OpenError::Damaged {
-                ring: ring(),
-                what: "it has been truncated",
-            }),
-            Ok(len) if len == geometry.region_len as u64 => Ok((identity.birth(), geometry)),
-            _ => Err(OpenError::Damaged {
-                ring: ring(),
-                what: "it has been extended",
-            }),
+            Ok(len) if len < geometry.region_len as u64 => {
+                Err(OpenError::Damaged { ring: ring(), what: "it has been truncated" })
+            }
+            Ok(len) if len == geometry.region_len as u64 => Ok((identity, geometry)),
+            _ => Err(OpenError::Damaged { ring: ring(), what: "it has been extended" }),
         }
     }
 
@@ -386,14 +367,11 @@ impl<T: Item, K: Kind> Options<T, K> {
         // to map, and the file can have been written since.
         let stat = rustix::fs::fstat(region.as_fd())
             .map_err(crate::shm::open_io("asking for the file's status"))?;
-        let (birth, geometry) = self.look(name, region.as_fd(), &stat, region.page)?;
+        let (identity, geometry) = self.look(name, region.as_fd(), &stat, region.page)?;
         if geometry.region_len != region.map.len() {
-            return Err(OpenError::Damaged {
-                ring: name.to_owned(),
-                what: "its length changes",
-            });
+            return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
         }
-        Ok(Ring::new(region, geometry, self.element(), birth))
+        Ok(Ring::new(region, geometry, self.element(), identity.birth(), identity.flags()))
     }
 }
 
@@ -443,6 +421,7 @@ impl<T, K> fmt::Debug for Options<T, K> {
             .field("tag_version", &self.tag_version)
             .field("huge_pages", &self.huge_pages)
             .field("map", &self.map)
+            .field("drop_unreleased", &self.drop_unreleased)
             .field("trusted_owners", &self.trusted_owners)
             .field("trust_any_owner", &self.trust_any_owner)
             .finish_non_exhaustive()

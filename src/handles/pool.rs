@@ -68,10 +68,7 @@ pub struct Pool<H> {
 impl<H: Clonable> Pool<H> {
     /// A pool that starts from `end`.
     pub fn new(end: H) -> Self {
-        Self {
-            first: Mutex::new(end),
-            idle: Mutex::new(Vec::new()),
-        }
+        Self { first: Mutex::new(end), idle: Mutex::new(Vec::new()) }
     }
 
     /// Borrows an end.
@@ -82,36 +79,19 @@ impl<H: Clonable> Pool<H> {
     /// [`AttachError`].
     pub fn get(&self) -> Result<Pooled<'_, H>, AttachError> {
         // A panic while a lock is held leaves nothing half done: poison says nothing here.
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let end = match idle {
             Some(end) => end,
-            None => self
-                .first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .another()?,
+            None => self.first.lock().unwrap_or_else(PoisonError::into_inner).another()?,
         };
-        Ok(Pooled {
-            end: Some(end),
-            idle: &self.idle,
-        })
+        Ok(Pooled { end: Some(end), idle: &self.idle })
     }
 }
 
 impl<H> fmt::Debug for Pool<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
-        f.debug_struct("Pool")
-            .field("idle", &idle)
-            .finish_non_exhaustive()
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        f.debug_struct("Pool").field("idle", &idle).finish_non_exhaustive()
     }
 }
 
@@ -140,10 +120,7 @@ impl<H> DerefMut for Pooled<'_, H> {
 impl<H> Drop for Pooled<'_, H> {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(end);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(end);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::run::ReadRun;
 use super::send::gave_up;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endpoint::Endpoint;
+use crate::peers::fork::Image;
 use crate::peers::roster::Role;
 use crate::pipe::{GaveUp, RecvEnd, Refused};
 use crate::ring::{Kind, MAX_RUN, Mpmc, Run};
@@ -34,6 +35,8 @@ pub struct RecvHandle<T: Item, K: Kind> {
     /// `None` only while dropping.
     endpoint: Option<Endpoint>,
     ring: Ring<T, K>,
+    image: Image,
+    redelivered: bool,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -43,6 +46,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         Self {
             end,
             waiting: Waiting::new(),
+            image: endpoint.image(),
+            redelivered: false,
             endpoint: Some(endpoint),
             ring,
             not_sync: PhantomData,
@@ -69,10 +74,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let run = self.end.try_claim(1, 1).map_err(|refused| match refused {
+        let run = self.claim_now(1, 1).map_err(|refused| match refused {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
             Refused::Corrupt => TryRecvError::Corrupt,
+            Refused::Forked => TryRecvError::Forked,
         })?;
         self.take(run).ok_or(TryRecvError::Corrupt)
     }
@@ -90,6 +96,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             RecvTimeoutError::Closed => RecvError::Closed,
             RecvTimeoutError::Cancelled => RecvError::Cancelled,
             RecvTimeoutError::Corrupt => RecvError::Corrupt,
+            RecvTimeoutError::Forked => RecvError::Forked,
             RecvTimeoutError::Timeout => unreachable!("never is never"),
         })
     }
@@ -125,6 +132,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let run = self.claim_until(1, 1, deadline).map_err(|e| match e {
             GaveUp::Closed => RecvTimeoutError::Closed,
             GaveUp::Corrupt => RecvTimeoutError::Corrupt,
+            GaveUp::Forked => RecvTimeoutError::Forked,
             GaveUp::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
             GaveUp::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
         })?;
@@ -143,7 +151,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.end.try_claim(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(refused)?;
         self.take_slice(run, into)
     }
 
@@ -179,7 +187,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
         let len = self.exactly(into.len())?;
         if len > 0 {
-            let run = self.end.try_claim(len, len).map_err(refused)?;
+            let run = self.claim_now(len, len).map_err(refused)?;
             self.take_slice(run, into)?;
         }
         Ok(())
@@ -214,7 +222,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
-        let run = self.end.try_claim(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(refused)?;
         Ok(ReadRun::new(self, run, max))
     }
 
@@ -236,10 +244,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
     /// is cancelled or the ring corrupt: [`recv`](Self::recv) tells which.
     pub fn iter(&mut self) -> Iter<'_, T, K> {
-        Iter {
-            handle: self,
-            ended: false,
-        }
+        Iter { handle: self, ended: false }
     }
 
     /// Receives what is there now, without waiting; ends when nothing is.
@@ -254,9 +259,17 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         TryIter { handle: self }
     }
 
+    /// The end of a claim, by its guard.
+    pub(super) fn release(&mut self, run: Run, items: u64) {
+        if self.image.is_current() {
+            self.end.release(run, items);
+        }
+    }
+
     #[inline(always)]
     fn take(&mut self, run: Run) -> Option<T> {
         let value = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
+        self.redelivered = run.again > 0;
         self.end.release(run, 1);
         value
     }
@@ -265,6 +278,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     fn take_slice(&mut self, run: Run, into: &mut [T]) -> Result<usize, BulkError> {
         let received = into.len().min(run.items as usize);
         let copied = self.end.copy_out(run, &mut into[..received]);
+        self.redelivered = run.again > 0;
         self.end.release(run, received as u64);
         copied.map(|()| received).map_err(refused)
     }
@@ -284,6 +298,24 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
     }
 
+    /// Claims without waiting.
+    #[inline(always)]
+    fn claim_now(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
+        if !self.image.is_current() {
+            return Err(Refused::Forked);
+        }
+        let tried = self.end.try_claim(need, max, &self.ring);
+        match tried {
+            Ok(_) => self.waiting.tried_well(),
+            Err(Refused::NotReady) if self.waiting.tried_in_vain() => {
+                self.end.doubt(&self.ring);
+                return self.end.try_claim(need, max, &self.ring);
+            }
+            Err(_) => {}
+        }
+        tried
+    }
+
     #[inline(always)]
     fn claim_until(
         &mut self,
@@ -291,18 +323,24 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         max: u64,
         deadline: impl Into<Deadline>,
     ) -> Result<Run, GaveUp> {
-        match self.end.try_claim(need, max) {
+        match self.claim_now(need, max) {
             Ok(run) => Ok(run),
-            Err(Refused::NotReady) => self.wait_and_claim(need, max, deadline.into()),
+            Err(Refused::NotReady) => self.claim_waiting(need, max, deadline.into()),
             Err(refused) => Err(refused.into()),
         }
     }
 
     #[cold]
-    fn wait_and_claim(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
-        let alive = || self.ring.check_on(Role::Sender);
-        self.end
-            .claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
+    fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        let mut pace = self.waiting.until(deadline);
+        self.end.claim_waiting(need, max, &mut pace, &self.ring)
+    }
+
+    /// Whether the last item received, or the first of several, had been handed to a receiver
+    /// before: one that died, or was closed, before it released it; or this one, through a
+    /// [`ReadRun`] that gave it back.
+    pub fn redelivered(&self) -> bool {
+        self.redelivered
     }
 
     /// Waits until a sender is attached. Receiving what is in the ring is possible before that.
@@ -311,11 +349,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// [`PeerError::Timeout`], [`PeerError::Cancelled`].
     pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
+        if !self.image.is_current() {
+            return Err(PeerError::Forked);
+        }
         let mut pace = self.waiting.until(deadline.into());
-        let ring = &self.ring;
-        self.end
-            .wait_for_peer(&mut pace, || ring.check_on(Role::Sender))
-            .map_err(PeerError::from)
+        self.end.wait_for_peer(&mut pace, &self.ring).map_err(PeerError::from)
     }
 
     /// From now on, says `Closed` also if no sender has come yet, instead of waiting for the first
@@ -339,12 +377,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// A handle with which others can cancel this one's blocking calls.
     pub fn canceller(&self) -> Canceller {
         let control = &self.end.mem.words.control;
-        Canceller::new(
-            self.waiting.cancel_flag(),
-            control,
-            Role::Receiver,
-            self.ring.region(),
-        )
+        Canceller::new(self.waiting.cancel_flag(), control, Role::Receiver, self.ring.region())
     }
 
     /// The ring behind this end.
@@ -398,9 +431,11 @@ impl<T: Item> RecvHandle<T, Mpmc> {
 
 impl<T: Item, K: Kind> Drop for RecvHandle<T, K> {
     fn drop(&mut self) {
-        self.end.close();
+        if !self.image.is_current() {
+            return; // the seat is the parent's
+        }
         if let Some(endpoint) = self.endpoint.take() {
-            self.ring.detach(endpoint);
+            self.ring.detach(endpoint, self.end.held() > 0);
         }
     }
 }
@@ -419,6 +454,7 @@ fn refused(refused: Refused) -> BulkError {
         Refused::NotReady => BulkError::Empty,
         Refused::Closed => BulkError::Closed,
         Refused::Corrupt => BulkError::Corrupt,
+        Refused::Forked => BulkError::Forked,
     }
 }
 

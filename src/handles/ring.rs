@@ -10,16 +10,17 @@ use super::Item;
 use super::options::Options;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
-use crate::error::{AttachError, ElementType, UnlinkError};
-use crate::layout::{Birth, Geometry};
-use crate::peers::endpoint::{self, Endpoint, NoSeat};
-use crate::peers::hold;
+use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
+use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
+use crate::peers::endpoint::{Endpoint, NoSeat};
+use crate::peers::hold::{self, Hold, Share};
 use crate::peers::roster::{self, Role};
-use crate::pipe::{self, RecvEnd, SendEnd};
+use crate::pipe::{self, Doctor, RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Mpmc, RecvCursor, SendCursor, Spsc};
 use crate::shm::Region;
 use crate::shm::place::Place;
+use crate::shm::reserve;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
 
@@ -39,6 +40,7 @@ struct Open {
     geometry: Geometry,
     element: ElementType,
     birth: Birth,
+    drop_unreleased: bool,
     words: Words,
 }
 
@@ -79,7 +81,16 @@ pub struct Stats {
 ///
 /// [`UnlinkError::NotFound`] if there is none, and others of [`UnlinkError`].
 pub fn unlink(name: &str) -> Result<(), UnlinkError> {
-    Place::named(name).map_err(UnlinkError::Name)?.unlink()
+    let place = Place::named(name).map_err(UnlinkError::Name)?;
+    match place.open() {
+        // A ring, or something that passes for one: not while a remover of orphans is at it.
+        Ok(fd) => {
+            let page = reserve::page_size(fd.as_fd()).map_err(|e| UnlinkError::Io(e.into()))?;
+            place.unlink_file(fd.as_fd(), page)
+        }
+        Err(OpenError::NotFound { ring }) => Err(UnlinkError::NotFound { ring }),
+        Err(_) => place.unlink(),
+    }
 }
 
 impl<T: Item, K: Kind> Ring<T, K> {
@@ -93,6 +104,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         geometry: Geometry,
         element: ElementType,
         birth: Birth,
+        flags: u64,
     ) -> Self {
         let map = &region.map;
         let records = geometry.endpoints as usize;
@@ -106,37 +118,26 @@ impl<T: Item, K: Kind> Ring<T, K> {
         // SAFETY: likewise for this many intents.
         let intents =
             unsafe { Shared::new(NonNull::slice_from_raw_parts(intents.cast(), records)) };
-        let words = Words {
-            control,
-            seats,
-            intents,
-        };
+        let words = Words { control, seats, intents };
         let region = Arc::new(region);
         let open = Open {
             region,
             geometry,
             element,
             birth,
+            drop_unreleased: flags & DROP_UNRELEASED != 0,
             words,
         };
-        Self {
-            open: Arc::new(open),
-            kind: PhantomData,
-        }
+        Self { open: Arc::new(open), kind: PhantomData }
     }
 
     fn mem(&self) -> Mem<T, K> {
-        let Geometry {
-            capacity, slots_at, ..
-        } = self.open.geometry;
+        let Geometry { capacity, slots_at, .. } = self.open.geometry;
         let base = self.open.region.map.at(slots_at);
         // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) from
         // `slots_at` on, which is aligned as they need; the region outlives every handle.
         let slots = unsafe { Slots::new(base, capacity) };
-        Mem {
-            words: self.open.words.clone(),
-            slots,
-        }
+        Mem { words: self.open.words.clone(), slots, drop_unreleased: self.open.drop_unreleased }
     }
 
     pub(crate) fn region(&self) -> &Arc<Region> {
@@ -203,8 +204,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     /// A random number that tells this ring from any other, also of the same name.
     pub fn id(&self) -> u128 {
-        let [high, low] = self.open.birth.id;
-        u128::from(high) << 64 | u128::from(low)
+        self.open.birth.id()
     }
 
     /// When the ring was created, by its creator's clock.
@@ -225,24 +225,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// [`UnlinkError::Replaced`] or [`NotFound`](UnlinkError::NotFound) if it was unlinked before,
     /// [`Anonymous`](UnlinkError::Anonymous) if it never had a name, and others of [`UnlinkError`].
     pub fn unlink(&self) -> Result<(), UnlinkError> {
-        let place = self
-            .open
-            .region
-            .place
-            .as_ref()
-            .ok_or(UnlinkError::Anonymous)?;
-        let stat = rustix::fs::fstat(self.as_fd()).map_err(|e| UnlinkError::Io(e.into()))?;
-        if stat.st_nlink == 0 {
-            return Err(UnlinkError::NotFound {
-                ring: place.to_string(),
-            });
-        }
-        if !place.leads_to(&stat) {
-            return Err(UnlinkError::Replaced {
-                ring: place.to_string(),
-            });
-        }
-        place.unlink()
+        let place = self.open.region.place.as_ref().ok_or(UnlinkError::Anonymous)?;
+        place.unlink_file(self.as_fd(), self.open.region.page)
     }
 
     /// Writes a file-backed ring back to its disk and waits for it. What was published before the
@@ -255,40 +239,39 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Ok(self.open.region.map.sync()?)
     }
 
-    /// Clears away the dead, and says whether anyone of `role` is alive.
-    pub(crate) fn check_on(&self, role: Role) -> bool {
-        let Open { region, words, .. } = &*self.open;
-        if let Ok(1..) = endpoint::sweep(region.as_fd(), words) {
-            pipe::wake_everybody(words);
-        }
-        // In doubt (someone closed our descriptor, say), nobody is declared dead.
-        hold::any_alive(region.as_fd(), role, words.seats.len()).unwrap_or(true)
-            || !region.is_still_open()
-    }
-
     fn attach(&self, role: Role) -> Result<Endpoint, AttachError> {
         let Open { region, words, .. } = &*self.open;
-        let fd = region.as_fd();
-        endpoint::sweep(fd, words).map_err(AttachError::Io)?;
+        if !region.is_ours() {
+            return Err(AttachError::Forked);
+        }
         let (seats, evict) = match (K::STAMPED, role) {
             (true, _) => (0..words.seats.len(), false),
             (false, Role::Sender) => (0..1, true),
             (false, Role::Receiver) => (1..2, true),
         };
-        let taken = Endpoint::take(fd, region.page, words, seats, role, evict);
-        let endpoint = taken.map_err(|e| match e {
-            NoSeat::Taken if K::STAMPED => AttachError::TableFull {
-                endpoints: self.endpoints(),
-            },
+        let take = || {
+            let seats = seats.clone();
+            Endpoint::take(region.as_fd(), region.page, words, seats, role, evict)
+        };
+        let taken = take().or_else(|why| match why {
+            // Some of them are dead, perhaps.
+            NoSeat::Taken if K::STAMPED => {
+                let mem = self.mem();
+                pipe::clear_seats(&mem, self);
+                take()
+            }
+            why => Err(why),
+        });
+        taken.map_err(|e| match e {
+            NoSeat::Taken if K::STAMPED => AttachError::TableFull { endpoints: self.endpoints() },
             NoSeat::Taken => AttachError::RoleTaken(role),
             NoSeat::Io(e) => AttachError::Io(e),
-        })?;
-        Ok(endpoint)
+        })
     }
 
-    /// Undoes an attachment.
-    pub(crate) fn detach(&self, endpoint: Endpoint) {
-        endpoint.leave(&self.open.words);
+    /// Undoes an attachment. `estate`: a receiving end leaves claimed items behind.
+    pub(crate) fn detach(&self, endpoint: Endpoint, estate: bool) {
+        endpoint.leave(&self.open.words, estate);
         pipe::wake_everybody(&self.open.words);
     }
 
@@ -297,12 +280,12 @@ impl<T: Item, K: Kind> Ring<T, K> {
         let mem = self.mem();
         match K::Send::attach(&mem, endpoint.seat) {
             Ok(cursor) => {
-                let end = SendEnd::new(mem, cursor);
+                let end = SendEnd::new(mem, cursor, self);
                 pipe::wake_everybody(&self.open.words);
                 Ok(SendHandle::new(self.clone(), endpoint, end))
             }
             Err(_) => {
-                self.detach(endpoint);
+                self.detach(endpoint, false);
                 Err(AttachError::Corrupt)
             }
         }
@@ -313,14 +296,38 @@ impl<T: Item, K: Kind> Ring<T, K> {
         let mem = self.mem();
         match K::Recv::attach(&mem, endpoint.seat) {
             Ok(cursor) => {
-                let end = RecvEnd::new(mem, cursor);
+                let end = RecvEnd::new(mem, cursor, self);
                 pipe::wake_everybody(&self.open.words);
                 Ok(RecvHandle::new(self.clone(), endpoint, end))
             }
             Err(_) => {
-                self.detach(endpoint);
+                self.detach(endpoint, false);
                 Err(AttachError::Corrupt)
             }
+        }
+    }
+}
+
+/// Asks the locks ([`hold`]). In doubt (someone closed our descriptor, say), nobody is dead.
+impl<T: Item, K: Kind> Doctor for Ring<T, K> {
+    fn alive(&self, role: Role, seat: usize) -> bool {
+        let region = &self.open.region;
+        hold::is_held(region.as_fd(), hold::seat_byte(role, seat), 1).unwrap_or(true)
+            || !region.is_still_open()
+    }
+
+    fn any_alive(&self, role: Role) -> bool {
+        let Open { region, words, .. } = &*self.open;
+        hold::any_alive(region.as_fd(), role, words.seats.len()).unwrap_or(true)
+            || !region.is_still_open()
+    }
+
+    fn exclusively(&self, recover: impl FnOnce()) {
+        let region = &self.open.region;
+        let lock = Hold::take(region.as_fd(), hold::RECOVERY, Share::Exclusive, region.page);
+        // Without the lock (out of descriptors, say), recovery waits for the next who can.
+        if let Ok(Some(_lock)) = lock {
+            recover();
         }
     }
 }
@@ -369,10 +376,7 @@ impl<T: Item> Ring<T, Mpmc> {
 
 impl<T, K> Clone for Ring<T, K> {
     fn clone(&self) -> Self {
-        Self {
-            open: Arc::clone(&self.open),
-            kind: PhantomData,
-        }
+        Self { open: Arc::clone(&self.open), kind: PhantomData }
     }
 }
 

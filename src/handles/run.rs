@@ -35,11 +35,7 @@ pub struct WriteRun<'a, T: Item, K: Kind> {
 
 impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut SendHandle<T, K>, run: Run) -> Self {
-        Self {
-            handle,
-            run: Some(run),
-            len: run.slots as usize,
-        }
+        Self { handle, run: Some(run), len: run.slots as usize }
     }
 
     /// Slots in the run; at least one.
@@ -54,11 +50,8 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     ///
     /// If `index` is not below [`len`](Self::len).
     pub fn write(&mut self, index: usize, value: T) {
-        self.handle
-            .end
-            .mem
-            .slots
-            .write(self.position(index), &value);
+        let at = self.position(index);
+        self.handle.write(at, &value);
     }
 
     pub(super) fn position(&self, index: usize) -> u64 {
@@ -75,7 +68,7 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub fn commit(mut self, count: usize) {
         assert!(count <= self.len, "{count} slots of a run of {}", self.len);
         if let Some(run) = self.run.take() {
-            self.handle.end.publish(run, count as u64);
+            self.handle.publish(run, count as u64);
         }
     }
 
@@ -92,16 +85,14 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
 impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
-            self.handle.end.publish(run, 0);
+            self.handle.publish(run, 0);
         }
     }
 }
 
 impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteRun")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("WriteRun").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -110,9 +101,9 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// Values are copied out one by one. [`release`](Self::release) gives the slots back to the
 /// senders. What is not released, because the run was dropped or forgotten, stays this receiver's:
 /// its next call delivers it again, first and in order. So `claim`, work, `release` loses no item
-/// to a panic or an early return in between. Items that a receiver still holds when it is closed
-/// are discarded and counted ([`Stats::dropped`](crate::Stats::dropped)) on an MPMC ring, and stay
-/// in an SPSC ring. To work on values in shared memory, see [`Trusted`](crate::Trusted).
+/// to a panic, an early return or a crash in between: what a receiver that dies or is closed still
+/// holds is delivered to another receiver, or to its successor, marked as
+/// [`redelivered`](Self::redelivered). To work on values in shared memory, see [`Trusted`](crate::Trusted).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -132,17 +123,19 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
-        Self {
-            handle,
-            run,
-            len: run.items.min(max) as usize,
-        }
+        Self { handle, run, len: run.items.min(max) as usize }
     }
 
     /// Items in the run; at least one.
     #[allow(clippy::len_without_is_empty, reason = "never empty")]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many of the items, the first ones, had been handed to a receiver before, which died, was
+    /// closed or gave them back before it released them.
+    pub fn redelivered(&self) -> usize {
+        self.len.min(self.run.again as usize)
     }
 
     /// Copies item `index` of the run; `None` if there is no such item, or a peer has corrupted the
@@ -171,7 +164,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub fn release(self, count: usize) {
         assert!(count <= self.len, "{count} items of a run of {}", self.len);
         if count > 0 {
-            self.handle.end.release(self.run, count as u64);
+            self.handle.release(self.run, count as u64);
         }
     }
 
@@ -187,8 +180,6 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
 
 impl<T: Item, K: Kind> fmt::Debug for ReadRun<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadRun")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("ReadRun").field("len", &self.len).finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use super::ring::{Peers, Ring};
 use super::run::WriteRun;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endpoint::Endpoint;
+use crate::peers::fork::Image;
 use crate::peers::roster::Role;
 use crate::pipe::{GaveUp, Refused, SendEnd};
 use crate::ring::{Kind, MAX_RUN, Mpmc, Run};
@@ -31,6 +32,7 @@ pub struct SendHandle<T: Item, K: Kind> {
     /// `None` only while dropping.
     endpoint: Option<Endpoint>,
     ring: Ring<T, K>,
+    image: Image,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -40,6 +42,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         Self {
             end,
             waiting: Waiting::new(),
+            image: endpoint.image(),
             endpoint: Some(endpoint),
             ring,
             not_sync: PhantomData,
@@ -65,7 +68,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// and all are gone; see [`TrySendError`].
     #[inline]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        match self.end.try_claim(1, 1) {
+        match self.claim_now(1, 1) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -73,6 +76,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             Err(Refused::NotReady) => Err(TrySendError::Full(value)),
             Err(Refused::Closed) => Err(TrySendError::Closed(value)),
             Err(Refused::Corrupt) => Err(TrySendError::Corrupt(value)),
+            Err(Refused::Forked) => Err(TrySendError::Forked(value)),
         }
     }
 
@@ -96,13 +100,13 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// waiting; see [`SendError`]. The value comes back.
     #[inline]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
-        self.send_deadline(value, Deadline::NEVER)
-            .map_err(|e| match e {
-                SendTimeoutError::Closed(value) => SendError::Closed(value),
-                SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
-                SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
-                SendTimeoutError::Timeout(_) => unreachable!("never is never"),
-            })
+        self.send_deadline(value, Deadline::NEVER).map_err(|e| match e {
+            SendTimeoutError::Closed(value) => SendError::Closed(value),
+            SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
+            SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
+            SendTimeoutError::Forked(value) => SendError::Forked(value),
+            SendTimeoutError::Timeout(_) => unreachable!("never is never"),
+        })
     }
 
     /// Like [`send`](Self::send), for at most as long as `timeout`.
@@ -135,6 +139,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             }
             Err(GaveUp::Closed) => Err(SendTimeoutError::Closed(value)),
             Err(GaveUp::Corrupt) => Err(SendTimeoutError::Corrupt(value)),
+            Err(GaveUp::Forked) => Err(SendTimeoutError::Forked(value)),
             Err(GaveUp::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
             Err(GaveUp::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
         }
@@ -161,7 +166,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.end.try_claim(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(refused)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -195,7 +200,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
         let len = self.exactly(values.len())?;
         if len > 0 {
-            let run = self.end.try_claim(len, len).map_err(refused)?;
+            let run = self.claim_now(len, len).map_err(refused)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -230,7 +235,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
-        let run = self.end.try_claim(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(refused)?;
         Ok(WriteRun::new(self, run))
     }
 
@@ -247,6 +252,20 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         let max = self.up_to(max).max(1);
         let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
         Ok(WriteRun::new(self, run))
+    }
+
+    /// One value of a claim, by its guard.
+    pub(super) fn write(&mut self, at: u64, value: &T) {
+        if self.image.is_current() {
+            self.end.mem.slots.write(at, value);
+        }
+    }
+
+    /// The end of a claim, by its guard.
+    pub(super) fn publish(&mut self, run: Run, items: u64) {
+        if self.image.is_current() {
+            self.end.publish(run, items);
+        }
     }
 
     #[inline(always)]
@@ -276,6 +295,24 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         Ok(len as u64)
     }
 
+    /// Claims without waiting.
+    #[inline(always)]
+    fn claim_now(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
+        if !self.image.is_current() {
+            return Err(Refused::Forked);
+        }
+        let tried = self.end.try_claim(need, max);
+        match tried {
+            Ok(_) => self.waiting.tried_well(),
+            Err(Refused::NotReady) if self.waiting.tried_in_vain() => {
+                self.end.doubt(&self.ring);
+                return self.end.try_claim(need, max);
+            }
+            Err(_) => {}
+        }
+        tried
+    }
+
     #[inline(always)]
     fn claim_until(
         &mut self,
@@ -283,18 +320,17 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         max: u64,
         deadline: impl Into<Deadline>,
     ) -> Result<Run, GaveUp> {
-        match self.end.try_claim(need, max) {
+        match self.claim_now(need, max) {
             Ok(run) => Ok(run),
-            Err(Refused::NotReady) => self.wait_and_claim(need, max, deadline.into()),
+            Err(Refused::NotReady) => self.claim_waiting(need, max, deadline.into()),
             Err(refused) => Err(refused.into()),
         }
     }
 
     #[cold]
-    fn wait_and_claim(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
-        let alive = || self.ring.check_on(Role::Receiver);
-        self.end
-            .claim_waiting(need, max, &mut self.waiting.until(deadline), alive)
+    fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        let mut pace = self.waiting.until(deadline);
+        self.end.claim_waiting(need, max, &mut pace, &self.ring)
     }
 
     /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.
@@ -303,11 +339,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// [`PeerError::Timeout`], [`PeerError::Cancelled`].
     pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
+        if !self.image.is_current() {
+            return Err(PeerError::Forked);
+        }
         let mut pace = self.waiting.until(deadline.into());
-        let ring = &self.ring;
-        self.end
-            .wait_for_peer(&mut pace, || ring.check_on(Role::Receiver))
-            .map_err(PeerError::from)
+        self.end.wait_for_peer(&mut pace, &self.ring).map_err(PeerError::from)
     }
 
     /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the
@@ -331,12 +367,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// A handle with which others can cancel this one's blocking calls.
     pub fn canceller(&self) -> Canceller {
         let control = &self.end.mem.words.control;
-        Canceller::new(
-            self.waiting.cancel_flag(),
-            control,
-            Role::Sender,
-            self.ring.region(),
-        )
+        Canceller::new(self.waiting.cancel_flag(), control, Role::Sender, self.ring.region())
     }
 
     /// The ring behind this end.
@@ -390,9 +421,12 @@ impl<T: Item> SendHandle<T, Mpmc> {
 
 impl<T: Item, K: Kind> Drop for SendHandle<T, K> {
     fn drop(&mut self) {
+        if !self.image.is_current() {
+            return; // the seat is the parent's
+        }
         self.end.close();
         if let Some(endpoint) = self.endpoint.take() {
-            self.ring.detach(endpoint);
+            self.ring.detach(endpoint, false);
         }
     }
 }
@@ -411,6 +445,7 @@ fn refused(refused: Refused) -> BulkError {
         Refused::NotReady => BulkError::Full,
         Refused::Closed => BulkError::Closed,
         Refused::Corrupt => BulkError::Corrupt,
+        Refused::Forked => BulkError::Forked,
     }
 }
 
@@ -418,6 +453,7 @@ pub(crate) fn gave_up(gave_up: GaveUp) -> BulkError {
     match gave_up {
         GaveUp::Closed => BulkError::Closed,
         GaveUp::Corrupt => BulkError::Corrupt,
+        GaveUp::Forked => BulkError::Forked,
         GaveUp::Stopped(Stop::Timeout) => BulkError::Timeout,
         GaveUp::Stopped(Stop::Cancelled) => BulkError::Cancelled,
     }

@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::hold::{Hold, Share, is_held, seat_byte};
+use super::fork::Image;
+use super::hold::{Hold, Share, seat_byte};
 use super::roster::{self, Occupancy, Role};
 use crate::ring::control::Words;
 
@@ -53,42 +54,28 @@ impl Endpoint {
                     roster::take(&words.seats[seat], role, std::process::id(), evict)
                 {
                     roster::arrived(words, role);
-                    return Ok(Self {
-                        seat,
-                        occupancy,
-                        hold,
-                    });
+                    return Ok(Self { seat, occupancy, hold });
                 }
             }
         }
         Err(NoSeat::Taken)
     }
 
-    /// Gives the seat up. The caller then wakes everybody.
-    pub(crate) fn leave(self, words: &Words) {
+    /// The process that sits here.
+    pub(crate) fn image(&self) -> Image {
+        self.hold.image()
+    }
+
+    /// Gives the seat up; `estate`: for others to take over what this receiving end has claimed and
+    /// not released. The caller then wakes everybody.
+    pub(crate) fn leave(self, words: &Words, estate: bool) {
         // Unlock first: a successor that finds the seat still taken sees from the free lock that
         // its occupant is through, whereas a free seat with a held lock would turn it away.
         drop(self.hold);
-        roster::leave(words, self.seat, self.occupancy);
-    }
-}
-
-/// Frees the seats of occupants who are dead and have left nothing in mid-claim. Returns how many;
-/// if any, the caller wakes everybody.
-///
-/// Right at any time, by anyone: a seat's word was stored by one who held its lock, and every
-/// occupant stores another word. So if the lock is free after the word was read, and the word is
-/// still there, its occupant can do nothing any more but leave.
-pub(crate) fn sweep(fd: BorrowedFd<'_>, words: &Words) -> io::Result<usize> {
-    let mut freed = 0;
-    for seat in 0..words.seats.len() {
-        let Some((occupancy, role)) = roster::occupancy(&words.seats[seat]) else {
-            continue;
-        };
-        if is_held(fd, seat_byte(role, seat), 1)? || !roster::is_idle(words, seat) {
-            continue;
+        if estate {
+            roster::bequeath(words, self.seat, self.occupancy);
+        } else {
+            roster::leave(words, self.seat, self.occupancy);
         }
-        freed += usize::from(roster::leave(words, seat, occupancy));
     }
-    Ok(freed)
 }

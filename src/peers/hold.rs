@@ -19,6 +19,8 @@
 //! | byte | who locks it |
 //! | --- | --- |
 //! | `BIRTH` | everyone who has the region open: shared; a remover of orphans: exclusively |
+//! | `RECOVERY` | who settles what the dead have left, meanwhile |
+//! | `NAME` | who removes the region's name, meanwhile |
 //! | `SENDERS + i` | the sending end in seat `i` |
 //! | `RECEIVERS + i` | the receiving end in seat `i` |
 //!
@@ -32,10 +34,15 @@ use std::ptr::NonNull;
 use rustix::fs::{Mode, OFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
+use super::fork::Image;
 use super::roster::Role;
 
 /// The byte that says "someone has this region open".
 pub(crate) const BIRTH: i64 = 1 << 62;
+/// The byte that a recoverer holds while it works.
+pub(crate) const RECOVERY: i64 = BIRTH + 1;
+/// The byte that is held from checking what a name leads to until it is unlinked.
+pub(crate) const NAME: i64 = BIRTH + 2;
 const SENDERS: i64 = BIRTH + 0x1_0000;
 const RECEIVERS: i64 = BIRTH + 0x2_0000;
 
@@ -62,6 +69,7 @@ pub(crate) enum Share {
 pub(crate) struct Hold {
     page: NonNull<u8>,
     len: usize,
+    image: Image,
 }
 
 // SAFETY: the page is inaccessible and only ever unmapped, which any thread may do.
@@ -70,6 +78,11 @@ unsafe impl Send for Hold {}
 unsafe impl Sync for Hold {}
 
 impl Hold {
+    /// The process that holds it.
+    pub(crate) fn image(&self) -> Image {
+        self.image
+    }
+
     /// Locks `byte` of the file behind `fd`; `None` if someone else holds it. `page` is the file's
     /// page size.
     pub(crate) fn take(
@@ -78,6 +91,7 @@ impl Hold {
         share: Share,
         page: usize,
     ) -> io::Result<Option<Self>> {
+        let image = Image::current()?;
         let own = reopen(fd)?;
         let kind = match share {
             Share::Shared => libc::F_RDLCK,
@@ -97,19 +111,12 @@ impl Hold {
         }
         let protection = ProtFlags::empty();
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let mapped = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                page,
-                protection,
-                MapFlags::SHARED,
-                &own,
-                0,
-            )
-        }?;
+        let mapped =
+            unsafe { mmap(std::ptr::null_mut(), page, protection, MapFlags::SHARED, &own, 0) }?;
         let hold = Self {
             page: NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
             len: page,
+            image,
         };
         // SAFETY: the range is the mapping just made, of which nobody else knows.
         unsafe { madvise(mapped, page, Advice::LinuxDontFork) }?;
@@ -119,6 +126,9 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        if !self.image.is_current() {
+            return; // a forked child never had this mapping; something else may be there by now
+        }
         // SAFETY: the range is this hold's own mapping, and nothing points into it.
         let unmapped = unsafe { munmap(self.page.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
@@ -137,6 +147,11 @@ fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) fn is_held(fd: BorrowedFd<'_>, byte: i64, len: i64) -> io::Result<bool> {
     let found = lock_command(fd, libc::F_OFD_GETLK, libc::F_RDLCK, byte, len)?;
     Ok(found != libc::F_UNLCK)
+}
+
+/// Someone holds `byte` in whatever way.
+pub(crate) fn is_locked(fd: BorrowedFd<'_>, byte: i64) -> io::Result<bool> {
+    Ok(lock_command(fd, libc::F_OFD_GETLK, libc::F_WRLCK, byte, 1)? != libc::F_UNLCK)
 }
 
 /// Someone of `role` is alive among the first `seats` seats.

@@ -1,7 +1,7 @@
 //! The roster: one word per endpoint record that says who sits there.
 //!
 //! ```text
-//! seat:   bits 0..2   0 free, 1 a sending end, 2 a receiving end
+//! seat:   bits 0..2   0 free, 1 a sending end, 2 a receiving end, 3 the estate of a receiving end
 //!         bits 2..32  how often the seat was taken, so that a late leaver cannot free a successor's
 //!         bits 32..   process id of the occupant, for people to read; never a proof of anything
 //! ```
@@ -12,6 +12,10 @@
 //!
 //! * attach: lock, take the seat, count the arrival, move `changes` on, wake everybody;
 //! * leave: unlock, free the seat, move `changes` on, wake everybody.
+//!
+//! An *estate* is what a receiving end leaves that is gone but had claimed items and not released
+//! them: nobody sits there any more, but the seat is needed until an heir has taken them over
+//! ([`ring::recovery`](crate::ring::recovery)).
 //!
 //! So whoever sits and lives holds the lock, and a lock that is free beside a taken seat belongs to
 //! one who is on the way out or dead. [`Ends`] turns the roster into the answers that the pipe
@@ -51,12 +55,20 @@ impl Role {
 }
 
 const ROLE: u64 = 3;
+const ESTATE: u64 = 3;
 const TAKEN_ONCE: u64 = 4;
 const TIMES_TAKEN: u64 = 0xffff_fffc;
 
 /// Proof of having taken a seat: the exact word that was stored there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Occupancy(u64);
+
+impl Occupancy {
+    /// The occupant is gone, whatever the lock says.
+    pub(crate) fn is_estate(self) -> bool {
+        self.0 & ROLE == ESTATE
+    }
+}
 
 /// Takes a seat that is free, or whose occupant the caller has found dead and resolved
 /// (`evict`). The caller holds the seat's lock for `role`.
@@ -82,9 +94,7 @@ pub(crate) fn arrived(words: &Words, role: Role) {
 pub(crate) fn leave(words: &Words, seat: usize, occupancy: Occupancy) -> bool {
     let free = occupancy.0 & TIMES_TAKEN;
     // A2 → A1, A3: everything this end ever stored in the ring.
-    let left = words.seats[seat]
-        .compare_exchange(occupancy.0, free, Release, Relaxed)
-        .is_ok();
+    let left = words.seats[seat].compare_exchange(occupancy.0, free, Release, Relaxed).is_ok();
     words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the seat is free
     left
 }
@@ -98,20 +108,25 @@ pub(crate) fn count(words: &Words, role: Role) -> usize {
         .count()
 }
 
-/// A taken seat's word and role.
+/// Turns the seat of a receiving end that is gone, or about to be, into its estate; true if it was
+/// still as `occupancy` left it.
+pub(crate) fn bequeath(words: &Words, seat: usize, occupancy: Occupancy) -> bool {
+    let estate = occupancy.0 | ESTATE;
+    // A2 → A1, A3: everything this end ever stored in the ring.
+    let left = words.seats[seat].compare_exchange(occupancy.0, estate, Release, Relaxed).is_ok();
+    words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the seat is nobody's
+    left
+}
+
+/// A taken seat's word, and the role it was taken for.
 pub(crate) fn occupancy(seat: &Seat) -> Option<(Occupancy, Role)> {
     let word = seat.load(Acquire); // A3 ← A1: what made the seat's occupant
     let role = match word & ROLE {
         1 => Role::Sender,
-        2 => Role::Receiver,
+        2 | ESTATE => Role::Receiver,
         _ => return None,
     };
     Some((Occupancy(word), role))
-}
-
-/// The occupant of a seat has no claim in progress.
-pub(crate) fn is_idle(words: &Words, seat: usize) -> bool {
-    words.intents[seat].0.load(Acquire) == 0 // X2 ← S4, R4: its slots' last stores
 }
 
 /// What an end knows of the opposite ends: whether one is there, and whether one ever was.
@@ -127,7 +142,8 @@ pub(crate) struct Ends {
 
 impl Ends {
     /// For an end of `role` that is already on the roster itself.
-    pub(crate) fn attach(words: &Words, role: Role) -> Self {
+    /// `alive`: some opposite end is.
+    pub(crate) fn attach(words: &Words, role: Role, alive: bool) -> Self {
         let opposite = role.opposite();
         let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
         let mut ends = Self {
@@ -138,6 +154,11 @@ impl Ends {
             met: false,
         };
         ends.look(words);
+        if !alive {
+            // The dead on the roster are no peers of ours.
+            ends.present = false;
+            ends.met = false;
+        }
         ends
     }
 

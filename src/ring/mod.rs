@@ -14,22 +14,24 @@
 
 pub mod control;
 pub mod mpmc;
+pub mod recovery;
 pub mod spsc;
 
 use crate::sync::Slots;
 use control::Words;
+use recovery::{Alive, Remains};
 
 /// The memory that a ring's algorithm works on.
 pub struct Mem<T, K> {
     pub(crate) words: Words,
     pub(crate) slots: Slots<T, K>,
+    /// What a dead receiver had not released is discarded rather than delivered again.
+    pub(crate) drop_unreleased: bool,
 }
 
 impl<T, K> std::fmt::Debug for Mem<T, K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mem")
-            .field("control", &*self.words.control)
-            .finish_non_exhaustive()
+        f.debug_struct("Mem").field("control", &*self.words.control).finish_non_exhaustive()
     }
 }
 
@@ -41,6 +43,8 @@ pub struct Run {
     pub(crate) at: u64,
     pub(crate) slots: u64,
     pub(crate) items: u64,
+    /// How many of the items, the first ones, have been handed to a receiver before.
+    pub(crate) again: u64,
 }
 
 /// Why a claim failed.
@@ -87,6 +91,9 @@ pub trait SendCursor {
     /// Publishes the first `items` slots of the run and gives up the others.
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
 
+    /// Settles what the dead end in `seat` had claimed. Under the recovery lock.
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains;
+
     /// Gives up what was claimed and not published; the cursor is not used afterwards.
     fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>);
 
@@ -126,8 +133,15 @@ pub trait RecvCursor {
     /// received again first.
     fn held(&self) -> u64;
 
-    /// Discards what was claimed and not released; the cursor is not used afterwards.
-    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>);
+    /// Settles what the dead end in `seat` had claimed. Under the recovery lock.
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains;
+
+    /// Takes over what [`settle`](Self::settle) found. Under the recovery lock; this cursor holds
+    /// nothing.
+    fn inherit<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
+
+    /// Frees what [`settle`](Self::settle) found, undelivered. Under the recovery lock.
+    fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run);
 
     /// An item is ready for whoever comes next.
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
@@ -198,22 +212,14 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     /// Bytes from the start of a slot to its value.
     #[inline(always)]
     fn value_offset<T>() -> usize {
-        if Self::STAMPED {
-            size_of::<u64>().next_multiple_of(align_of::<T>())
-        } else {
-            0
-        }
+        if Self::STAMPED { size_of::<u64>().next_multiple_of(align_of::<T>()) } else { 0 }
     }
 
     #[doc(hidden)]
     /// What a slot's address is a multiple of.
     #[inline(always)]
     fn slot_align<T>() -> usize {
-        if Self::STAMPED {
-            align_of::<T>().max(align_of::<u64>())
-        } else {
-            align_of::<T>()
-        }
+        if Self::STAMPED { align_of::<T>().max(align_of::<u64>()) } else { align_of::<T>() }
     }
 
     #[doc(hidden)]

@@ -53,12 +53,13 @@
 //!
 //! Source: Dmitry Vyukov, "Bounded MPMC queue" (2010), with 64-bit laps. The intents are ours.
 
+use super::recovery::{self, Alive, Remains};
 use super::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// The state of a slot and the lap it is in: `lap << 2 | state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp(u64);
+pub(super) struct Stamp(pub(super) u64);
 
 impl Stamp {
     const PUBLISHED: u64 = 1;
@@ -67,13 +68,13 @@ impl Stamp {
     fn lap(position: u64, capacity: u64) -> u64 {
         position >> capacity.trailing_zeros()
     }
-    fn free(position: u64, capacity: u64) -> Self {
+    pub(super) fn free(position: u64, capacity: u64) -> Self {
         Self(Self::lap(position, capacity) << 2)
     }
-    fn published(position: u64, capacity: u64) -> Self {
+    pub(super) fn published(position: u64, capacity: u64) -> Self {
         Self(Self::free(position, capacity).0 | Self::PUBLISHED)
     }
-    fn skipped(position: u64, capacity: u64) -> Self {
+    pub(super) fn skipped(position: u64, capacity: u64) -> Self {
         Self(Self::free(position, capacity).0 | Self::SKIPPED)
     }
     /// Laps by which this stamp is ahead of the lap of `position`.
@@ -88,11 +89,26 @@ const INTENT_POSITION_BITS: u32 = 40;
 /// The largest run that an intent can describe.
 pub(crate) const INTENT_MAX_COUNT: u64 = (1 << (64 - INTENT_POSITION_BITS)) - 1;
 /// No claim in progress. Zero, so that fresh memory says so.
-const NO_INTENT: u64 = 0;
+pub(super) const NO_INTENT: u64 = 0;
+const INTENT_POSITION: u64 = (1 << INTENT_POSITION_BITS) - 1;
 
-fn intent(at: u64, slots: u64) -> u64 {
+pub(super) fn intent(at: u64, slots: u64) -> u64 {
     debug_assert!(0 < slots && slots <= INTENT_MAX_COUNT);
-    slots << INTENT_POSITION_BITS | at & ((1 << INTENT_POSITION_BITS) - 1)
+    slots << INTENT_POSITION_BITS | at & INTENT_POSITION
+}
+
+/// The intent covers `position`, as far as the low bits tell.
+pub(super) fn intent_covers(word: u64, position: u64) -> bool {
+    position.wrapping_sub(word) & INTENT_POSITION < word >> INTENT_POSITION_BITS
+}
+
+/// The positions below `index` that the intent covers. An end stores its intent for a position
+/// that it has read from the index, so the intent begins at or below the index.
+pub(super) fn intent_range(word: u64, index: u64, capacity: u64) -> impl Iterator<Item = u64> {
+    let below = index.wrapping_sub(word) & INTENT_POSITION;
+    let at = index.wrapping_sub(below);
+    let count = word >> INTENT_POSITION_BITS;
+    positions(at, 0..count.min(below).min(capacity))
 }
 
 /// The positions at the given distances from `at`. Wrapping, because a scribbling peer chooses it.
@@ -100,11 +116,7 @@ fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterator<Item = u
     distances.map(move |distance| at.wrapping_add(distance))
 }
 
-const NOTHING: Run = Run {
-    at: 0,
-    slots: 0,
-    items: 0,
-};
+const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
 /// A sender's private view.
 #[derive(Debug)]
@@ -125,10 +137,7 @@ impl SendCursor for Sender {
     const SHARED: bool = true;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self {
-            seat,
-            claimed: NOTHING,
-        })
+        Ok(Self { seat, claimed: NOTHING })
     }
 
     #[inline]
@@ -156,17 +165,11 @@ impl SendCursor for Sender {
             }
             if slots >= need {
                 // Relaxed: S2 releases it.
-                mem.words.intents[self.seat]
-                    .0
-                    .store(intent(at, slots), Relaxed);
+                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
                 // S2 → X1: the intent. Relaxed on failure: a guess again.
                 match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                     Ok(_) => {
-                        self.claimed = Run {
-                            at,
-                            slots,
-                            items: slots,
-                        };
+                        self.claimed = Run { at, slots, items: slots, again: 0 };
                         return Ok(self.claimed);
                     }
                     Err(now) => {
@@ -206,6 +209,10 @@ impl SendCursor for Sender {
         }
         self.claimed = NOTHING;
         self.done(mem);
+    }
+
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains {
+        recovery::settle_sender(mem, seat, alive)
     }
 
     fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
@@ -250,15 +257,15 @@ impl Receiver {
     fn done<T, K>(&self, mem: &Mem<T, K>) {
         mem.words.intents[self.seat].0.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
     }
+}
 
-    /// Gives `slots` slots from `at` on to the senders of the next lap.
-    #[inline]
-    fn free<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, at: u64, slots: u64) {
-        let capacity = mem.slots.capacity();
-        for position in positions(at, 0..slots) {
-            let free = Stamp::free(position.wrapping_add(capacity), capacity);
-            mem.slots.stamp(position).store(free.0, Release); // R3 → S1: the value was read
-        }
+/// Gives `slots` slots from `at` on to the senders of the next lap.
+#[inline]
+fn free<T: Copy, K: Kind>(mem: &Mem<T, K>, at: u64, slots: u64) {
+    let capacity = mem.slots.capacity();
+    for position in positions(at, 0..slots) {
+        let free = Stamp::free(position.wrapping_add(capacity), capacity);
+        mem.slots.stamp(position).store(free.0, Release); // R3 → S1: the value was read
     }
 }
 
@@ -266,11 +273,7 @@ impl RecvCursor for Receiver {
     const SHARED: bool = true;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self {
-            seat,
-            held: NOTHING,
-            skipped: 0,
-        })
+        Ok(Self { seat, held: NOTHING, skipped: 0 })
     }
 
     #[inline]
@@ -281,11 +284,8 @@ impl RecvCursor for Receiver {
         max: u64,
     ) -> Result<Run, Blocked> {
         if self.held.slots > 0 {
-            return if self.held.items >= need {
-                Ok(self.held)
-            } else {
-                Err(Blocked::NotReady)
-            };
+            self.held.again = self.held.items;
+            return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::NotReady) };
         }
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head.0;
@@ -307,19 +307,17 @@ impl RecvCursor for Receiver {
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
                 // Relaxed: R2 releases it.
-                mem.words.intents[self.seat]
-                    .0
-                    .store(intent(at, slots), Relaxed);
+                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
                 // R2 → X1: the intent. Relaxed on failure: a guess again.
                 match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                     Ok(_) if only_holes => {
-                        self.free(mem, at, slots);
+                        free(mem, at, slots);
                         self.skipped += slots;
                         at = at.wrapping_add(slots);
                         continue;
                     }
                     Ok(_) => {
-                        self.held = Run { at, slots, items };
+                        self.held = Run { at, slots, items, again: 0 };
                         return Ok(self.held);
                     }
                     Err(now) => {
@@ -366,15 +364,14 @@ impl RecvCursor for Receiver {
 
     #[inline]
     fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
-        debug_assert!(run == self.held && items <= run.items);
+        debug_assert!(run.at == self.held.at && items <= run.items);
         let slots = if items == run.items {
             run.slots
         } else {
             // Everything before the first item that is kept.
-            self.find(mem, run, items)
-                .map_or(run.slots, |at| at.wrapping_sub(run.at))
+            self.find(mem, run, items).map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
-        self.free(mem, run.at, slots);
+        free(mem, run.at, slots);
         if slots == run.slots {
             self.held = NOTHING;
             self.done(mem);
@@ -383,6 +380,7 @@ impl RecvCursor for Receiver {
                 at: run.at.wrapping_add(slots),
                 slots: run.slots - slots,
                 items: run.items - items,
+                again: run.items - items,
             };
         }
     }
@@ -391,16 +389,18 @@ impl RecvCursor for Receiver {
         self.held.items
     }
 
-    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
-        if self.held.slots > 0 {
-            mem.words
-                .control
-                .tally
-                .0
-                .dropped
-                .fetch_add(self.held.items, Relaxed); // a statistic
-            self.release(mem, self.held, self.held.items);
-        }
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains {
+        recovery::settle_receiver(mem, seat, alive)
+    }
+
+    fn inherit<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+        debug_assert!(self.held == NOTHING);
+        recovery::inherit(&mem.words, self.seat, run);
+        self.held = run;
+    }
+
+    fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run) {
+        free(mem, run.at, run.slots);
     }
 
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {

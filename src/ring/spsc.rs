@@ -15,11 +15,13 @@
 //!
 //! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
 //! its last C2 are received again by its successor. Both positions are always whole, so a
-//! successor starts from them and needs no repair.
+//! successor starts from them and needs no repair. The consumer leaves word in its endpoint record
+//! of how far it has handed items out, so that the successor can tell which it receives again.
 //!
 //! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
 
+use super::recovery::{Alive, Remains};
 use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
@@ -73,11 +75,7 @@ impl SendCursor for Producer {
             }
         }
         let slots = free.min(max);
-        Ok(Run {
-            at: self.tail,
-            slots,
-            items: slots,
-        })
+        Ok(Run { at: self.tail, slots, items: slots, again: 0 })
     }
 
     #[inline]
@@ -85,6 +83,10 @@ impl SendCursor for Producer {
         debug_assert!(run.at == self.tail && items <= run.slots);
         self.tail = self.tail.wrapping_add(items);
         mem.words.control.tail.0.store(self.tail, Release); // P2 → C1: values before it are written
+    }
+
+    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: usize, _: &impl Alive) -> Remains {
+        Remains::Nothing // the positions are always whole
     }
 
     fn close<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>) {
@@ -103,19 +105,32 @@ pub struct Consumer {
     head: u64,
     /// `tail` as last seen.
     tail_seen: u64,
+    /// Everything before it has been handed to a consumer at some time: this one, or, as the
+    /// region's copy told, one before. What is received from below it is received again.
+    handed_out: u64,
+    seat: usize,
 }
 
 impl RecvCursor for Consumer {
     const SHARED: bool = false;
 
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Blocked> {
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
         let head = control.head.0.load(Relaxed);
         let tail_seen = control.tail.0.load(Acquire); // C1 ← P2: values before it are written
-        used(head, tail_seen, mem.slots.capacity())?;
-        Ok(Self { head, tail_seen })
+        let filled = used(head, tail_seen, mem.slots.capacity())?;
+        // Relaxed, and brought into range: it decides no more than what is called redelivered.
+        let claimed = mem.words.intents[seat].0.load(Relaxed).wrapping_sub(head);
+        let again = if claimed <= filled { claimed } else { 0 };
+        let handed_out = head.wrapping_add(again);
+        if mem.drop_unreleased && again > 0 {
+            control.tally.0.dropped.fetch_add(again, Relaxed); // a statistic
+            control.head.0.store(handed_out, Release); // C2 → P1: nobody will read them
+            return Ok(Self { head: handed_out, tail_seen, handed_out, seat });
+        }
+        Ok(Self { head, tail_seen, handed_out, seat })
     }
 
     #[inline]
@@ -136,11 +151,14 @@ impl RecvCursor for Consumer {
             }
         }
         let slots = ready.min(max);
-        Ok(Run {
-            at: self.head,
-            slots,
-            items: slots,
-        })
+        let end = self.head.wrapping_add(slots);
+        let again = self.handed_out.wrapping_sub(self.head).min(slots);
+        if again < slots {
+            self.handed_out = end;
+            // Relaxed: on this end's own line, for its successor, who is ordered after all of it.
+            mem.words.intents[self.seat].0.store(end, Relaxed);
+        }
+        Ok(Run { at: self.head, slots, items: slots, again })
     }
 
     #[inline]
@@ -159,9 +177,15 @@ impl RecvCursor for Consumer {
         0 // what was not released was never taken: the head has not moved
     }
 
-    fn close<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>) {
-        // A claim is private: nothing shared tells of it.
+    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: usize, _: &impl Alive) -> Remains {
+        Remains::Nothing // the positions are always whole
     }
+
+    fn inherit<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
+        // There is never anything to inherit but the position, which `attach` did.
+    }
+
+    fn discard<T: Copy, K: Kind>(_: &Mem<T, K>, _: Run) {}
 
     fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
         false // there is no other consumer whom it could interest

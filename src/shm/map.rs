@@ -34,20 +34,8 @@ impl Mapping {
     pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, options: MapOptions) -> Result<Self, Errno> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                MapFlags::SHARED,
-                fd,
-                0,
-            )
-        }?;
-        let mapping = Self {
-            base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
-            len,
-        };
+        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }?;
+        let mapping = Self { base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?, len };
         if options.advise_huge {
             // A wish: kernels without transparent huge pages for shared memory say no, and the
             // ring works all the same.
@@ -71,11 +59,7 @@ impl Mapping {
 
     /// The byte at `offset`, which lies inside.
     pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(
-            offset < self.len,
-            "offset {offset} beyond a mapping of {}",
-            self.len
-        );
+        assert!(offset < self.len, "offset {offset} beyond a mapping of {}", self.len);
         // SAFETY: just checked; a mapping never wraps.
         unsafe { self.base.add(offset) }
     }

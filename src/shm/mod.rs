@@ -40,13 +40,11 @@ pub(crate) struct Region {
     /// Device and inode.
     file: (u64, u64),
     /// Dropped last: the birth byte outlives the mapping.
-    _birth: Hold,
+    birth: Hold,
 }
 
 /// The seals that keep a region's size.
-const SEALS: SealFlags = SealFlags::SHRINK
-    .union(SealFlags::GROW)
-    .union(SealFlags::SEAL);
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// What a new region is to be like.
 #[derive(Clone, Copy, Debug)]
@@ -80,23 +78,13 @@ impl Region {
         fill(&map);
         let birth = Hold::take(fd, BIRTH, Share::Shared, page)
             .and_then(|hold| hold.ok_or_else(|| Errno::BUSY.into()))
-            .map_err(|source| CreateError::Io {
-                doing: "locking the region",
-                source,
-            })?;
+            .map_err(|source| CreateError::Io { doing: "locking the region", source })?;
         let fd = match &place {
             Some(place) => unnamed.link(place)?,
             None => unnamed.into_fd(),
         };
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
-        Ok(Self {
-            fd,
-            map,
-            place,
-            page,
-            file: (stat.st_dev, stat.st_ino),
-            _birth: birth,
-        })
+        Ok(Self { fd, map, place, page, file: (stat.st_dev, stat.st_ino), birth })
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
@@ -121,9 +109,7 @@ impl Region {
                 None => std::thread::sleep(std::time::Duration::from_millis(1)),
             }
         }
-        Err(OpenError::Busy {
-            ring: place.to_string(),
-        })
+        Err(OpenError::Busy { ring: place.to_string() })
     }
 
     /// Opens a memfd that came from elsewhere.
@@ -143,9 +129,7 @@ impl Region {
             }
             Err(e) => return Err(open_io("asking for the seals")(e)),
         }
-        Self::adopt(fd, map, check)?.ok_or(OpenError::Busy {
-            ring: "descriptor".into(),
-        })
+        Self::adopt(fd, map, check)?.ok_or(OpenError::Busy { ring: "descriptor".into() })
     }
 
     /// `None`: a remover of orphans is at it.
@@ -157,22 +141,17 @@ impl Region {
         let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
         let page = reserve::page_size(fd.as_fd()).map_err(open_io("asking for the page size"))?;
         let len = check(fd.as_fd(), &stat, page)?;
-        let locked =
-            Hold::take(fd.as_fd(), BIRTH, Share::Shared, page).map_err(|source| OpenError::Io {
-                doing: "locking the region",
-                source,
-            })?;
+        let locked = Hold::take(fd.as_fd(), BIRTH, Share::Shared, page)
+            .map_err(|source| OpenError::Io { doing: "locking the region", source })?;
         let Some(birth) = locked else { return Ok(None) };
         let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
         let file = (stat.st_dev, stat.st_ino);
-        Ok(Some(Self {
-            fd,
-            map,
-            place: None,
-            page,
-            file,
-            _birth: birth,
-        }))
+        Ok(Some(Self { fd, map, place: None, page, file, birth }))
+    }
+
+    /// This process opened the region, rather than the one that forked it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.birth.image().is_current()
     }
 
     /// The descriptor still leads to the region: nobody has closed it behind our back and had its
@@ -206,17 +185,11 @@ fn create_memfd(huge: bool) -> Result<OwnedFd, CreateError> {
 }
 
 pub(crate) fn create_io(doing: &'static str) -> impl Fn(Errno) -> CreateError {
-    move |e| CreateError::Io {
-        doing,
-        source: io::Error::from(e),
-    }
+    move |e| CreateError::Io { doing, source: io::Error::from(e) }
 }
 
 pub(crate) fn open_io(doing: &'static str) -> impl Fn(Errno) -> OpenError {
-    move |e| OpenError::Io {
-        doing,
-        source: io::Error::from(e),
-    }
+    move |e| OpenError::Io { doing, source: io::Error::from(e) }
 }
 
 /// A number that no other process will come up with.

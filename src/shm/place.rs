@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, linkat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, linkat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::{create_io, open_io, reserve};
 use crate::error::{CreateError, NameError, OpenError, UnlinkError};
+use crate::peers::hold::{Hold, NAME, Share};
 
 /// Where `shm_open` keeps its names on Linux.
-const SHM: &str = "/dev/shm";
+pub(crate) const SHM: &str = "/dev/shm";
 
 /// A directory and a name in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +48,7 @@ impl Place {
     /// A name as `shm_open` knows it, without the slash.
     pub(crate) fn named(name: &str) -> Result<Self, NameError> {
         check_name(name.as_bytes())?;
-        Ok(Self {
-            directory: SHM.into(),
-            leaf: name.into(),
-            named: true,
-        })
+        Ok(Self { directory: SHM.into(), leaf: name.into(), named: true })
     }
 
     /// A file.
@@ -65,14 +62,10 @@ impl Place {
             Some(parent) if parent != Path::new("") => parent.into(),
             _ => PathBuf::from("."),
         };
-        Ok(Self {
-            directory,
-            leaf: leaf.into(),
-            named: false,
-        })
+        Ok(Self { directory, leaf: leaf.into(), named: false })
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(OsStr::from_bytes(&self.leaf))
     }
 
@@ -80,35 +73,25 @@ impl Place {
     pub(crate) fn create_unnamed(&self, mode: Mode) -> Result<Unnamed, CreateError> {
         let base = OFlags::RDWR | OFlags::CLOEXEC;
         let made = match openat(CWD, &self.directory, base | OFlags::TMPFILE, mode) {
-            Ok(fd) => Ok(Unnamed {
-                fd,
-                temporary: None,
-            }),
+            Ok(fd) => Ok(Unnamed { fd, temporary: None }),
             // The file system, or the kernel, has no O_TMPFILE.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                let path = self
-                    .directory
-                    .join(format!(".ringpipe-{:016x}", super::random_u64()));
-                openat(CWD, &path, base | OFlags::CREATE | OFlags::EXCL, mode).map(|fd| Unnamed {
-                    fd,
-                    temporary: Some(TemporaryName(path.clone())),
-                })
+                let path = self.directory.join(format!(".ringpipe-{:016x}", super::random_u64()));
+                openat(CWD, &path, base | OFlags::CREATE | OFlags::EXCL, mode)
+                    .map(|fd| Unnamed { fd, temporary: Some(TemporaryName(path.clone())) })
             }
             Err(e) => Err(e),
         };
         let unnamed = made.map_err(|e| match e {
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => CreateError::Permission {
-                ring: self.to_string(),
-            },
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+                CreateError::Permission { ring: self.to_string() }
+            }
             Errno::NOSPC | Errno::DQUOT => CreateError::NoSpace { needed: 0 },
             e => create_io("making a file")(e),
         })?;
         match reserve::refused_file_system(unnamed.fd()) {
             Ok(None) => Ok(unnamed),
-            Ok(Some(kind)) => Err(CreateError::FileSystem {
-                path: self.directory.clone(),
-                kind,
-            }),
+            Ok(Some(kind)) => Err(CreateError::FileSystem { path: self.directory.clone(), kind }),
             Err(e) => Err(create_io("asking for the file system")(e)),
         }
     }
@@ -122,26 +105,14 @@ impl Place {
         let fd = openat(CWD, self.path(), flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT | Errno::NOTDIR => OpenError::NotFound { ring: ring() },
             Errno::ACCESS | Errno::PERM | Errno::ROFS => OpenError::Permission { ring: ring() },
-            Errno::LOOP => OpenError::NotARing {
-                ring: ring(),
-                because: "it is a symbolic link",
-            },
-            Errno::ISDIR => OpenError::NotARing {
-                ring: ring(),
-                because: "it is a directory",
-            },
-            Errno::NXIO => OpenError::NotARing {
-                ring: ring(),
-                because: "it is no regular file",
-            },
+            Errno::LOOP => OpenError::NotARing { ring: ring(), because: "it is a symbolic link" },
+            Errno::ISDIR => OpenError::NotARing { ring: ring(), because: "it is a directory" },
+            Errno::NXIO => OpenError::NotARing { ring: ring(), because: "it is no regular file" },
             e => open_io("opening the file")(e),
         })?;
         match reserve::refused_file_system(fd.as_fd()) {
             Ok(None) => Ok(fd),
-            Ok(Some(kind)) => Err(OpenError::FileSystem {
-                path: self.path(),
-                kind,
-            }),
+            Ok(Some(kind)) => Err(OpenError::FileSystem { path: self.path(), kind }),
             Err(e) => Err(open_io("asking for the file system")(e)),
         }
     }
@@ -152,7 +123,32 @@ impl Place {
             .is_ok_and(|named| (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino))
     }
 
-    /// Removes the name.
+    /// Removes the name if it belongs to the file behind `fd`.
+    ///
+    /// Nobody can make a system call that unlinks a name only if it leads to a certain file. So
+    /// whoever unlinks through this crate holds the file's name byte from the check to the unlink:
+    /// while it is held, the name cannot be taken from this file, hence not be given to another.
+    pub(crate) fn unlink_file(&self, fd: BorrowedFd<'_>, page: usize) -> Result<(), UnlinkError> {
+        for _ in 0..1000 {
+            let Some(_lock) =
+                Hold::take(fd, NAME, Share::Exclusive, page).map_err(UnlinkError::Io)?
+            else {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                continue;
+            };
+            let stat = fstat(fd).map_err(|e| UnlinkError::Io(e.into()))?;
+            return match () {
+                () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
+                () if !self.leads_to(&stat) => {
+                    Err(UnlinkError::Replaced { ring: self.to_string() })
+                }
+                () => self.unlink(),
+            };
+        }
+        Err(UnlinkError::Busy { ring: self.to_string() })
+    }
+
+    /// Removes the name, whatever it leads to.
     pub(crate) fn unlink(&self) -> Result<(), UnlinkError> {
         let ring = || self.to_string();
         unlinkat(CWD, self.path(), AtFlags::empty()).map_err(|e| match e {
@@ -184,10 +180,7 @@ impl Drop for TemporaryName {
 impl Unnamed {
     /// A memfd, which will never have one.
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self {
-            fd,
-            temporary: None,
-        }
+        Self { fd, temporary: None }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -214,9 +207,7 @@ impl Unnamed {
         };
         match linked {
             Ok(()) => Ok(self.fd),
-            Err(Errno::EXIST) => Err(CreateError::Exists {
-                ring: place.to_string(),
-            }),
+            Err(Errno::EXIST) => Err(CreateError::Exists { ring: place.to_string() }),
             Err(e) => Err(create_io("giving the region its name")(e)),
         }
     }

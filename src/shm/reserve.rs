@@ -42,9 +42,7 @@ fn file_system(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
 /// The name of the file system behind `fd` if a ring cannot live there.
 pub(crate) fn refused_file_system(fd: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
     let found = file_system(fd)?;
-    Ok(UNSHARED
-        .iter()
-        .find_map(|&(number, name)| (number == found).then_some(name)))
+    Ok(UNSHARED.iter().find_map(|&(number, name)| (number == found).then_some(name)))
 }
 
 /// What lengths of mappings of `fd` must be a multiple of.
@@ -62,10 +60,7 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<(), CreateError> {
     if kind == TMPFS {
         let available = available_memory();
         if len > available {
-            return Err(CreateError::TooLarge {
-                needed: Some(len),
-                available,
-            });
+            return Err(CreateError::TooLarge { needed: Some(len), available });
         }
     }
     let no_space = || CreateError::NoSpace { needed: len };

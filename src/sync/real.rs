@@ -78,11 +78,7 @@ impl<T: Copy, K: Kind> Slots<T, K> {
     /// result is used, and `capacity` is a power of two.
     pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64) -> Self {
         debug_assert!(capacity.is_power_of_two());
-        Self {
-            base,
-            mask: capacity - 1,
-            kind: PhantomData,
-        }
+        Self { base, mask: capacity - 1, kind: PhantomData }
     }
 
     #[inline(always)]
@@ -152,11 +148,7 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         unsafe { copy_in(self.value_ptr(position), head.as_ptr(), head.len()) };
         // SAFETY: the rest starts at slot 0 and is no longer than the ring.
         unsafe {
-            copy_in(
-                self.value_ptr(position.wrapping_add(first as u64)),
-                rest.as_ptr(),
-                rest.len(),
-            )
+            copy_in(self.value_ptr(position.wrapping_add(first as u64)), rest.as_ptr(), rest.len())
         };
     }
 
@@ -286,18 +278,9 @@ pub(crate) mod futex {
         };
         // Flags::empty() makes the futex shared between processes; BITSET takes an absolute time,
         // so that a signal cannot stretch the wait.
-        let outcome = wait_bitset(
-            word,
-            Flags::empty(),
-            expected,
-            Some(&until),
-            NonZeroU32::MAX,
-        );
+        let outcome = wait_bitset(word, Flags::empty(), expected, Some(&until), NonZeroU32::MAX);
         debug_assert!(
-            matches!(
-                outcome,
-                Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)
-            ),
+            matches!(outcome, Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)),
             "futex wait: {outcome:?}"
         );
     }

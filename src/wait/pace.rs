@@ -88,6 +88,9 @@ pub(crate) struct Waiting {
     pub(crate) slice: Duration,
     budget: u32,
     cancel: Arc<AtomicBool>,
+    /// Tries in a row that came to nothing, and when the first of them was.
+    vain: u32,
+    vain_since: u64,
 }
 
 impl Waiting {
@@ -97,6 +100,8 @@ impl Waiting {
             slice: SLICE,
             budget: MOST_TURNS / 4,
             cancel: Arc::new(AtomicBool::new(false)),
+            vain: 0,
+            vain_since: 0,
         }
     }
 
@@ -104,14 +109,35 @@ impl Waiting {
         &self.cancel
     }
 
+    /// A try came to something.
+    #[inline(always)]
+    pub(crate) fn tried_well(&mut self) {
+        if self.vain != 0 {
+            self.vain = 0;
+        }
+    }
+
+    /// A try came to nothing: `true` if the tries have done so for as long as a slice, and it is
+    /// time to doubt that the peers are alive. Looks at the clock at the 1st, 2nd, 4th, … time and
+    /// at every 64th: often enough for those who try rarely, rarely enough for those who try often.
+    #[cold]
+    pub(crate) fn tried_in_vain(&mut self) -> bool {
+        self.vain = self.vain.saturating_add(1);
+        if !self.vain.is_power_of_two() && !self.vain.is_multiple_of(TURNS_PER_CLOCK) {
+            return false;
+        }
+        let now = now();
+        let doubt =
+            self.vain > 1 && now >= self.vain_since.saturating_add(self.slice.as_nanos() as u64);
+        if self.vain == 1 || doubt {
+            self.vain_since = now;
+        }
+        doubt
+    }
+
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
-        Watch {
-            waiting: self,
-            deadline,
-            turns: 0,
-            doubt_at: 0,
-        }
+        Watch { waiting: self, deadline, turns: 0, doubt_at: 0 }
     }
 }
 

@@ -97,12 +97,8 @@ impl<'a> WakeWord<'a> {
     /// a system call. Only for words on which one end alone can sleep.
     pub(crate) fn retract(self, ticket: Ticket) {
         // Relaxed: nothing hangs on it. A word that has changed was seen by a waker; leave it.
-        let _ = self.0.compare_exchange(
-            ticket.0,
-            ticket.0 & !(SLEEPING | WAKE_ALL),
-            Relaxed,
-            Relaxed,
-        );
+        let _ =
+            self.0.compare_exchange(ticket.0, ticket.0 & !(SLEEPING | WAKE_ALL), Relaxed, Relaxed);
     }
 
     /// After publishing or freeing: wakes one sleeper if any, without a system call if none.

@@ -1,0 +1,195 @@
+//! What rings there are on this machine, and which of them nobody needs any more.
+//!
+//! Both functions look at regions from outside, through file reads and lock queries: nothing is
+//! mapped, and no one is disturbed.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FileType, Mode, OFlags, fstat};
+
+use super::ring::Stats;
+use crate::error::ElementType;
+use crate::layout::{Geometry, Identity};
+use crate::peers::hold::{self, BIRTH, Hold, Share};
+use crate::peers::roster::{self, Role};
+use crate::ring::control::{Arrivals, Control, Tally};
+use crate::shm::place::{Place, SHM};
+use crate::shm::reserve;
+use crate::sync::AtomicU64;
+
+/// A named ring, as seen from outside at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listing {
+    /// Its name.
+    pub name: String,
+    /// `"SPSC"`, `"MPMC"`, or `"unknown"` to this version.
+    pub kind: &'static str,
+    /// Major and minor version of its layout.
+    pub layout: (u16, u16),
+    /// What it holds.
+    pub element: ElementType,
+    /// Slots.
+    pub capacity: u64,
+    /// Items in it.
+    pub len: u64,
+    /// Bytes of the region.
+    pub region_len: u64,
+    /// Tells it from any other ring, also of the same name.
+    pub id: u128,
+    /// User id of its owner.
+    pub owner: u32,
+    /// When it was created, by its creator's clock.
+    pub created: SystemTime,
+    /// Endpoint records.
+    pub endpoints: u32,
+    /// Living sending ends.
+    pub senders: usize,
+    /// Living receiving ends.
+    pub receivers: usize,
+    /// Endpoint records of ends that have died and were not cleared away yet.
+    pub dead: usize,
+    /// Some living process has it open.
+    pub in_use: bool,
+    /// Its counters.
+    pub stats: Stats,
+}
+
+/// All named rings whose files this process may read, in no particular order. Files that are no
+/// rings are passed over, and so are rings that vanish meanwhile.
+///
+/// ```
+/// # let name = format!("doc-list-{}", std::process::id());
+/// let ring = ringpipe::spsc::Ring::<u64>::options().create(&name)?;
+/// let tx = ring.producer()?;
+/// let seen = ringpipe::list()?.into_iter().find(|seen| seen.name == name).unwrap();
+/// assert_eq!((seen.senders, seen.receivers, seen.in_use), (1, 0, true));
+/// # ring.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// `/dev/shm` cannot be read.
+pub fn list() -> io::Result<Vec<Listing>> {
+    each_ring(OFlags::RDONLY, |place, fd, identity| look(&place, fd.as_fd(), &identity).ok())
+}
+
+/// Unlinks every named ring that no living process has open, and returns their names.
+///
+/// A ring that someone is opening at this moment stays: whoever opens a ring first locks it and
+/// then makes sure that it still has its name, and this function locks it exclusively before it
+/// makes sure that nobody has it. A ring with unread items counts as an orphan, too, if nobody has
+/// it open: this is for clearing up after crashes, not for routine use beside programs that take
+/// turns. Rings that this process may not open for writing stay.
+///
+/// # Errors
+///
+/// `/dev/shm` cannot be read.
+pub fn remove_orphans() -> io::Result<Vec<String>> {
+    each_ring(OFlags::RDWR, |place, fd, _| {
+        let page = reserve::page_size(fd.as_fd()).ok()?;
+        let _alone = Hold::take(fd.as_fd(), BIRTH, Share::Exclusive, page).ok()??;
+        place.unlink_file(fd.as_fd(), page).ok()?;
+        Some(place.to_string())
+    })
+}
+
+fn each_ring<R>(
+    access: OFlags,
+    mut each: impl FnMut(Place, OwnedFd, Identity) -> Option<R>,
+) -> io::Result<Vec<R>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(SHM)? {
+        let Ok(name) = entry?.file_name().into_string() else {
+            continue;
+        };
+        let Ok(place) = Place::named(&name) else {
+            continue;
+        };
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(fd) = rustix::fs::open(place.path(), flags, Mode::empty()) else {
+            continue;
+        };
+        let Ok(identity) = read_identity(fd.as_fd()) else {
+            continue;
+        };
+        found.extend(each(place, fd, identity));
+    }
+    Ok(found)
+}
+
+fn read_identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
+    let mut identity = Identity::unread();
+    if FileType::from_raw_mode(fstat(fd)?.st_mode) != FileType::RegularFile {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity))?;
+    identity.check_layout().map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(identity)
+}
+
+/// Reads exactly, from wherever. What is read while others write is a mixture, and good enough.
+pub(crate) fn read_at(fd: BorrowedFd<'_>, offset: usize, into: &mut [u8]) -> io::Result<()> {
+    let mut read = 0;
+    while read < into.len() {
+        let at = (offset + read) as u64;
+        match rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut into[read..], at))? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => read += n,
+        }
+    }
+    Ok(())
+}
+
+fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Listing> {
+    let mut control = [0_u64; size_of::<Control>() / 8];
+    read_at(fd, Geometry::control_at(), bytemuck::cast_slice_mut(&mut control))?;
+    let word = |at: usize| control[at / 8];
+    let arrivals = |at: usize| word(std::mem::offset_of!(Control, arrivals) + at);
+    let tally = |at: usize| word(std::mem::offset_of!(Control, tally) + at);
+    let stats = Stats {
+        sent: word(std::mem::offset_of!(Control, tail)),
+        received: word(std::mem::offset_of!(Control, head)),
+        sender_arrivals: arrivals(std::mem::offset_of!(Arrivals, senders)),
+        receiver_arrivals: arrivals(std::mem::offset_of!(Arrivals, receivers)),
+        skipped: tally(std::mem::offset_of!(Tally, skipped)),
+        redelivered: tally(std::mem::offset_of!(Tally, redelivered)),
+        dropped: tally(std::mem::offset_of!(Tally, dropped)),
+    };
+    let (mut senders, mut receivers, mut dead) = (0, 0, 0);
+    let mut seats = vec![0_u64; identity.endpoints() as usize];
+    read_at(fd, Geometry::seats_at(), bytemuck::cast_slice_mut(&mut seats))?;
+    for (seat, &word) in seats.iter().enumerate() {
+        let Some((occupancy, role)) = roster::occupancy(&AtomicU64::new(word)) else {
+            continue;
+        };
+        let alive = !occupancy.is_estate() && hold::is_held(fd, hold::seat_byte(role, seat), 1)?;
+        match role {
+            _ if !alive => dead += 1,
+            Role::Sender => senders += 1,
+            Role::Receiver => receivers += 1,
+        }
+    }
+    let birth = identity.birth();
+    Ok(Listing {
+        name: place.to_string(),
+        kind: identity.kind_name(),
+        layout: identity.version(),
+        element: identity.element(),
+        capacity: identity.capacity(),
+        len: stats.sent.saturating_sub(stats.received).min(identity.capacity()),
+        region_len: identity.region_len(),
+        id: birth.id(),
+        owner: fstat(fd)?.st_uid,
+        created: UNIX_EPOCH + Duration::from_nanos(birth.realtime),
+        endpoints: identity.endpoints(),
+        senders,
+        receivers,
+        dead,
+        in_use: hold::is_locked(fd, BIRTH)?,
+        stats,
+    })
+}

@@ -1,0 +1,171 @@
+//! Cleaning up after dead ends of an MPMC ring: what they had claimed and not handed over.
+//!
+//! The algorithm in [`mpmc`](super::mpmc) keeps this invariant for both directions (`index` is the
+//! tail for senders, the head for receivers):
+//!
+//! > While `q` is claimed and not handed over, its owner's intent covers `q`; and whoever sees the
+//! > index beyond `q` sees that intent, or a later one.
+//!
+//! **Whose is `q`?** The recoverer loads the index (X1) and finds `q` below it: claimed. It then
+//! reads the intents of all ends of that role (X2).
+//!
+//! * Nobody *alive* intends `q`, and the slot is still not handed over on a second look: then its
+//!   owner is dead. For the owner's intent, as X2 reads it, either covers `q`, and then the owner is
+//!   not alive; or it is a later one, stored after the hand-over, which X2 acquires with it, so the
+//!   second look would have shown it.
+//! * Somebody alive intends `q`: the owner perhaps, or one who lost the race for `q` and has not
+//!   taken its next step. Nothing is done, and asked again later. So a live owner is never robbed,
+//!   however slow, and a live loser delays the verdict by one step of its own.
+//!
+//! An intent holds only the low bits of a position, so it can seem to cover a position exactly
+//! 2^40 away: that, too, is a mere delay.
+//!
+//! **What becomes of `q`?** A dead sender's slot is marked SKIPPED by compare-and-swap from FREE,
+//! and receivers pass over it. A dead receiver's slot is handed to the recovering receiver, which
+//! stores an intent of its own for it: from then on it is as claimed as any, and if the heir dies,
+//! it is inherited again. Until its release the item is thus covered by somebody's intent, and the
+//! slot's stamp tells whether it was released.
+//!
+//! **One recoverer at a time.** All of this runs under the region's recovery lock, which dies with
+//! its holder like every lock here. Recoverers that race could otherwise take one item for two dead
+//! ends that both intend it, or clear the intent of a newcomer in a seat that was just freed. Every
+//! step leaves a state from which the next recoverer goes on, wherever its predecessor was killed:
+//! marking is idempotent; an heir's intent is stored before anything else changes; a dead end's
+//! intent is cleared after everything it covers has been settled, and its seat freed after that.
+
+use super::control::Words;
+use super::mpmc::{NO_INTENT, Stamp, intent, intent_covers, intent_range};
+use super::{Kind, Mem, Run};
+use crate::peers::roster::{Role, occupancy};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// Who is alive, as far as recovery must know.
+pub trait Alive {
+    /// The end of `role` in `seat` is alive. Asked after its intent was read.
+    fn alive(&self, role: Role, seat: usize) -> bool;
+}
+
+/// The index by which ends of `role` claim.
+fn index(words: &Words, role: Role) -> &AtomicU64 {
+    match role {
+        Role::Sender => &words.control.tail.0,
+        Role::Receiver => &words.control.head.0,
+    }
+}
+
+/// Somebody alive intends `position`.
+fn intended_by_the_living(words: &Words, role: Role, position: u64, alive: &impl Alive) -> bool {
+    words.intents.iter().zip(words.seats.iter()).enumerate().any(|(seat, (intent, state))| {
+        let word = intent.0.load(Acquire); // X2 ← S2, S4, R2, R4: what was handed over before it
+        intent_covers(word, position)
+            && occupancy(state).is_some_and(|(_, sits_as)| sits_as == role)
+            && alive.alive(role, seat)
+    })
+}
+
+/// What is left of a dead end's claim.
+#[derive(Debug)]
+pub enum Remains {
+    /// Nothing: its intent may be cleared and its seat freed.
+    Nothing,
+    /// Something that cannot be settled now: a live end may own it.
+    Unclear {
+        /// Something else was settled.
+        progress: bool,
+    },
+    /// Receivers only: these slots were claimed by the dead and not released.
+    Orphans(Run),
+}
+
+/// Settles what the dead sender in `seat` had claimed. Under the recovery lock.
+pub(crate) fn settle_sender<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    seat: usize,
+    alive: &impl Alive,
+) -> Remains {
+    let words = &mem.words;
+    let capacity = mem.slots.capacity();
+    let word = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+    let tail = index(words, Role::Sender).load(Acquire); // X1 ← S2: the owners' intents
+    let (mut unclear, mut progress) = (false, false);
+    for position in intent_range(word, tail, capacity) {
+        let free = Stamp::free(position, capacity).0;
+        let stamp = mem.slots.stamp(position);
+        // Relaxed: only to spare the rest; the compare-and-swap is the look that counts.
+        if stamp.load(Relaxed) != free {
+            continue;
+        }
+        if intended_by_the_living(words, Role::Sender, position, alive) {
+            unclear = true;
+            continue;
+        }
+        let skipped = Stamp::skipped(position, capacity).0;
+        // The second look. X3 → R1: nothing to read here.
+        if stamp.compare_exchange(free, skipped, AcqRel, Relaxed).is_ok() {
+            words.control.tally.0.skipped.fetch_add(1, Relaxed); // a statistic
+            progress = true;
+        }
+    }
+    if unclear { Remains::Unclear { progress } } else { Remains::Nothing }
+}
+
+/// Finds what the dead receiver in `seat` had claimed and not released. Under the recovery lock.
+pub(crate) fn settle_receiver<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    seat: usize,
+    alive: &impl Alive,
+) -> Remains {
+    let words = &mem.words;
+    let capacity = mem.slots.capacity();
+    let word = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+    let head = index(words, Role::Receiver).load(Acquire); // X1 ← R2: the owners' intents
+    let mut unclear = false;
+    let mut found: Option<Run> = None;
+    for position in intent_range(word, head, capacity) {
+        let is_orphan = unreleased(mem, position).is_some() && {
+            let intended = intended_by_the_living(words, Role::Receiver, position, alive);
+            unclear |= intended;
+            !intended
+        };
+        // The second look.
+        let published = is_orphan.then(|| unreleased(mem, position)).flatten();
+        match (&mut found, published) {
+            (None, None) => {}
+            (None, Some(item)) => {
+                found = Some(Run { at: position, slots: 1, items: item.into(), again: 0 });
+            }
+            (Some(run), Some(item)) => {
+                run.slots += 1;
+                run.items += u64::from(item);
+            }
+            // One run at a time; whoever comes next finds the others.
+            (Some(_), None) => break,
+        }
+    }
+    match found {
+        Some(run) => Remains::Orphans(Run { again: run.items, ..run }),
+        None if unclear => Remains::Unclear { progress: false },
+        None => Remains::Nothing,
+    }
+}
+
+/// A claimed position that was not released: whether there is an item in it, or a hole.
+fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<bool> {
+    let capacity = mem.slots.capacity();
+    let stamp = mem.slots.stamp(position).load(Acquire); // R1 ← S3: the value is written
+    if stamp == Stamp::published(position, capacity).0 {
+        return Some(true);
+    }
+    (stamp == Stamp::skipped(position, capacity).0).then_some(false)
+}
+
+/// Makes orphans the claim of the receiver in `heir`, which has none. Under the recovery lock.
+pub(crate) fn inherit(words: &Words, heir: usize, run: Run) {
+    words.intents[heir].0.store(intent(run.at, run.slots), Release); // R2' → X2
+}
+
+/// Forgets a dead end's intent: everything it covers is settled. Under the recovery lock.
+pub(crate) fn forget(words: &Words, seat: usize) {
+    words.intents[seat].0.store(NO_INTENT, Release); // X4 → A1: the seat's next occupant starts clean
+}
