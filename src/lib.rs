@@ -53,6 +53,11 @@ compile_error!(
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("ringpipe needs 64-bit atomics: positions that never wrap are what it rests on");
 
+/// The README's code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod error;
 mod handles;
 mod layout;
