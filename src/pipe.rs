@@ -125,6 +125,34 @@ pub(crate) fn clear_seats<T: Copy, K: Kind>(mem: &Mem<T, K>, doctor: &impl Docto
     bury_all(mem, doctor, &mut None, |seat, role| !doctor.alive(role, seat));
 }
 
+/// Finds an estate that a new receiver can succeed to, seat and all, for when there is no other
+/// seat: `take` takes it. Gives what `take` gave, and what the new receiver inherits with it.
+pub(crate) fn succeed<T: Copy, K: Kind, E>(
+    mem: &Mem<T, K>,
+    doctor: &impl Doctor,
+    take: impl Fn(usize) -> Option<E>,
+) -> Option<(E, Run)> {
+    let mut taken = None;
+    doctor.exclusively(|| {
+        taken = (0..mem.words.seats.len()).find_map(|seat| {
+            let (occupancy, _) = roster::occupancy(&mem.words.seats[seat])?;
+            if !occupancy.is_estate() {
+                return None;
+            }
+            match K::Recv::settle(mem, seat, doctor) {
+                // All that the seat's intent still stands for is this run: let it say so before
+                // the seat is ours, and it stays inheritable wherever we die.
+                Remains::Orphans { run, more: false } => {
+                    recovery::inherit(&mem.words, seat, run);
+                    Some((take(seat)?, run))
+                }
+                _ => None,
+            }
+        });
+    });
+    taken
+}
+
 /// Settles what the dead occupant of a seat has left, and frees the seat if that is possible now.
 /// Under the recovery lock.
 /// `true` if anything changed.
@@ -153,12 +181,12 @@ fn bury<T: Copy, K: Kind>(
                 return true;
             }
             Remains::Unclear { progress } => return progress || discarded,
-            Remains::Orphans(run) if run.items == 0 || mem.drop_unreleased => {
+            Remains::Orphans { run, .. } if run.items == 0 || mem.drop_unreleased => {
                 K::Recv::discard(mem, run);
                 tally.dropped.fetch_add(run.items, Relaxed); // a statistic
                 discarded = true;
             }
-            Remains::Orphans(run) => {
+            Remains::Orphans { run, .. } => {
                 let Some(heir) = heir.take() else {
                     // Those who wait for receivers need not wait for this one.
                     let news = !occupancy.is_estate();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::peers::hold::{self, Hold, Share};
 use crate::peers::roster::{self, Role};
 use crate::pipe::{self, Doctor, RecvEnd, SendEnd};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Mpmc, RecvCursor, SendCursor, Spsc};
+use crate::ring::{Kind, Mem, Mpmc, RecvCursor, Run, SendCursor, Spsc};
 use crate::shm::Region;
 use crate::shm::place::Place;
 use crate::shm::reserve;
@@ -239,34 +240,42 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Ok(self.open.region.map.sync()?)
     }
 
-    fn attach(&self, role: Role) -> Result<Endpoint, AttachError> {
+    /// Takes a seat, and with it, if that was the only way, what its last occupant has left.
+    fn attach(&self, role: Role) -> Result<(Endpoint, Option<Run>), AttachError> {
         let Open { region, words, .. } = &*self.open;
         if !region.is_ours() {
             return Err(AttachError::Forked);
         }
-        let (seats, evict) = match (K::STAMPED, role) {
-            (true, _) => (0..words.seats.len(), false),
-            (false, Role::Sender) => (0..1, true),
-            (false, Role::Receiver) => (1..2, true),
-        };
-        let take = || {
-            let seats = seats.clone();
+        let take = |seats: Range<usize>, evict| {
             Endpoint::take(region.as_fd(), region.page, words, seats, role, evict)
         };
-        let taken = take().or_else(|why| match why {
-            // Some of them are dead, perhaps.
-            NoSeat::Taken if K::STAMPED => {
-                let mem = self.mem();
-                pipe::clear_seats(&mem, self);
-                take()
+        if !K::STAMPED {
+            // One seat each, and its lock alone decides: positions outlive their owners whole.
+            let seats = if role == Role::Sender { 0..1 } else { 1..2 };
+            return match take(seats, true) {
+                Ok(endpoint) => Ok((endpoint, None)),
+                Err(NoSeat::Taken) => Err(AttachError::RoleTaken(role)),
+                Err(NoSeat::Io(e)) => Err(AttachError::Io(e)),
+            };
+        }
+        let anywhere = 0..words.seats.len();
+        for clear_first in [false, true] {
+            if clear_first {
+                pipe::clear_seats(&self.mem(), self);
             }
-            why => Err(why),
-        });
-        taken.map_err(|e| match e {
-            NoSeat::Taken if K::STAMPED => AttachError::TableFull { endpoints: self.endpoints() },
-            NoSeat::Taken => AttachError::RoleTaken(role),
-            NoSeat::Io(e) => AttachError::Io(e),
-        })
+            match take(anywhere.clone(), false) {
+                Ok(endpoint) => return Ok((endpoint, None)),
+                Err(NoSeat::Taken) => {}
+                Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
+            }
+        }
+        if role == Role::Receiver {
+            let take_over = |seat| take(seat..seat + 1, true).ok();
+            if let Some((endpoint, run)) = pipe::succeed(&self.mem(), self, take_over) {
+                return Ok((endpoint, Some(run)));
+            }
+        }
+        Err(AttachError::TableFull { endpoints: self.endpoints() })
     }
 
     /// Undoes an attachment. `estate`: a receiving end leaves claimed items behind.
@@ -276,7 +285,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
     }
 
     fn send_end(&self) -> Result<SendHandle<T, K>, AttachError> {
-        let endpoint = self.attach(Role::Sender)?;
+        let (endpoint, _) = self.attach(Role::Sender)?;
         let mem = self.mem();
         match K::Send::attach(&mem, endpoint.seat) {
             Ok(cursor) => {
@@ -292,10 +301,13 @@ impl<T: Item, K: Kind> Ring<T, K> {
     }
 
     fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
-        let endpoint = self.attach(Role::Receiver)?;
+        let (endpoint, inherited) = self.attach(Role::Receiver)?;
         let mem = self.mem();
         match K::Recv::attach(&mem, endpoint.seat) {
-            Ok(cursor) => {
+            Ok(mut cursor) => {
+                if let Some(run) = inherited {
+                    cursor.inherit(&mem, run);
+                }
                 let end = RecvEnd::new(mem, cursor, self);
                 pipe::wake_everybody(&self.open.words);
                 Ok(RecvHandle::new(self.clone(), endpoint, end))

@@ -33,7 +33,7 @@
 //! marking is idempotent; an heir's intent is stored before anything else changes; a dead end's
 //! intent is cleared after everything it covers has been settled, and its seat freed after that.
 
-use super::control::Words;
+use super::control::{Intent, Words};
 use super::mpmc::{NO_INTENT, Stamp, intent, intent_covers, intent_range};
 use super::{Kind, Mem, Run};
 use crate::peers::roster::{Role, occupancy};
@@ -54,14 +54,26 @@ fn index(words: &Words, role: Role) -> &AtomicU64 {
     }
 }
 
-/// Somebody alive intends `position`.
-fn intended_by_the_living(words: &Words, role: Role, position: u64, alive: &impl Alive) -> bool {
-    words.intents.iter().zip(words.seats.iter()).enumerate().any(|(seat, (intent, state))| {
-        let word = intent.0.load(Acquire); // X2 ← S2, S4, R2, R4: what was handed over before it
-        intent_covers(word, position)
-            && occupancy(state).is_some_and(|(_, sits_as)| sits_as == role)
-            && alive.alive(role, seat)
-    })
+/// What the living of a role intend, read after the index.
+struct Intended(Vec<u64>);
+
+impl Intended {
+    fn read(words: &Words, role: Role, alive: &impl Alive) -> Self {
+        let intent_of_the_living = |(seat, intent): (usize, &Intent)| {
+            let word = intent.0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
+            let (occupancy, sits_as) = occupancy(&words.seats[seat])?;
+            let lives = word != NO_INTENT
+                && sits_as == role
+                && !occupancy.is_estate()
+                && alive.alive(role, seat);
+            lives.then_some(word)
+        };
+        Self(words.intents.iter().enumerate().filter_map(intent_of_the_living).collect())
+    }
+
+    fn covers(&self, position: u64) -> bool {
+        self.0.iter().any(|&word| intent_covers(word, position))
+    }
 }
 
 /// What is left of a dead end's claim.
@@ -75,7 +87,12 @@ pub enum Remains {
         progress: bool,
     },
     /// Receivers only: these slots were claimed by the dead and not released.
-    Orphans(Run),
+    Orphans {
+        /// The first of them, in a row.
+        run: Run,
+        /// There are others behind.
+        more: bool,
+    },
 }
 
 /// Settles what the dead sender in `seat` had claimed. Under the recovery lock.
@@ -88,6 +105,7 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
     let capacity = mem.slots.capacity();
     let word = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
     let tail = index(words, Role::Sender).load(Acquire); // X1 ← S2: the owners' intents
+    let intended = Intended::read(words, Role::Sender, alive);
     let (mut unclear, mut progress) = (false, false);
     for position in intent_range(word, tail, capacity) {
         let free = Stamp::free(position, capacity).0;
@@ -96,7 +114,7 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
         if stamp.load(Relaxed) != free {
             continue;
         }
-        if intended_by_the_living(words, Role::Sender, position, alive) {
+        if intended.covers(position) {
             unclear = true;
             continue;
         }
@@ -120,31 +138,29 @@ pub(crate) fn settle_receiver<T: Copy, K: Kind>(
     let capacity = mem.slots.capacity();
     let word = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
     let head = index(words, Role::Receiver).load(Acquire); // X1 ← R2: the owners' intents
-    let mut unclear = false;
+    let intended = Intended::read(words, Role::Receiver, alive);
+    let (mut unclear, mut more) = (false, false);
     let mut found: Option<Run> = None;
     for position in intent_range(word, head, capacity) {
-        let is_orphan = unreleased(mem, position).is_some() && {
-            let intended = intended_by_the_living(words, Role::Receiver, position, alive);
-            unclear |= intended;
-            !intended
-        };
+        if intended.covers(position) {
+            unclear |= unreleased(mem, position).is_some();
+            continue;
+        }
         // The second look.
-        let published = is_orphan.then(|| unreleased(mem, position)).flatten();
-        match (&mut found, published) {
-            (None, None) => {}
-            (None, Some(item)) => {
-                found = Some(Run { at: position, slots: 1, items: item.into(), again: 0 });
-            }
-            (Some(run), Some(item)) => {
+        let Some(item) = unreleased(mem, position) else { continue };
+        let item = u64::from(item);
+        match &mut found {
+            None => found = Some(Run { at: position, slots: 1, items: item, again: item }),
+            Some(run) if run.at.wrapping_add(run.slots) == position => {
                 run.slots += 1;
-                run.items += u64::from(item);
+                run.items += item;
+                run.again += item;
             }
-            // One run at a time; whoever comes next finds the others.
-            (Some(_), None) => break,
+            Some(_) => more = true,
         }
     }
     match found {
-        Some(run) => Remains::Orphans(Run { again: run.items, ..run }),
+        Some(run) => Remains::Orphans { run, more },
         None if unclear => Remains::Unclear { progress: false },
         None => Remains::Nothing,
     }
