@@ -7,18 +7,24 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::ring::{Mpmc, Spsc};
 
+/// What no honest wait comes near. Miri's clock is virtual and slower.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
 /// Tries until it works; anything but "not now" is a bug.
 fn until_ready<R>(mut attempt: impl FnMut() -> Result<R, Blocked>) -> R {
+    let since = Instant::now();
     loop {
         match attempt() {
             Ok(done) => return done,
             Err(Blocked::Corrupt) => panic!("an honest ring says it is corrupt"),
-            Err(_) => thread::yield_now(),
+            Err(blocked) => assert!(since.elapsed() < TOO_LONG, "stuck: {blocked:?}"),
         }
+        thread::yield_now();
     }
 }
 
@@ -137,8 +143,10 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
     let receiving = |seat: usize| {
         let mut rx = heap.rx(seat);
         let (mut got, mut turn) = (Vec::new(), 0);
+        let since = Instant::now();
         // Relaxed: see the opening. Whoever holds items has not counted them, so nobody stops early.
         while received.load(Relaxed) < SENDERS * each {
+            assert!(since.elapsed() < TOO_LONG, "{got:?} and no more");
             turn += 1;
             let Ok(run) = rx.claim(1, 2) else {
                 thread::yield_now();
@@ -212,19 +220,17 @@ fn a_successor_sees_all_that_its_predecessor_stored() {
         for turn in 0..3 {
             scope.spawn(move || {
                 let words = heap.mem().words;
-                let mut taken = None;
                 // One after the other, in order of their turns.
-                let occupancy = loop {
-                    let arrived = words.control.arrivals.0.senders.load(Relaxed);
-                    if arrived == turn
-                        && let Some(o) = roster::take(&words.seats[0], Role::Sender, 1, false)
-                    {
-                        roster::arrived(&words, Role::Sender);
-                        break o;
+                let arrivals = &words.control.arrivals.0.senders;
+                let occupancy = until_ready(|| match arrivals.load(Relaxed) {
+                    arrived if arrived == turn => {
+                        roster::take(&words.seats[0], Role::Sender, 1, false)
+                            .ok_or(Blocked::NotReady)
                     }
-                    thread::yield_now();
-                };
-                let tx = taken.insert(heap.tx(0));
+                    _ => Err(Blocked::NotReady),
+                });
+                roster::arrived(&words, Role::Sender);
+                let mut tx = heap.tx(0);
                 for n in 0..4 {
                     until_ready(|| tx.send(4 * turn + n));
                 }
