@@ -122,9 +122,7 @@ impl<K: Kind> Receiver<K> {
             Err(refused) => return Err(refused.into()),
         };
         let mut values = vec![0; run.items as usize];
-        self.end
-            .copy_out(run, &mut values)
-            .expect("an honest ring");
+        self.end.copy_out(run, &mut values).expect("an honest ring");
         self.end.release(run, run.items);
         Ok(values)
     }

@@ -198,7 +198,7 @@ fn a_geometry_that_contradicts_itself_is_damage_even_under_a_good_checksum() {
     let (capacity, stride, slots_at, len) = (stored(40), stored(48), stored(56), stored(64));
     assert_eq!((capacity, len), (8, bytes.len() as u64));
     let mut cases = Vec::new();
-    for wrong in [0, 1, 7, 9, capacity * 1024, 1 << 61, 1 << 63, u64::MAX] {
+    for wrong in [0, 7, 9, capacity * 1024, 1 << 61, 1 << 63, u64::MAX] {
         cases.push((40, wrong.to_ne_bytes().to_vec()));
     }
     for wrong in [0, stride - 8, stride + 8, u64::MAX] {
@@ -224,7 +224,7 @@ fn a_geometry_that_contradicts_itself_is_damage_even_under_a_good_checksum() {
 fn a_ring_of_another_length_than_it_says_is_damaged() {
     let name = Name::new();
     let bytes = good_bytes();
-    let cut = [bytes.len() - 1, bytes.len() / 2, 4096, 1024, 513, 512];
+    let cut = [bytes.len() - 1, bytes.len() / 2, 1280, 1024, 513, 512];
     for len in cut {
         let error = refusal(&name, &bytes[..len]);
         assert!(matches!(error, OpenError::Damaged { .. }), "{len}");
