@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -161,8 +162,13 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
 /// What the kernel says of this process's mapping of a ring: a line of `/proc/self/smaps`.
 fn mapped(ring: &Name, field: &str) -> String {
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    // A hold maps a page of the region too, without access; the ring proper is read and written.
-    let heading = |line: &str| line.contains(&**ring) && line.contains(" rw-s ");
+    // By inode: a region gets its name after it was mapped. A hold maps a page of it too, without
+    // access; the ring proper is read and written.
+    let inode = ring.path().metadata().unwrap().ino().to_string();
+    let heading = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("rw-s") && words.nth(2) == Some(&*inode)
+    };
     let mut lines = smaps.lines().skip_while(|line| !heading(line));
     let ours = lines.by_ref().find(|line| line.starts_with(field));
     ours.expect("a line")
