@@ -16,6 +16,8 @@ pub mod control;
 pub mod mpmc;
 pub mod recovery;
 pub mod spsc;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
 
 use crate::sync::Slots;
 use control::Words;

@@ -24,6 +24,11 @@
 //! writer had moved the index before it stored the stamp, so reading the index again must show it
 //! moved (S1/R1 acquire what S3/R3 released). If it does not, the region is corrupt.
 //!
+//! A stamp seen *behind* is at most one lap behind: whoever claimed its slot a lap ago had seen the
+//! stamp of that lap (S1/R1) and then moved the index (S2/R2 release), and every later move of the
+//! index is a compare-and-swap, which carries that on to whoever loads the index (S0/R0 acquire).
+//! So one lap behind means occupied, and more means corrupt.
+//!
 //! # The intents
 //!
 //! A claim must not die with its owner: positions are handed over in order, so an unpublished `p`
@@ -151,7 +156,8 @@ impl SendCursor for Sender {
         let capacity = mem.slots.capacity();
         let tail = &mem.words.control.tail.0;
         let mut outcome = Blocked::Contended;
-        let mut at = tail.load(Relaxed); // a guess, checked by the compare-and-swap
+        // A guess, checked by the compare-and-swap.
+        let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
         for _ in 0..PATIENCE {
             let mut slots = 0;
             let mut next = Stamp::free(at, capacity);
@@ -164,10 +170,10 @@ impl SendCursor for Sender {
                 slots += 1;
             }
             if slots >= need {
-                // Relaxed: S2 releases it.
-                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
-                // S2 → X1: the intent. Relaxed on failure: a guess again.
-                match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
+                // S2a → X2: what this end handed over before.
+                mem.words.intents[self.seat].0.store(intent(at, slots), Release);
+                // S2 → X1: the intent; → S0: the stamps seen. On failure a guess again: S0.
+                match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) => {
                         self.claimed = Run { at, slots, items: slots, again: 0 };
                         return Ok(self.claimed);
@@ -178,9 +184,9 @@ impl SendCursor for Sender {
                     }
                 }
             }
-            // Too few in a row. If the tail has moved, that says nothing. Relaxed: coherence with
-            // what S1 acquired is all it takes (see "ahead" in the module's opening).
-            let now = tail.load(Relaxed);
+            // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
+            // acquired shows it (see "ahead" in the module's opening); if it has, S0 again.
+            let now = tail.load(Acquire);
             if now == at {
                 outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
                     // Still occupied since the last lap, or further on someone claimed before us.
@@ -290,7 +296,8 @@ impl RecvCursor for Receiver {
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head.0;
         let mut outcome = Blocked::Contended;
-        let mut at = head.load(Relaxed); // a guess, checked by the compare-and-swap
+        // A guess, checked by the compare-and-swap.
+        let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
         for _ in 0..PATIENCE {
             let (mut slots, mut items) = (0, 0);
             let mut next = Stamp::free(at, capacity);
@@ -306,10 +313,10 @@ impl RecvCursor for Receiver {
             }
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
-                // Relaxed: R2 releases it.
-                mem.words.intents[self.seat].0.store(intent(at, slots), Relaxed);
-                // R2 → X1: the intent. Relaxed on failure: a guess again.
-                match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
+                // R2a → X2: what this end handed over before.
+                mem.words.intents[self.seat].0.store(intent(at, slots), Release);
+                // R2 → X1: the intent; → R0: the stamps seen. On failure a guess again: R0.
+                match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) if only_holes => {
                         free(mem, at, slots);
                         self.skipped += slots;
@@ -326,9 +333,9 @@ impl RecvCursor for Receiver {
                     }
                 }
             }
-            // Too few in a row. If the head has moved, that says nothing. Relaxed: coherence with
-            // what R1 acquired is all it takes (see "ahead" in the module's opening).
-            let now = head.load(Relaxed);
+            // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
+            // acquired shows it (see "ahead" in the module's opening); if it has, R0 again.
+            let now = head.load(Acquire);
             if now == at {
                 outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
                     // Free in this lap: claimed by a sender if the tail is beyond it. Relaxed: if

@@ -264,7 +264,9 @@ pub(crate) mod futex {
     use std::num::NonZeroU32;
 
     use rustix::io::Errno;
-    use rustix::thread::futex::{Flags, Timespec, wait_bitset, wake as kernel_wake};
+    #[cfg(not(miri))]
+    use rustix::thread::futex::wake as kernel_wake;
+    use rustix::thread::futex::{Flags, Timespec, wait_bitset};
 
     use super::AtomicU32;
 
@@ -290,5 +292,15 @@ pub(crate) mod futex {
         // The kernel reads the count as a signed int. A failure (a hostile truncation can unmap
         // the word) leaves the sleepers to their slices.
         let _ = kernel_wake(word, Flags::empty(), count.min(i32::MAX as u32));
+    }
+
+    /// rustix turns the number 0 into the pointer that a wake does not need, which Miri refuses
+    /// under `-Zmiri-strict-provenance`.
+    #[cfg(miri)]
+    fn kernel_wake(word: &AtomicU32, _: Flags, count: u32) -> rustix::io::Result<usize> {
+        // SAFETY: the word is valid for the call, which takes no other pointer.
+        let woken =
+            unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+        usize::try_from(woken).map_err(|_| Errno::INVAL)
     }
 }

@@ -6,6 +6,8 @@
 
 pub(crate) mod barrier;
 pub(crate) mod pace;
+#[cfg(all(test, not(loom)))]
+mod tests;
 pub(crate) mod word;
 
 use word::{Ticket, WakeWord};

@@ -1,0 +1,223 @@
+//! The rings on heap memory: no file, no mapping, no system call.
+//!
+//! That makes them fit for Miri, which sees what no other test can: a copy that races because an
+//! ordering is too weak (under Miri payload is copied by plain accesses), a pointer beyond its
+//! allocation, a misaligned access. It also reaches states that the handles never produce: a claim
+//! in progress on one end while another looks, stamps and positions that someone has scribbled on.
+//!
+//! * [`single`] drives the ends by turns in one thread, where every outcome is known.
+//! * [`threads`] lets them race; `-Zmiri-many-seeds` varies the schedule.
+//!
+//! [`Heap`] lays a block out as a region is laid out and hands out [`Mem`]s over it, just as
+//! `handles::ring` does over a mapping.
+
+mod single;
+mod threads;
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::control::Words;
+use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::layout::Geometry;
+use crate::sync::{Shared, Slots};
+
+/// A region's worth of zeroed heap, which is what a new ring consists of after its identity.
+pub(crate) struct Heap<T, K> {
+    base: NonNull<u8>,
+    layout: Layout,
+    geometry: Geometry,
+    kind: PhantomData<(fn() -> T, K)>,
+}
+
+// SAFETY: the block is shared memory, accessed through the `Mem`s alone, which know how.
+unsafe impl<T: Send, K> Sync for Heap<T, K> {}
+
+impl<T: Copy, K: Kind> Heap<T, K> {
+    pub(crate) fn new(capacity: u64, endpoints: u32) -> Self {
+        let page = 4096;
+        let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect("a small ring");
+        let layout = Layout::from_size_align(geometry.region_len, page).expect("a small ring");
+        // SAFETY: the layout is of many bytes.
+        let base = unsafe { alloc_zeroed(layout) };
+        Self {
+            base: NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout)),
+            layout,
+            geometry,
+            kind: PhantomData,
+        }
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset < self.layout.size());
+        // SAFETY: just checked.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// The memory as an algorithm is given it. Not to be used after `self` is gone.
+    pub(crate) fn mem(&self) -> Mem<T, K> {
+        let records = self.geometry.endpoints as usize;
+        let seats = self.at(Geometry::seats_at()).cast();
+        let intents = self.at(Geometry::intents_at(self.geometry.endpoints)).cast();
+        // SAFETY: `Geometry` places the control words within the block, aligned; atomics all.
+        let control = unsafe { Shared::new(self.at(Geometry::control_at()).cast()) };
+        // SAFETY: likewise for this many seats.
+        let seats = unsafe { Shared::new(NonNull::slice_from_raw_parts(seats, records)) };
+        // SAFETY: likewise for this many intents.
+        let intents = unsafe { Shared::new(NonNull::slice_from_raw_parts(intents, records)) };
+        let slots = self.at(self.geometry.slots_at);
+        // SAFETY: `Geometry` made the block long enough for `capacity` slots from here on, and
+        // `slots_at` is aligned as they need.
+        let slots = unsafe { Slots::new(slots, self.geometry.capacity) };
+        Mem { words: Words { control, seats, intents }, slots, drop_unreleased: false }
+    }
+
+    pub(crate) fn tx(&self, seat: usize) -> Tx<T, K> {
+        let mem = self.mem();
+        let cursor = K::Send::attach(&mem, seat).expect("positions make sense");
+        Tx { mem, cursor }
+    }
+
+    pub(crate) fn rx(&self, seat: usize) -> Rx<T, K> {
+        let mem = self.mem();
+        let cursor = K::Recv::attach(&mem, seat).expect("positions make sense");
+        Rx { mem, cursor }
+    }
+}
+
+impl<T, K> Drop for Heap<T, K> {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout; the `Mem`s are gone.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+    }
+}
+
+/// A bare sending end: a cursor and its memory.
+pub(crate) struct Tx<T, K: Kind> {
+    mem: Mem<T, K>,
+    cursor: K::Send,
+}
+
+impl<T: Sample, K: Kind> Tx<T, K> {
+    fn claim(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+        self.cursor.claim(&self.mem, need, max)
+    }
+
+    /// Fills the first `items` slots of `run` with the samples from `first` on, publishes them and
+    /// gives up the rest.
+    fn fill(&mut self, run: Run, first: u64, items: u64) {
+        let values: Vec<T> = (first..first + items).map(T::nth).collect();
+        self.mem.slots.write_run(run.at, &values);
+        self.cursor.publish(&self.mem, run, items);
+    }
+
+    fn send(&mut self, n: u64) -> Result<(), Blocked> {
+        let run = self.claim(1, 1)?;
+        self.fill(run, n, 1);
+        Ok(())
+    }
+
+    /// As many of the samples `first..last` as there is room for.
+    fn send_some(&mut self, first: u64, last: u64) -> Result<u64, Blocked> {
+        let run = self.claim(1, last - first)?;
+        self.fill(run, first, run.items);
+        Ok(run.items)
+    }
+}
+
+/// A bare receiving end.
+pub(crate) struct Rx<T, K: Kind> {
+    mem: Mem<T, K>,
+    cursor: K::Recv,
+}
+
+impl<T: Sample, K: Kind> Rx<T, K> {
+    fn claim(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+        self.cursor.claim(&self.mem, need, max)
+    }
+
+    /// The items of a run, one by one.
+    fn values(&self, run: Run) -> Vec<T> {
+        (0..run.items)
+            .map(|index| self.cursor.find(&self.mem, run, index).expect("an item"))
+            .map(|at| self.mem.slots.read(at))
+            .collect()
+    }
+
+    fn release(&mut self, run: Run, items: u64) {
+        self.cursor.release(&self.mem, run, items);
+    }
+
+    fn recv(&mut self) -> Result<T, Blocked> {
+        Ok(self.recv_some(1)?[0])
+    }
+
+    /// At most `max` items, all released. Without holes between them, they are read in one piece.
+    fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Blocked> {
+        let run = self.claim(1, max)?;
+        let values = if run.slots == run.items {
+            let mut values = vec![T::nth(0); run.items as usize];
+            self.mem.slots.read_run(run.at, &mut values);
+            values
+        } else {
+            self.values(run)
+        };
+        self.release(run, run.items);
+        Ok(values)
+    }
+}
+
+/// Values that can be numbered, each number filling all bytes, so that a torn one is told from all
+/// others.
+pub(crate) trait Sample: Copy + PartialEq + Debug + Send + Sync {
+    fn nth(n: u64) -> Self;
+}
+
+impl Sample for u64 {
+    fn nth(n: u64) -> Self {
+        n
+    }
+}
+
+impl Sample for u32 {
+    fn nth(n: u64) -> Self {
+        n as u32 * 0x0101_0101
+    }
+}
+
+impl Sample for u16 {
+    fn nth(n: u64) -> Self {
+        n as u16 * 0x0101
+    }
+}
+
+impl<T: Sample, const N: usize> Sample for [T; N] {
+    fn nth(n: u64) -> Self {
+        [T::nth(n); N]
+    }
+}
+
+impl Sample for u8 {
+    fn nth(n: u64) -> Self {
+        n as u8
+    }
+}
+
+/// Declares a type that is as large as it is aligned.
+macro_rules! aligned {
+    ($($name:ident $align:literal,)+) => {$(
+        #[repr(C, align($align))]
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        struct $name([u8; $align]);
+
+        impl Sample for $name {
+            fn nth(n: u64) -> Self {
+                Self(Sample::nth(n))
+            }
+        }
+    )+};
+}
+
+aligned! { Aligned16 16, Aligned32 32, Aligned64 64, }

@@ -1,0 +1,354 @@
+//! The wake protocol and the pipe's manners with real sleeps, on heap memory, under Miri too.
+//!
+//! The crate never sleeps longer than a slice, which would hide a lost wake here. So these ends
+//! sleep at a [`Slumber`]: without slices, and a sleep that nobody ended fails the test. Under Miri
+//! the clock is virtual and jumps there as soon as everybody sleeps.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use super::pace::{Deadline, WaitPolicy, Waiting, now};
+use super::word::{Ticket, WakeWord};
+use super::{Pace, Stop, Turn, block};
+use crate::peers::roster::{self, Occupancy, Role};
+use crate::pipe::{Doctor, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::ring::tests::Heap;
+use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
+
+/// Sleeps at once and until woken.
+#[derive(Default)]
+struct Slumber {
+    sleeps: u32,
+}
+
+impl Pace for Slumber {
+    fn turn(&mut self) -> Turn {
+        Turn::Sleep
+    }
+
+    fn spun_well(&mut self) {}
+
+    fn stop(&self) -> Option<Stop> {
+        None
+    }
+
+    fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
+        self.sleeps += 1;
+        let too_long = now() + Duration::from_secs(60).as_nanos() as u64;
+        word.sleep(ticket, too_long);
+        assert!(now() < too_long, "a wake was lost");
+        false
+    }
+}
+
+/// Nobody dies here.
+struct Healthy;
+
+impl Doctor for Healthy {
+    fn alive(&self, _: Role, _: usize) -> bool {
+        true
+    }
+    fn any_alive(&self, _: Role) -> bool {
+        true
+    }
+    fn exclusively(&self, recover: impl FnOnce()) {
+        recover();
+    }
+}
+
+/// A sending end with its seat.
+struct Sender<K: Kind> {
+    end: SendEnd<u64, K>,
+    seat: usize,
+    occupancy: Occupancy,
+}
+
+/// A receiving end with its seat.
+struct Receiver<K: Kind> {
+    end: RecvEnd<u64, K>,
+    seat: usize,
+    occupancy: Occupancy,
+}
+
+fn sit<K: Kind>(heap: &Heap<u64, K>, seat: usize, role: Role) -> Occupancy {
+    let words = heap.mem().words;
+    let occupancy = roster::take(&words.seats[seat], role, 1, false).expect("a free seat");
+    roster::arrived(&words, role);
+    occupancy
+}
+
+impl<K: Kind> Sender<K> {
+    fn attach(heap: &Heap<u64, K>, seat: usize) -> Self {
+        let occupancy = sit(heap, seat, Role::Sender);
+        let mem = heap.mem();
+        let cursor = K::Send::attach(&mem, seat).expect("positions make sense");
+        let end = SendEnd::new(mem, cursor, &Healthy);
+        wake_everybody(&heap.mem().words);
+        Self { end, seat, occupancy }
+    }
+
+    fn send(&mut self, value: u64) -> Result<(), GaveUp> {
+        let run = match self.end.try_claim(1, 1) {
+            Ok(run) => run,
+            Err(Refused::NotReady) => {
+                self.end.claim_waiting(1, 1, &mut Slumber::default(), &Healthy)?
+            }
+            Err(refused) => return Err(refused.into()),
+        };
+        self.end.mem.slots.write(run.at, &value);
+        self.end.publish(run, 1);
+        Ok(())
+    }
+
+    fn leave(mut self) {
+        self.end.close();
+        roster::leave(&self.end.mem.words, self.seat, self.occupancy);
+        wake_everybody(&self.end.mem.words);
+    }
+}
+
+impl<K: Kind> Receiver<K> {
+    fn attach(heap: &Heap<u64, K>, seat: usize) -> Self {
+        let occupancy = sit(heap, seat, Role::Receiver);
+        let mem = heap.mem();
+        let cursor = K::Recv::attach(&mem, seat).expect("positions make sense");
+        let end = RecvEnd::new(mem, cursor, &Healthy);
+        wake_everybody(&heap.mem().words);
+        Self { end, seat, occupancy }
+    }
+
+    fn recv_some(&mut self, need: u64) -> Result<Vec<u64>, GaveUp> {
+        let run = match self.end.try_claim(need, need, &Healthy) {
+            Ok(run) => run,
+            Err(Refused::NotReady) => {
+                self.end.claim_waiting(need, need, &mut Slumber::default(), &Healthy)?
+            }
+            Err(refused) => return Err(refused.into()),
+        };
+        let mut values = vec![0; run.items as usize];
+        self.end.copy_out(run, &mut values).expect("an honest ring");
+        self.end.release(run, run.items);
+        Ok(values)
+    }
+
+    fn recv(&mut self) -> Result<u64, GaveUp> {
+        Ok(self.recv_some(1)?[0])
+    }
+
+    fn leave(self) {
+        roster::leave(&self.end.mem.words, self.seat, self.occupancy);
+        wake_everybody(&self.end.mem.words);
+    }
+}
+
+/// One sender and one receiver who both must sleep often, and end-of-file at the end.
+fn stream<K: Kind>(capacity: u64, items: u64) {
+    let heap = Heap::<u64, K>::new(capacity, 2);
+    let mut tx = Sender::attach(&heap, 0);
+    let mut rx = Receiver::attach(&heap, 1);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for n in 0..items {
+                tx.send(n).unwrap();
+            }
+            tx.leave();
+        });
+        for n in 0..items {
+            assert_eq!(rx.recv(), Ok(n));
+        }
+        assert_eq!(rx.recv(), Err(GaveUp::Closed));
+    });
+}
+
+#[test]
+fn spsc_sleepers_wake_for_every_item_every_slot_and_the_end() {
+    stream::<Spsc>(1, 8);
+    stream::<Spsc>(2, 8);
+}
+
+#[test]
+fn mpmc_sleepers_wake_for_every_item_every_slot_and_the_end() {
+    stream::<Mpmc>(1, 8);
+    stream::<Mpmc>(2, 8);
+}
+
+#[test]
+fn a_crowd_of_sleepers_loses_no_wake() {
+    const EACH: u64 = 4;
+    let heap = Heap::<u64, Mpmc>::new(2, 4);
+    let senders = [0, 1].map(|seat| Sender::attach(&heap, seat));
+    let receivers = [2, 3].map(|seat| Receiver::attach(&heap, seat));
+    let sum: u64 = thread::scope(|scope| {
+        for mut tx in senders {
+            scope.spawn(move || {
+                for n in 1..=EACH {
+                    tx.send(n).unwrap();
+                }
+                tx.leave();
+            });
+        }
+        let receiving = receivers.map(|mut rx| {
+            scope.spawn(move || {
+                let mut sum = 0;
+                loop {
+                    match rx.recv() {
+                        Ok(n) => sum += n,
+                        Err(end) => {
+                            assert_eq!(end, GaveUp::Closed);
+                            return sum;
+                        }
+                    }
+                }
+            })
+        });
+        receiving.map(|r| r.join().unwrap()).iter().sum()
+    });
+    assert_eq!(sum, 2 * EACH * (EACH + 1) / 2);
+}
+
+#[test]
+fn one_that_waits_for_several_items_swallows_no_wake_that_serves_another() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mut tx = Sender::attach(&heap, 0);
+    let mut picky = Receiver::attach(&heap, 1);
+    let mut plain = Receiver::attach(&heap, 2);
+    thread::scope(|scope| {
+        let picky = scope.spawn(move || picky.recv_some(2));
+        let plain = scope.spawn(move || {
+            let got = plain.recv();
+            plain.leave();
+            got
+        });
+        // One item: only the plain one can use it, whoever the kernel wakes first.
+        tx.send(1).unwrap();
+        assert_eq!(plain.join().unwrap(), Ok(1));
+        tx.send(2).unwrap();
+        tx.send(3).unwrap();
+        assert_eq!(picky.join().unwrap(), Ok(vec![2, 3]));
+    });
+}
+
+#[test]
+fn a_sleeping_sender_wakes_when_the_last_receiver_leaves() {
+    let heap = Heap::<u64, Spsc>::new(1, 2);
+    let mut tx = Sender::attach(&heap, 0);
+    let rx = Receiver::attach(&heap, 1);
+    tx.send(1).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || rx.leave());
+        assert_eq!(tx.send(2), Err(GaveUp::Closed));
+    });
+}
+
+#[test]
+fn one_who_waits_for_a_peer_wakes_when_it_attaches() {
+    let heap = Heap::<u64, Mpmc>::new(1, 2);
+    let heap = &heap;
+    let mut rx = Receiver::attach(heap, 1);
+    thread::scope(|scope| {
+        scope.spawn(move || Sender::attach(heap, 0).leave());
+        // Woken while it is there, or by its going; then it has been, and what follows is the end.
+        assert_eq!(rx.recv(), Err(GaveUp::Closed));
+    });
+    thread::scope(|scope| {
+        let tx = scope.spawn(move || Sender::attach(heap, 0));
+        let met = rx.end.wait_for_peer(&mut Slumber::default(), &Healthy);
+        assert_eq!(met, Ok(()));
+        tx.join().unwrap().leave();
+    });
+}
+
+#[test]
+fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
+    let word = AtomicU32::new(0);
+    let wake_word = WakeWord::new(&word);
+    let ticket = wake_word.announce(false);
+    assert!(wake_word.is_flagged());
+    wake_word.notify(); // clears the bit and moves the epoch, though nobody sleeps yet
+    assert!(!wake_word.is_flagged());
+    let far = now() + Duration::from_secs(60).as_nanos() as u64;
+    wake_word.sleep(ticket, far);
+    assert!(now() < far, "slept beside a wake");
+
+    // What is taken back leaves no trace; what has been seen is left alone.
+    let before = word.load(Relaxed);
+    let ticket = wake_word.announce(true);
+    wake_word.retract(ticket);
+    assert_eq!(word.load(Relaxed), before);
+    let ticket = wake_word.announce(true);
+    wake_word.notify();
+    let after = word.load(Relaxed);
+    wake_word.retract(ticket);
+    assert_eq!(word.load(Relaxed), after);
+}
+
+#[test]
+fn a_sleep_publishes_what_came_before_its_wake() {
+    let word = AtomicU32::new(0);
+    let item = AtomicU64::new(0);
+    let (word, item) = (WakeWord::new(&word), &item);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            item.store(7, Relaxed);
+            word.notify();
+        });
+        let mut pace = Slumber::default();
+        let found = block(word, true, false, &mut pace, |_| match item.load(Relaxed) {
+            0 => None,
+            n => Some(n),
+        });
+        assert_eq!(found, Ok(7));
+        assert!(pace.sleeps <= 2, "{} sleeps for one wake", pace.sleeps);
+    });
+}
+
+#[test]
+fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
+    for policy in [WaitPolicy::Adaptive, WaitPolicy::Spin, WaitPolicy::Park] {
+        let word = AtomicU32::new(0);
+        let word = WakeWord::new(&word);
+        let mut waiting = Waiting::new();
+        waiting.policy = policy;
+        waiting.slice = Duration::from_millis(1);
+
+        let start = now();
+        let wait = Duration::from_millis(3);
+        let mut looks = 0;
+        let outcome = block(word, false, false, &mut waiting.until(wait.into()), |_| {
+            looks += 1;
+            None::<()>
+        });
+        assert_eq!(outcome, Err(Stop::Timeout), "{policy:?}");
+        assert!(now() - start >= wait.as_nanos() as u64, "{policy:?}");
+        assert!(looks >= 2, "{policy:?} looked {looks} times");
+
+        waiting.cancel_flag().store(true, Relaxed);
+        let mut never = waiting.until(Deadline::NEVER);
+        let outcome = block(word, false, false, &mut never, |_| None::<()>);
+        assert_eq!(outcome, Err(Stop::Cancelled), "{policy:?}");
+    }
+}
+
+#[test]
+fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
+    for policy in [WaitPolicy::Spin, WaitPolicy::Park] {
+        let word = AtomicU32::new(0);
+        let mut waiting = Waiting::new();
+        waiting.policy = policy;
+        waiting.slice = Duration::from_millis(1);
+        let mut looks = 0;
+        let outcome = block(
+            WakeWord::new(&word),
+            true,
+            false,
+            &mut waiting.until(Deadline::NEVER),
+            |doubt| {
+                looks += 1;
+                doubt.then_some(())
+            },
+        );
+        assert_eq!(outcome, Ok(()), "{policy:?}");
+        assert!(looks > 1, "{policy:?} doubts from the start");
+    }
+}

@@ -1,0 +1,208 @@
+//! Huge pages, prefaulting and locking: refused with a reason, or done.
+//!
+//! The pool of reserved pages is the whole machine's, so the tests that need some take turns, and
+//! put the pool back as it was.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ringpipe::{CreateError, HugePages, Options, Ring, Spsc};
+use rustix::mount::{MountFlags, mount};
+
+use super::sandbox::{Directory, is_root, skipped, with_own_mounts};
+use super::support::Name;
+use super::{Snapshot, mpmc, spsc};
+
+const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+const HUGE: usize = 2 << 20;
+
+/// The pool of reserved pages at a size of this test's choice; as before when dropped.
+struct Reserved {
+    before: u64,
+    _turn: MutexGuard<'static, ()>,
+}
+
+fn pool(what: &str) -> u64 {
+    let text = std::fs::read_to_string(Path::new(POOL).join(what)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+impl Reserved {
+    /// `None`, said loudly, if the kernel does not give that many.
+    fn exactly(pages: u64) -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        if !is_root("reserved huge pages") {
+            return None;
+        }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let reserved = Self { before: pool("nr_hugepages"), _turn: turn };
+        set_pool(pages);
+        if pool("free_hugepages") != pages || pool("nr_overcommit_hugepages") != 0 {
+            skipped(&format!("reserved huge pages: the kernel gave no {pages}"));
+            return None;
+        }
+        Some(reserved)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        set_pool(self.before);
+    }
+}
+
+fn set_pool(pages: u64) {
+    // Refused without the right, or where there are none: what the pool shows then, tells.
+    let _ = std::fs::write(Path::new(POOL).join("nr_hugepages"), pages.to_string());
+}
+
+/// Items cross the ring from end to end of its memory, several laps of it.
+#[track_caller]
+fn assert_works(ring: &Ring<u64, Spsc>) {
+    let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let capacity = ring.capacity() as u64;
+    let mut buffer = vec![0; ring.capacity()];
+    for lap in 0..3 {
+        let values: Vec<u64> = (0..capacity).map(|n| lap * capacity + n).collect();
+        assert_eq!(tx.try_send_slice(&values), Ok(values.len()));
+        assert_eq!(rx.try_recv_slice(&mut buffer), Ok(values.len()));
+        assert_eq!(buffer, values);
+    }
+}
+
+fn require() -> Options<u64, Spsc> {
+    spsc().capacity(1024).huge_pages(HugePages::Require)
+}
+
+#[test]
+fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
+    let Some(_none) = Reserved::exactly(0) else {
+        return;
+    };
+    for error in [
+        require().create_anonymous().unwrap_err(),
+        mpmc::<u64>().huge_pages(HugePages::Require).create_anonymous().unwrap_err(),
+    ] {
+        let CreateError::NoSpace { needed } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(needed, HUGE as u64);
+    }
+}
+
+#[test]
+fn an_anonymous_ring_of_reserved_huge_pages_works_and_gives_them_back() {
+    let Some(_four) = Reserved::exactly(4) else {
+        return;
+    };
+    let ring = require().create_anonymous().unwrap();
+    assert_eq!(ring.region_len(), HUGE);
+    assert_eq!(pool("free_hugepages"), 3, "one is in use");
+    assert_works(&ring);
+
+    // Whoever is handed the descriptor finds a ring in it.
+    let descriptor = ring.as_fd().try_clone_to_owned().unwrap();
+    let opened = spsc::<u64>().from_fd(descriptor).unwrap();
+    assert_eq!(opened.id(), ring.id());
+    assert_works(&opened);
+
+    // Five pages are not to be had; the four are as free as before.
+    let error = require().capacity(1 << 20).create_anonymous().unwrap_err();
+    assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+    assert_eq!(pool("free_hugepages"), 3);
+    drop((ring, opened));
+    assert_eq!(pool("free_hugepages"), 4);
+}
+
+#[test]
+fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
+    let Some(_four) = Reserved::exactly(4) else {
+        return;
+    };
+    with_own_mounts(|| {
+        let directory = Directory::new();
+        let options: &CStr = c"pagesize=2M";
+        mount("none", &directory.0, "hugetlbfs", MountFlags::empty(), options).unwrap();
+        let path = directory.join("ring");
+        let before = std::fs::read_dir(&directory.0).unwrap().count();
+        let error = require().capacity(1 << 21).create_file(&path).unwrap_err();
+        assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+        assert_eq!(pool("free_hugepages"), 4);
+        assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), before);
+
+        for options in [require(), spsc().capacity(1024)] {
+            let ring = options.create_file(&path).unwrap();
+            assert_eq!(ring.region_len(), HUGE);
+            assert_works(&ring);
+            let opened = spsc::<u64>().open_file(&path).unwrap();
+            assert_eq!(opened.id(), ring.id());
+            assert_works(&opened);
+            ring.unlink().unwrap();
+        }
+        assert_eq!(pool("free_hugepages"), 4);
+    });
+}
+
+/// What the kernel says of this process's mapping of a ring: a line of `/proc/self/smaps`.
+fn mapped(ring: &Name, field: &str) -> String {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    // By inode: a region gets its name after it was mapped. A hold maps a page of it too, without
+    // access; the ring proper is read and written.
+    let inode = ring.path().metadata().unwrap().ino().to_string();
+    let heading = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("rw-s") && words.nth(2) == Some(&*inode)
+    };
+    let mut lines = smaps.lines().skip_while(|line| !heading(line));
+    let ours = lines.by_ref().find(|line| line.starts_with(field));
+    ours.expect("a line").trim_start_matches(field).trim().to_owned()
+}
+
+fn kib(ring: &Name, field: &str) -> usize {
+    let value = mapped(ring, field);
+    value.trim_end_matches("kB").trim().parse().expect("a number")
+}
+
+#[test]
+fn prefaulting_makes_every_page_present_for_whoever_asked() {
+    let name = Name::new();
+    let ring = spsc().capacity(1 << 15).prefault(true).create(&name).unwrap();
+    assert_eq!(kib(&name, "Rss:"), ring.region_len() / 1024);
+    assert_works(&ring);
+    drop(ring);
+    let ring = spsc::<u64>().open(&name).unwrap();
+    assert!(kib(&name, "Rss:") < ring.region_len() / 1024, "nobody asked");
+    drop(ring);
+    let ring = spsc::<u64>().prefault(true).open(&name).unwrap();
+    assert_eq!(kib(&name, "Rss:"), ring.region_len() / 1024);
+}
+
+#[test]
+fn locking_locks_every_page() {
+    let name = Name::new();
+    let ring = spsc().capacity(1 << 10).lock_memory(true).create(&name).unwrap();
+    assert_eq!(kib(&name, "Locked:"), ring.region_len() / 1024);
+    assert_works(&ring);
+    drop(ring);
+    let ring = spsc::<u64>().open(&name).unwrap();
+    assert_eq!(kib(&name, "Locked:"), 0, "nobody asked");
+    assert_works(&ring);
+}
+
+#[test]
+fn advice_on_huge_pages_is_given_and_the_ring_works_whatever_the_kernel_makes_of_it() {
+    for (pages, advised) in [(HugePages::Advise, true), (HugePages::Never, false)] {
+        let name = Name::new();
+        let ring = spsc().capacity(1 << 10).huge_pages(pages).create(&name).unwrap();
+        let before = Snapshot::of(&name.path());
+        let flags = mapped(&name, "VmFlags:");
+        assert_eq!(flags.split(' ').any(|flag| flag == "hg"), advised, "{flags}");
+        before.assert_untouched();
+        assert_works(&ring);
+    }
+    let ring = spsc().huge_pages(HugePages::Advise).create_anonymous().unwrap();
+    assert_works(&ring);
+}

@@ -1,0 +1,271 @@
+//! What the system does not grant: permissions, space, descriptors, memory to lock.
+//!
+//! Whatever it refuses, nothing is left behind.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use ringpipe::{CreateError, OpenError, UnlinkError, unlink};
+use rustix::mount::{MountFlags, mount_remount};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::sandbox::{
+    Directory, NOBODY, become_nobody, is_root, mount_tmpfs, play, space, with_own_mounts,
+};
+use super::support::Name;
+use super::{Snapshot, mpmc, our_names, spsc};
+
+/// The parts that children play for the tests below.
+pub const PARTS: &[(&str, fn(&str))] = &[
+    ("stranger_to_a_ring", stranger_to_a_ring),
+    ("owner_of_a_ring", owner_of_a_ring),
+    ("creator_of_a_closed_ring", creator_of_a_closed_ring),
+    ("process_without_descriptors", process_without_descriptors),
+    ("process_that_may_not_lock", process_that_may_not_lock),
+];
+
+#[test]
+fn a_ring_without_permission_is_refused_to_open_and_to_unlink() {
+    if !is_root("rings of another user") {
+        return;
+    }
+    let name = Name::new();
+    let ring = spsc::<u64>().create(&name).unwrap();
+    ring.producer().unwrap().try_send(1).unwrap();
+    let before = Snapshot::of(&name.path());
+    play("stranger_to_a_ring", &name);
+    before.assert_untouched();
+    assert_eq!(ring.consumer().unwrap().try_recv(), Ok(1));
+}
+
+fn stranger_to_a_ring(name: &str) {
+    become_nobody();
+    let options = spsc::<u64>();
+    let error = options.open(name).unwrap_err();
+    assert!(matches!(&error, OpenError::Permission { ring } if ring == name), "{error:?}");
+    assert!(error.to_string().contains(name), "{error}");
+    let error = options.create(name).unwrap_err();
+    assert!(matches!(error, CreateError::Exists { .. }), "{error:?}");
+    let error = unlink(name).unwrap_err();
+    assert!(matches!(error, UnlinkError::Permission { .. }), "{error:?}");
+
+    // A directory of root's.
+    let error = options.create_file("/ringpipe-test").unwrap_err();
+    assert!(matches!(error, CreateError::Permission { .. }), "{error:?}");
+    assert!(!Path::new("/ringpipe-test").exists());
+}
+
+#[test]
+fn a_ring_of_another_user_is_refused_unless_that_user_is_trusted() {
+    if !is_root("rings of another user") {
+        return;
+    }
+    let name = Name::new();
+    play("owner_of_a_ring", &name);
+    let before = Snapshot::of(&name.path());
+    assert_eq!(name.path().metadata().unwrap().uid(), NOBODY);
+    let error = spsc::<u64>().open(&name).unwrap_err();
+    assert!(matches!(error, OpenError::Owner { owner: NOBODY, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("65534") && text.contains(&*name), "{text}");
+    let error = spsc::<u64>().trust_owner(1000).open(&name).unwrap_err();
+    assert!(matches!(error, OpenError::Owner { .. }), "{error:?}");
+    before.assert_untouched();
+
+    assert!(spsc::<u64>().trust_owner(NOBODY).open(&name).is_ok());
+    let ring = spsc::<u64>().trust_any_owner().open(&name).unwrap();
+    assert_eq!(ring.consumer().unwrap().try_recv(), Ok(7));
+}
+
+fn owner_of_a_ring(name: &str) {
+    become_nobody();
+    let ring = spsc::<u64>().mode(0o666).create(name).unwrap();
+    ring.producer().unwrap().try_send(7).unwrap();
+}
+
+#[test]
+fn a_mode_that_shuts_out_its_own_creator_leaves_nothing_behind() {
+    if !is_root("a creator without permission") {
+        return;
+    }
+    let name = Name::new();
+    play("creator_of_a_closed_ring", &name);
+    assert!(!name.path().exists());
+}
+
+fn creator_of_a_closed_ring(name: &str) {
+    become_nobody();
+    for mode in [0, 0o400, 0o200, 0o066] {
+        let error = spsc::<u64>().mode(mode).create(name).unwrap_err();
+        let typed = matches!(
+            error,
+            CreateError::Io { .. } | CreateError::Permission { .. } | CreateError::Options(_)
+        );
+        assert!(typed, "{mode:o}: {error:?}");
+        assert!(our_names().is_empty(), "{:?}", our_names());
+    }
+}
+
+/// A file system of one mebibyte cannot hold 4 MiB; the refusal leaves nothing of it taken.
+fn a_full_file_system_is_noticed(options: &'static CStr, create: fn() -> CreateError) {
+    if !is_root("a full file system") {
+        return;
+    }
+    with_own_mounts(move || {
+        mount_tmpfs("/dev/shm", options);
+        let shm = Path::new("/dev/shm");
+        let before = (space(shm), std::fs::read_dir(shm).unwrap().count());
+        let error = create();
+        let after = (space(shm), std::fs::read_dir(shm).unwrap().count());
+        assert_eq!(after, before, "something is left behind");
+        let needed = match error {
+            CreateError::NoSpace { needed } => needed,
+            other => panic!("{other:?}"),
+        };
+        let text = CreateError::NoSpace { needed }.to_string();
+        assert!(text.contains(&needed.to_string()), "{text}");
+        assert!(needed > 4 << 20, "{needed}");
+        // What fits is created all the same.
+        let small = spsc::<u64>().create("small").unwrap();
+        small.producer().unwrap().try_send(1).unwrap();
+        assert!(spsc::<u64>().open("small").is_ok());
+    });
+}
+
+#[test]
+fn a_ring_that_dev_shm_has_no_room_for_is_refused_at_creation() {
+    a_full_file_system_is_noticed(c"size=1m", || {
+        let options = spsc::<[u8; 4096]>().capacity(1024);
+        options.create("too-large").unwrap_err()
+    });
+}
+
+#[test]
+fn a_file_backed_ring_that_its_disk_has_no_room_for_is_refused_at_creation() {
+    a_full_file_system_is_noticed(c"size=1m", || {
+        let options = mpmc::<u64>().capacity(1 << 20);
+        options.create_file("/dev/shm/too-large").unwrap_err()
+    });
+}
+
+#[test]
+fn a_file_system_without_inodes_refuses_too() {
+    if !is_root("a full file system") {
+        return;
+    }
+    with_own_mounts(|| {
+        mount_tmpfs("/dev/shm", c"size=1m,nr_inodes=2");
+        std::fs::write("/dev/shm/the-only-file", "").unwrap();
+        let before = space(Path::new("/dev/shm"));
+        let error = spsc::<u64>().create("ring").unwrap_err();
+        assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+        assert_eq!(space(Path::new("/dev/shm")), before);
+    });
+}
+
+#[test]
+fn a_read_only_file_system_is_a_lack_of_permission() {
+    if !is_root("a read-only file system") {
+        return;
+    }
+    with_own_mounts(|| {
+        mount_tmpfs("/dev/shm", c"size=1m");
+        drop(spsc::<u64>().create("ring").unwrap());
+        mount_remount("/dev/shm", MountFlags::RDONLY, c"").unwrap();
+        let before = Snapshot::of(Path::new("/dev/shm/ring"));
+        let error = spsc::<u64>().create("other").unwrap_err();
+        assert!(matches!(error, CreateError::Permission { .. }), "{error:?}");
+        let error = spsc::<u64>().open("ring").unwrap_err();
+        assert!(matches!(error, OpenError::Permission { .. }), "{error:?}");
+        let error = unlink("ring").unwrap_err();
+        assert!(matches!(error, UnlinkError::Permission { .. }), "{error:?}");
+        before.assert_untouched();
+    });
+}
+
+#[test]
+fn a_file_system_that_keeps_no_files_is_refused() {
+    for path in ["/proc/ringpipe-test", "/sys/ringpipe-test"] {
+        let error = spsc::<u64>().create_file(path).unwrap_err();
+        let typed = matches!(error, CreateError::Io { .. } | CreateError::Permission { .. });
+        assert!(typed, "{path}: {error:?}");
+    }
+    let error = spsc::<u64>().open_file("/proc/self/status").unwrap_err();
+    let typed = matches!(error, OpenError::NotARing { .. } | OpenError::Permission { .. });
+    assert!(typed, "{error:?}");
+}
+
+#[test]
+fn running_out_of_descriptors_is_an_error_and_leaves_nothing() {
+    let name = Name::new();
+    play("process_without_descriptors", &name);
+    assert!(!name.path().exists());
+}
+
+fn process_without_descriptors(name: &str) {
+    let ring = spsc::<u64>().create_anonymous().unwrap();
+    let spare = ring.as_fd().try_clone_to_owned().unwrap();
+    let mut taken = Vec::new();
+    let few = Rlimit { current: Some(64), maximum: Some(64) };
+    setrlimit(Resource::Nofile, few).unwrap();
+    while let Ok(fd) = ring.as_fd().try_clone_to_owned() {
+        taken.push(fd);
+    }
+    // None left, then one, and so on: each step of each call finds itself without.
+    let mut succeeded = [0; 4];
+    for _ in 0..6 {
+        succeeded[0] += u32::from(spsc::<u64>().create_anonymous().is_ok());
+        succeeded[1] += u32::from(spsc::<u64>().create(name).is_ok_and(|r| r.unlink().is_ok()));
+        succeeded[2] += u32::from(ring.producer().is_ok());
+        succeeded[3] += u32::from(
+            spsc::<u64>()
+                .from_fd(spare.try_clone().unwrap_or_else(
+                    |_| taken.pop().expect("one more"), // one is freed for this, and gone after it
+                ))
+                .is_ok(),
+        );
+        assert_eq!(ring.peers().senders, 0);
+        taken.pop();
+    }
+    // First they all failed, and at the end they all worked.
+    assert!(succeeded.iter().all(|&n| 0 < n && n < 6), "{succeeded:?}");
+}
+
+#[test]
+fn memory_that_may_not_be_locked_is_an_error_and_leaves_nothing() {
+    if !is_root("a limit on locked memory") {
+        return;
+    }
+    let name = Name::new();
+    play("process_that_may_not_lock", &name);
+    assert!(!name.path().exists());
+}
+
+fn process_that_may_not_lock(name: &str) {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Memlock, none).unwrap();
+    become_nobody();
+    let options = spsc::<u64>().lock_memory(true);
+    for error in [options.create(name).unwrap_err(), options.create_anonymous().unwrap_err()] {
+        let CreateError::Io { source, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    assert!(our_names().is_empty());
+}
+
+#[test]
+fn the_mode_and_the_umask_rule_who_may_open() {
+    let name = Name::new();
+    drop(spsc::<u64>().mode(0o640).create(&name).unwrap());
+    let mode = name.path().metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode & !0o640, 0, "{mode:o} has bits that were not asked for");
+    let directory = Directory::new();
+    let path = directory.join("ring");
+    drop(spsc::<u64>().create_file(&path).unwrap());
+    let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "private unless asked for otherwise");
+}
