@@ -128,7 +128,8 @@ pub enum CreateError {
         /// The name or path.
         ring: String,
     },
-    /// A ring cannot live on this file system: its mappings are not shared memory.
+    /// A ring cannot live on this file system: its mappings are not shared memory, or do not keep
+    /// locks.
     FileSystem {
         /// The path.
         path: PathBuf,
@@ -163,7 +164,7 @@ impl fmt::Display for CreateError {
             Self::Permission { ring } => write!(f, "no permission to create ring `{ring}`"),
             Self::FileSystem { path, kind } => write!(
                 f,
-                "{} lies on {kind}, where mappings are not shared between all that map them",
+                "{} lies on {kind}, where mappings or locks do not work as a ring needs",
                 path.display()
             ),
             Self::Io { doing, .. } => write!(f, "creating a ring failed: {doing}"),
@@ -267,7 +268,7 @@ impl fmt::Display for OpenError {
             Self::Unsealed => f.write_str("the descriptor's size is not sealed"),
             Self::FileSystem { path, kind } => write!(
                 f,
-                "{} lies on {kind}, where mappings are not shared between all that map them",
+                "{} lies on {kind}, where mappings or locks do not work as a ring needs",
                 path.display()
             ),
             Self::Busy { ring } => write!(f, "ring `{ring}` is being removed, and that takes long"),
@@ -652,8 +653,14 @@ pub enum BulkError {
         /// The most that is possible with this ring.
         most: usize,
     },
-    /// This receiver still holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, fewer
-    /// than were asked for in one piece. Receive those first.
+    /// Holes split what is in the ring, and it is full: so many items could be received in one
+    /// piece, but never as many as were asked for. Receive fewer.
+    Fragmented {
+        /// Items that are adjacent.
+        adjacent: usize,
+    },
+    /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, or that it
+    /// inherited from a dead one: fewer than were asked for in one piece. Receive those first.
     Held {
         /// Items held.
         held: usize,
@@ -672,6 +679,9 @@ impl fmt::Display for BulkError {
             Self::Forked => f.write_str(FORKED),
             Self::TooLong { len, most } => {
                 write!(f, "{len} items in one piece; this ring can hand over {most}")
+            }
+            Self::Fragmented { adjacent } => {
+                write!(f, "the ring is full and holes split it; {adjacent} items are adjacent")
             }
             Self::Held { held } => {
                 write!(f, "{held} items given back earlier have to be received first")

@@ -189,6 +189,7 @@ impl Geometry {
 /// call it ([`Options::tag`](crate::Options::tag)), because the compiler's own type names differ
 /// between honest programs and agree between different layouts.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ElementType {
     /// Bytes.
     pub size: u64,

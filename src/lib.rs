@@ -81,7 +81,7 @@ pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, remove_orphans};
 pub use handles::lend::{Lent, Trusted};
 pub use handles::options::{HugePages, Options};
-pub use handles::pool::{Clonable, Pool, Pooled};
+pub use handles::pool::{Cloneable, Pool, Pooled};
 pub use handles::recv::{Iter, RecvHandle, TryIter};
 pub use handles::ring::{Peers, Ring, Stats, unlink};
 pub use handles::run::{ReadRun, WriteRun};

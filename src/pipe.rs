@@ -27,7 +27,7 @@ use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::ring::control::Words;
 use crate::ring::recovery::{self, Alive, Remains};
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::wait::word::WakeWord;
 use crate::wait::{Pace, Stop, block};
 
@@ -40,15 +40,34 @@ pub(crate) enum Refused {
     Closed,
     /// The region is damaged.
     Corrupt,
+    /// Receiving: this end holds items, fewer than needed; they come first and alone.
+    Held,
+    /// Receiving: holes split what is there; no more than so many are adjacent.
+    Fragmented(u64),
     /// The handle is a copy in a forked child.
     Forked,
+}
+
+impl From<Blocked> for Refused {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::NotReady | Blocked::Unpublished | Blocked::Contended => Refused::NotReady,
+            Blocked::Held => Refused::Held,
+            Blocked::Fragmented(adjacent) => Refused::Fragmented(adjacent),
+            Blocked::Corrupt => Refused::Corrupt,
+        }
+    }
 }
 
 /// Why nothing was claimed after waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GaveUp {
+    /// There was no waiting.
+    NotReady,
     Closed,
     Corrupt,
+    Held,
+    Fragmented(u64),
     Forked,
     Stopped(Stop),
 }
@@ -61,8 +80,8 @@ pub(crate) trait Doctor {
     /// Some end of `role` is alive.
     fn any_alive(&self, role: Role) -> bool;
 
-    /// Runs `recover` unless someone else is recovering this ring.
-    fn exclusively(&self, recover: impl FnOnce());
+    /// Runs `recover` unless someone else is recovering this ring; whether it did.
+    fn exclusively(&self, recover: impl FnOnce()) -> bool;
 }
 
 impl<D: Doctor> Alive for D {
@@ -71,32 +90,42 @@ impl<D: Doctor> Alive for D {
     }
 }
 
-/// Looks for ends that have died and clears away what can be. `true` if an end opposite to `role`
-/// is alive. `heir`: a receiver that can take over orphaned items; it holds none now.
-pub(crate) fn round<T: Copy, K: Kind>(
+/// What a look for the dead came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Findings {
+    /// Some end opposite to the one that asked is alive.
+    opposite_alive: bool,
+    /// Something that the dead had claimed is not settled yet.
+    unsettled: bool,
+}
+
+/// Looks for ends that have died and clears away what can be, for an end of `role`. `heir`: a
+/// receiver that can take over orphaned items; it holds none now.
+fn round<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     role: Role,
     doctor: &impl Doctor,
     mut heir: Option<&mut K::Recv>,
-) -> bool {
+) -> Findings {
     let opposite_alive = doctor.any_alive(role.opposite());
     // Whom to examine: everyone opposite if they all seem dead, and whoever has a claim in
     // progress. An idle waiter thus asks one question per slice.
-    bury_all(mem, doctor, &mut heir, |seat, sits_as| {
+    let unsettled = bury_all(mem, doctor, &mut heir, |seat, sits_as| {
         let claims = K::STAMPED && mem.words.intents[seat].0.load(Relaxed) != 0; // settling looks again
         let examine = claims || (!opposite_alive && sits_as == role.opposite());
         examine && !doctor.alive(sits_as, seat)
     });
-    opposite_alive
+    Findings { opposite_alive, unsettled }
 }
 
-/// Buries all whom `is_dead` says to be, and all who have left estates.
+/// Buries all whom `is_dead` says to be, and all who have left estates. `true` if some of what they
+/// had claimed could not be settled.
 fn bury_all<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     doctor: &impl Doctor,
     heir: &mut Option<&mut K::Recv>,
     is_dead: impl Fn(usize, Role) -> bool,
-) {
+) -> bool {
     let dead: Vec<_> = (0..mem.words.seats.len())
         .filter_map(|seat| {
             let (occupancy, role) = roster::occupancy(&mem.words.seats[seat])?;
@@ -104,20 +133,23 @@ fn bury_all<T: Copy, K: Kind>(
         })
         .collect();
     if dead.is_empty() {
-        return;
+        return false;
     }
-    let mut changed = false;
-    doctor.exclusively(|| {
+    let (mut changed, mut unsettled) = (false, false);
+    let done = doctor.exclusively(|| {
         for (seat, occupancy, role) in dead {
             // Somebody may have cleared this seat, and a newcomer taken it, before we had the lock.
             if roster::occupancy(&mem.words.seats[seat]).map(|found| found.0) == Some(occupancy) {
-                changed |= bury(mem, seat, occupancy, role, doctor, heir);
+                let buried = bury(mem, seat, occupancy, role, doctor, heir);
+                changed |= buried.changed;
+                unsettled |= buried.unsettled;
             }
         }
     });
     if changed {
         wake_everybody(&mem.words);
     }
+    unsettled || !done
 }
 
 /// Clears away whoever has died, for an end that wants a seat.
@@ -139,7 +171,8 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
             if !occupancy.is_estate() {
                 return None;
             }
-            match K::Recv::settle(mem, seat, doctor) {
+            let intent = mem.words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+            match K::Recv::settle(mem, intent, doctor) {
                 // All that the seat's intent still stands for is this run: let it say so before
                 // the seat is ours, and it stays inheritable wherever we die.
                 Remains::Orphans { run, more: false } => {
@@ -153,9 +186,17 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
     taken
 }
 
+struct Buried {
+    changed: bool,
+    unsettled: bool,
+}
+
+/// How many runs of one dead end are discarded before it is left to the next recoverer. An honest
+/// end has one claim, which live ends' claims can split into a few runs.
+const DISCARDS: u32 = 64;
+
 /// Settles what the dead occupant of a seat has left, and frees the seat if that is possible now.
 /// Under the recovery lock.
-/// `true` if anything changed.
 fn bury<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     seat: usize,
@@ -163,41 +204,43 @@ fn bury<T: Copy, K: Kind>(
     role: Role,
     doctor: &impl Doctor,
     heir: &mut Option<&mut K::Recv>,
-) -> bool {
-    let tally = &mem.words.control.tally.0;
-    let mut discarded = false;
-    // Each turn but the last discards a run, of which a claim has no more than slots.
-    for _ in 0..=mem.slots.capacity() {
+) -> Buried {
+    let words = &mem.words;
+    let intent = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+    let mut changed = false;
+    for _ in 0..DISCARDS {
         let remains = match role {
-            Role::Sender => K::Send::settle(mem, seat, doctor),
-            Role::Receiver => K::Recv::settle(mem, seat, doctor),
+            Role::Sender => K::Send::settle(mem, intent, doctor),
+            Role::Receiver => K::Recv::settle(mem, intent, doctor),
         };
         match remains {
             Remains::Nothing => {
                 if K::STAMPED {
-                    recovery::forget(&mem.words, seat);
+                    recovery::forget(words, seat, intent);
                 }
-                roster::leave(&mem.words, seat, occupancy);
-                return true;
+                roster::leave(words, seat, occupancy);
+                return Buried { changed: true, unsettled: false };
             }
-            Remains::Unclear { progress } => return progress || discarded,
+            Remains::Unclear { progress } => {
+                return Buried { changed: changed || progress, unsettled: true };
+            }
             Remains::Orphans { run, .. } if run.items == 0 || mem.drop_unreleased => {
                 K::Recv::discard(mem, run);
-                tally.dropped.fetch_add(run.items, Relaxed); // a statistic
-                discarded = true;
+                words.control.tally.0.dropped.fetch_add(run.items, Relaxed); // a statistic
+                changed = true;
             }
             Remains::Orphans { run, .. } => {
-                let Some(heir) = heir.take() else {
-                    // Those who wait for receivers need not wait for this one.
-                    let news = !occupancy.is_estate();
-                    return discarded || (news && roster::bequeath(&mem.words, seat, occupancy));
-                };
-                heir.inherit(mem, run);
-                return true;
+                if let Some(heir) = heir.take() {
+                    heir.inherit(mem, run);
+                    return Buried { changed: true, unsettled: false };
+                }
+                // Those who wait for receivers need not wait for this one.
+                changed |= !occupancy.is_estate() && roster::bequeath(words, seat, occupancy);
+                return Buried { changed, unsettled: true };
             }
         }
     }
-    discarded
+    Buried { changed, unsettled: true }
 }
 
 /// A sending end.
@@ -230,9 +273,15 @@ pub(crate) fn wake_everybody(words: &Words) {
 
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already sits on the roster.
-    pub(crate) fn new(mem: Mem<T, K>, cursor: K::Send, doctor: &impl Doctor) -> Self {
-        let alive = doctor.any_alive(Role::Receiver);
-        let ends = Ends::attach(&mem.words, Role::Sender, alive);
+    /// `arrivals`: [`Ends::arrivals`] from before.
+    pub(crate) fn new(
+        mem: Mem<T, K>,
+        cursor: K::Send,
+        arrivals: u64,
+        doctor: &impl Doctor,
+    ) -> Self {
+        let alive = || doctor.any_alive(Role::Receiver);
+        let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
         Self { mem, ends, cursor }
     }
 
@@ -246,13 +295,11 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         if self.ends.gone(&self.mem.words) {
             return Err(Refused::Closed);
         }
-        match self.cursor.claim(&self.mem, need, max) {
-            Ok(run) => Ok(run),
-            Err(Blocked::Corrupt) => Err(Refused::Corrupt),
-            Err(Blocked::NotReady | Blocked::Unpublished | Blocked::Contended) => {
-                Err(Refused::NotReady)
-            }
+        if self.cursor.forgotten() {
+            self.cursor.close(&self.mem);
+            data(&self.mem).notify();
         }
+        self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
     }
 
     /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
@@ -276,7 +323,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
 
     /// Looks for the dead: see [`round`].
     pub(crate) fn doubt(&mut self, doctor: &impl Doctor) {
-        if !round(&self.mem, Role::Sender, doctor, None) {
+        if !round(&self.mem, Role::Sender, doctor, None).opposite_alive {
             self.ends.bury();
         }
     }
@@ -286,6 +333,13 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     pub(crate) fn publish(&mut self, run: Run, items: u64) {
         self.cursor.publish(&self.mem, run, items);
         data(&self.mem).notify();
+        self.pass_on();
+    }
+
+    /// Having claimed: wakes another sender if there is a slot for it, too. Part of
+    /// [`publish`](Self::publish); whoever keeps a claim for long does it at once.
+    #[inline]
+    pub(crate) fn pass_on(&self) {
         if K::Send::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
             self.word().pass_on();
         }
@@ -315,9 +369,15 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
 
 impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// For an end that already sits on the roster.
-    pub(crate) fn new(mem: Mem<T, K>, cursor: K::Recv, doctor: &impl Doctor) -> Self {
-        let alive = doctor.any_alive(Role::Sender);
-        let ends = Ends::attach(&mem.words, Role::Receiver, alive);
+    /// `arrivals`: [`Ends::arrivals`] from before.
+    pub(crate) fn new(
+        mem: Mem<T, K>,
+        cursor: K::Recv,
+        arrivals: u64,
+        doctor: &impl Doctor,
+    ) -> Self {
+        let alive = || doctor.any_alive(Role::Sender);
+        let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
         Self { mem, ends, cursor }
     }
 
@@ -336,21 +396,19 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     ) -> Result<Run, Refused> {
         match self.claim_once(need, max) {
             Err(Blocked::NotReady) => {}
-            Err(Blocked::Corrupt) => return Err(Refused::Corrupt),
-            Err(Blocked::Unpublished | Blocked::Contended) => return Err(Refused::NotReady),
+            Err(blocked) => return Err(blocked.into()),
             Ok(run) => return Ok(run),
         }
         if !self.ends.gone(&self.mem.words) {
             return Err(Refused::NotReady);
         }
-        if K::STAMPED && self.others_hold() {
-            self.doubt(doctor);
+        if K::STAMPED && self.others_hold() && self.doubt(doctor).unsettled {
+            return Err(Refused::NotReady);
         }
         // A3 has shown us everything that those who left had stored: look once more.
         match self.claim_once(need, max) {
             Err(Blocked::NotReady) => Err(Refused::Closed),
-            Err(Blocked::Corrupt) => Err(Refused::Corrupt),
-            Err(Blocked::Unpublished | Blocked::Contended) => Err(Refused::NotReady),
+            Err(blocked) => Err(blocked.into()),
             Ok(run) => Ok(run),
         }
     }
@@ -367,11 +425,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 
     /// Looks for the dead: see [`round`].
-    pub(crate) fn doubt(&mut self, doctor: &impl Doctor) {
+    pub(crate) fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
         let heir = (self.cursor.held() == 0).then_some(&mut self.cursor);
-        if !round(&self.mem, Role::Receiver, doctor, heir) {
+        let findings = round(&self.mem, Role::Receiver, doctor, heir);
+        if !findings.opposite_alive {
             self.ends.bury();
         }
+        findings
     }
 
     #[inline]
@@ -405,7 +465,15 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// The position of item `index` of a claimed run.
     #[inline]
     pub(crate) fn find(&self, run: Run, index: u64) -> Option<u64> {
-        self.cursor.find(&self.mem, run, index)
+        if run.slots == run.items {
+            return (index < run.items).then(|| run.at.wrapping_add(index));
+        }
+        self.items(run).nth(index as usize)
+    }
+
+    /// The positions of a claimed run's items, in order; fewer if a peer has corrupted the stamps.
+    pub(crate) fn items(&self, run: Run) -> impl Iterator<Item = u64> {
+        self.cursor.items(&self.mem, run)
     }
 
     /// Frees the first `items` items of a claimed run, keeps the rest for this end, and wakes.
@@ -417,6 +485,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         }
         self.cursor.release(&self.mem, run, items);
         space(&self.mem).notify();
+        self.pass_on();
+    }
+
+    /// Having claimed: wakes another receiver if there is an item for it, too. Part of
+    /// [`release`](Self::release); whoever keeps a claim for long does it at once.
+    #[inline]
+    pub(crate) fn pass_on(&self) {
         if K::Recv::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
             self.word().pass_on();
         }
@@ -435,8 +510,9 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             self.mem.slots.read_run(run.at, into);
             return Ok(());
         }
-        for (value, index) in into.iter_mut().zip(0..) {
-            *value = self.mem.slots.read(self.find(run, index).ok_or(Refused::Corrupt)?);
+        let mut items = self.items(run);
+        for value in into {
+            *value = self.mem.slots.read(items.next().ok_or(Refused::Corrupt)?);
         }
         Ok(())
     }
@@ -471,9 +547,10 @@ impl From<Refused> for GaveUp {
         match refused {
             Refused::Closed => GaveUp::Closed,
             Refused::Corrupt => GaveUp::Corrupt,
+            Refused::Held => GaveUp::Held,
+            Refused::Fragmented(adjacent) => GaveUp::Fragmented(adjacent),
             Refused::Forked => GaveUp::Forked,
-            // Callers wait on instead; a spurious stop would be the mildest thing to report.
-            Refused::NotReady => GaveUp::Stopped(Stop::Timeout),
+            Refused::NotReady => GaveUp::NotReady,
         }
     }
 }

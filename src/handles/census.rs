@@ -12,11 +12,10 @@ use rustix::fs::{FileType, Mode, OFlags, fstat};
 use super::ring::Stats;
 use crate::error::ElementType;
 use crate::layout::{Geometry, Identity};
-use crate::peers::hold::{self, BIRTH, Hold, Share};
+use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
 use crate::peers::roster::{self, Role};
 use crate::ring::control::{Arrivals, Control, Tally};
 use crate::shm::place::{Place, SHM};
-use crate::shm::reserve;
 use crate::sync::AtomicU64;
 
 /// A named ring, as seen from outside at a moment.
@@ -90,9 +89,9 @@ pub fn list() -> io::Result<Vec<Listing>> {
 /// `/dev/shm` cannot be read.
 pub fn remove_orphans() -> io::Result<Vec<String>> {
     each_ring(OFlags::RDWR, |place, fd, _| {
-        let page = reserve::page_size(fd.as_fd()).ok()?;
-        let _alone = Hold::take(fd.as_fd(), BIRTH, Share::Exclusive, page).ok()??;
-        place.unlink_file(fd.as_fd(), page).ok()?;
+        let file = RegionFile::of(fd.as_fd()).ok()?;
+        let _alone = Hold::take(file, BIRTH, Share::Exclusive).ok()??;
+        place.unlink_file(file).ok()?;
         Some(place.to_string())
     })
 }

@@ -38,7 +38,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// While the result lives, every process that can map the ring's region accesses it through
     /// this crate alone, and does not truncate or punch holes into its file.
-    pub unsafe fn trust_peers(self) -> Trusted<Self> {
+    pub unsafe fn trust_peers(mut self) -> Trusted<Self> {
+        self.trusted = true;
         Trusted(self)
     }
 }
@@ -50,14 +51,24 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// While the result lives, every process that can map the ring's region accesses it through
     /// this crate alone, and does not truncate or punch holes into its file.
-    pub unsafe fn trust_peers(self) -> Trusted<Self> {
+    pub unsafe fn trust_peers(mut self) -> Trusted<Self> {
+        self.trusted = true;
         Trusted(self)
     }
 }
 
-impl<H> Trusted<H> {
+impl<T: Item, K: Kind> Trusted<SendHandle<T, K>> {
     /// Closes the door.
-    pub fn into_inner(self) -> H {
+    pub fn into_inner(mut self) -> SendHandle<T, K> {
+        self.0.trusted = false;
+        self.0
+    }
+}
+
+impl<T: Item, K: Kind> Trusted<RecvHandle<T, K>> {
+    /// Closes the door.
+    pub fn into_inner(mut self) -> RecvHandle<T, K> {
+        self.0.trusted = false;
         self.0
     }
 }
@@ -77,6 +88,10 @@ impl<H> DerefMut for Trusted<H> {
 }
 
 /// A run whose slots can be borrowed, by index. All other calls are those of the run inside.
+///
+/// What may be borrowed is known to the handle behind the run, not to this wrapper: should safe code
+/// swap another run in, of a handle that nobody vouched for, borrowing from it panics; so does
+/// borrowing from a run that was inherited through `fork`.
 #[derive(Debug)]
 #[must_use = "see the run inside"]
 pub struct Lent<R>(R);
@@ -172,6 +187,7 @@ impl<T: Item, K: Kind> Index<usize> for Lent<WriteRun<'_, T, K>> {
 
     /// The slot's present value.
     fn index(&self, index: usize) -> &T {
+        self.0.handle.assert_trusted();
         let slot = self.0.handle.end.mem.slots.value_ptr(self.0.position(index));
         // SAFETY: the slot is claimed by this run until it ends, which outlives the borrow; whoever
         // opened the door vouches that nobody else touches it; its bytes, whatever they are, are a
@@ -182,6 +198,7 @@ impl<T: Item, K: Kind> Index<usize> for Lent<WriteRun<'_, T, K>> {
 
 impl<T: Item, K: Kind> IndexMut<usize> for Lent<WriteRun<'_, T, K>> {
     fn index_mut(&mut self, index: usize) -> &mut T {
+        self.0.handle.assert_trusted();
         let slot = self.0.handle.end.mem.slots.value_ptr(self.0.position(index));
         // SAFETY: as in `index`, and the run is borrowed mutably.
         unsafe { &mut *slot }
@@ -192,6 +209,7 @@ impl<T: Item, K: Kind> Index<usize> for Lent<ReadRun<'_, T, K>> {
     type Output = T;
 
     fn index(&self, index: usize) -> &T {
+        self.0.handle.assert_trusted();
         let at = self.0.position(index).expect("an item of the run");
         let slot = self.0.handle.end.mem.slots.value_ptr(at);
         // SAFETY: the slot is claimed by this run until it ends, which outlives the borrow; whoever
@@ -204,6 +222,7 @@ impl<T: Item, K: Kind> Index<usize> for Lent<ReadRun<'_, T, K>> {
 impl<T: Item> Lent<WriteRun<'_, T, Spsc>> {
     /// The slots of the run: those before the ring's end and those from its start on (often none).
     pub fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
+        self.0.handle.assert_trusted();
         let slots = &self.0.handle.end.mem.slots;
         let (at, len) = (self.0.position(0), self.0.len());
         let first = slots.before_wrap(at, len as u64) as usize;
@@ -219,6 +238,7 @@ impl<T: Item> Lent<WriteRun<'_, T, Spsc>> {
 impl<T: Item> Lent<ReadRun<'_, T, Spsc>> {
     /// The items of the run: those before the ring's end and those from its start on (often none).
     pub fn as_slices(&self) -> (&[T], &[T]) {
+        self.0.handle.assert_trusted();
         let slots = &self.0.handle.end.mem.slots;
         let at = self.0.position(0).expect("a run has an item");
         let len = self.0.len();

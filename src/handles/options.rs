@@ -55,6 +55,7 @@ pub enum HugePages {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "options create and open rings; alone they do nothing"]
 pub struct Options<T, K> {
     capacity: usize,
     endpoints: u32,

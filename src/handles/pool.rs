@@ -16,7 +16,7 @@ mod sealed {
 
 /// An end of which there can be several: [`Sender`](crate::mpmc::Sender) and
 /// [`Receiver`](crate::mpmc::Receiver).
-pub trait Clonable: sealed::Sealed + Send + Sized {
+pub trait Cloneable: sealed::Sealed + Send + Sized {
     #[doc(hidden)]
     fn another(&self) -> Result<Self, AttachError>;
 }
@@ -24,13 +24,13 @@ pub trait Clonable: sealed::Sealed + Send + Sized {
 impl<T: Item> sealed::Sealed for SendHandle<T, Mpmc> {}
 impl<T: Item> sealed::Sealed for RecvHandle<T, Mpmc> {}
 
-impl<T: Item> Clonable for SendHandle<T, Mpmc> {
+impl<T: Item> Cloneable for SendHandle<T, Mpmc> {
     fn another(&self) -> Result<Self, AttachError> {
         self.try_clone()
     }
 }
 
-impl<T: Item> Clonable for RecvHandle<T, Mpmc> {
+impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
     fn another(&self) -> Result<Self, AttachError> {
         self.try_clone()
     }
@@ -65,7 +65,7 @@ pub struct Pool<H> {
     idle: Mutex<Vec<H>>,
 }
 
-impl<H: Clonable> Pool<H> {
+impl<H: Cloneable> Pool<H> {
     /// A pool that starts from `end`.
     pub fn new(end: H) -> Self {
         Self { first: Mutex::new(end), idle: Mutex::new(Vec::new()) }

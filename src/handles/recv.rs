@@ -27,7 +27,8 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// the last receiving end is gone, senders see a broken pipe. What is still in the ring stays there
 /// for whoever attaches next.
 ///
-/// No call makes a system call or allocates, unless it waits or someone sleeps who must be woken.
+/// No call makes a system call or allocates unless it waits, someone sleeps who must be woken, or
+/// nothing has come of the calls for a slice (50 ms) and it asks whether the peers are alive.
 /// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
 pub struct RecvHandle<T: Item, K: Kind> {
     pub(crate) end: RecvEnd<T, K>,
@@ -36,6 +37,8 @@ pub struct RecvHandle<T: Item, K: Kind> {
     endpoint: Option<Endpoint>,
     ring: Ring<T, K>,
     image: Image,
+    /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
+    pub(super) trusted: bool,
     redelivered: bool,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
@@ -47,6 +50,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             end,
             waiting: Waiting::new(),
             image: endpoint.image(),
+            trusted: false,
             redelivered: false,
             endpoint: Some(endpoint),
             ring,
@@ -77,8 +81,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let run = self.claim_now(1, 1).map_err(|refused| match refused {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
-            Refused::Corrupt => TryRecvError::Corrupt,
             Refused::Forked => TryRecvError::Forked,
+            // One item needs no neighbours: the others cannot be.
+            Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
         })?;
         self.take(run).ok_or(TryRecvError::Corrupt)
     }
@@ -131,7 +136,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
         let run = self.claim_until(1, 1, deadline).map_err(|e| match e {
             GaveUp::Closed => RecvTimeoutError::Closed,
-            GaveUp::Corrupt => RecvTimeoutError::Corrupt,
+            GaveUp::NotReady => RecvTimeoutError::Timeout,
+            // One item needs no neighbours: the others cannot be.
+            GaveUp::Corrupt | GaveUp::Held | GaveUp::Fragmented(_) => RecvTimeoutError::Corrupt,
             GaveUp::Forked => RecvTimeoutError::Forked,
             GaveUp::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
             GaveUp::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
@@ -151,7 +158,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_now(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into)
     }
 
@@ -171,7 +178,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        let run = self.claim_until(1, max, deadline).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into)
     }
 
@@ -187,7 +194,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
         let len = self.exactly(into.len())?;
         if len > 0 {
-            let run = self.claim_now(len, len).map_err(refused)?;
+            let run = self.claim_now(len, len).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into)?;
         }
         Ok(())
@@ -209,7 +216,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ) -> Result<(), BulkError> {
         let len = self.exactly(into.len())?;
         if len > 0 {
-            let run = self.claim_until(len, len, deadline).map_err(gave_up)?;
+            let run = self.claim_until(len, len, deadline).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into)?;
         }
         Ok(())
@@ -222,7 +229,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
-        let run = self.claim_now(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(|e| self.bulk(e))?;
+        self.end.pass_on();
         Ok(ReadRun::new(self, run, max))
     }
 
@@ -237,7 +245,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
-        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        let run = self.claim_until(1, max, deadline).map_err(|e| self.bulk(e))?;
+        self.end.pass_on();
         Ok(ReadRun::new(self, run, max))
     }
 
@@ -257,6 +266,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// ```
     pub fn try_iter(&mut self) -> TryIter<'_, T, K> {
         TryIter { handle: self }
+    }
+
+    /// What stands between a swapped or inherited run and shared memory.
+    pub(super) fn assert_trusted(&self) {
+        assert!(self.trusted && self.image.is_current(), "nobody vouches for this ring's peers");
     }
 
     /// The end of a claim, by its guard.
@@ -280,7 +294,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let copied = self.end.copy_out(run, &mut into[..received]);
         self.redelivered = run.again > 0;
         self.end.release(run, received as u64);
-        copied.map(|()| received).map_err(refused)
+        copied.map(|()| received).map_err(|e| self.bulk(e))
+    }
+
+    /// The error of a call on several items.
+    fn bulk(&self, why: impl Into<GaveUp>) -> BulkError {
+        match why.into() {
+            GaveUp::Held => BulkError::Held { held: self.end.held() as usize },
+            why => gave_up(why, BulkError::Empty),
+        }
     }
 
     #[inline(always)]
@@ -290,12 +312,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     fn exactly(&self, len: usize) -> Result<u64, BulkError> {
         let most = self.up_to(usize::MAX) as usize;
-        let held = self.end.held() as usize;
-        match len {
-            _ if len > most => Err(BulkError::TooLong { len, most }),
-            _ if held > 0 && len > held => Err(BulkError::Held { held }),
-            _ => Ok(len as u64),
+        if len > most {
+            return Err(BulkError::TooLong { len, most });
         }
+        Ok(len as u64)
     }
 
     /// Claims without waiting.
@@ -306,7 +326,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
         let tried = self.end.try_claim(need, max, &self.ring);
         match tried {
-            Ok(_) => self.waiting.tried_well(),
+            Ok(_) => self.waiting.looked_well(),
             Err(Refused::NotReady) if self.waiting.tried_in_vain() => {
                 self.end.doubt(&self.ring);
                 return self.end.try_claim(need, max, &self.ring);
@@ -333,7 +353,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[cold]
     fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
         let mut pace = self.waiting.until(deadline);
-        self.end.claim_waiting(need, max, &mut pace, &self.ring)
+        let claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
+        if claimed.is_ok() {
+            self.waiting.looked_well();
+        }
+        claimed
     }
 
     /// Whether the last item received, or the first of several, had been handed to a receiver
@@ -449,17 +473,7 @@ impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
     }
 }
 
-fn refused(refused: Refused) -> BulkError {
-    match refused {
-        Refused::NotReady => BulkError::Empty,
-        Refused::Closed => BulkError::Closed,
-        Refused::Corrupt => BulkError::Corrupt,
-        Refused::Forked => BulkError::Forked,
-    }
-}
-
 /// Items as they come, until end-of-file: [`RecvHandle::iter`].
-#[derive(Debug)]
 pub struct Iter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
     ended: bool,
@@ -481,7 +495,6 @@ impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
 impl<T: Item, K: Kind> FusedIterator for Iter<'_, T, K> {}
 
 /// Items that are there now: [`RecvHandle::try_iter`].
-#[derive(Debug)]
 pub struct TryIter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
 }
@@ -500,5 +513,17 @@ impl<'a, T: Item, K: Kind> IntoIterator for &'a mut RecvHandle<T, K> {
 
     fn into_iter(self) -> Iter<'a, T, K> {
         self.iter()
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for Iter<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for TryIter<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TryIter").finish_non_exhaustive()
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+
+use rustix::fs::FileType;
 
 use super::Item;
 use super::options::Options;
@@ -14,14 +16,13 @@ use super::send::SendHandle;
 use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
 use crate::peers::endpoint::{Endpoint, NoSeat};
-use crate::peers::hold::{self, Hold, Share};
-use crate::peers::roster::{self, Role};
+use crate::peers::hold::{self, Hold, RegionFile, Share};
+use crate::peers::roster::{self, Ends, Role};
 use crate::pipe::{self, Doctor, RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Mpmc, RecvCursor, Run, SendCursor, Spsc};
 use crate::shm::Region;
 use crate::shm::place::Place;
-use crate::shm::reserve;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
 
@@ -85,13 +86,18 @@ pub fn unlink(name: &str) -> Result<(), UnlinkError> {
     let place = Place::named(name).map_err(UnlinkError::Name)?;
     match place.open() {
         // A ring, or something that passes for one: not while a remover of orphans is at it.
-        Ok(fd) => {
-            let page = reserve::page_size(fd.as_fd()).map_err(|e| UnlinkError::Io(e.into()))?;
-            place.unlink_file(fd.as_fd(), page)
+        Ok(fd) if is_regular(&fd) => {
+            let file = RegionFile::of(fd.as_fd()).map_err(UnlinkError::Io)?;
+            place.unlink_file(file)
         }
         Err(OpenError::NotFound { ring }) => Err(UnlinkError::NotFound { ring }),
-        Err(_) => place.unlink(),
+        _ => place.unlink(),
     }
+}
+
+fn is_regular(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 impl<T: Item, K: Kind> Ring<T, K> {
@@ -227,7 +233,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// [`Anonymous`](UnlinkError::Anonymous) if it never had a name, and others of [`UnlinkError`].
     pub fn unlink(&self) -> Result<(), UnlinkError> {
         let place = self.open.region.place.as_ref().ok_or(UnlinkError::Anonymous)?;
-        place.unlink_file(self.as_fd(), self.open.region.page)
+        place.unlink_file(self.open.region.file())
     }
 
     /// Writes a file-backed ring back to its disk and waits for it. What was published before the
@@ -246,9 +252,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
         if !region.is_ours() {
             return Err(AttachError::Forked);
         }
-        let take = |seats: Range<usize>, evict| {
-            Endpoint::take(region.as_fd(), region.page, words, seats, role, evict)
-        };
+        let take =
+            |seats: Range<usize>, evict| Endpoint::take(region.file(), words, seats, role, evict);
         if !K::STAMPED {
             // One seat each, and its lock alone decides: positions outlive their owners whole.
             let seats = if role == Role::Sender { 0..1 } else { 1..2 };
@@ -285,11 +290,12 @@ impl<T: Item, K: Kind> Ring<T, K> {
     }
 
     fn send_end(&self) -> Result<SendHandle<T, K>, AttachError> {
+        let arrivals = Ends::arrivals(&self.open.words, Role::Sender);
         let (endpoint, _) = self.attach(Role::Sender)?;
         let mem = self.mem();
         match K::Send::attach(&mem, endpoint.seat) {
             Ok(cursor) => {
-                let end = SendEnd::new(mem, cursor, self);
+                let end = SendEnd::new(mem, cursor, arrivals, self);
                 pipe::wake_everybody(&self.open.words);
                 Ok(SendHandle::new(self.clone(), endpoint, end))
             }
@@ -301,6 +307,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
     }
 
     fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
+        let arrivals = Ends::arrivals(&self.open.words, Role::Receiver);
         let (endpoint, inherited) = self.attach(Role::Receiver)?;
         let mem = self.mem();
         match K::Recv::attach(&mem, endpoint.seat) {
@@ -308,7 +315,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
                 if let Some(run) = inherited {
                     cursor.inherit(&mem, run);
                 }
-                let end = RecvEnd::new(mem, cursor, self);
+                let end = RecvEnd::new(mem, cursor, arrivals, self);
                 pipe::wake_everybody(&self.open.words);
                 Ok(RecvHandle::new(self.clone(), endpoint, end))
             }
@@ -325,22 +332,22 @@ impl<T: Item, K: Kind> Doctor for Ring<T, K> {
     fn alive(&self, role: Role, seat: usize) -> bool {
         let region = &self.open.region;
         hold::is_held(region.as_fd(), hold::seat_byte(role, seat), 1).unwrap_or(true)
-            || !region.is_still_open()
+            || !region.file().is_still_open()
     }
 
     fn any_alive(&self, role: Role) -> bool {
         let Open { region, words, .. } = &*self.open;
         hold::any_alive(region.as_fd(), role, words.seats.len()).unwrap_or(true)
-            || !region.is_still_open()
+            || !region.file().is_still_open()
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) {
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
         let region = &self.open.region;
-        let lock = Hold::take(region.as_fd(), hold::RECOVERY, Share::Exclusive, region.page);
+        let lock = Hold::take(region.file(), hold::RECOVERY, Share::Exclusive);
         // Without the lock (out of descriptors, say), recovery waits for the next who can.
-        if let Ok(Some(_lock)) = lock {
-            recover();
-        }
+        let Ok(Some(_lock)) = lock else { return false };
+        recover();
+        true
     }
 }
 

@@ -153,7 +153,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
 
     /// Copies of the items, in order.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        (0..self.len).map_while(|index| self.get(index))
+        let end = &self.handle.end;
+        end.items(self.run).take(self.len).map(|at| end.mem.slots.read(at))
     }
 
     /// Releases the first `count` items; the rest stay this receiver's and are received again.

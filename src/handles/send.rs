@@ -24,7 +24,8 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// It can move between threads; every call takes `&mut self`. Dropping it is a graceful close: once
 /// the last sending end is gone, receivers drain the ring and then see end-of-file.
 ///
-/// No call makes a system call or allocates, unless it waits or someone sleeps who must be woken.
+/// No call makes a system call or allocates unless it waits, someone sleeps who must be woken, or
+/// nothing has come of the calls for a slice (50 ms) and it asks whether the peers are alive.
 /// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
 pub struct SendHandle<T: Item, K: Kind> {
     pub(crate) end: SendEnd<T, K>,
@@ -33,6 +34,8 @@ pub struct SendHandle<T: Item, K: Kind> {
     endpoint: Option<Endpoint>,
     ring: Ring<T, K>,
     image: Image,
+    /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
+    pub(super) trusted: bool,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -43,6 +46,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             end,
             waiting: Waiting::new(),
             image: endpoint.image(),
+            trusted: false,
             endpoint: Some(endpoint),
             ring,
             not_sync: PhantomData,
@@ -75,7 +79,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             }
             Err(Refused::NotReady) => Err(TrySendError::Full(value)),
             Err(Refused::Closed) => Err(TrySendError::Closed(value)),
-            Err(Refused::Corrupt) => Err(TrySendError::Corrupt(value)),
+            Err(Refused::Corrupt | Refused::Held | Refused::Fragmented(_)) => {
+                Err(TrySendError::Corrupt(value)) // a sender knows no other damage
+            }
             Err(Refused::Forked) => Err(TrySendError::Forked(value)),
         }
     }
@@ -138,7 +144,10 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
                 Ok(())
             }
             Err(GaveUp::Closed) => Err(SendTimeoutError::Closed(value)),
-            Err(GaveUp::Corrupt) => Err(SendTimeoutError::Corrupt(value)),
+            Err(GaveUp::Corrupt | GaveUp::Held | GaveUp::Fragmented(_)) => {
+                Err(SendTimeoutError::Corrupt(value)) // a sender knows no other damage
+            }
+            Err(GaveUp::NotReady) => Err(SendTimeoutError::Timeout(value)),
             Err(GaveUp::Forked) => Err(SendTimeoutError::Forked(value)),
             Err(GaveUp::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
             Err(GaveUp::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
@@ -166,7 +175,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_now(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -186,7 +195,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        let run = self.claim_until(1, max, deadline).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -200,7 +209,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
         let len = self.exactly(values.len())?;
         if len > 0 {
-            let run = self.claim_now(len, len).map_err(refused)?;
+            let run = self.claim_now(len, len).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -222,7 +231,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ) -> Result<(), BulkError> {
         let len = self.exactly(values.len())?;
         if len > 0 {
-            let run = self.claim_until(len, len, deadline).map_err(gave_up)?;
+            let run = self.claim_until(len, len, deadline).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -235,7 +244,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
-        let run = self.claim_now(1, max).map_err(refused)?;
+        let run = self.claim_now(1, max).map_err(bulk)?;
+        self.end.pass_on();
         Ok(WriteRun::new(self, run))
     }
 
@@ -250,7 +260,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
-        let run = self.claim_until(1, max, deadline).map_err(gave_up)?;
+        let run = self.claim_until(1, max, deadline).map_err(bulk)?;
+        self.end.pass_on();
         Ok(WriteRun::new(self, run))
     }
 
@@ -259,6 +270,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if self.image.is_current() {
             self.end.mem.slots.write(at, value);
         }
+    }
+
+    /// What stands between a swapped or inherited run and shared memory.
+    pub(super) fn assert_trusted(&self) {
+        assert!(self.trusted && self.image.is_current(), "nobody vouches for this ring's peers");
     }
 
     /// The end of a claim, by its guard.
@@ -303,7 +319,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         }
         let tried = self.end.try_claim(need, max);
         match tried {
-            Ok(_) => self.waiting.tried_well(),
+            Ok(_) => self.waiting.looked_well(),
             Err(Refused::NotReady) if self.waiting.tried_in_vain() => {
                 self.end.doubt(&self.ring);
                 return self.end.try_claim(need, max);
@@ -330,7 +346,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     #[cold]
     fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
         let mut pace = self.waiting.until(deadline);
-        self.end.claim_waiting(need, max, &mut pace, &self.ring)
+        let claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
+        if claimed.is_ok() {
+            self.waiting.looked_well();
+        }
+        claimed
     }
 
     /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.
@@ -440,23 +460,22 @@ impl<T: Item, K: Kind> fmt::Debug for SendHandle<T, K> {
     }
 }
 
-fn refused(refused: Refused) -> BulkError {
-    match refused {
-        Refused::NotReady => BulkError::Full,
-        Refused::Closed => BulkError::Closed,
-        Refused::Corrupt => BulkError::Corrupt,
-        Refused::Forked => BulkError::Forked,
-    }
-}
-
-pub(crate) fn gave_up(gave_up: GaveUp) -> BulkError {
-    match gave_up {
+/// The error of a call on several items; `not_ready` where nothing was waited for.
+pub(super) fn gave_up(why: GaveUp, not_ready: BulkError) -> BulkError {
+    match why {
+        GaveUp::NotReady => not_ready,
         GaveUp::Closed => BulkError::Closed,
-        GaveUp::Corrupt => BulkError::Corrupt,
+        // A sender holds nothing; a receiver says how much.
+        GaveUp::Corrupt | GaveUp::Held => BulkError::Corrupt,
+        GaveUp::Fragmented(adjacent) => BulkError::Fragmented { adjacent: adjacent as usize },
         GaveUp::Forked => BulkError::Forked,
         GaveUp::Stopped(Stop::Timeout) => BulkError::Timeout,
         GaveUp::Stopped(Stop::Cancelled) => BulkError::Cancelled,
     }
+}
+
+fn bulk(why: impl Into<GaveUp>) -> BulkError {
+    gave_up(why.into(), BulkError::Full)
 }
 
 impl From<Stop> for PeerError {

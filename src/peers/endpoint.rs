@@ -1,10 +1,9 @@
 //! An endpoint: a seat on the roster and the hold that proves its occupant alive.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use super::fork::Image;
-use super::hold::{Hold, Share, seat_byte};
+use super::hold::{Hold, RegionFile, Share, seat_byte};
 use super::roster::{self, Occupancy, Role};
 use crate::ring::control::Words;
 
@@ -31,8 +30,7 @@ impl Endpoint {
     /// A seat whose occupant's lock is free is taken over if `evict` is set: right where a dead
     /// occupant leaves nothing behind that must be resolved first (SPSC).
     pub(crate) fn take(
-        fd: BorrowedFd<'_>,
-        page: usize,
+        file: RegionFile<'_>,
         words: &Words,
         seats: std::ops::Range<usize>,
         role: Role,
@@ -43,8 +41,7 @@ impl Endpoint {
                 continue;
             }
             let byte = seat_byte(role, seat);
-            let Some(hold) = Hold::take(fd, byte, Share::Exclusive, page).map_err(NoSeat::Io)?
-            else {
+            let Some(hold) = Hold::take(file, byte, Share::Exclusive).map_err(NoSeat::Io)? else {
                 continue;
             };
             // A seat can change hands between the look and the lock; with the lock in hand only its

@@ -51,6 +51,48 @@ impl Image {
     }
 }
 
+/// While it lives, no thread of this process forks through libc. (A raw `clone` system call asks
+/// nobody.)
+#[derive(Debug)]
+pub(crate) struct HeldOff(());
+
+/// Taken by those who hold forks off, and by forks.
+static GATE: AtomicU64 = AtomicU64::new(0);
+
+/// Holds forks off.
+pub(crate) fn hold_off() -> io::Result<HeldOff> {
+    static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
+    let outcome = *REGISTERED.get_or_init(|| {
+        // SAFETY: the handlers take and give back a spin lock, which is all a handler may do.
+        unsafe { libc::pthread_atfork(Some(close_gate), Some(open_gate), Some(open_gate)) }
+    });
+    if outcome != 0 {
+        return Err(io::Error::from_raw_os_error(outcome));
+    }
+    // SAFETY: safe in truth; `unsafe` is in the type that libc wants.
+    unsafe { close_gate() };
+    Ok(HeldOff(()))
+}
+
+impl Drop for HeldOff {
+    fn drop(&mut self) {
+        // SAFETY: safe in truth; `unsafe` is in the type that libc wants.
+        unsafe { open_gate() };
+    }
+}
+
+/// A spin lock: attachments and forks are rare, and the child can open what its parent closed.
+unsafe extern "C" fn close_gate() {
+    // Acquire, release: an ordinary lock.
+    while GATE.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        std::thread::yield_now();
+    }
+}
+
+unsafe extern "C" fn open_gate() {
+    GATE.store(0, Ordering::Release);
+}
+
 fn map_page() -> io::Result<&'static AtomicU64> {
     let len = rustix::param::page_size();
     let protection = ProtFlags::READ | ProtFlags::WRITE;

@@ -7,7 +7,8 @@
 //!
 //! * outlives `close_range` over every descriptor, `SIGSTOP`, and any debugger's pause;
 //! * goes with `kill -9`, `exit` and `exec`, when the kernel tears the address space down;
-//! * is not inherited by `fork` (`MADV_DONTFORK`): a child neither holds nor prolongs it;
+//! * is not inherited by `fork` (`MADV_DONTFORK`, and forks are held off for the few system calls
+//!   before that, [`fork::hold_off`]): a child neither holds nor prolongs it;
 //! * costs no descriptor, knows no process ids, needs no daemon, and works across namespaces.
 //!
 //! The kernel unmaps (and then drops the lock) only after the last thread of the process has
@@ -31,11 +32,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fstat};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use super::fork::Image;
+use super::fork::{self, Image};
 use super::roster::Role;
+use crate::shm::reserve;
 
 /// The byte that says "someone has this region open".
 pub(crate) const BIRTH: i64 = 1 << 62;
@@ -53,6 +55,41 @@ pub(crate) fn seat_byte(role: Role, seat: usize) -> i64 {
         Role::Receiver => RECEIVERS,
     };
     base + seat as i64
+}
+
+/// A region's file, by a descriptor that is expected to lead to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegionFile<'a> {
+    pub(crate) fd: BorrowedFd<'a>,
+    /// What lengths of mappings must be a multiple of.
+    pub(crate) page: usize,
+    /// Device and inode: descriptors can be closed behind our back, and their numbers reused.
+    pub(crate) id: (u64, u64),
+}
+
+impl<'a> RegionFile<'a> {
+    /// The file that `fd` leads to now.
+    pub(crate) fn of(fd: BorrowedFd<'a>) -> io::Result<Self> {
+        let stat = fstat(fd)?;
+        Ok(Self { fd, page: reserve::page_size(fd)?, id: (stat.st_dev, stat.st_ino) })
+    }
+
+    /// The descriptor still leads to the file.
+    pub(crate) fn is_still_open(self) -> bool {
+        fstat(self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.id)
+    }
+
+    /// A description of its own: locks belong to descriptions, and the one behind `fd` may be
+    /// shared with whoever passed it here or inherited it.
+    fn reopen(self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd());
+        let own = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let found = fstat(&own)?;
+        if (found.st_dev, found.st_ino) != self.id {
+            return Err(io::Error::other("the region's descriptor was closed and reused"));
+        }
+        Ok(own)
+    }
 }
 
 /// Shared or exclusive.
@@ -78,25 +115,16 @@ unsafe impl Send for Hold {}
 unsafe impl Sync for Hold {}
 
 impl Hold {
-    /// The process that holds it.
-    pub(crate) fn image(&self) -> Image {
-        self.image
-    }
-
-    /// Locks `byte` of the file behind `fd`; `None` if someone else holds it. `page` is the file's
-    /// page size.
-    pub(crate) fn take(
-        fd: BorrowedFd<'_>,
-        byte: i64,
-        share: Share,
-        page: usize,
-    ) -> io::Result<Option<Self>> {
+    /// Locks `byte` of the file; `None` if someone else holds it.
+    pub(crate) fn take(file: RegionFile<'_>, byte: i64, share: Share) -> io::Result<Option<Self>> {
         let image = Image::current()?;
-        let own = reopen(fd)?;
         let kind = match share {
             Share::Shared => libc::F_RDLCK,
             Share::Exclusive => libc::F_WRLCK,
         };
+        // A child forked between here and the end would inherit the description.
+        let _no_fork = fork::hold_off()?;
+        let own = file.reopen()?;
         match lock_command(own.as_fd(), libc::F_OFD_SETLK, kind, byte, 1) {
             Ok(_) => {}
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
@@ -104,23 +132,27 @@ impl Hold {
             }
             Err(e) => return Err(e),
         }
-        // `fd` has another description: if it does not see the lock, the file system keeps locks
-        // in a way that proves nothing.
-        if share == Share::Exclusive && !is_held(fd, byte, 1)? {
-            return Err(io::Error::other("the file system's locks do not hold"));
-        }
-        let protection = ProtFlags::empty();
+        let (len, protection) = (file.page, ProtFlags::empty());
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
         let mapped =
-            unsafe { mmap(std::ptr::null_mut(), page, protection, MapFlags::SHARED, &own, 0) }?;
-        let hold = Self {
-            page: NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
-            len: page,
-            image,
-        };
+            unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &own, 0) }?;
+        let page = NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let hold = Self { page, len, image };
         // SAFETY: the range is the mapping just made, of which nobody else knows.
-        unsafe { madvise(mapped, page, Advice::LinuxDontFork) }?;
+        unsafe { madvise(mapped, len, Advice::LinuxDontFork) }?;
+        drop(own);
+        // Only now is the mapping alone in keeping the lock. A file system that maps some other
+        // file than the one it opened (overlayfs) has lost it; one with locks of its own making may
+        // never have had it. The file's other description must see it.
+        if !is_locked(file.fd, byte)? {
+            return Err(io::Error::other("the file system's locks are not kept by mappings"));
+        }
         Ok(Some(hold))
+    }
+
+    /// The process that holds it.
+    pub(crate) fn image(&self) -> Image {
+        self.image
     }
 }
 
@@ -133,14 +165,6 @@ impl Drop for Hold {
         let unmapped = unsafe { munmap(self.page.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
-}
-
-/// A description of its own for the file behind `fd`: locks belong to descriptions, and the one
-/// behind `fd` may be shared with whoever passed it here or inherited it.
-fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let own = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(own)
 }
 
 /// Someone holds one of `len` bytes from `byte` on, through a description other than `fd`'s.

@@ -141,25 +141,31 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// For an end of `role` that is already on the roster itself.
-    /// `alive`: some opposite end is.
-    pub(crate) fn attach(words: &Words, role: Role, alive: bool) -> Self {
-        let opposite = role.opposite();
-        let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-        let mut ends = Self {
-            opposite,
-            scanned_at: None,
+    /// How many opposite ends have ever arrived. To be read before this end takes its seat, so that
+    /// whoever has seen it there counts as met.
+    pub(crate) fn arrivals(words: &Words, role: Role) -> u64 {
+        role.opposite().arrivals(&words.control).load(Acquire) // A5 ← A4
+    }
+
+    /// For an end of `role` that has just taken its seat. `arrivals` from before that;
+    /// `any_alive`: some opposite end is.
+    pub(crate) fn attach(
+        words: &Words,
+        role: Role,
+        arrivals: u64,
+        any_alive: impl FnOnce() -> bool,
+    ) -> Self {
+        // Before the question: whoever attaches after it moves `changes` on, and is scanned for.
+        let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+        let alive = any_alive();
+        Self {
+            opposite: role.opposite(),
+            // If nobody opposite lives, whoever is on the roster is dead and no peer of ours.
+            scanned_at: (!alive).then_some(changes),
             present: false,
             arrivals_at_attach: arrivals,
-            met: false,
-        };
-        ends.look(words);
-        if !alive {
-            // The dead on the roster are no peers of ours.
-            ends.present = false;
-            ends.met = false;
+            met: alive,
         }
-        ends
     }
 
     /// Looks at the roster if it has changed.
@@ -169,10 +175,11 @@ impl Ends {
         if self.scanned_at == Some(changes) {
             return;
         }
-        self.present = count(words, self.opposite) > 0;
-        // An end that came and went since counts as met; so does one that is here.
+        // First the arrivals, then the seats: whoever is counted was on its seat before, so if we
+        // do not find it there it has left, and everything it stored is visible.
         let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-        self.met |= self.present || arrivals != self.arrivals_at_attach;
+        self.met |= arrivals != self.arrivals_at_attach;
+        self.present = count(words, self.opposite) > 0;
         self.scanned_at = Some(changes);
     }
 

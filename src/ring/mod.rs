@@ -58,6 +58,11 @@ pub enum Blocked {
     Unpublished,
     /// Others moved the position away more often than [`PATIENCE`] allows.
     Contended,
+    /// Receiving end: it holds items, fewer than needed; those come first and alone.
+    Held,
+    /// Receiving end: holes split what is there. No more than so many items are adjacent, and there
+    /// is no room for more before them.
+    Fragmented(u64),
     /// The region holds values that no history of this algorithm produces.
     Corrupt,
 }
@@ -81,8 +86,7 @@ pub trait SendCursor {
         Self: Sized;
 
     /// Claims as many free slots as there are, at most `max`; none if fewer than `need`.
-    /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. A claim that was neither published
-    /// nor given up (its guard was forgotten) is given up first.
+    /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. No claim is outstanding.
     fn claim<T: Copy, K: Kind>(
         &mut self,
         mem: &Mem<T, K>,
@@ -93,10 +97,13 @@ pub trait SendCursor {
     /// Publishes the first `items` slots of the run and gives up the others.
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
 
-    /// Settles what the dead end in `seat` had claimed. Under the recovery lock.
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains;
+    /// Settles what a dead end with this intent had claimed. Under the recovery lock.
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains;
 
-    /// Gives up what was claimed and not published; the cursor is not used afterwards.
+    /// A claim was neither published nor given up: its guard was forgotten.
+    fn forgotten(&self) -> bool;
+
+    /// Gives up what was claimed and not published.
     fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>);
 
     /// A slot is free for whoever comes next.
@@ -124,9 +131,8 @@ pub trait RecvCursor {
         max: u64,
     ) -> Result<Run, Blocked>;
 
-    /// The position of item `index` of the run; `None` if there is no such item (or no longer,
-    /// because a peer corrupted the stamps).
-    fn find<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, index: u64) -> Option<u64>;
+    /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
+    fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64>;
 
     /// Releases the first `items` items of the run; the others remain this cursor's.
     fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
@@ -135,8 +141,8 @@ pub trait RecvCursor {
     /// received again first.
     fn held(&self) -> u64;
 
-    /// Settles what the dead end in `seat` had claimed. Under the recovery lock.
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains;
+    /// Settles what a dead end with this intent had claimed. Under the recovery lock.
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains;
 
     /// Takes over what [`settle`](Self::settle) found. Under the recovery lock; this cursor holds
     /// nothing.

@@ -123,6 +123,9 @@ fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterator<Item = u
 
 const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
+/// How many stamps one claim looks at in vain, together with four times what it asked for.
+const LOOKS: u64 = 1 << 16;
+
 /// A sender's private view.
 #[derive(Debug)]
 pub struct Sender {
@@ -152,12 +155,13 @@ impl SendCursor for Sender {
         need: u64,
         max: u64,
     ) -> Result<Run, Blocked> {
-        self.close(mem);
+        debug_assert!(!self.forgotten());
         let capacity = mem.slots.capacity();
         let tail = &mem.words.control.tail.0;
         let mut outcome = Blocked::Contended;
         // A guess, checked by the compare-and-swap.
         let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
+        let mut looks = 0;
         for _ in 0..PATIENCE {
             let mut slots = 0;
             let mut next = Stamp::free(at, capacity);
@@ -183,6 +187,11 @@ impl SendCursor for Sender {
                         continue;
                     }
                 }
+            }
+            // Runs are long: a scribbler who moves the index must not make us look for ever.
+            looks += slots;
+            if looks > LOOKS.max(4 * max) {
+                break;
             }
             // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
             // acquired shows it (see "ahead" in the module's opening); if it has, S0 again.
@@ -217,8 +226,12 @@ impl SendCursor for Sender {
         self.done(mem);
     }
 
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains {
-        recovery::settle_sender(mem, seat, alive)
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains {
+        recovery::settle_sender(mem, intent, alive)
+    }
+
+    fn forgotten(&self) -> bool {
+        self.claimed.slots > 0
     }
 
     fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
@@ -291,17 +304,19 @@ impl RecvCursor for Receiver {
     ) -> Result<Run, Blocked> {
         if self.held.slots > 0 {
             self.held.again = self.held.items;
-            return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::NotReady) };
+            return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::Held) };
         }
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head.0;
         let mut outcome = Blocked::Contended;
         // A guess, checked by the compare-and-swap.
         let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
+        let mut looks = 0;
         for _ in 0..PATIENCE {
             let (mut slots, mut items) = (0, 0);
             let mut next = Stamp::free(at, capacity);
-            while items < max && slots < capacity.min(super::MAX_RUN) {
+            let most = capacity.min(super::MAX_RUN);
+            while items < max && slots < most {
                 let position = at.wrapping_add(slots);
                 next = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
                 if next == Stamp::published(position, capacity) {
@@ -333,9 +348,18 @@ impl RecvCursor for Receiver {
                     }
                 }
             }
+            // Runs are long: a scribbler who moves the index must not make us look for ever.
+            looks += slots;
+            if looks > LOOKS.max(4 * max) {
+                break;
+            }
             // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
             // acquired shows it (see "ahead" in the module's opening); if it has, R0 again.
             let now = head.load(Acquire);
+            if now == at && slots == most {
+                outcome = Blocked::Fragmented(items);
+                break;
+            }
             if now == at {
                 outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
                     // Free in this lap: claimed by a sender if the tail is beyond it. Relaxed: if
@@ -357,16 +381,12 @@ impl RecvCursor for Receiver {
         Err(outcome)
     }
 
-    #[inline]
-    fn find<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, index: u64) -> Option<u64> {
-        if run.slots == run.items {
-            return (index < run.items).then(|| run.at.wrapping_add(index));
-        }
+    fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
         let capacity = mem.slots.capacity();
-        positions(run.at, 0..run.slots)
+        positions(run.at, 0..run.slots).filter(move |&at| {
             // Relaxed: the claim acquired this stamp, and it is ours until we free it.
-            .filter(|&at| mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, capacity).0)
-            .nth(index as usize)
+            mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, capacity).0
+        })
     }
 
     #[inline]
@@ -376,7 +396,7 @@ impl RecvCursor for Receiver {
             run.slots
         } else {
             // Everything before the first item that is kept.
-            self.find(mem, run, items).map_or(run.slots, |at| at.wrapping_sub(run.at))
+            self.items(mem, run).nth(items as usize).map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
         free(mem, run.at, slots);
         if slots == run.slots {
@@ -396,8 +416,8 @@ impl RecvCursor for Receiver {
         self.held.items
     }
 
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize, alive: &impl Alive) -> Remains {
-        recovery::settle_receiver(mem, seat, alive)
+    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains {
+        recovery::settle_receiver(mem, intent, alive)
     }
 
     fn inherit<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
@@ -412,8 +432,11 @@ impl RecvCursor for Receiver {
 
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
         let at = mem.words.control.head.0.load(Relaxed);
-        // Relaxed, both: as for the sender's `another`.
-        mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, mem.slots.capacity()).0
+        let capacity = mem.slots.capacity();
+        // Relaxed, both: as for the sender's `another`. A hole is no item, but whoever passes over
+        // it may find one behind.
+        let stamp = mem.slots.stamp(at).load(Relaxed);
+        stamp == Stamp::published(at, capacity).0 || stamp == Stamp::skipped(at, capacity).0
     }
 
     fn take_skipped(&mut self) -> u64 {

@@ -90,20 +90,19 @@ pub enum Remains {
     Orphans {
         /// The first of them, in a row.
         run: Run,
-        /// There are others behind.
+        /// There are others behind, or what a live end may own.
         more: bool,
     },
 }
 
-/// Settles what the dead sender in `seat` had claimed. Under the recovery lock.
+/// Settles what a dead sender with the intent `word` had claimed. Under the recovery lock.
 pub(crate) fn settle_sender<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
-    seat: usize,
+    word: u64,
     alive: &impl Alive,
 ) -> Remains {
     let words = &mem.words;
     let capacity = mem.slots.capacity();
-    let word = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
     let tail = index(words, Role::Sender).load(Acquire); // X1 ← S2: the owners' intents
     let intended = Intended::read(words, Role::Sender, alive);
     let (mut unclear, mut progress) = (false, false);
@@ -128,15 +127,14 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
     if unclear { Remains::Unclear { progress } } else { Remains::Nothing }
 }
 
-/// Finds what the dead receiver in `seat` had claimed and not released. Under the recovery lock.
+/// Finds what a dead receiver with the intent `word` had claimed and not released. Under the recovery lock.
 pub(crate) fn settle_receiver<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
-    seat: usize,
+    word: u64,
     alive: &impl Alive,
 ) -> Remains {
     let words = &mem.words;
     let capacity = mem.slots.capacity();
-    let word = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
     let head = index(words, Role::Receiver).load(Acquire); // X1 ← R2: the owners' intents
     let intended = Intended::read(words, Role::Receiver, alive);
     let (mut unclear, mut more) = (false, false);
@@ -160,7 +158,7 @@ pub(crate) fn settle_receiver<T: Copy, K: Kind>(
         }
     }
     match found {
-        Some(run) => Remains::Orphans { run, more },
+        Some(run) => Remains::Orphans { run, more: more || unclear },
         None if unclear => Remains::Unclear { progress: false },
         None => Remains::Nothing,
     }
@@ -181,7 +179,16 @@ pub(crate) fn inherit(words: &Words, heir: usize, run: Run) {
     words.intents[heir].0.store(intent(run.at, run.slots), Release); // R2' → X2
 }
 
-/// Forgets a dead end's intent: everything it covers is settled. Under the recovery lock.
-pub(crate) fn forget(words: &Words, seat: usize) {
-    words.intents[seat].0.store(NO_INTENT, Release); // X4 → A1: the seat's next occupant starts clean
+/// Forgets a dead end's intent, as it was read: everything it covers is settled. Under the recovery
+/// lock.
+///
+/// An end that had none needs nothing forgotten, and must not be touched: it may be a live one on its
+/// way out, whose seat a newcomer takes at this moment. One that had an intent is not on its way out
+/// by itself: its seat waits for us.
+pub(crate) fn forget(words: &Words, seat: usize, word: u64) {
+    if word != NO_INTENT {
+        let intent = &words.intents[seat].0;
+        // X4 → A1: the seat's next occupant starts clean. Failure: somebody scribbles.
+        let _ = intent.compare_exchange(word, NO_INTENT, Release, Relaxed);
+    }
 }

@@ -85,8 +85,12 @@ impl SendCursor for Producer {
         mem.words.control.tail.0.store(self.tail, Release); // P2 → C1: values before it are written
     }
 
-    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: usize, _: &impl Alive) -> Remains {
+    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {
         Remains::Nothing // the positions are always whole
+    }
+
+    fn forgotten(&self) -> bool {
+        false // a claim is private: nothing shared tells of it
     }
 
     fn close<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>) {
@@ -161,9 +165,8 @@ impl RecvCursor for Consumer {
         Ok(Run { at: self.head, slots, items: slots, again })
     }
 
-    #[inline]
-    fn find<T: Copy, K: Kind>(&self, _: &Mem<T, K>, run: Run, index: u64) -> Option<u64> {
-        (index < run.items).then(|| run.at.wrapping_add(index))
+    fn items<T: Copy, K: Kind>(&self, _: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
+        (0..run.items).map(move |index| run.at.wrapping_add(index))
     }
 
     #[inline]
@@ -177,7 +180,7 @@ impl RecvCursor for Consumer {
         0 // what was not released was never taken: the head has not moved
     }
 
-    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: usize, _: &impl Alive) -> Remains {
+    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {
         Remains::Nothing // the positions are always whole
     }
 

@@ -26,7 +26,7 @@ use rustix::fs::{MemfdFlags, Mode, SealFlags, Stat, fcntl_add_seals, fcntl_get_s
 use rustix::io::Errno;
 
 use crate::error::{CreateError, OpenError};
-use crate::peers::hold::{BIRTH, Hold, Share};
+use crate::peers::hold::{BIRTH, Hold, RegionFile, Share};
 use map::{MapOptions, Mapping};
 use place::Place;
 
@@ -38,7 +38,7 @@ pub(crate) struct Region {
     pub(crate) place: Option<Place>,
     pub(crate) page: usize,
     /// Device and inode.
-    file: (u64, u64),
+    id: (u64, u64),
     /// Dropped last: the birth byte outlives the mapping.
     birth: Hold,
 }
@@ -76,15 +76,22 @@ impl Region {
         }
         let map = Mapping::new(fd, len, new.map).map_err(create_io("mapping the region"))?;
         fill(&map);
-        let birth = Hold::take(fd, BIRTH, Share::Shared, page)
+        let birth = RegionFile::of(fd)
+            .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
             .and_then(|hold| hold.ok_or_else(|| Errno::BUSY.into()))
-            .map_err(|source| CreateError::Io { doing: "locking the region", source })?;
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::PermissionDenied => CreateError::Options(format!(
+                    "mode {:o} under the umask keeps the ring's own creator out",
+                    new.mode
+                )),
+                _ => CreateError::Io { doing: "locking the region", source },
+            })?;
         let fd = match &place {
             Some(place) => unnamed.link(place)?,
             None => unnamed.into_fd(),
         };
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
-        Ok(Self { fd, map, place, page, file: (stat.st_dev, stat.st_ino), birth })
+        Ok(Self { fd, map, place, page, id: (stat.st_dev, stat.st_ino), birth })
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
@@ -141,12 +148,13 @@ impl Region {
         let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
         let page = reserve::page_size(fd.as_fd()).map_err(open_io("asking for the page size"))?;
         let len = check(fd.as_fd(), &stat, page)?;
-        let locked = Hold::take(fd.as_fd(), BIRTH, Share::Shared, page)
+        let locked = RegionFile::of(fd.as_fd())
+            .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
             .map_err(|source| OpenError::Io { doing: "locking the region", source })?;
         let Some(birth) = locked else { return Ok(None) };
         let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
-        let file = (stat.st_dev, stat.st_ino);
-        Ok(Some(Self { fd, map, place: None, page, file, birth }))
+        let id = (stat.st_dev, stat.st_ino);
+        Ok(Some(Self { fd, map, place: None, page, id, birth }))
     }
 
     /// This process opened the region, rather than the one that forked it.
@@ -154,10 +162,9 @@ impl Region {
         self.birth.image().is_current()
     }
 
-    /// The descriptor still leads to the region: nobody has closed it behind our back and had its
-    /// number given to something else.
-    pub(crate) fn is_still_open(&self) -> bool {
-        fstat(&self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
+    /// The file, by our descriptor of it.
+    pub(crate) fn file(&self) -> RegionFile<'_> {
+        RegionFile { fd: self.fd.as_fd(), page: self.page, id: self.id }
     }
 
     fn stat(&self) -> Result<Stat, OpenError> {

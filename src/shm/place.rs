@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{create_io, open_io, reserve};
 use crate::error::{CreateError, NameError, OpenError, UnlinkError};
-use crate::peers::hold::{Hold, NAME, Share};
+use crate::peers::hold::{Hold, NAME, RegionFile, Share};
 
 /// Where `shm_open` keeps its names on Linux.
 pub(crate) const SHM: &str = "/dev/shm";
@@ -58,10 +58,10 @@ impl Place {
         if path.as_os_str().as_bytes().contains(&0) {
             return Err(NameError::Nul);
         }
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent.into(),
-            _ => PathBuf::from("."),
-        };
+        // Absolute, so that a later `chdir` does not lead elsewhere.
+        let parent =
+            std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        let directory = parent.unwrap_or_else(|| PathBuf::from("/"));
         Ok(Self { directory, leaf: leaf.into(), named: false })
     }
 
@@ -128,15 +128,14 @@ impl Place {
     /// Nobody can make a system call that unlinks a name only if it leads to a certain file. So
     /// whoever unlinks through this crate holds the file's name byte from the check to the unlink:
     /// while it is held, the name cannot be taken from this file, hence not be given to another.
-    pub(crate) fn unlink_file(&self, fd: BorrowedFd<'_>, page: usize) -> Result<(), UnlinkError> {
+    pub(crate) fn unlink_file(&self, file: RegionFile<'_>) -> Result<(), UnlinkError> {
         for _ in 0..1000 {
-            let Some(_lock) =
-                Hold::take(fd, NAME, Share::Exclusive, page).map_err(UnlinkError::Io)?
+            let Some(_lock) = Hold::take(file, NAME, Share::Exclusive).map_err(UnlinkError::Io)?
             else {
                 std::thread::sleep(std::time::Duration::from_millis(1));
                 continue;
             };
-            let stat = fstat(fd).map_err(|e| UnlinkError::Io(e.into()))?;
+            let stat = fstat(file.fd).map_err(|e| UnlinkError::Io(e.into()))?;
             return match () {
                 () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
                 () if !self.leads_to(&stat) => {
@@ -197,12 +196,9 @@ impl Unnamed {
         let linked = match &self.temporary {
             Some(TemporaryName(from)) => linkat(CWD, from, CWD, &to, AtFlags::empty()),
             None => {
-                let from = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
-                match linkat(CWD, from, CWD, &to, AtFlags::SYMLINK_FOLLOW) {
-                    // No /proc. The other way needs a recent kernel, or privileges.
-                    Err(Errno::NOENT) => linkat(&self.fd, "", CWD, &to, AtFlags::EMPTY_PATH),
-                    other => other,
-                }
+                // The other route, AT_EMPTY_PATH, would do without /proc, but holds need it anyway.
+                let from = format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd());
+                linkat(CWD, from, CWD, &to, AtFlags::SYMLINK_FOLLOW)
             }
         };
         match linked {

@@ -18,8 +18,10 @@ const HUGETLBFS: u64 = 0x9584_58f6;
 /// One step of reservation, in bytes; a multiple of every page size up to 16 MiB.
 const STEP: u64 = 16 << 20;
 
-/// File systems whose mappings are not one memory for all who map them.
-const UNSHARED: [(u64, &str); 12] = [
+/// File systems whose mappings are not one memory for all who map them, or (overlayfs) do not keep
+/// locks alive.
+const UNFIT: [(u64, &str); 13] = [
+    (0x794c_7630, "overlayfs"),
     (0x6969, "NFS"),
     (0x517b, "SMB"),
     (0xff53_4d42, "CIFS"),
@@ -42,7 +44,7 @@ fn file_system(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
 /// The name of the file system behind `fd` if a ring cannot live there.
 pub(crate) fn refused_file_system(fd: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
     let found = file_system(fd)?;
-    Ok(UNSHARED.iter().find_map(|&(number, name)| (number == found).then_some(name)))
+    Ok(UNFIT.iter().find_map(|&(number, name)| (number == found).then_some(name)))
 }
 
 /// What lengths of mappings of `fd` must be a multiple of.

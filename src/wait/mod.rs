@@ -40,7 +40,8 @@ pub(crate) trait Pace {
     fn spun_well(&mut self);
     /// A reason to stop now.
     fn stop(&self) -> Option<Stop>;
-    /// Sleeps for a slice at the most; true if the slice passed without a wake.
+    /// Sleeps for a slice at the most; true if it has been a slice since a look was not in vain, or
+    /// since the last doubt.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
 

@@ -12,7 +12,11 @@ use super::{Pace, Stop, Turn};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the futex.
 pub(crate) fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
+    read_clock(ClockId::Monotonic)
+}
+
+fn read_clock(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
@@ -88,9 +92,10 @@ pub(crate) struct Waiting {
     pub(crate) slice: Duration,
     budget: u32,
     cancel: Arc<AtomicBool>,
-    /// Tries in a row that came to nothing, and when the first of them was.
-    vain: u32,
-    vain_since: u64,
+    /// When it will be time to doubt that the peers are alive: a slice after this end first looked
+    /// in vain, or last doubted. 0: the last look was not in vain. Kept from call to call, so that
+    /// neither many short waits nor wakes that bring nothing put the doubt off.
+    doubt_at: u64,
 }
 
 impl Waiting {
@@ -100,8 +105,7 @@ impl Waiting {
             slice: SLICE,
             budget: MOST_TURNS / 4,
             cancel: Arc::new(AtomicBool::new(false)),
-            vain: 0,
-            vain_since: 0,
+            doubt_at: 0,
         }
     }
 
@@ -109,35 +113,33 @@ impl Waiting {
         &self.cancel
     }
 
-    /// A try came to something.
+    /// A look came to something.
     #[inline(always)]
-    pub(crate) fn tried_well(&mut self) {
-        if self.vain != 0 {
-            self.vain = 0;
+    pub(crate) fn looked_well(&mut self) {
+        if self.doubt_at != 0 {
+            self.doubt_at = 0;
         }
     }
 
-    /// A try came to nothing: `true` if the tries have done so for as long as a slice, and it is
-    /// time to doubt that the peers are alive. Looks at the clock at the 1st, 2nd, 4th, … time and
-    /// at every 64th: often enough for those who try rarely, rarely enough for those who try often.
-    #[cold]
-    pub(crate) fn tried_in_vain(&mut self) -> bool {
-        self.vain = self.vain.saturating_add(1);
-        if !self.vain.is_power_of_two() && !self.vain.is_multiple_of(TURNS_PER_CLOCK) {
-            return false;
-        }
-        let now = now();
-        let doubt =
-            self.vain > 1 && now >= self.vain_since.saturating_add(self.slice.as_nanos() as u64);
-        if self.vain == 1 || doubt {
-            self.vain_since = now;
+    /// A look came to nothing, at `now`: `true` if it is time to doubt.
+    fn looked_in_vain(&mut self, now: u64) -> bool {
+        let doubt = self.doubt_at != 0 && now >= self.doubt_at;
+        if doubt || self.doubt_at == 0 {
+            self.doubt_at = now.saturating_add(self.slice.as_nanos() as u64);
         }
         doubt
     }
 
+    /// A try came to nothing, and nobody will wait: `true` if it is time to doubt. Asks the coarse
+    /// clock, which is a few milliseconds behind and costs as many nanoseconds.
+    #[cold]
+    pub(crate) fn tried_in_vain(&mut self) -> bool {
+        self.looked_in_vain(read_clock(ClockId::MonotonicCoarse))
+    }
+
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
-        Watch { waiting: self, deadline, turns: 0, doubt_at: 0 }
+        Watch { waiting: self, deadline, turns: 0 }
     }
 }
 
@@ -152,14 +154,6 @@ pub(crate) struct Watch<'a> {
     waiting: &'a mut Waiting,
     deadline: Deadline,
     turns: u32,
-    /// When a spinner asks for its peers' lives next; 0 before the first look at the clock.
-    doubt_at: u64,
-}
-
-impl Watch<'_> {
-    fn slice(&self) -> u64 {
-        self.waiting.slice.as_nanos() as u64
-    }
 }
 
 impl Pace for Watch<'_> {
@@ -189,12 +183,7 @@ impl Pace for Watch<'_> {
         if let Some(stop) = self.stop() {
             return Turn::Stop(stop);
         }
-        let now = now();
-        let doubt = self.doubt_at != 0 && now >= self.doubt_at;
-        if doubt || self.doubt_at == 0 {
-            self.doubt_at = now + self.slice();
-        }
-        Turn::Look { doubt }
+        Turn::Look { doubt: self.waiting.looked_in_vain(now()) }
     }
 
     fn spun_well(&mut self) {
@@ -212,8 +201,10 @@ impl Pace for Watch<'_> {
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
-        let slice_ends = now().saturating_add(self.slice());
-        word.sleep(ticket, slice_ends.min(self.deadline.0));
-        now() >= slice_ends
+        if self.waiting.looked_in_vain(now()) {
+            return true;
+        }
+        word.sleep(ticket, self.waiting.doubt_at.min(self.deadline.0));
+        self.waiting.looked_in_vain(now())
     }
 }

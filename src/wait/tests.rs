@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Pace, Stop, Turn, block};
-use crate::peers::roster::{self, Occupancy, Role};
+use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::pipe::{Doctor, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
@@ -52,8 +52,9 @@ impl Doctor for Healthy {
     fn any_alive(&self, _: Role) -> bool {
         true
     }
-    fn exclusively(&self, recover: impl FnOnce()) {
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
         recover();
+        true
     }
 }
 
@@ -80,10 +81,11 @@ fn sit<K: Kind>(heap: &Heap<u64, K>, seat: usize, role: Role) -> Occupancy {
 
 impl<K: Kind> Sender<K> {
     fn attach(heap: &Heap<u64, K>, seat: usize) -> Self {
+        let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
         let occupancy = sit(heap, seat, Role::Sender);
         let mem = heap.mem();
         let cursor = K::Send::attach(&mem, seat).expect("positions make sense");
-        let end = SendEnd::new(mem, cursor, &Healthy);
+        let end = SendEnd::new(mem, cursor, arrivals, &Healthy);
         wake_everybody(&heap.mem().words);
         Self { end, seat, occupancy }
     }
@@ -110,10 +112,11 @@ impl<K: Kind> Sender<K> {
 
 impl<K: Kind> Receiver<K> {
     fn attach(heap: &Heap<u64, K>, seat: usize) -> Self {
+        let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
         let occupancy = sit(heap, seat, Role::Receiver);
         let mem = heap.mem();
         let cursor = K::Recv::attach(&mem, seat).expect("positions make sense");
-        let end = RecvEnd::new(mem, cursor, &Healthy);
+        let end = RecvEnd::new(mem, cursor, arrivals, &Healthy);
         wake_everybody(&heap.mem().words);
         Self { end, seat, occupancy }
     }

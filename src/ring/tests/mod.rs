@@ -74,6 +74,10 @@ impl<T: Copy, K: Kind> Heap<T, K> {
         Mem { words: Words { control, seats, intents }, slots, drop_unreleased: false }
     }
 
+    pub(crate) fn intent(&self, seat: usize) -> u64 {
+        self.mem().words.intents[seat].0.load(crate::sync::Ordering::Relaxed)
+    }
+
     pub(crate) fn tx(&self, seat: usize) -> Tx<T, K> {
         let mem = self.mem();
         let cursor = K::Send::attach(&mem, seat).expect("positions make sense");
@@ -102,6 +106,9 @@ pub(crate) struct Tx<T, K: Kind> {
 
 impl<T: Sample, K: Kind> Tx<T, K> {
     fn claim(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+        if self.cursor.forgotten() {
+            self.cursor.close(&self.mem);
+        }
         self.cursor.claim(&self.mem, need, max)
     }
 
@@ -141,7 +148,7 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     /// The items of a run, one by one.
     fn values(&self, run: Run) -> Vec<T> {
         (0..run.items)
-            .map(|index| self.cursor.find(&self.mem, run, index).expect("an item"))
+            .map(|index| self.cursor.items(&self.mem, run).nth(index as usize).expect("an item"))
             .map(|at| self.mem.slots.read(at))
             .collect()
     }
@@ -157,14 +164,17 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     /// At most `max` items, all released. Without holes between them, they are read in one piece.
     fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Blocked> {
         let run = self.claim(1, max)?;
+        let items = run.items.min(max);
         let values = if run.slots == run.items {
-            let mut values = vec![T::nth(0); run.items as usize];
+            let mut values = vec![T::nth(0); items as usize];
             self.mem.slots.read_run(run.at, &mut values);
             values
         } else {
-            self.values(run)
+            let mut values = self.values(run);
+            values.truncate(items as usize);
+            values
         };
-        self.release(run, run.items);
+        self.release(run, items);
         Ok(values)
     }
 }

@@ -259,12 +259,12 @@ fn mpmc_a_run_finds_its_items_between_holes() {
     let run = rx.claim(4, 4).unwrap();
     assert_eq!((run.slots, run.items), (7, 4));
     assert_eq!(rx.values(run), [0, 1, 2, 3]);
-    assert_eq!(rx.cursor.find(&rx.mem, run, 4), None);
+    assert_eq!(rx.cursor.items(&rx.mem, run).nth(4), None);
 
     // Release two: the hole between them goes too, and so do the two before the first item kept.
     rx.release(run, 2);
     assert_eq!(rx.cursor.held(), 2);
-    assert_eq!(rx.claim(3, 3), Err(Blocked::NotReady), "only two are held");
+    assert_eq!(rx.claim(3, 3), Err(Blocked::Held), "only two are held");
     let run = rx.claim(1, 8).unwrap();
     assert_eq!((run.at, run.slots, run.items), (5, 2, 2));
     assert_eq!(rx.values(run), [2, 3]);
@@ -290,27 +290,31 @@ fn sit(heap: &Heap<u64, Mpmc>, seat: usize, role: Role) {
 fn mpmc_what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
     let heap = Heap::<u64, Mpmc>::new(4, 3);
     let (mut tx, mut rx, mut heir) = (heap.tx(0), heap.rx(1), heap.rx(2));
-    [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)]
-        .map(|(seat, role)| sit(&heap, seat, role));
+    for (seat, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
+        sit(&heap, seat, role);
+    }
     tx.send_some(0, 4).unwrap();
     let run = rx.claim(3, 3).unwrap();
     rx.release(run, 1);
     // While it lives, nobody touches what it holds.
-    let alive = <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), 1, &Dead(&[]));
+    let alive =
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[]));
     assert!(matches!(alive, Remains::Unclear { .. }), "{alive:?}");
     let Remains::Orphans { run, more: false } =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), 1, &Dead(&[1]))
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]))
     else {
         panic!("two orphans")
     };
     assert_eq!((run.at, run.slots, run.items, run.again), (1, 2, 2, 2));
     heir.cursor.inherit(&heir.mem, run);
     // From here on they are the heir's, to whoever asks.
-    let left = <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), 1, &Dead(&[1]));
+    let left =
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
     assert!(matches!(left, Remains::Unclear { .. }), "{left:?}");
     assert_eq!(heir.recv(), Ok(1));
     assert_eq!(heir.recv(), Ok(2));
-    let left = <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), 1, &Dead(&[1]));
+    let left =
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
     assert!(matches!(left, Remains::Nothing), "{left:?}");
     assert_eq!(heir.recv(), Ok(3));
     assert_eq!(tx.send_some(0, 4), Ok(4));
@@ -320,8 +324,9 @@ fn mpmc_what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
 fn mpmc_what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() {
     let heap = Heap::<u64, Mpmc>::new(8, 3);
     let (mut victim, mut tx, mut rx) = (heap.tx(0), heap.tx(1), heap.rx(2));
-    [(0, Role::Sender), (1, Role::Sender), (2, Role::Receiver)]
-        .map(|(seat, role)| sit(&heap, seat, role));
+    for (seat, role) in [(0, Role::Sender), (1, Role::Sender), (2, Role::Receiver)] {
+        sit(&heap, seat, role);
+    }
     let run = victim.claim(3, 3).unwrap();
     // It published one of three and died.
     victim.mem.slots.write(run.at, &0);
@@ -330,10 +335,12 @@ fn mpmc_what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_n
     tx.send(1).unwrap();
     assert_eq!(rx.recv(), Ok(0));
     assert_eq!(rx.recv(), Err(Blocked::Unpublished));
-    let alive = <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), 0, &Dead(&[]));
+    let alive =
+        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &Dead(&[]));
     assert!(matches!(alive, Remains::Unclear { progress: false }), "{alive:?}");
     assert_eq!(rx.recv(), Err(Blocked::Unpublished));
-    let dead = <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), 0, &Dead(&[0]));
+    let dead =
+        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &Dead(&[0]));
     assert!(matches!(dead, Remains::Nothing), "{dead:?}");
     assert_eq!(heap.mem().words.control.tally.0.skipped.load(Relaxed), 2);
     assert_eq!(rx.recv(), Ok(1));
@@ -425,11 +432,9 @@ fn mpmc_items_whose_stamps_were_scribbled_on_are_missing_and_nothing_worse() {
     for position in 0..7 {
         rx.mem.slots.stamp(position).store(u64::MAX, Relaxed);
     }
-    assert!(rx.cursor.find(&rx.mem, run, 0).is_some(), "the last one");
-    assert_eq!(rx.cursor.find(&rx.mem, run, 1), None);
+    assert!(rx.cursor.items(&rx.mem, run).nth(0).is_some(), "the last one");
+    assert_eq!(rx.cursor.items(&rx.mem, run).nth(1), None);
     rx.release(run, 1);
-    let rest = rx.claim(1, 8).unwrap();
-    rx.release(rest, rest.items);
     assert_eq!(rx.cursor.held(), 0);
     assert_eq!(tx.send_some(0, 8), Ok(8), "the release put all in order");
 }
