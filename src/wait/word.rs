@@ -35,8 +35,9 @@
 //! * W3 cleared the bit while others may still sleep. The woken one runs W1 again *before* it looks
 //!   at the ring, so from its look on, every publisher sees the bit. Published before its look: the
 //!   look shows it. So whatever is published while the bit is clear is seen by the woken one.
-//! * Having taken one item and seeing another ready with the bit set, it passes the wake on
-//!   ([`pass_on`](WakeWord::pass_on)); so do all takers. Each woken one either leaves nothing ready
+//! * Having claimed one item and seeing another ready (or a hole, with perhaps one behind) with the
+//!   bit set, it passes the wake on ([`pass_on`](WakeWord::pass_on)); so do all takers, at the
+//!   latest when they release, and at once if they keep the claim. Each woken one either leaves nothing ready
 //!   behind, or wakes the next. (Publishing out of order makes this necessary: S0 claims 0, S1
 //!   publishes 1 and wakes R0, who cannot use it yet and sleeps on; then one wake for 0 must lead
 //!   to two receivers going, for 0 and for 1.)
