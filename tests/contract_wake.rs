@@ -429,7 +429,7 @@ fn c07_a_cancelled_or_late_sleeper_takes_no_wake_from_another() {
         quitter.until_asleep();
         sleeper.say("recv");
         sleeper.until_asleep();
-        quitter.signal(rustix::process::Signal::USR1);
+        quitter.interrupt();
         quitter.wakes_with("Err(Cancelled)");
         sleeper.until_asleep(); // it was woken for a look, and sleeps on
         tx.try_send(2).unwrap();

@@ -14,7 +14,9 @@ pub fn in_shared_futex(pid: u32, tid: u32) -> bool {
     let operation = words
         .nth(1)
         .and_then(|op| i32::from_str_radix(op.trim_start_matches("0x"), 16).ok());
-    number == Some(libc::SYS_futex)
+    // A call that was interrupted without a handler having run (by a stop, say) goes on under
+    // another number, with the same arguments.
+    matches!(number, Some(libc::SYS_futex | libc::SYS_restart_syscall))
         && operation.is_some_and(|op| {
             op & libc::FUTEX_CMD_MASK == libc::FUTEX_WAIT_BITSET
                 && op & libc::FUTEX_PRIVATE_FLAG == 0

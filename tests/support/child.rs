@@ -142,16 +142,22 @@ impl Child {
     /// Gives a command whose answer must be this.
     #[track_caller]
     pub fn must(&mut self, command: &str, answer: &str) {
-        let heard = self.ask(command);
-        assert_eq!(heard, answer, "{}: {command}", self.role);
+        self.say(command);
+        self.must_hear(answer);
+    }
+
+    /// Hears the answer to the last command, which must be this.
+    #[track_caller]
+    pub fn must_hear(&mut self, answer: &str) {
+        let heard = self.hear();
+        assert_eq!(heard, answer, "{}: {}", self.role, self.said);
     }
 
     /// Hears the answer to a command that has been waiting: this one, and because it was woken, not
     /// because its slice was over.
     #[track_caller]
     pub fn wakes_with(&mut self, answer: &str) {
-        let heard = self.hear();
-        assert_eq!(heard, answer, "{}: {}", self.role, self.said);
+        self.must_hear(answer);
         assert!(
             self.took < LONG_SLICE,
             "{}: {} was not woken, its slice ended",
@@ -199,7 +205,7 @@ impl Child {
         }
     }
 
-    /// Sends a signal: `KILL`, `STOP`, `CONT`, `USR1`, …
+    /// Sends a signal to the process: `KILL`, `STOP`, `CONT`, …
     pub fn signal(&self, signal: Signal) {
         // Through the pidfd: it means this child or nobody, however late it comes.
         let sent = pidfd_send_signal(&self.pidfd, signal);
@@ -209,9 +215,19 @@ impl Child {
         );
     }
 
-    /// Something to send signals to this child with from another thread.
-    pub fn pidfd(&self) -> OwnedFd {
-        self.pidfd.try_clone().unwrap()
+    /// Interrupts the thread that plays, and no other, with `SIGUSR1`.
+    pub fn interrupt(&self) {
+        self.interrupter()();
+    }
+
+    /// [`interrupt`](Self::interrupt) for another thread to use, as long as this child is there.
+    pub fn interrupter(&self) -> impl Fn() + Send + 'static {
+        let (pid, tid) = (self.pid() as i32, self.tid as i32);
+        move || {
+            // A child that has ended is not to be interrupted any more, which is no news here.
+            // SAFETY: plain values. Until it is reaped, nobody else gets the child's process id.
+            unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGUSR1) };
+        }
     }
 
     /// Stops the child, and waits until it stands still.

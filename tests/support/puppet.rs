@@ -199,10 +199,10 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
             "Ok".into()
         }
         "count_signals" => {
-            on_usr1(count);
+            count_signals();
             "Ok".into()
         }
-        "signals" => SIGNALS.load(Ordering::Relaxed).to_string(),
+        "signals" => signals().to_string(),
         "sigpipe_kills" => {
             // SAFETY: installs the default disposition, no handler.
             unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -307,6 +307,16 @@ extern "C" fn cancel(_: libc::c_int) {
 
 extern "C" fn count(_: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// From now on `SIGUSR1` is counted, and does nothing else.
+pub fn count_signals() {
+    on_usr1(count);
+}
+
+/// Signals counted.
+pub fn signals() -> u64 {
+    SIGNALS.load(Ordering::Relaxed)
 }
 
 /// Handles `SIGUSR1`, without `SA_RESTART`: it interrupts every system call that it can.
