@@ -29,6 +29,7 @@ const ROLE: &str = "RINGPIPE_TEST_ROLE";
 const KIND: &str = "RINGPIPE_TEST_KIND";
 const RING: &str = "RINGPIPE_TEST_RING";
 const PARENT: &str = "RINGPIPE_TEST_PARENT";
+const DETACHED: &str = "RINGPIPE_TEST_DETACHED";
 /// The test that plays the roles, in every binary.
 const STAGE: &str = "child_process::that_fails_is_reported_with_its_role_and_output";
 
@@ -65,7 +66,7 @@ impl Child {
             [] => Command::new(this),
             [program, rest @ ..] => {
                 let mut command = Command::new(program);
-                command.args(rest).arg(this);
+                command.args(rest).arg(this).env(DETACHED, "1");
                 command
             }
         };
@@ -125,6 +126,9 @@ impl Child {
                 Ok(_) if line.ends_with('\n') => break,
                 Ok(_) => self.fail("ended instead of answering"),
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => {
+                    self.fail("ended without listening");
+                }
                 Err(e) => self.fail(&format!("cannot be heard: {e}")),
             }
         }
@@ -343,10 +347,10 @@ pub fn stage(roles: Roles<'_>) {
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     let variable = |name| std::env::var(name).unwrap();
     let parent = getppid().map(|pid| pid.as_raw_nonzero().to_string());
-    // Under a tracer the parent is the tracer; it cannot be told from an orphanage.
-    let traced = std::env::var("RINGPIPE_TEST_TRACED").is_ok();
+    // The parent of one started by another command is that command.
+    let detached = std::env::var(DETACHED).is_ok();
     assert!(
-        traced || parent == Some(variable(PARENT)),
+        detached || parent == Some(variable(PARENT)),
         "the parent has died already"
     );
     let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();

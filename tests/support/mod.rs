@@ -186,10 +186,15 @@ pub fn until<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
 
 /// Says loudly that something could not be tested here, and why.
 pub fn did_not_run(what: &str, why: &str) {
+    announce(&format!("!!! DID NOT RUN: {what}: {why}"));
+}
+
+/// Says something that is to be seen though the harness hides the output of tests that pass.
+pub fn announce(line: &str) {
     use std::io::Write;
-    // Past the harness, which hides the output of tests that pass.
-    let line = format!("\n!!! DID NOT RUN: {what}: {why}\n");
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(format!("\n{line}\n").as_bytes());
 }
 
 /// Makes tests of functions that are generic over the kind of ring, one for each kind.
