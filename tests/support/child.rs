@@ -132,7 +132,7 @@ impl Child {
                 Err(e) => self.fail(&format!("cannot be heard: {e}")),
             }
         }
-        let (nanos, answer) = line.trim_end().split_once(' ').unwrap();
+        let (nanos, answer) = line.trim_end_matches('\n').split_once(' ').unwrap();
         self.took = Duration::from_nanos(nanos.parse().unwrap());
         answer.into()
     }
@@ -329,7 +329,7 @@ impl Me {
         let mut line = String::new();
         let read = self.socket.read_line(&mut line).unwrap();
         self.heard = Instant::now();
-        (read > 0).then(|| line.trim_end().to_owned())
+        (read > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
     /// Answers the last command.
