@@ -1,7 +1,7 @@
 //! Children: this test binary, started again to play a role, each with a deadline.
 //!
 //! The child's standard input is one end of a socket, over which both sides speak in lines; its
-//! output goes to a file in memory, to be shown if it fails. A child that does not answer or end
+//! output goes to a nameless file, to be shown if it fails. A child that does not answer or end
 //! before its deadline is killed by its process id, and its test fails with the role, the time, the
 //! last command and the output. Should the parent die, the kernel kills the child.
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ringpipe::{Mpmc, Spsc, WaitPolicy};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{
     Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal,
     set_parent_process_death_signal,
@@ -59,8 +59,7 @@ impl Child {
     /// As [`start`](Self::start), as an argument of the command `before`.
     pub fn start_under<K: Flavour>(before: &[&str], role: &str, ring: &str) -> Self {
         let (here, there) = UnixStream::pair().unwrap();
-        let output = rustix::fs::memfd_create("child's output", MemfdFlags::CLOEXEC).unwrap();
-        let output = File::from(output);
+        let output = nameless_file();
         let this = std::env::current_exe().unwrap();
         let mut command = match before {
             [] => Command::new(this),
@@ -366,6 +365,14 @@ pub fn stage(roles: Roles<'_>) {
         .find(|(name, _)| *name == role)
         .unwrap_or_else(|| panic!("no role {role} in this binary"));
     play[kind](me);
+}
+
+/// On disk, not in memory: a child gone wild may write a lot.
+fn nameless_file() -> File {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let fd = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR).unwrap();
+    File::from(fd)
 }
 
 fn children_that_fail_are_reported() {

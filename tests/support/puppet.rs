@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringpipe::{Canceller, Deadline, Ring, WaitPolicy};
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, setrlimit,
+};
 
 use super::child::{Child, Me};
 use super::{Flavour, LONG_SLICE, Rx, Tx, options};
@@ -86,6 +88,14 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
                 false => options.create(&me.ring),
             };
             done(made.map(|ring| hands.ring = Some(ring)))
+        }
+        "create_anonymous" => {
+            let options = options::<K>().capacity(number(1) as usize);
+            done(
+                options
+                    .create_anonymous()
+                    .map(|ring| hands.ring = Some(ring)),
+            )
         }
         "open" => {
             let opened = match me.ring.starts_with('/') {
@@ -183,6 +193,16 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         "umask" => {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(octal(words[1])));
             "Ok".into()
+        }
+        "limit_files" => {
+            // A file beyond it is an error and a signal; the signal would end the child.
+            // SAFETY: sets a disposition, no handler.
+            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+            let limit = Rlimit {
+                current: Some(number(1)),
+                maximum: Some(number(1)),
+            };
+            done(setrlimit(Resource::Fsize, limit))
         }
         "become" => become_user(number(1) as u32),
         "cancel_on_signal" => {
