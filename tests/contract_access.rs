@@ -125,29 +125,16 @@ fn c15_a_ring_of_another_user_is_refused_unless_that_user_is_trusted<K: Flavour>
     let refused = |opened: Result<Ring<u64, K>, OpenError>| {
         let error = opened.unwrap_err();
         let message = error.to_string();
-        assert!(
-            matches!(error, OpenError::Owner { owner: NOBODY, .. }),
-            "{message}"
-        );
-        assert!(
-            message.contains("65534") && message.contains(&*name),
-            "{message}"
-        );
+        assert!(matches!(error, OpenError::Owner { owner: NOBODY, .. }), "{message}");
+        assert!(message.contains("65534") && message.contains(&*name), "{message}");
     };
     refused(options::<K>().open(&name));
     refused(options::<K>().trust_owner(NOBODY - 1).open(&name));
     let either = options::<K>().open_or_create(&name);
-    assert!(matches!(
-        either,
-        Err(ringpipe::OpenOrCreateError::Open(OpenError::Owner { .. }))
-    ));
+    assert!(matches!(either, Err(ringpipe::OpenOrCreateError::Open(OpenError::Owner { .. }))));
     assert!(fs::read(name.path()).unwrap() == before, "touched");
 
-    let ring = options::<K>()
-        .trust_owner(1)
-        .trust_owner(NOBODY)
-        .open(&name)
-        .unwrap();
+    let ring = options::<K>().trust_owner(1).trust_owner(NOBODY).open(&name).unwrap();
     assert_eq!(K::receiver(&ring).unwrap().recv(), Ok(5));
     options::<K>().trust_any_owner().open(&name).unwrap();
 }
@@ -169,20 +156,11 @@ fn c15_names_that_cannot_be_are_refused() {
         (&wide, NameError::TooLong { len: 256 }),
     ] {
         let created = options::<Spsc>().create(name);
-        assert!(
-            matches!(created, Err(CreateError::Name(e)) if e == why),
-            "{name:?}"
-        );
+        assert!(matches!(created, Err(CreateError::Name(e)) if e == why), "{name:?}");
         let opened = options::<Spsc>().open(name);
-        assert!(
-            matches!(opened, Err(OpenError::Name(e)) if e == why),
-            "{name:?}"
-        );
+        assert!(matches!(opened, Err(OpenError::Name(e)) if e == why), "{name:?}");
         let unlinked = ringpipe::unlink(name);
-        assert!(
-            matches!(unlinked, Err(UnlinkError::Name(e)) if e == why),
-            "{name:?}"
-        );
+        assert!(matches!(unlinked, Err(UnlinkError::Name(e)) if e == why), "{name:?}");
     }
     let longest = Name::of_length(255);
     let ring = options::<Spsc>().create(&longest).unwrap();
@@ -200,9 +178,7 @@ fn c16_all_memory_is_reserved_at_creation<K: Flavour>() {
     for capacity in [1, 1024, 1 << 17] {
         let (_name, named) = new_ring::<K>(capacity);
         let made = options::<K>().capacity(capacity);
-        let file = made
-            .create_file(directory.join(capacity.to_string()))
-            .unwrap();
+        let file = made.create_file(directory.join(capacity.to_string())).unwrap();
         for ring in [named, made.create_anonymous().unwrap(), file] {
             let stat = rustix::fs::fstat(&ring).unwrap();
             let len = ring.region_len();
@@ -216,13 +192,8 @@ fn c16_all_memory_is_reserved_at_creation<K: Flavour>() {
 
 fn c16_running_out_of_memory_is_an_error_at_creation<K: Flavour>() {
     let directory = Directory::new();
-    let mounted = mount(
-        "none",
-        &*directory,
-        "tmpfs",
-        MountFlags::NOSUID | MountFlags::NODEV,
-        c"size=1m",
-    );
+    let mounted =
+        mount("none", &*directory, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"size=1m");
     if let Err(e) = mounted {
         return did_not_run("C16 on a small tmpfs", &e.to_string());
     }

@@ -218,18 +218,10 @@ fn c05_a_value_waits_for_the_unpublished_ones_before_it() {
     first.must("claim 2", "Ok(2)");
     second.must("try_send 3", "Ok(())");
     assert_eq!(rx.try_recv(), Ok(0), "nothing unpublished before it");
-    assert_eq!(
-        rx.try_recv(),
-        Err(TryRecvError::Empty),
-        "3 is behind 1 and 2"
-    );
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty), "3 is behind 1 and 2");
     first.must("write 0 1", "Ok");
     first.must("write 1 2", "Ok");
-    assert_eq!(
-        rx.try_recv(),
-        Err(TryRecvError::Empty),
-        "written, not published"
-    );
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty), "written, not published");
     first.must("commit 2", "Ok");
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
 
@@ -247,10 +239,7 @@ fn c05_a_value_waits_for_the_unpublished_ones_before_it() {
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     first.must("write 0 100", "Ok");
     first.must("commit 1", "Ok");
-    assert_eq!(
-        rx.try_iter().collect::<Vec<_>>(),
-        [100, 0, 1, 2, 3, 4, 5, 6]
-    );
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [100, 0, 1, 2, 3, 4, 5, 6]);
 }
 
 fn c05_space_waits_for_the_unfreed_slots_before_it() {
@@ -262,11 +251,7 @@ fn c05_space_waits_for_the_unfreed_slots_before_it() {
     slow.must("read 1", "[0]");
     fast.must("try_recv", "Ok(1)");
     fast.must("try_recv", "Ok(2)");
-    assert_eq!(
-        tx.try_send(4),
-        Err(TrySendError::Full(4)),
-        "slot 0 is in use"
-    );
+    assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)), "slot 0 is in use");
     slow.must("release 1", "Ok");
     assert_eq!(tx.try_send_slice(&[4, 5, 6, 7]), Ok(3), "slots 0, 1 and 2");
     fast.must("try_recv", "Ok(3)");

@@ -39,9 +39,7 @@ fn c12_values_stay_readable_when_every_process_has_exited<K: Flavour>() {
 fn c12_values_in_a_file_stay_readable_when_every_process_has_exited<K: Flavour>() {
     let directory = Directory::new();
     let path = directory.join("ring");
-    stays_readable::<K>(path.to_str().unwrap(), |options, path| {
-        options.open_file(path).unwrap()
-    });
+    stays_readable::<K>(path.to_str().unwrap(), |options, path| options.open_file(path).unwrap());
 }
 
 fn stays_readable<K: Flavour>(
@@ -84,10 +82,7 @@ fn c13_unlink_removes_the_name_at_once_and_the_attached_go_on<K: Flavour>() {
     tx.must("try_send 1", "Ok(())");
     ring.unlink().unwrap();
     assert!(!name.path().exists());
-    assert!(matches!(
-        options::<K>().open(&name),
-        Err(OpenError::NotFound { .. })
-    ));
+    assert!(matches!(options::<K>().open(&name), Err(OpenError::NotFound { .. })));
     assert_eq!(rx.recv(), Ok(1));
     tx.must("try_send 2", "Ok(())");
     tx.must("try_send 3", "Ok(())");
@@ -135,10 +130,7 @@ fn c13_only_a_name_that_still_is_this_rings_is_removed<K: Flavour>() {
     puppet.must("open", "Ok");
     puppet.must("unlink", "Ok");
     assert!(matches!(old.unlink(), Err(UnlinkError::NotFound { .. })));
-    assert!(matches!(
-        ringpipe::unlink(&name),
-        Err(UnlinkError::NotFound { .. })
-    ));
+    assert!(matches!(ringpipe::unlink(&name), Err(UnlinkError::NotFound { .. })));
 
     let new = options::<K>().create(&name).unwrap();
     // The old one is without any name; one that has another name is told so.
@@ -235,10 +227,7 @@ fn hammer_open<K: Flavour>(mut me: Me) {
             match Ring::<u64, K>::options().tag("racer", 0).open(&name) {
                 Err(OpenError::NotFound { .. }) => {}
                 // It is there by now, whole, and says itself why it is not for us.
-                Err(OpenError::Mismatch {
-                    mismatch: Mismatch::Element { ring, .. },
-                    ..
-                }) => {
+                Err(OpenError::Mismatch { mismatch: Mismatch::Element { ring, .. }, .. }) => {
                     assert_eq!(ring.tag, "racer");
                 }
                 other => panic!("half a ring: {other:?}"),
@@ -246,10 +235,7 @@ fn hammer_open<K: Flavour>(mut me: Me) {
         };
         assert!(raw.starts_with(b"ringpipe"), "half a ring");
         let tag_version = u32::from_ne_bytes(raw[76..80].try_into().unwrap());
-        let ring = options::<K>()
-            .tag("racer", tag_version)
-            .open(&name)
-            .unwrap();
+        let ring = options::<K>().tag("racer", tag_version).open(&name).unwrap();
         assert_eq!(raw.len(), ring.region_len(), "half a ring");
         assert_eq!(ring.capacity(), tag_version as usize);
         assert_eq!((ring.stats().sent, ring.stats().received), (0, 0));
@@ -263,12 +249,9 @@ fn c14_of_racing_creators_one_wins_and_nobody_sees_half_a_ring<K: Flavour>() {
     let name = Name::new();
     let temporary = temporary_names();
     let cleanup: Vec<Cleanup> = (0..ROUNDS).map(|r| Cleanup(round_name(&name, r))).collect();
-    let mut openers: Vec<Child> = (0..2)
-        .map(|_| Child::start::<K>("hammer_open", &name))
-        .collect();
-    let mut racers: Vec<Child> = (0..6)
-        .map(|_| Child::start::<K>("race_to_create", &name))
-        .collect();
+    let mut openers: Vec<Child> = (0..2).map(|_| Child::start::<K>("hammer_open", &name)).collect();
+    let mut racers: Vec<Child> =
+        (0..6).map(|_| Child::start::<K>("race_to_create", &name)).collect();
     for round in 0..ROUNDS {
         for racer in &mut racers {
             racer.must_hear("ready");
@@ -278,10 +261,7 @@ fn c14_of_racing_creators_one_wins_and_nobody_sees_half_a_ring<K: Flavour>() {
             racer.say(&(1024usize << i).to_string());
         }
         let heard: Vec<String> = racers.iter_mut().map(Child::hear).collect();
-        let winners: Vec<&str> = heard
-            .iter()
-            .filter_map(|h| h.strip_prefix("won "))
-            .collect();
+        let winners: Vec<&str> = heard.iter().filter_map(|h| h.strip_prefix("won ")).collect();
         assert_eq!(winners.len(), 1, "round {round}: {heard:?}");
         assert_eq!(heard.iter().filter(|h| *h == "lost").count(), 5);
         for opener in &mut openers {
@@ -342,10 +322,7 @@ fn c14_open_refuses_a_ring_of_another_type_or_kind_and_names_both_sides() {
     struct Aligned([u64; 2]);
 
     let name = Name::new();
-    let ring = spsc::Ring::<[u64; 2]>::options()
-        .tag("trade", 3)
-        .create(&name)
-        .unwrap();
+    let ring = spsc::Ring::<[u64; 2]>::options().tag("trade", 3).create(&name).unwrap();
     let mut tx = ring.producer().unwrap();
     tx.try_send([1, 2]).unwrap();
     let before = fs::read(name.path()).unwrap();
@@ -356,25 +333,17 @@ fn c14_open_refuses_a_ring_of_another_type_or_kind_and_names_both_sides() {
         assert!(both.iter().all(|side| message.contains(side)), "{message}");
         assert!(message.contains(&*name), "{message}");
     };
-    let size = spsc::Ring::<[u64; 3]>::options()
-        .tag("trade", 3)
-        .open(&name);
+    let size = spsc::Ring::<[u64; 3]>::options().tag("trade", 3).open(&name);
     refused(size.map(drop), ["16-byte", "24-byte"]);
     let align = spsc::Ring::<Aligned>::options().tag("trade", 3).open(&name);
     refused(align.map(drop), ["aligned to 8", "aligned to 16"]);
-    let tag = spsc::Ring::<[u64; 2]>::options()
-        .tag("quote", 3)
-        .open(&name);
+    let tag = spsc::Ring::<[u64; 2]>::options().tag("quote", 3).open(&name);
     refused(tag.map(drop), ["`trade`", "`quote`"]);
-    let version = spsc::Ring::<[u64; 2]>::options()
-        .tag("trade", 4)
-        .open(&name);
+    let version = spsc::Ring::<[u64; 2]>::options().tag("trade", 4).open(&name);
     refused(version.map(drop), ["version 3", "version 4"]);
     let untagged = spsc::Ring::<[u64; 2]>::options().open(&name);
     refused(untagged.map(drop), ["`trade`", "untagged"]);
-    let kind = mpmc::Ring::<[u64; 2]>::options()
-        .tag("trade", 3)
-        .open(&name);
+    let kind = mpmc::Ring::<[u64; 2]>::options().tag("trade", 3).open(&name);
     refused(kind.map(drop), ["SPSC", "MPMC"]);
     // Whoever would rather have any ring than none is refused as well, and creates nothing.
     let either = mpmc::Ring::<[u64; 2]>::options().open_or_create(&name);
@@ -384,11 +353,8 @@ fn c14_open_refuses_a_ring_of_another_type_or_kind_and_names_both_sides() {
     assert!(told.contains("Mismatch"), "{told}");
 
     assert!(fs::read(name.path()).unwrap() == before, "touched");
-    let mut same = spsc::Ring::<[i64; 2]>::options()
-        .tag("trade", 3)
-        .open(&name)
-        .unwrap()
-        .consumer();
+    let mut same =
+        spsc::Ring::<[i64; 2]>::options().tag("trade", 3).open(&name).unwrap().consumer();
     assert_eq!(same.as_mut().unwrap().try_recv(), Ok([1, 2]));
     assert_eq!(same.unwrap().try_recv(), Err(TryRecvError::Empty));
 }

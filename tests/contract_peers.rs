@@ -222,14 +222,8 @@ fn c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table() {
     for round in 0..50 {
         let mut rx = ring.receiver().unwrap();
         let tx = ring.sender().unwrap();
-        assert!(matches!(
-            ring.sender(),
-            Err(AttachError::TableFull { endpoints: 3 })
-        ));
-        assert!(matches!(
-            tx.try_clone(),
-            Err(AttachError::TableFull { endpoints: 3 })
-        ));
+        assert!(matches!(ring.sender(), Err(AttachError::TableFull { endpoints: 3 })));
+        assert!(matches!(tx.try_clone(), Err(AttachError::TableFull { endpoints: 3 })));
         puppet.must(&format!("send {round}"), "Ok(())");
         assert_eq!(rx.recv(), Ok(round));
         drop((rx, tx));

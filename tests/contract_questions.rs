@@ -75,21 +75,8 @@ fn c17_questions_are_answered_while_traffic_runs_and_disturb_nobody<K: Flavour>(
 }
 
 fn history(stats: Stats) -> (u64, u64, u64, u64, u64) {
-    let Stats {
-        sender_arrivals,
-        receiver_arrivals,
-        skipped,
-        redelivered,
-        dropped,
-        ..
-    } = stats;
-    (
-        sender_arrivals,
-        receiver_arrivals,
-        skipped,
-        redelivered,
-        dropped,
-    )
+    let Stats { sender_arrivals, receiver_arrivals, skipped, redelivered, dropped, .. } = stats;
+    (sender_arrivals, receiver_arrivals, skipped, redelivered, dropped)
 }
 
 fn c17_length_and_fullness_are_exact_when_nothing_moves<K: Flavour>() {

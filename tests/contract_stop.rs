@@ -63,17 +63,11 @@ fn c10_timeouts_are_kept_in_full_and_give_the_value_back<K: Flavour>() {
             });
             tx.try_send(2).unwrap();
             in_full(wait, || {
-                assert_eq!(
-                    tx.send_timeout(77, wait),
-                    Err(SendTimeoutError::Timeout(77))
-                );
+                assert_eq!(tx.send_timeout(77, wait), Err(SendTimeoutError::Timeout(77)));
             });
             in_full(wait, || {
                 let deadline = Instant::now() + wait;
-                assert_eq!(
-                    tx.send_deadline(77, deadline),
-                    Err(SendTimeoutError::Timeout(77))
-                );
+                assert_eq!(tx.send_deadline(77, deadline), Err(SendTimeoutError::Timeout(77)));
             });
             in_full(wait, || {
                 assert_eq!(tx.send_slice(&[0; 2], wait), Err(BulkError::Timeout));
@@ -307,10 +301,7 @@ impl Storm {
                 std::thread::yield_now();
             }
         });
-        Self {
-            over,
-            thread: Some(thread),
-        }
+        Self { over, thread: Some(thread) }
     }
 
     /// Over a puppet.

@@ -103,10 +103,7 @@ fn check_order<K: Flavour>(capacity: usize, senders: u64, receivers: usize, coun
     let mut all = Vec::new();
     for mut rx in rxs {
         let heard = rx.hear();
-        let values: Vec<u64> = heard
-            .split_whitespace()
-            .map(|v| v.parse().unwrap())
-            .collect();
+        let values: Vec<u64> = heard.split_whitespace().map(|v| v.parse().unwrap()).collect();
         let mut last = BTreeMap::new();
         for &value in &values {
             let before = last.insert(value / STEP, value);

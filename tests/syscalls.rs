@@ -51,9 +51,7 @@ fn pass_messages<K: Flavour>(mut me: Me) {
 }
 
 fn uncontended_messages_make_no_system_calls() {
-    let there = std::process::Command::new("strace")
-        .args(["-c", "true"])
-        .output();
+    let there = std::process::Command::new("strace").args(["-c", "true"]).output();
     match there {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
@@ -73,10 +71,7 @@ fn uncontended_messages_make_no_system_calls() {
 }
 
 fn check(how: &str, more: u64) {
-    assert!(
-        more <= NOISE,
-        "{how}: {more} system calls more for more messages"
-    );
+    assert!(more <= NOISE, "{how}: {more} system calls more for more messages");
 }
 
 /// How many system calls `many` messages make more than a few do (without those by which they
@@ -91,23 +86,12 @@ fn grows<K: Flavour>(how: &str, many: u64) -> u64 {
 fn count<K: Flavour>(how: &str, messages: u64) -> u64 {
     let directory = Directory::new();
     let summary = directory.join("summary");
-    let strace = [
-        "strace",
-        "-f",
-        "-c",
-        "-U",
-        "calls,name",
-        "-o",
-        summary.to_str().unwrap(),
-    ];
+    let strace = ["strace", "-f", "-c", "-U", "calls,name", "-o", summary.to_str().unwrap()];
     let mut child = Child::start_under::<K>(&strace, "pass_messages", "");
     child.must(&format!("{how} {messages}"), "done");
     child.finish();
     let text = std::fs::read_to_string(&summary).unwrap();
-    let total = text
-        .lines()
-        .rev()
-        .find_map(|line| line.trim().strip_suffix("total"));
+    let total = text.lines().rev().find_map(|line| line.trim().strip_suffix("total"));
     total
         .and_then(|calls| calls.trim().parse().ok())
         .unwrap_or_else(|| panic!("no total in\n{text}"))

@@ -20,11 +20,7 @@ tests!(
     c06_mpmc_with_four_senders_and_four_receivers_in_eight_processes,
 );
 
-const MESSAGES: u64 = if cfg!(debug_assertions) {
-    1_000_000
-} else {
-    10_000_000
-};
+const MESSAGES: u64 = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
 
 /// "SENDER COUNT BATCH": sends `COUNT` values, numbered within this sender.
 fn send_numbers<K: Flavour>(mut me: Me) {
@@ -65,11 +61,7 @@ fn mark_numbers<K: Flavour>(mut me: Me) {
         let (sender, n) = (value >> 32, value & 0xffff_ffff);
         assert!(sender < senders && n < count, "{value:#x} was never sent");
         let next = &mut next[sender as usize];
-        assert!(
-            n >= *next,
-            "{n} of sender {sender} came after {}",
-            *next - 1
-        );
+        assert!(n >= *next, "{n} of sender {sender} came after {}", *next - 1);
         *next = n + 1; // so none comes twice here
         let at = (sender * count + n) as usize;
         seen[at / 8] |= 1 << (at % 8);
@@ -148,11 +140,7 @@ fn pour<K: Flavour>(senders: u64, receivers: usize, batch: u64, capacity: usize)
         }
     }
     let distinct: u64 = all.iter().map(|byte| u64::from(byte.count_ones())).sum();
-    assert_eq!(
-        (received, distinct),
-        (MESSAGES, MESSAGES),
-        "lost or doubled"
-    );
+    assert_eq!((received, distinct), (MESSAGES, MESSAGES), "lost or doubled");
     let stats = ring.stats();
     assert_eq!((stats.sent, stats.received), (MESSAGES, MESSAGES));
     assert_eq!((stats.skipped, stats.redelivered, stats.dropped), (0, 0, 0));

@@ -11,9 +11,8 @@ pub fn in_shared_futex(pid: u32, tid: u32) -> bool {
     let mut words = line.split_ascii_whitespace();
     let number = words.next().and_then(|n| n.parse::<i64>().ok());
     // Arguments in hexadecimal: the word's address, then the operation.
-    let operation = words
-        .nth(1)
-        .and_then(|op| i32::from_str_radix(op.trim_start_matches("0x"), 16).ok());
+    let operation =
+        words.nth(1).and_then(|op| i32::from_str_radix(op.trim_start_matches("0x"), 16).ok());
     // A call that was interrupted without a handler having run (by a stop, say) goes on under
     // another number, with the same arguments.
     matches!(number, Some(libc::SYS_futex | libc::SYS_restart_syscall))
@@ -32,9 +31,7 @@ pub fn until_thread_sleeps(tid: u32) {
 
 /// Nanoseconds for which a thread has run.
 pub fn processor_time(pid: u32, tid: u32) -> u64 {
-    read(pid, tid, "schedstat")
-        .and_then(|line| line.split(' ').next()?.parse().ok())
-        .unwrap_or(0)
+    read(pid, tid, "schedstat").and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 /// `R`, `S`, `T`, … as `ps` shows it.

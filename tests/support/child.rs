@@ -184,9 +184,7 @@ impl Child {
 
     /// Waits until the child sleeps in the futex of a ring.
     pub fn until_asleep(&mut self) {
-        self.until("does not fall asleep", |child| {
-            asleep::in_shared_futex(child.pid(), child.tid)
-        });
+        self.until("does not fall asleep", |child| asleep::in_shared_futex(child.pid(), child.tid));
     }
 
     /// Waits until the child has been spinning for a good while since the last command.
@@ -212,10 +210,7 @@ impl Child {
     pub fn signal(&self, signal: Signal) {
         // Through the pidfd: it means this child or nobody, however late it comes.
         let sent = pidfd_send_signal(&self.pidfd, signal);
-        assert!(
-            matches!(sent, Ok(()) | Err(rustix::io::Errno::SRCH)),
-            "{sent:?}"
-        );
+        assert!(matches!(sent, Ok(()) | Err(rustix::io::Errno::SRCH)), "{sent:?}");
     }
 
     /// Interrupts the thread that plays, and no other, with `SIGUSR1`.
@@ -236,9 +231,7 @@ impl Child {
     /// Stops the child, and waits until it stands still.
     pub fn stop(&mut self) {
         self.signal(Signal::STOP);
-        self.until("does not stop", |child| {
-            asleep::state(child.pid(), child.tid) == Some('T')
-        });
+        self.until("does not stop", |child| asleep::state(child.pid(), child.tid) == Some('T'));
     }
 
     /// Kills the child with `SIGKILL`, and waits until nothing is left of it.
@@ -269,10 +262,8 @@ impl Child {
     }
 
     fn has_exited(&self, within: Duration) -> bool {
-        let timeout = Timespec {
-            tv_sec: within.as_secs() as i64,
-            tv_nsec: within.subsec_nanos().into(),
-        };
+        let timeout =
+            Timespec { tv_sec: within.as_secs() as i64, tv_nsec: within.subsec_nanos().into() };
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&timeout)), Ok(1..))
     }
@@ -348,16 +339,10 @@ pub fn stage(roles: Roles<'_>) {
     let parent = getppid().map(|pid| pid.as_raw_nonzero().to_string());
     // The parent of one started by another command is that command.
     let detached = std::env::var(DETACHED).is_ok();
-    assert!(
-        detached || parent == Some(variable(PARENT)),
-        "the parent has died already"
-    );
+    assert!(detached || parent == Some(variable(PARENT)), "the parent has died already");
     let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-    let mut me = Me {
-        ring: variable(RING),
-        socket: BufReader::new(socket.into()),
-        heard: Instant::now(),
-    };
+    let mut me =
+        Me { ring: variable(RING), socket: BufReader::new(socket.into()), heard: Instant::now() };
     me.say(rustix::thread::gettid().as_raw_nonzero());
     let kind: usize = variable(KIND).parse().unwrap();
     let (_, play) = roles
@@ -385,19 +370,13 @@ fn children_that_fail_are_reported() {
         child.ask("anything");
     });
     assert!(unknown.contains("child `stranger`"), "{unknown}");
-    assert!(
-        unknown.contains("no role stranger in this binary"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("no role stranger in this binary"), "{unknown}");
 
     let late = report(|| {
         let mut child = Child::start::<Mpmc>("puppet", "");
         child.started -= CHILD_LIMIT - Duration::from_millis(20);
         child.ask("hang");
     });
-    assert!(
-        late.contains("child `puppet` did not answer in time"),
-        "{late}"
-    );
+    assert!(late.contains("child `puppet` did not answer in time"), "{late}");
     assert!(late.contains("last command: hang"), "{late}");
 }

@@ -9,12 +9,7 @@
 //!
 //! Nothing here sleeps to let something happen; whatever waits, waits for a fact, under a limit.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "each test binary uses a part of this"
-)]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of this")]
 
 pub mod asleep;
 pub mod child;
@@ -158,10 +153,7 @@ pub fn watched(name: &str, test: impl FnOnce() + Send + 'static) {
         let _tell = done; // dropped, whichever way the test ends
         test();
     };
-    let thread = std::thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .unwrap();
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run).unwrap();
     match ended.recv_timeout(TEST_LIMIT) {
         Ok(()) | Err(RecvTimeoutError::Disconnected) => {
             if let Err(panic) = thread.join() {
@@ -192,9 +184,7 @@ pub fn did_not_run(what: &str, why: &str) {
 /// Says something that is to be seen though the harness hides the output of tests that pass.
 pub fn announce(line: &str) {
     use std::io::Write;
-    let _ = std::io::stderr()
-        .lock()
-        .write_all(format!("\n{line}\n").as_bytes());
+    let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
 }
 
 /// Makes tests of functions that are generic over the kind of ring, one for each kind.

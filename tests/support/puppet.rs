@@ -62,11 +62,7 @@ impl<K: Flavour> Hands<K> {
 
 /// The role.
 pub fn puppet<K: Flavour>(mut me: Me) {
-    let mut hands = Hands::<K> {
-        ring: None,
-        tx: None,
-        rx: None,
-    };
+    let mut hands = Hands::<K> { ring: None, tx: None, rx: None };
     while let Some(command) = me.hear() {
         let words: Vec<&str> = command.split(' ').collect();
         if let Some(answer) = obey(&mut me, &mut hands, &words) {
@@ -91,11 +87,7 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         }
         "create_anonymous" => {
             let options = options::<K>().capacity(number(1) as usize);
-            done(
-                options
-                    .create_anonymous()
-                    .map(|ring| hands.ring = Some(ring)),
-            )
+            done(options.create_anonymous().map(|ring| hands.ring = Some(ring)))
         }
         "open" => {
             let opened = match me.ring.starts_with('/') {
@@ -142,20 +134,12 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         // Sending.
         "try_send" => returned(hands.tx().try_send(number(1)), |e| e.into_inner()),
         "send" => returned(hands.tx().send(number(1)), |e| e.into_inner()),
-        "send_timeout" => returned(hands.tx().send_timeout(number(1), millis(2)), |e| {
-            e.into_inner()
-        }),
+        "send_timeout" => {
+            returned(hands.tx().send_timeout(number(1), millis(2)), |e| e.into_inner())
+        }
         "try_send_slice" => show(hands.tx().try_send_slice(&span(number(1), number(2)))),
-        "send_slice" => show(
-            hands
-                .tx()
-                .send_slice(&span(number(1), number(2)), Deadline::NEVER),
-        ),
-        "send_exact" => show(
-            hands
-                .tx()
-                .send_exact(&span(number(1), number(2)), millis(3)),
-        ),
+        "send_slice" => show(hands.tx().send_slice(&span(number(1), number(2)), Deadline::NEVER)),
+        "send_exact" => show(hands.tx().send_exact(&span(number(1), number(2)), millis(3))),
         "send_each" => {
             let mut tx = hands.tx.take().expect("sender first");
             let sent = (number(1)..number(2)).try_for_each(|value| tx.send(value));
@@ -198,10 +182,7 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
             // A file beyond it is an error and a signal; the signal would end the child.
             // SAFETY: sets a disposition, no handler.
             unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-            let limit = Rlimit {
-                current: Some(number(1)),
-                maximum: Some(number(1)),
-            };
+            let limit = Rlimit { current: Some(number(1)), maximum: Some(number(1)) };
             done(setrlimit(Resource::Fsize, limit))
         }
         "become" => become_user(number(1) as u32),
@@ -288,10 +269,7 @@ fn octal(digits: &str) -> u32 {
 }
 
 fn policy(name: &str) -> WaitPolicy {
-    super::POLICIES
-        .into_iter()
-        .find(|policy| format!("{policy:?}") == name)
-        .unwrap()
+    super::POLICIES.into_iter().find(|policy| format!("{policy:?}") == name).unwrap()
 }
 
 fn show<T: Debug, E: Debug>(result: Result<T, E>) -> String {
