@@ -16,7 +16,7 @@ both_kinds!(
     c17_arrivals_and_peers_tell_who_came_and_who_is_there,
 );
 
-tests!(c17_what_was_given_up_or_dropped_is_counted);
+tests!(c17_what_was_given_up_or_given_out_again_is_counted);
 
 fn c17_an_onlooker_leaves_no_trace_in_the_ring<K: Flavour>() {
     let (name, _ring) = new_ring::<K>(4);
@@ -115,7 +115,7 @@ fn c17_arrivals_and_peers_tell_who_came_and_who_is_there<K: Flavour>() {
     }
 }
 
-fn c17_what_was_given_up_or_dropped_is_counted() {
+fn c17_what_was_given_up_or_given_out_again_is_counted() {
     let (name, onlooker) = new_ring::<Mpmc>(8);
     let mut tx = Child::sender::<Mpmc>(&name, Default::default());
     let mut rx = Child::receiver::<Mpmc>(&name, Default::default());
@@ -127,6 +127,10 @@ fn c17_what_was_given_up_or_dropped_is_counted() {
     tx.must("send_slice 0 3", "Ok(3)");
     rx.must("read 3", "[0, 1, 2]");
     rx.must("release 1", "Ok");
-    rx.must("leave", "Ok"); // two are still its own, and go with it
-    assert_eq!(history(onlooker.stats()), (1, 1, 2, 0, 2));
+    rx.must("leave", "Ok"); // two are still its own, and are left to whoever comes next
+    let mut heir = Child::receiver::<Mpmc>(&name, Default::default());
+    heir.must("recv", "Ok(1)");
+    heir.must("recv", "Ok(2)");
+    heir.must("try_recv", "Err(Empty)");
+    assert_eq!(history(onlooker.stats()), (1, 2, 2, 2, 0));
 }
