@@ -1,0 +1,233 @@
+//! C8 and C9: what "nobody there" means, to whom, and for how long.
+
+mod support;
+
+use std::time::Duration;
+
+use ringpipe::{AttachError, Mpmc, PeerError, Role, Spsc, TryRecvError, TrySendError};
+use support::{Child, Flavour, POLICIES, both_kinds, new_ring, options, roles, tests};
+
+roles!();
+
+both_kinds!(
+    c08_receiver_waits_for_its_first_sender_though_an_old_ring_has_leftovers,
+    c08_sender_fills_the_ring_and_waits_for_its_first_receiver,
+    c08_a_sender_that_came_and_left_unseen_is_noticed,
+    c08_a_receiver_that_came_and_left_unseen_is_noticed,
+    c08_who_requires_a_peer_is_told_at_once_that_there_is_none,
+    c08_wait_for_peer_sees_who_is_there_and_times_out_if_none_comes,
+    c09_a_new_sender_may_come_after_end_of_file_and_the_receiver_goes_on,
+    c09_a_new_receiver_may_come_after_a_broken_pipe_and_the_sender_goes_on,
+    c09_both_ends_may_be_replaced_while_values_are_in_the_ring,
+);
+
+tests!(
+    c09_a_second_producer_or_consumer_is_refused_while_the_first_lives,
+    c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table,
+);
+
+fn c08_receiver_waits_for_its_first_sender_though_an_old_ring_has_leftovers<K: Flavour>() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<K>(8);
+        // Two laps and a half of history, three values left over, nobody attached.
+        let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+        for value in 0..20 {
+            tx.try_send(value).unwrap();
+            rx.try_recv().unwrap();
+        }
+        tx.try_send_slice(&[20, 21, 22]).unwrap();
+        drop((tx, rx));
+
+        let mut rx = Child::receiver::<K>(&name, policy);
+        for value in 20..23 {
+            rx.must("recv", &format!("Ok({value})"));
+        }
+        rx.must("try_recv", "Err(Empty)");
+        rx.must("recv_timeout 20", "Err(Timeout)");
+        rx.say("recv");
+        rx.until_waiting(policy);
+        let mut tx = K::sender(&ring).unwrap();
+        rx.until_waiting(policy); // a sender alone is no value
+        tx.try_send(23).unwrap();
+        rx.wakes_with("Ok(23)");
+        drop(tx);
+        rx.must("recv", "Err(Closed)");
+    }
+}
+
+fn c08_sender_fills_the_ring_and_waits_for_its_first_receiver<K: Flavour>() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<K>(2);
+        drop(K::receiver(&ring).unwrap()); // history: one that left before the sender came
+        let mut tx = Child::sender::<K>(&name, policy);
+        tx.must("send 0", "Ok(())");
+        tx.must("try_send 1", "Ok(())");
+        tx.must("try_send 2", "Err(Full(2))");
+        tx.must("send_timeout 2 20", "Err(Timeout(2))");
+        tx.say("send 2");
+        tx.until_waiting(policy);
+        let mut rx = K::receiver(&ring).unwrap();
+        assert_eq!(rx.try_recv(), Ok(0));
+        tx.wakes_with("Ok(())");
+        drop(rx);
+        tx.must("send 3", "Err(Closed(3))");
+    }
+}
+
+fn c08_a_sender_that_came_and_left_unseen_is_noticed<K: Flavour>() {
+    for send in [false, true] {
+        let (name, ring) = new_ring::<K>(4);
+        let mut rx = K::receiver(&ring).unwrap();
+        // The receiver does not look between these.
+        let mut tx = Child::sender::<K>(&name, Default::default());
+        if send {
+            tx.must("send 1", "Ok(())");
+        }
+        tx.must("leave", "Ok");
+        if send {
+            assert_eq!(rx.recv(), Ok(1));
+        }
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    }
+}
+
+fn c08_a_receiver_that_came_and_left_unseen_is_noticed<K: Flavour>() {
+    let (name, ring) = new_ring::<K>(4);
+    let mut tx = K::sender(&ring).unwrap();
+    let mut rx = Child::receiver::<K>(&name, Default::default());
+    rx.must("leave", "Ok");
+    assert_eq!(tx.try_send(1), Err(TrySendError::Closed(1)));
+}
+
+fn c08_who_requires_a_peer_is_told_at_once_that_there_is_none<K: Flavour>() {
+    let (name, ring) = new_ring::<K>(4);
+    let mut tx = Child::sender::<K>(&name, Default::default());
+    tx.must("send 1", "Ok(())");
+    tx.must("require_peer", "Ok");
+    tx.must("try_send 2", "Err(Closed(2))");
+    tx.must("send 2", "Err(Closed(2))");
+    tx.finish();
+
+    let mut rx = Child::receiver::<K>(&name, Default::default());
+    rx.must("require_peer", "Ok");
+    rx.must("recv", "Ok(1)"); // leftovers first
+    rx.must("try_recv", "Err(Closed)");
+    rx.must("recv", "Err(Closed)");
+    let mut tx = K::sender(&ring).unwrap();
+    rx.must("try_recv", "Err(Empty)");
+    tx.try_send(3).unwrap();
+    rx.must("recv", "Ok(3)");
+}
+
+fn c08_wait_for_peer_sees_who_is_there_and_times_out_if_none_comes<K: Flavour>() {
+    let (name, ring) = new_ring::<K>(4);
+    let mut rx = K::receiver(&ring).unwrap();
+    let short = Duration::from_millis(20);
+    assert_eq!(rx.wait_for_peer(short), Err(PeerError::Timeout));
+    let mut tx = Child::sender::<K>(&name, Default::default());
+    assert_eq!(rx.wait_for_peer(Duration::ZERO), Ok(()));
+    tx.must("wait_for_peer 0", "Ok(())");
+    tx.must("leave", "Ok");
+    assert_eq!(rx.wait_for_peer(short), Err(PeerError::Timeout));
+    drop(rx);
+    tx.must("sender", "Ok");
+    tx.must("wait_for_peer 20", "Err(Timeout)");
+}
+
+fn c09_a_new_sender_may_come_after_end_of_file_and_the_receiver_goes_on<K: Flavour>() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<K>(2);
+        let mut rx = Child::receiver::<K>(&name, policy);
+        for round in 0..5 {
+            let mut tx = K::sender(&ring).unwrap();
+            rx.must("try_recv", "Err(Empty)");
+            rx.say("recv");
+            rx.until_waiting(policy);
+            tx.try_send(round).unwrap();
+            rx.wakes_with(&format!("Ok({round})"));
+            drop(tx);
+            rx.must("try_recv", "Err(Closed)");
+            rx.must("recv", "Err(Closed)");
+            rx.must("recv", "Err(Closed)");
+        }
+    }
+}
+
+fn c09_a_new_receiver_may_come_after_a_broken_pipe_and_the_sender_goes_on<K: Flavour>() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<K>(1);
+        let mut tx = Child::sender::<K>(&name, policy);
+        for round in 0..5 {
+            let mut rx = K::receiver(&ring).unwrap();
+            tx.must(&format!("send {round}"), "Ok(())");
+            tx.say("send 77");
+            tx.until_waiting(policy);
+            assert_eq!(rx.try_recv(), Ok(round));
+            tx.wakes_with("Ok(())");
+            assert_eq!(rx.try_recv(), Ok(77));
+            drop(rx);
+            tx.must("try_send 9", "Err(Closed(9))");
+            tx.must("send 9", "Err(Closed(9))");
+        }
+    }
+}
+
+fn c09_both_ends_may_be_replaced_while_values_are_in_the_ring<K: Flavour>() {
+    let (name, ring) = new_ring::<K>(8);
+    let (mut next_in, mut next_out) = (0, 0);
+    for _ in 0..6 {
+        let mut tx = Child::sender::<K>(&name, Default::default());
+        let mut rx = Child::receiver::<K>(&name, Default::default());
+        for _ in 0..3 {
+            tx.must(&format!("send {next_in}"), "Ok(())");
+            next_in += 1;
+        }
+        for _ in 0..2 {
+            rx.must("recv", &format!("Ok({next_out})"));
+            next_out += 1;
+        }
+        tx.finish();
+        rx.finish();
+    }
+    let mut rx = K::receiver(&ring).unwrap();
+    assert!(rx.try_iter().eq(next_out..next_in));
+}
+
+fn c09_a_second_producer_or_consumer_is_refused_while_the_first_lives() {
+    let (name, ring) = new_ring::<Spsc>(4);
+    let mut tx = Child::sender::<Spsc>(&name, Default::default());
+    let mut rx = Child::receiver::<Spsc>(&name, Default::default());
+    let refused = |role| move |e| matches!(e, AttachError::RoleTaken(r) if r == role);
+    assert!(ring.producer().is_err_and(refused(Role::Sender)));
+    assert!(ring.consumer().is_err_and(refused(Role::Receiver)));
+    tx.must("send 1", "Ok(())");
+    rx.must("recv", "Ok(1)"); // the refused have disturbed nothing
+
+    // A stopped process is not a dead one.
+    tx.stop();
+    assert!(ring.producer().is_err_and(refused(Role::Sender)));
+    tx.signal(rustix::process::Signal::CONT);
+
+    tx.must("leave", "Ok");
+    let mut successor = ring.producer().unwrap();
+    tx.must("sender", "Err(RoleTaken(Sender))");
+    successor.try_send(2).unwrap();
+    rx.must("recv", "Ok(2)");
+}
+
+fn c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table() {
+    let name = support::Name::new();
+    let ring = options::<Mpmc>().endpoints(3).create(&name).unwrap();
+    let mut puppet = Child::sender::<Mpmc>(&name, Default::default());
+    for round in 0..50 {
+        let mut rx = ring.receiver().unwrap();
+        let tx = ring.sender().unwrap();
+        assert!(matches!(ring.sender(), Err(AttachError::TableFull { endpoints: 3 })));
+        assert!(matches!(tx.try_clone(), Err(AttachError::TableFull { endpoints: 3 })));
+        puppet.must(&format!("send {round}"), "Ok(())");
+        assert_eq!(rx.recv(), Ok(round));
+        drop((rx, tx));
+    }
+    let stats = ring.stats();
+    assert_eq!((stats.sender_arrivals, stats.receiver_arrivals), (51, 50));
+}

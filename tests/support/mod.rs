@@ -1,0 +1,240 @@
+//! What the integration tests stand on: real processes, real sleepers, and no hang without a name.
+//!
+//! * [`child`]: the test binary starts itself again as a child that plays a role. Parent and child
+//!   speak in lines over a socket; a child that is late is killed and reported.
+//! * [`puppet`]: the role that most tests need, a process that does to a ring what it is told.
+//! * [`asleep`]: waiting until somebody else really sleeps (or spins), so that a test of waking up
+//!   has someone to wake.
+//! * Here: what both kinds of ring have in common, names that clean up, the watchdog.
+//!
+//! Nothing here sleeps to let something happen; whatever waits, waits for a fact, under a limit.
+
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of this")]
+
+pub mod asleep;
+pub mod child;
+pub mod puppet;
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+pub use child::{Child, Me};
+use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc, WaitPolicy};
+
+/// How long a test may take, watched from outside; far more than any needs on a busy machine.
+pub const TEST_LIMIT: Duration = Duration::from_secs(120);
+/// How long a child may live: shorter, so that its report comes first.
+pub const CHILD_LIMIT: Duration = Duration::from_secs(100);
+/// The longest slice there is. Who sleeps in such slices and is awake again sooner was woken.
+pub const LONG_SLICE: Duration = Duration::from_secs(10);
+
+/// All there are.
+pub const POLICIES: [WaitPolicy; 3] = [WaitPolicy::Adaptive, WaitPolicy::Park, WaitPolicy::Spin];
+/// Those that end up asleep.
+pub const SLEEPING_POLICIES: [WaitPolicy; 2] = [WaitPolicy::Adaptive, WaitPolicy::Park];
+
+/// A sending end of a ring of numbers.
+pub type Tx<K> = SendHandle<u64, K>;
+/// A receiving end of a ring of numbers.
+pub type Rx<K> = RecvHandle<u64, K>;
+
+/// What SPSC and MPMC rings have in common but call by different names.
+pub trait Flavour: Kind {
+    /// Index of this kind's version of a role.
+    const INDEX: usize;
+    fn sender(ring: &Ring<u64, Self>) -> Result<Tx<Self>, AttachError>;
+    fn receiver(ring: &Ring<u64, Self>) -> Result<Rx<Self>, AttachError>;
+}
+
+impl Flavour for Spsc {
+    const INDEX: usize = 0;
+    fn sender(ring: &Ring<u64, Self>) -> Result<Tx<Self>, AttachError> {
+        ring.producer()
+    }
+    fn receiver(ring: &Ring<u64, Self>) -> Result<Rx<Self>, AttachError> {
+        ring.consumer()
+    }
+}
+
+impl Flavour for Mpmc {
+    const INDEX: usize = 1;
+    fn sender(ring: &Ring<u64, Self>) -> Result<Tx<Self>, AttachError> {
+        ring.sender()
+    }
+    fn receiver(ring: &Ring<u64, Self>) -> Result<Rx<Self>, AttachError> {
+        ring.receiver()
+    }
+}
+
+/// A ring of numbers under a name of its own.
+pub fn new_ring<K: Flavour>(capacity: usize) -> (Name, Ring<u64, K>) {
+    let name = Name::new();
+    let ring = options::<K>().capacity(capacity).create(&name).unwrap();
+    (name, ring)
+}
+
+pub fn options<K: Flavour>() -> Options<u64, K> {
+    Ring::options()
+}
+
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("ringpipe-test-{}-{count}", std::process::id())
+}
+
+/// A ring name that nobody else has; whatever has it at the end is unlinked.
+pub struct Name(String);
+
+impl Name {
+    #[allow(clippy::new_without_default, reason = "a new name is not a default")]
+    pub fn new() -> Self {
+        Self(unique())
+    }
+
+    /// A unique name of this many bytes.
+    pub fn of_length(len: usize) -> Self {
+        let mut name = unique();
+        name.extend(std::iter::repeat_n('x', len - name.len()));
+        Self(name)
+    }
+
+    /// Where the kernel shows it.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev/shm").join(&self.0)
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.path()); // the test may have unlinked it
+    }
+}
+
+/// A new directory on disk, removed at the end with what is in it.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique());
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Deref for Directory {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // an orphan under target/ hurts nobody
+    }
+}
+
+/// Runs a test, and fails it by name if it does not end.
+pub fn watched(name: &str, test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = channel();
+    let run = move || {
+        let _tell = done; // dropped, whichever way the test ends
+        test();
+    };
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run).unwrap();
+    match ended.recv_timeout(TEST_LIMIT) {
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        Err(RecvTimeoutError::Timeout) => panic!("{name} hangs: no end after {TEST_LIMIT:?}"),
+    }
+}
+
+/// Looks again and again until `look` finds something; panics after a limit, saying for `what`.
+pub fn until<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < CHILD_LIMIT / 2, "in vain: {what}");
+        std::thread::sleep(Duration::from_micros(100)); // between two looks, no more
+    }
+}
+
+/// Says loudly that something could not be tested here, and why.
+pub fn did_not_run(what: &str, why: &str) {
+    announce(&format!("!!! DID NOT RUN: {what}: {why}"));
+}
+
+/// Says something that is to be seen though the harness hides the output of tests that pass.
+pub fn announce(line: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
+}
+
+/// Makes tests of functions that are generic over the kind of ring, one for each kind.
+macro_rules! both_kinds {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn spsc() {
+                let name = concat!(stringify!($name), "::spsc");
+                crate::support::watched(name, super::$name::<ringpipe::Spsc>);
+            }
+            #[test]
+            fn mpmc() {
+                let name = concat!(stringify!($name), "::mpmc");
+                crate::support::watched(name, super::$name::<ringpipe::Mpmc>);
+            }
+        }
+    )+};
+}
+pub(crate) use both_kinds;
+
+/// Makes tests of functions that need no kind, or a certain one.
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn holds() {
+                crate::support::watched(stringify!($name), super::$name);
+            }
+        }
+    )+};
+}
+pub(crate) use tests;
+
+/// Names the functions that children of this test binary can play, besides the puppet. Each is
+/// `fn role<K: Flavour>(me: Me)`.
+macro_rules! roles {
+    ($($role:ident),* $(,)?) => {
+        mod child_process {
+            /// In a child, plays the role. In the parent, sees what becomes of a child that fails.
+            #[test]
+            fn that_fails_is_reported_with_its_role_and_output() {
+                use ringpipe::{Mpmc, Spsc};
+                use crate::support::{child, puppet};
+                child::stage(&[
+                    ("puppet", [puppet::puppet::<Spsc>, puppet::puppet::<Mpmc>]),
+                    $((stringify!($role), [super::$role::<Spsc>, super::$role::<Mpmc>]),)*
+                ]);
+            }
+        }
+    };
+}
+pub(crate) use roles;

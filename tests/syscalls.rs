@@ -1,0 +1,98 @@
+//! In flow there are no system calls: `strace` counts those of a thousand messages and of a
+//! million, and finds the same number.
+
+mod support;
+
+use ringpipe::{Mpmc, Spsc};
+use support::{Child, Directory, Flavour, Me, did_not_run, options, roles, tests};
+
+roles!(pass_messages);
+
+tests!(uncontended_messages_make_no_system_calls);
+
+const FEW: u64 = 1_000;
+const MANY: u64 = 1_000_000;
+/// What two runs of the same program may differ by: allocation, the harness.
+const NOISE: u64 = 20;
+
+/// "HOW COUNT": passes so many messages from itself to itself.
+fn pass_messages<K: Flavour>(mut me: Me) {
+    let order = me.hear().unwrap();
+    let (how, count) = order.split_once(' ').unwrap();
+    let count: u64 = count.parse().unwrap();
+    let ring = options::<K>().capacity(64).create_anonymous().unwrap();
+    let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+    for n in 0..count {
+        match how {
+            "try" => {
+                tx.try_send(n).unwrap();
+                assert_eq!(rx.try_recv(), Ok(n));
+                assert!(rx.try_recv().is_err());
+            }
+            // What would wait, but need not.
+            "wait" => {
+                tx.send(n).unwrap();
+                assert_eq!(rx.recv(), Ok(n));
+            }
+            // Several in the ring, so that it becomes full as well.
+            "lap" => {
+                while tx.try_send(n).is_ok() {}
+                while rx.try_recv().is_ok() {}
+            }
+            // One system call a message: that the counting counts.
+            "control" => {
+                let _ = rustix::process::getppid();
+            }
+            unknown => panic!("{unknown}"),
+        }
+    }
+    me.say("done");
+    me.hear();
+}
+
+fn uncontended_messages_make_no_system_calls() {
+    let there = std::process::Command::new("strace").args(["-c", "true"]).output();
+    match there {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            return did_not_run("the count of system calls", &why);
+        }
+        Err(e) => return did_not_run("the count of system calls", &format!("strace: {e}")),
+    }
+    let control = grows::<Spsc>("control", FEW * 20);
+    assert_eq!(control / FEW, 19, "the counting does not count: {control}");
+    for how in ["try", "wait"] {
+        check(how, grows::<Spsc>(how, MANY));
+        check(how, grows::<Mpmc>(how, MANY));
+    }
+    check("lap", grows::<Spsc>("lap", MANY / 64));
+    check("lap", grows::<Mpmc>("lap", MANY / 64));
+}
+
+fn check(how: &str, more: u64) {
+    assert!(more <= NOISE, "{how}: {more} system calls more for more messages");
+}
+
+/// How many system calls `many` messages make more than a few do (without those by which they
+/// happen to make fewer).
+fn grows<K: Flavour>(how: &str, many: u64) -> u64 {
+    let few = if how == "lap" { FEW / 64 } else { FEW };
+    let more = count::<K>(how, many).saturating_sub(count::<K>(how, few));
+    println!("{how}: {more} more for {many} messages than for {few}");
+    more
+}
+
+fn count<K: Flavour>(how: &str, messages: u64) -> u64 {
+    let directory = Directory::new();
+    let summary = directory.join("summary");
+    let strace = ["strace", "-f", "-c", "-U", "calls,name", "-o", summary.to_str().unwrap()];
+    let mut child = Child::start_under::<K>(&strace, "pass_messages", "");
+    child.must(&format!("{how} {messages}"), "done");
+    child.finish();
+    let text = std::fs::read_to_string(&summary).unwrap();
+    let total = text.lines().rev().find_map(|line| line.trim().strip_suffix("total"));
+    total
+        .and_then(|calls| calls.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no total in\n{text}"))
+}
