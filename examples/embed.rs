@@ -20,7 +20,7 @@ struct Args {
 }
 
 fn prime(n: u64) -> u64 {
-    (n > 1 && (2..=n.isqrt()).all(|divisor| n % divisor != 0)).into()
+    (n > 1 && (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor))).into()
 }
 
 fn square(n: u64) -> u64 {
