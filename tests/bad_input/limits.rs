@@ -27,6 +27,7 @@ pub const PARTS: &[(&str, Part)] = &[
     ("creator_of_a_closed_ring", creator_of_a_closed_ring),
     ("process_without_descriptors", process_without_descriptors),
     ("process_that_may_not_lock", process_that_may_not_lock),
+    ("asker_for_too_much", super::arguments::asker_for_too_much),
 ];
 
 #[test]
