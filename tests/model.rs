@@ -2,8 +2,9 @@
 //!
 //! One sending and one receiving end on one ring, driven in turns: sends and receives singly, in
 //! slices and all-or-nothing; runs claimed and published or released in part, abandoned, forgotten;
-//! ends that close and attach again. The model is a queue of slots, and predicts every result
-//! exactly: values, counts, which error, `len`, and the ring's counters at the end.
+//! ends that close, with items in hand perhaps, and attach again. The model is a queue of slots, and
+//! predicts every result exactly: values, counts, which error, what is marked as redelivered,
+//! `len`, and the ring's counters at the end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -95,7 +96,11 @@ struct Model {
     sent: u64,
     received: u64,
     skipped: u64,
-    dropped: u64,
+    redelivered: u64,
+    /// How many items, the first that are not released, were handed out before.
+    shown: usize,
+    /// How many of those claimed last were.
+    again: usize,
 }
 
 /// Why nothing was claimed.
@@ -117,7 +122,9 @@ impl Model {
             sent: 0,
             received: 0,
             skipped: 0,
-            dropped: 0,
+            redelivered: 0,
+            shown: 0,
+            again: 0,
         }
     }
 
@@ -150,12 +157,15 @@ impl Model {
         self.sender = None;
     }
 
+    /// What it holds stays claimed, for its successor.
     fn receiver_closes(&mut self) {
-        let (slots, items) = self.held;
-        self.slots.drain(..slots);
-        self.dropped += items as u64;
-        self.held = (0, 0);
         self.receiver = None;
+    }
+
+    /// A ring of two records has no place for another pair of ends beside what a receiver has left
+    /// behind: its successor must take its seat. So while that is empty, the sender stays.
+    fn has_estate(&self) -> bool {
+        self.receiver.is_none() && self.held.0 > 0
     }
 
     /// How many slots a sender gets.
@@ -196,6 +206,8 @@ impl Model {
             })
             .collect();
         assert_eq!(items.len(), self.held.1);
+        self.again = self.shown.min(items.len());
+        self.shown = self.shown.max(items.len());
         if !self.stamped {
             self.held = (0, 0); // a claim is private, and made anew each time
         }
@@ -224,16 +236,14 @@ impl Model {
             }
             let unpublished = self.slots.contains(&Slot::Claimed);
             let gone = self.sender.is_none() && self.receiver == Some(true);
-            return Err(if gone && !unpublished {
-                Refused::Closed
-            } else {
-                Refused::NotReady
-            });
+            return Err(if gone && !unpublished { Refused::Closed } else { Refused::NotReady });
         }
     }
 
     /// The first `count` of the items claimed last are released.
     fn release(&mut self, count: usize) {
+        self.redelivered += self.again.min(count) as u64;
+        self.shown -= count;
         if !self.stamped {
             self.slots.drain(..count);
             self.received += count as u64;
@@ -329,8 +339,16 @@ impl<K: Ends> Pair<K> {
                 self.rx = Some(K::rx(&self.ring).expect("a free seat"));
                 self.model.receiver_attaches();
             }
-            Call::CloseSender if self.tx.take().is_some() => self.model.sender_closes(),
-            Call::CloseReceiver if self.rx.take().is_some() => self.model.receiver_closes(),
+            Call::CloseSender if self.tx.is_some() && !self.model.has_estate() => {
+                self.tx = None;
+                self.model.sender_closes();
+            }
+            Call::CloseReceiver
+                if self.rx.is_some() && (self.model.held.0 == 0 || self.tx.is_some()) =>
+            {
+                self.rx = None;
+                self.model.receiver_closes();
+            }
             call => {
                 if let Some(mut tx) = self.tx.take() {
                     self.send(&mut tx, call);
@@ -353,13 +371,10 @@ impl<K: Ends> Pair<K> {
         match call {
             Call::Send => {
                 let value = self.values(1);
-                let expected = self
-                    .model
-                    .claim_write(1, 1)
-                    .map_err(|refused| match refused {
-                        Refused::NotReady => TrySendError::Full(value[0]),
-                        Refused::Closed => TrySendError::Closed(value[0]),
-                    });
+                let expected = self.model.claim_write(1, 1).map_err(|refused| match refused {
+                    Refused::NotReady => TrySendError::Full(value[0]),
+                    Refused::Closed => TrySendError::Closed(value[0]),
+                });
                 assert_eq!(tx.try_send(value[0]), expected.map(|_| ()));
                 if expected.is_ok() {
                     self.model.written(&value, 1, false);
@@ -367,13 +382,10 @@ impl<K: Ends> Pair<K> {
             }
             Call::SendNow => {
                 let value = self.values(1);
-                let expected = self
-                    .model
-                    .claim_write(1, 1)
-                    .map_err(|refused| match refused {
-                        Refused::NotReady => SendTimeoutError::Timeout(value[0]),
-                        Refused::Closed => SendTimeoutError::Closed(value[0]),
-                    });
+                let expected = self.model.claim_write(1, 1).map_err(|refused| match refused {
+                    Refused::NotReady => SendTimeoutError::Timeout(value[0]),
+                    Refused::Closed => SendTimeoutError::Closed(value[0]),
+                });
                 let sent = tx.send_timeout(value[0], Duration::ZERO);
                 assert_eq!(sent, expected.map(|_| ()));
                 if expected.is_ok() {
@@ -395,10 +407,7 @@ impl<K: Ends> Pair<K> {
                 let values = self.values(len);
                 let expected = match len {
                     0 => Ok(0),
-                    len if len > capacity => Err(BulkError::TooLong {
-                        len,
-                        most: capacity,
-                    }),
+                    len if len > capacity => Err(BulkError::TooLong { len, most: capacity }),
                     len => self.model.claim_write(len, len).map_err(full),
                 };
                 assert_eq!(tx.try_send_exact(&values), expected.map(|_| ()));
@@ -447,28 +456,27 @@ impl<K: Ends> Pair<K> {
         let capacity = self.model.capacity;
         match call {
             Call::Recv => {
-                let expected = self
-                    .model
-                    .claim_read(1, 1)
-                    .map_err(|refused| match refused {
-                        Refused::NotReady => TryRecvError::Empty,
-                        Refused::Closed => TryRecvError::Closed,
-                    });
+                let expected = self.model.claim_read(1, 1).map_err(|refused| match refused {
+                    Refused::NotReady => TryRecvError::Empty,
+                    Refused::Closed => TryRecvError::Closed,
+                });
                 let got = rx.try_recv();
                 assert_eq!(got, expected.map(|items| items[0]));
-                self.model.release(usize::from(got.is_ok()));
+                assert!(got.is_err() || rx.redelivered() == (self.model.again > 0));
+                if got.is_ok() {
+                    self.model.release(1);
+                }
             }
             Call::RecvNow => {
-                let expected = self
-                    .model
-                    .claim_read(1, 1)
-                    .map_err(|refused| match refused {
-                        Refused::NotReady => RecvTimeoutError::Timeout,
-                        Refused::Closed => RecvTimeoutError::Closed,
-                    });
+                let expected = self.model.claim_read(1, 1).map_err(|refused| match refused {
+                    Refused::NotReady => RecvTimeoutError::Timeout,
+                    Refused::Closed => RecvTimeoutError::Closed,
+                });
                 let got = rx.recv_timeout(Duration::ZERO);
                 assert_eq!(got, expected.map(|items| items[0]));
-                self.model.release(usize::from(got.is_ok()));
+                if got.is_ok() {
+                    self.model.release(1);
+                }
             }
             Call::RecvSlice(len) => {
                 let mut expected = match len {
@@ -481,15 +489,12 @@ impl<K: Ends> Pair<K> {
                     items.truncate(len);
                 }
                 assert_eq!(got.map(|count| into[..count].to_vec()), expected);
-                self.model.release(got.unwrap_or(0));
+                self.model.release(got.unwrap_or(0).min(len));
             }
             Call::RecvExact(len) => {
                 let held = self.model.held.1;
                 let expected = match len {
-                    len if len > capacity => Err(BulkError::TooLong {
-                        len,
-                        most: capacity,
-                    }),
+                    len if len > capacity => Err(BulkError::TooLong { len, most: capacity }),
                     len if held > 0 && len > held => Err(BulkError::Held { held }),
                     0 => Ok(Vec::new()),
                     len => self.model.claim_read(len, len).map_err(empty),
@@ -510,6 +515,7 @@ impl<K: Ends> Pair<K> {
                         items.truncate(most);
                         assert_eq!(run.len(), items.len());
                         assert_eq!(run.iter().collect::<Vec<_>>(), items);
+                        assert_eq!(run.redelivered(), items.len().min(self.model.again));
                         run
                     }
                     (got, expected) => {
@@ -544,8 +550,8 @@ impl<K: Ends> Pair<K> {
         assert_eq!(stats.sent, self.model.sent);
         assert_eq!(stats.received, self.model.received);
         assert_eq!(stats.skipped, self.model.skipped);
-        assert_eq!(stats.dropped, self.model.dropped);
-        assert_eq!(stats.redelivered, 0);
+        assert_eq!(stats.redelivered, self.model.redelivered);
+        assert_eq!(stats.dropped, 0);
     }
 }
 

@@ -37,13 +37,7 @@ impl<K: Ends> Victim<K> {
         drop((tx, rx));
         let raw = Raw::of(&name.path());
         let good = raw.copy();
-        Self {
-            name,
-            good,
-            raw,
-            options,
-            endpoints: ring.endpoints(),
-        }
+        Self { name, good, raw, options, endpoints: ring.endpoints() }
     }
 
     /// Opens, attaches and calls everything there is; then puts the region in order.
@@ -82,9 +76,7 @@ impl<K: Ends> Victim<K> {
         let slots_at = slots_at(self.endpoints);
         let stamps = (0..CAPACITY).map(|slot| slots_at + 16 * slot);
         let stamps = stamps.flat_map(|stamp| stamp..stamp + 8);
-        (CONTROL_AT..slots_at)
-            .chain(stamps.filter(|_| K::STAMPED))
-            .collect()
+        (CONTROL_AT..slots_at).chain(stamps.filter(|_| K::STAMPED)).collect()
     }
 
     fn flip(&self, offset: usize, flip: u8) {
@@ -151,11 +143,7 @@ fn random_words<K: Ends>(seed: u64) {
         let victim = Victim::<K>::new();
         let mut random = Random(seed);
         let mut seen = Outcomes::default();
-        let words: Vec<usize> = victim
-            .shared_bytes()
-            .iter()
-            .map(|offset| offset / 8)
-            .collect();
+        let words: Vec<usize> = victim.shared_bytes().iter().map(|offset| offset / 8).collect();
         for round in 0..300 {
             // All words, or about every eighth; wild values, or telling ones.
             let sparse = round % 2 == 1;

@@ -36,11 +36,7 @@ unsafe impl Sync for Raw {}
 
 impl Raw {
     fn of(path: &Path) -> Self {
-        let file = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .expect("a region");
+        let file = std::fs::File::options().read(true).write(true).open(path).expect("a region");
         let len = file.metadata().expect("a status").len() as usize;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let nowhere = std::ptr::null_mut();

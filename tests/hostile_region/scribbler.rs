@@ -224,8 +224,5 @@ fn scribbles_as_a_child() {
     let deadline = Instant::now() + LONG + Duration::from_secs(10);
     let is_late = || Instant::now() > deadline;
     scribble(&victim, 0x5eed_0009, &counter.words()[0], is_late);
-    let _ = writeln!(
-        std::io::stderr(),
-        "the scribbler outlived its parent's wait"
-    );
+    let _ = writeln!(std::io::stderr(), "the scribbler outlived its parent's wait");
 }
