@@ -290,8 +290,9 @@ fn sit(heap: &Heap<u64, Mpmc>, seat: usize, role: Role) {
 fn mpmc_what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
     let heap = Heap::<u64, Mpmc>::new(4, 3);
     let (mut tx, mut rx, mut heir) = (heap.tx(0), heap.rx(1), heap.rx(2));
-    [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)]
-        .map(|(seat, role)| sit(&heap, seat, role));
+    for (seat, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
+        sit(&heap, seat, role);
+    }
     tx.send_some(0, 4).unwrap();
     let run = rx.claim(3, 3).unwrap();
     rx.release(run, 1);
@@ -320,8 +321,9 @@ fn mpmc_what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
 fn mpmc_what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() {
     let heap = Heap::<u64, Mpmc>::new(8, 3);
     let (mut victim, mut tx, mut rx) = (heap.tx(0), heap.tx(1), heap.rx(2));
-    [(0, Role::Sender), (1, Role::Sender), (2, Role::Receiver)]
-        .map(|(seat, role)| sit(&heap, seat, role));
+    for (seat, role) in [(0, Role::Sender), (1, Role::Sender), (2, Role::Receiver)] {
+        sit(&heap, seat, role);
+    }
     let run = victim.claim(3, 3).unwrap();
     // It published one of three and died.
     victim.mem.slots.write(run.at, &0);
