@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use ringpipe::{Mpmc, Options, Ring, Spsc};
+use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvError};
 
 use super::support::{LONG, Name, Random, within};
 use super::{
@@ -175,6 +175,40 @@ fn an_spsc_ring_bears_random_shared_words() {
 #[test]
 fn an_mpmc_ring_bears_random_shared_words() {
     random_words::<Mpmc>(0x5eed_0004);
+}
+
+/// A receiver that holds items and a hole between them, and stamps that tell of neither any more.
+#[test]
+fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them() {
+    for way in 0..5 {
+        let victim = Victim::<Mpmc>::new();
+        let ring = victim.options.open(&victim.name).unwrap();
+        let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        assert_eq!(rx.try_recv_slice(&mut [0; 2]), Ok(2));
+        let run = tx.try_claim(2).unwrap();
+        run.commit(1); // whatever was in its slot, and a hole behind it
+        tx.try_send(VALUE).unwrap();
+        assert_eq!(rx.try_claim(2).unwrap().len(), 2); // dropped: held, and received again
+
+        for slot in 0..CAPACITY {
+            let stamp = (slots_at(victim.endpoints) + 16 * slot) / 8;
+            victim.raw.words()[stamp].store(u64::MAX, Relaxed);
+        }
+        match way {
+            0 => assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt)),
+            1 => assert_eq!(rx.recv_timeout(SLICE), Err(RecvTimeoutError::Corrupt)),
+            2 => assert_eq!(rx.try_recv_slice(&mut [0; 2]), Err(BulkError::Corrupt)),
+            3 => assert_eq!(rx.try_recv_exact(&mut [0; 2]), Err(BulkError::Corrupt)),
+            _ => {
+                let run = rx.try_claim(2).unwrap();
+                assert_eq!((run.get(0), run.iter().count()), (None, 0));
+                run.release_all();
+            }
+        }
+        // It holds on to nothing that it cannot find.
+        victim.raw.restore(&victim.good);
+        assert_eq!(rx.try_recv(), Ok(VALUE));
+    }
 }
 
 /// Handles that were attached in good times, while the words change under them.
