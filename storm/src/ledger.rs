@@ -65,6 +65,8 @@ struct Ended {
 #[derive(Debug, Default)]
 pub struct Reader {
     latest: HashMap<u64, u64>,
+    /// The first and the last that came without a mark, by sender and number.
+    span: Option<((u64, u64), (u64, u64))>,
     /// Logged, not yet released.
     held: Vec<(Parcel, Mark, u64)>,
 }
@@ -94,6 +96,8 @@ pub struct Ledger {
     /// Finished with: only their sums count.
     sums: Sums,
     vanished: Vec<Vanished>,
+    /// Each receiver's number and span.
+    spans: Vec<(u64, (u64, u64), (u64, u64))>,
 }
 
 /// No sender gets so far ahead of its missing items.
@@ -111,6 +115,11 @@ impl Ledger {
                 let latest = reader.latest.insert(sender, seq);
                 if mark == Mark::First && latest.is_some_and(|latest| seq <= latest) {
                     return Err(format!("out of order: {parcel:?} after {latest:?}"));
+                }
+                if mark == Mark::First {
+                    let (first, _) = reader.span.unwrap_or_default();
+                    let first = if first.0 == 0 { (sender, seq) } else { first };
+                    reader.span = Some((first, (sender, seq)));
                 }
                 if latest.is_some_and(|latest| seq < latest) {
                     reader.latest.insert(sender, latest.unwrap_or_default());
@@ -158,7 +167,10 @@ impl Ledger {
         item.released |= released;
         item.sent_at = parcel.sent_at;
         item.received_at = Some(item.received_at.map_or(at, |before| before.min(at)));
-        while let Some(item) = sender.window.pop_front_if(|item| item.released) {
+        while let Some(&item) = sender.window.front()
+            && item.released
+        {
+            sender.window.pop_front();
             if !item.unmarked {
                 sender.only_marked.insert(sender.base);
             }
@@ -168,9 +180,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// A receiver is gone: killed in `call`, which began at `begun`, if it was a single one.
+    /// Receiver `number` is gone: killed in `call`, which began at `begun`, if it was a single one.
     pub fn end_receiver(
         &mut self,
+        number: u64,
         reader: Reader,
         call: Call,
         begun: u64,
@@ -187,6 +200,7 @@ impl Ledger {
                 self.excuse(parcel);
             }
         }
+        self.spans.extend(reader.span.map(|(first, last)| (number, first, last)));
         if call == Call::Slice {
             // Older contents of the buffer are final, which no excuse changes.
             buffer.iter().for_each(|parcel| self.excuse(parcel));
@@ -268,6 +282,16 @@ impl Ledger {
             });
         }
         Ok(())
+    }
+
+    /// Where there is one producer and one consumer at a time: the consumers, in the order in which
+    /// they came, received what the producers sent, in the order in which those came.
+    pub fn in_one_order(&mut self) -> Outcome {
+        self.spans.sort_unstable();
+        match self.spans.windows(2).find(|pair| pair[0].2 >= pair[1].1) {
+            Some(pair) => Err(format!("out of order from one consumer to the next: {pair:?}")),
+            None => Ok(()),
+        }
     }
 
     /// Closes all accounts. The ring is drained.

@@ -105,6 +105,9 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Report> {
     weather.calm()?;
     let stats = ring.stats();
     let sums = weather.ledger.settle()?;
+    if !K::MANY {
+        weather.ledger.in_one_order()?;
+    }
     balance::<K>(&sums, &stats, &weather.counts)?;
     drill::is_as_new(&ring)?;
     Ok(Report { lasted, counts: weather.counts, sums, stats })
@@ -267,10 +270,10 @@ impl<K: Storm> Weather<'_, K> {
             if let Some((number, sent, more)) = lane.sender() {
                 self.ledger.end_sender(number, sent, more, died)?;
             }
-            if lane.receiver().is_some() {
+            if let Some(number) = lane.receiver() {
                 let reader = std::mem::take(&mut self.posts[index].readers[i]);
                 let (call, begun) = lane.call();
-                self.ledger.end_receiver(reader, call, begun, died, lane.in_buffer())?;
+                self.ledger.end_receiver(number, reader, call, begun, died, lane.in_buffer())?;
             }
         }
         let rest = Duration::from_millis(self.rng.within(0..40));
