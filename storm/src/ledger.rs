@@ -61,12 +61,20 @@ struct Ended {
     at: u64,
 }
 
+/// What a receiver received without a mark: sender and number of the first and the last item.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: (u64, u64),
+    last: (u64, u64),
+    /// Each item came from the same sender as the one before and after it, or from a later sender.
+    rises: bool,
+}
+
 /// A receiver as its log tells, while it lives.
 #[derive(Debug, Default)]
 pub struct Reader {
     latest: HashMap<u64, u64>,
-    /// The first and the last that came without a mark, by sender and number.
-    span: Option<((u64, u64), (u64, u64))>,
+    span: Option<Span>,
     /// Logged, not yet released.
     held: Vec<(Parcel, Mark, u64)>,
 }
@@ -96,8 +104,8 @@ pub struct Ledger {
     /// Finished with: only their sums count.
     sums: Sums,
     vanished: Vec<Vanished>,
-    /// Each receiver's number and span.
-    spans: Vec<(u64, (u64, u64), (u64, u64))>,
+    /// Of each receiver, by number.
+    spans: Vec<(u64, Span)>,
 }
 
 /// No sender gets so far ahead of its missing items.
@@ -117,9 +125,11 @@ impl Ledger {
                     return Err(format!("out of order: {parcel:?} after {latest:?}"));
                 }
                 if mark == Mark::First {
-                    let (first, _) = reader.span.unwrap_or_default();
-                    let first = if first.0 == 0 { (sender, seq) } else { first };
-                    reader.span = Some((first, (sender, seq)));
+                    let item = (sender, seq);
+                    let new = Span { first: item, last: item, rises: true };
+                    let span = reader.span.get_or_insert(new);
+                    span.rises &= item >= span.last;
+                    span.last = item;
                 }
                 if latest.is_some_and(|latest| seq < latest) {
                     reader.latest.insert(sender, latest.unwrap_or_default());
@@ -200,7 +210,7 @@ impl Ledger {
                 self.excuse(parcel);
             }
         }
-        self.spans.extend(reader.span.map(|(first, last)| (number, first, last)));
+        self.spans.extend(reader.span.map(|span| (number, span)));
         if call == Call::Slice {
             // Older contents of the buffer are final, which no excuse changes.
             buffer.iter().for_each(|parcel| self.excuse(parcel));
@@ -287,8 +297,11 @@ impl Ledger {
     /// Where there is one producer and one consumer at a time: the consumers, in the order in which
     /// they came, received what the producers sent, in the order in which those came.
     pub fn in_one_order(&mut self) -> Outcome {
-        self.spans.sort_unstable();
-        match self.spans.windows(2).find(|pair| pair[0].2 >= pair[1].1) {
+        self.spans.sort_unstable_by_key(|&(number, _)| number);
+        if let Some(span) = self.spans.iter().find(|(_, span)| !span.rises) {
+            return Err(format!("a consumer received out of order: {span:?}"));
+        }
+        match self.spans.windows(2).find(|pair| pair[0].1.last >= pair[1].1.first) {
             Some(pair) => Err(format!("out of order from one consumer to the next: {pair:?}")),
             None => Ok(()),
         }
