@@ -104,10 +104,9 @@ fn with_victim(
     role: Role,
     claim: usize,
 ) -> Outcome<impl FnOnce() -> Outcome> {
-    let me = std::env::current_exe().map_err(text)?;
     let role = if role == Role::Sender { "sender" } else { "receiver" };
     let name = ring.name().unwrap_or_default();
-    let mut child = Command::new(me)
+    let mut child = Command::new("/proc/self/exe")
         .args(["victim", "--name", &name, "--role", role, "--claim", &claim.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -123,8 +123,8 @@ impl<K: Storm> Weather<'_, K> {
 
     fn start(&mut self, index: usize) -> Outcome {
         self.lanes(index).for_each(|(_, lane)| lane.wipe());
-        let me = std::env::current_exe().map_err(|e| e.to_string())?;
-        let child = Command::new(me)
+        // This very program, even if the file has been replaced meanwhile.
+        let child = Command::new("/proc/self/exe")
             .arg("worker")
             .args(["--kind", self.options.kind.as_str(), "--name", &self.name])
             .args(["--board", &self.board_path])

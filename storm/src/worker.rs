@@ -210,7 +210,7 @@ impl<K: Storm> Desk<K> {
 
     /// After how many steps this end leaves of its own accord, if nobody kills it before.
     pub fn term(&mut self) -> std::ops::Range<u64> {
-        0..if self.rng.one_in(4) { self.rng.within(1..20_000) } else { u64::MAX }
+        0..if self.rng.one_in(4) { self.rng.within(1..2_000) } else { u64::MAX }
     }
 
     /// How this end is going to wait.
