@@ -179,7 +179,8 @@ impl Ends {
         // do not find it there it has left, and everything it stored is visible.
         let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
         self.met |= arrivals != self.arrivals_at_attach;
-        self.present = count(words, self.opposite) > 0;
+        // Whoever sits there though none lived when we came and none has come since is dead.
+        self.present = self.met && count(words, self.opposite) > 0;
         self.scanned_at = Some(changes);
     }
 
