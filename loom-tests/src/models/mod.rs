@@ -1,0 +1,5 @@
+//! One file for each protocol.
+
+pub(crate) mod support;
+
+mod spsc;
