@@ -2,4 +2,8 @@
 
 pub(crate) mod support;
 
+mod close;
+mod mpmc;
+mod recovery;
 mod spsc;
+mod wake;
