@@ -83,7 +83,7 @@ fn who_inherits_less_than_it_waits_for_is_told_so() {
     let (mut tx, mut dying) = mpmc::channel::<u64>(8).unwrap();
     let mut heir = dying.try_clone().unwrap();
     tx.try_send(1).unwrap();
-    std::mem::forget(dying.try_claim(1).unwrap());
+    let _held = dying.try_claim(1).unwrap(); // not released
     drop(dying); // an estate of one item
     tx.try_send_slice(&[2, 3, 4, 5]).unwrap();
     heir.set_wait_slice(Duration::from_millis(1));
