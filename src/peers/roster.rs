@@ -148,19 +148,20 @@ impl Ends {
     }
 
     /// For an end of `role` that has just taken its seat. `arrivals` from before that;
-    /// `any_alive`: some opposite end is.
+    /// `peer_alive`: some opposite end sits on the roster and is alive.
     pub(crate) fn attach(
         words: &Words,
         role: Role,
         arrivals: u64,
-        any_alive: impl FnOnce() -> bool,
+        peer_alive: impl FnOnce() -> bool,
     ) -> Self {
         // Before the question: whoever attaches after it moves `changes` on, and is scanned for.
         let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
-        let alive = any_alive();
+        let alive = peer_alive();
         Self {
             opposite: role.opposite(),
-            // If nobody opposite lives, whoever is on the roster is dead and no peer of ours.
+            // If nobody opposite lives, whoever is on the roster is dead and no peer of ours. (Who
+            // is about to take a seat will be counted among the arrivals.)
             scanned_at: (!alive).then_some(changes),
             present: false,
             arrivals_at_attach: arrivals,
@@ -200,6 +201,11 @@ impl Ends {
     /// The locks say that nobody opposite is alive: counts them as gone until the roster changes.
     pub(crate) fn bury(&mut self) {
         self.present = false;
+    }
+
+    /// The state of the roster that the last look was at.
+    pub(crate) fn seen(&self) -> Option<u64> {
+        self.scanned_at
     }
 
     /// Counts a missing peer as gone from the start, rather than waiting for the first.

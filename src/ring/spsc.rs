@@ -176,6 +176,10 @@ impl RecvCursor for Consumer {
         mem.words.control.head.0.store(self.head, Release); // C2 → P1: slots before it have been read
     }
 
+    fn has_claim(&self) -> bool {
+        false
+    }
+
     fn held(&self) -> u64 {
         0 // what was not released was never taken: the head has not moved
     }
