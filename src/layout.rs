@@ -451,7 +451,10 @@ mod tests {
 
         // Everything aligned.
         let lines = [control, intents, slots].iter().all(|at| at % 128 == 0);
-        assert!(lines && seats % 8 == 0 && geometry.region_len % page == 0, "{what}");
+        assert!(
+            lines && seats.is_multiple_of(8) && geometry.region_len.is_multiple_of(page),
+            "{what}"
+        );
         for slot in [slots, slots + stride, slots_end - stride] {
             assert_eq!(slot % K::slot_align::<T>(), 0, "{what}");
             assert_eq!((slot + K::value_offset::<T>()) % align_of::<T>(), 0);

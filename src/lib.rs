@@ -27,6 +27,19 @@
 //! # sender.join().unwrap();
 //! ```
 //!
+//! # As with a FIFO
+//!
+//! A ring outlives its ends, and they may come and go. Who attaches first waits for the other side;
+//! "gone" is said of ends that were there. Three things follow that surprise those who expect a
+//! channel:
+//!
+//! * A sender may send and leave before any receiver comes: what it sent stays. A receiver that
+//!   attaches *after* that finds it, and then waits for the next sender, unless it called
+//!   [`require_peer`](RecvHandle::require_peer).
+//! * With several senders, end-of-file is when the *last one attached* leaves. Hold an end until
+//!   all have come, or [`wait_for_peer`](SendHandle::wait_for_peer).
+//! * A name stays until somebody calls [`unlink`](Ring::unlink).
+//!
 //! # Finding your way
 //!
 //! * [`spsc`]: one producer, one consumer. [`mpmc`]: many of both. `channel` in either makes both

@@ -14,7 +14,8 @@ use crate::wait::word::WakeWord;
 ///
 /// From [`cancel`](Self::cancel) on, every call of that handle that would wait returns `Cancelled`
 /// instead, the one that is waiting now included, until [`reset`](Self::reset). Calls that need
-/// not wait go on working. The handle's other clones are not affected.
+/// not wait go on working, so a loop over a peer that is never slow must ask
+/// [`is_cancelled`](Self::is_cancelled) by itself. The handle's other clones are not affected.
 ///
 /// ```
 /// use ringpipe::{RecvError, spsc};

@@ -1,1 +1,147 @@
-//! The modelled half of [`sync`](super).
+//! The modelled half of [`sync`](super): loom's atomics, slots on the heap whose every access is
+//! checked for races, and a futex on loom's scheduler.
+//!
+//! Used by `loom-tests` alone, which includes the algorithms' sources and depends on a patched
+//! loom; this crate does not. What is stricter here than for real:
+//!
+//! * A value in a slot is a plain, tracked access. If no happens-before leads from the copy in to
+//!   the copy out, or from the copy out to the next copy in, loom reports a race, where for real the
+//!   relaxed words of a racing copy would hide it.
+//! * A slot that was never written has no value to read.
+//! * The futex orders nothing: what the sleeper must see after waking has to come from the
+//!   protocol's own orderings. It has no timeout either, so a lost wake is a deadlock.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use loom::cell::UnsafeCell;
+pub(crate) use loom::hint::spin_loop;
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use crate::ring::control::{Arrivals, Control, Intent, Line, Tally, Words};
+use crate::ring::{Kind, Mem};
+
+/// Something that every end of a ring shares: for real in the region, here on the heap.
+/// The standard library's `Arc`, not loom's: counting references is no part of the protocols, and
+/// would only add orderings.
+pub struct Shared<T: ?Sized>(Arc<T>);
+
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> std::ops::Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// One slot: a stamp, used by kinds that have them, and a value that may be accessed only by whom
+/// the protocol says owns the slot.
+struct Slot<T> {
+    stamp: AtomicU64,
+    value: UnsafeCell<Option<T>>,
+}
+
+/// The slots of a ring on the heap.
+pub struct Slots<T, K> {
+    slots: Arc<[Slot<T>]>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<T, K> Clone for Slots<T, K> {
+    fn clone(&self) -> Self {
+        Self { slots: self.slots.clone(), kind: PhantomData }
+    }
+}
+
+impl<T: Copy, K: Kind> Slots<T, K> {
+    fn new(capacity: usize) -> Self {
+        assert!(capacity.is_power_of_two());
+        let slot = || Slot { stamp: AtomicU64::new(0), value: UnsafeCell::new(None) };
+        Self { slots: (0..capacity).map(|_| slot()).collect(), kind: PhantomData }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    fn slot(&self, position: u64) -> &Slot<T> {
+        &self.slots[(position & (self.capacity() - 1)) as usize]
+    }
+
+    pub(crate) fn stamp(&self, position: u64) -> &AtomicU64 {
+        const { assert!(K::STAMPED, "this kind of ring has no stamps") };
+        &self.slot(position).stamp
+    }
+
+    pub(crate) fn write(&self, position: u64, value: &T) {
+        self.slot(position).value.with_mut(|slot| {
+            // SAFETY: loom has just checked that every other access is ordered with this one.
+            unsafe { *slot = Some(*value) }
+        });
+    }
+
+    pub(crate) fn read(&self, position: u64) -> T {
+        self.slot(position).value.with(|slot| {
+            // SAFETY: loom has just checked that every write is ordered with this read.
+            unsafe { *slot }.expect("a slot is read after it was written")
+        })
+    }
+
+    pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {
+        len.min(self.capacity() - (position & (self.capacity() - 1)))
+    }
+
+    pub(crate) fn write_run(&self, position: u64, values: &[T]) {
+        assert!(values.len() as u64 <= self.capacity());
+        for (value, i) in values.iter().zip(0..) {
+            self.write(position.wrapping_add(i), value);
+        }
+    }
+
+    pub(crate) fn read_run(&self, position: u64, into: &mut [T]) {
+        assert!(into.len() as u64 <= self.capacity());
+        for (value, i) in into.iter_mut().zip(0..) {
+            *value = self.read(position.wrapping_add(i));
+        }
+    }
+}
+
+/// A fresh ring: what all-zero memory is for real.
+pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T, K> {
+    let control = Control {
+        tail: Line::default(),
+        head: Line::default(),
+        data: Line::default(),
+        space: Line::default(),
+        arrivals: Line(Arrivals::default()),
+        tally: Line(Tally::default()),
+    };
+    let words = Words {
+        control: Shared(Arc::new(control)),
+        seats: Shared((0..endpoints).map(|_| AtomicU64::new(0)).collect()),
+        intents: Shared((0..endpoints).map(|_| Intent::default()).collect()),
+    };
+    Mem { words, slots: Slots::new(capacity), drop_unreleased: false }
+}
+
+/// The kernel's futex: checking the word and going to sleep are one step, a wake reaches whoever
+/// sleeps then. Returns without a reason are the models' to choose, in their `Pace`.
+pub(crate) mod futex {
+    use super::AtomicU32;
+
+    /// Sleeps while `word` holds `expected`, until woken, for ever if need be.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, _until: u64) {
+        word.futex_wait(expected);
+    }
+
+    /// Wakes up to `count` sleepers on `word`.
+    pub(crate) fn wake(word: &AtomicU32, count: u32) {
+        word.futex_wake(count as usize);
+    }
+}

@@ -63,10 +63,10 @@ impl From<Instant> for Deadline {
 #[non_exhaustive]
 pub enum WaitPolicy {
     /// Spin for as long as spinning has lately been enough, tens of microseconds at the most, then
-    /// sleep. With only one processor to run on: sleep at once. The default.
+    /// sleep. On a machine with one processor: sleep at once. The default.
     #[default]
     Adaptive,
-    /// Never sleep. Deadlines and cancellation work; with only one processor to run on, each turn
+    /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn
     /// yields it.
     Spin,
     /// Never spin.
@@ -82,6 +82,8 @@ pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
 /// The spinning budget, in turns: a turn is a pause and a look, 20 to 60 ns.
 const FEWEST_TURNS: u32 = 32;
 const MOST_TURNS: u32 = 2048;
+/// A sleep so short, in nanoseconds, that spinning through it would have been cheaper.
+const SHORT_SLEEP: u64 = 50_000;
 /// Turns between two looks at the clock.
 const TURNS_PER_CLOCK: u32 = 64;
 
@@ -143,10 +145,15 @@ impl Waiting {
     }
 }
 
-/// There is more than one processor to run on. Asked once.
+/// The machine has more than one processor. Asked once, and not of this thread's affinity: a thread
+/// that is pinned to one processor may well wait for a peer that is pinned to another.
 fn many_processors() -> bool {
     static MANY: OnceLock<bool> = OnceLock::new();
-    *MANY.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
+    *MANY.get_or_init(|| {
+        // SAFETY: asks for a number.
+        let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        online != 1
+    })
 }
 
 /// One wait.
@@ -204,7 +211,13 @@ impl Pace for Watch<'_> {
         if self.waiting.looked_in_vain(now()) {
             return true;
         }
+        let began = now();
         word.sleep(ticket, self.waiting.doubt_at.min(self.deadline.0));
-        self.waiting.looked_in_vain(now())
+        let now = now();
+        if now.saturating_sub(began) < SHORT_SLEEP {
+            // A little more spinning would have done.
+            self.waiting.budget = (self.waiting.budget * 2).min(MOST_TURNS);
+        }
+        self.waiting.looked_in_vain(now)
     }
 }

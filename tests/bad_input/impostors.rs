@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringpipe::{CreateError, OpenError, Options, Spsc};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 
+use super::header::garbage_of;
 use super::sandbox::{Directory, is_root};
 use super::support::{LONG, Name, Random, within};
 use super::{Snapshot, spsc};
@@ -178,9 +179,9 @@ fn a_sealed_memfd_of_something_else_is_refused() {
     for (bytes, expected) in [
         (vec![], "shorter"),
         (good[..511].to_vec(), "shorter"),
-        (random.bytes(511), "shorter"),
-        (random.bytes(512), "begin"),
-        (random.bytes(65_536), "begin"),
+        (garbage_of(&mut random, 511), "shorter"),
+        (garbage_of(&mut random, 512), "begin"),
+        (garbage_of(&mut random, 65_536), "begin"),
         (vec![0; 4096], "begin"),
         (good[..512].to_vec(), "truncated"),
         (good[..good.len() - 1].to_vec(), "truncated"),

@@ -17,13 +17,17 @@ use super::sandbox::{
 use super::support::Name;
 use super::{Snapshot, mpmc, our_names, spsc};
 
+/// What a child does, given its argument.
+type Part = fn(&str);
+
 /// The parts that children play for the tests below.
-pub const PARTS: &[(&str, fn(&str))] = &[
+pub const PARTS: &[(&str, Part)] = &[
     ("stranger_to_a_ring", stranger_to_a_ring),
     ("owner_of_a_ring", owner_of_a_ring),
     ("creator_of_a_closed_ring", creator_of_a_closed_ring),
     ("process_without_descriptors", process_without_descriptors),
     ("process_that_may_not_lock", process_that_may_not_lock),
+    ("asker_for_too_much", super::arguments::asker_for_too_much),
 ];
 
 #[test]

@@ -164,7 +164,7 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     /// At most `max` items, all released. Without holes between them, they are read in one piece.
     fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Blocked> {
         let run = self.claim(1, max)?;
-        let items = run.items.min(max);
+        let items = run.items.min(max); // it may hold more than were asked for
         let values = if run.slots == run.items {
             let mut values = vec![T::nth(0); items as usize];
             self.mem.slots.read_run(run.at, &mut values);

@@ -432,9 +432,9 @@ fn mpmc_items_whose_stamps_were_scribbled_on_are_missing_and_nothing_worse() {
     for position in 0..7 {
         rx.mem.slots.stamp(position).store(u64::MAX, Relaxed);
     }
-    assert!(rx.cursor.items(&rx.mem, run).nth(0).is_some(), "the last one");
+    assert!(rx.cursor.items(&rx.mem, run).next().is_some(), "the last one");
     assert_eq!(rx.cursor.items(&rx.mem, run).nth(1), None);
     rx.release(run, 1);
-    assert_eq!(rx.cursor.held(), 0);
+    assert_eq!(rx.cursor.held(), 0, "of the other six nothing is to be found");
     assert_eq!(tx.send_some(0, 8), Ok(8), "the release put all in order");
 }

@@ -1,0 +1,148 @@
+//! Kills a process at every point of every operation, and checks what is left.
+//!
+//! ```text
+//! cargo run --release -p killpoints                  # everything
+//! cargo run --release -p killpoints -- --quick       # one kill for each state
+//! cargo run --release -p killpoints -- --operation mpmc/try_send --step 57
+//! ```
+//!
+//! A victim process is brought to the beginning of an operation, executed instruction by
+//! instruction (`ptrace`), and killed (`SIGKILL`). Then survivors must find everything as the
+//! contract says ([`oracle`]). The operations are listed in [`scenario`].
+//!
+//! # Why this is every instruction, though not every instruction is killed at
+//!
+//! What a dead process leaves is what others can still see of it: the words of the region, the
+//! locks that the kernel keeps on the region's file (it drops the dead process's own), and whether
+//! the region's name exists. The victim's private memory and registers are gone. So two kills
+//! between which none of these has changed leave the same world, and one of them stands for both.
+//! The harness steps through the operation once, looks at these after each instruction
+//! ([`observe`]), and kills for real in every state it has seen, in a victim run anew: as soon as
+//! the state is there, and once more at the last instruction before it changes, which costs little
+//! and would show if the argument left something out. Since the kernel might remember something
+//! else of a process, the number of system calls made counts as part of the state: there is a kill
+//! behind each.
+//!
+//! Not covered: a kill inside a system call that then takes effect in part. The operations make
+//! few, and of these only the reservation of memory (for a file without a name yet) can be
+//! interrupted half-way. And on x86-64 stores become visible in the order of the program; where
+//! they do not, a dead process may leave later stores without earlier ones. For that the models
+//! are there (`loom-tests`), which know no such order.
+//!
+//! # How a kill is repeated
+//!
+//! Victims take the same steps in every run ([`trace`]), so "about to execute the instruction at
+//! this address for the n-th time" is a moment that can be reached again, at full speed, with a
+//! breakpoint. When it is reached, the state must be the one that was recorded there; if not, the
+//! harness says so rather than killing at some other moment.
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("killpoints steps through x86-64 instructions on Linux");
+
+mod act;
+mod item;
+mod observe;
+mod oracle;
+mod run;
+mod scenario;
+mod shared;
+mod trace;
+mod watchdog;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use ringpipe::{Mpmc, Spsc};
+
+use run::Report;
+use scenario::{Ring, SCENARIOS, Scenario, Step};
+use shared::Diary;
+
+/// Kills a process at every point of every ringpipe operation and checks what is left.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// One kill for each state, rather than two.
+    #[arg(long)]
+    quick: bool,
+    /// Only operations whose name contains this; a whole name means that one alone.
+    #[arg(long)]
+    operation: Option<String>,
+    /// Kills after this many steps, and at no other point.
+    #[arg(long, requires = "operation")]
+    step: Option<usize>,
+    /// Lists the operations.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    // The victim's command line is this program's own business.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, name, step, ring] = args.as_slice()
+        && role == "victim"
+    {
+        victim(name, step, ring);
+        return ExitCode::SUCCESS;
+    }
+    supervise(&Cli::parse())
+}
+
+/// The life of a victim. It panics where anything is other than the harness has arranged.
+fn victim(name: &str, step: &str, ring: &str) {
+    let scenario = SCENARIOS.iter().find(|s| s.name == name).expect("a scenario");
+    let act = match step.parse::<usize>() {
+        Err(_) => scenario.act,
+        Ok(index) => match scenario.script[index] {
+            Step::Dead(act) | Step::DeadAsleep(act) => act,
+            other => panic!("{other:?} is nobody's life"),
+        },
+    };
+    let diary = Diary::from_stdin().expect("the diary");
+    match scenario.ring {
+        Ring::Spsc => act::perform::<Spsc>(act, ring, &diary),
+        Ring::Mpmc => act::perform::<Mpmc>(act, ring, &diary),
+    }
+}
+
+fn supervise(cli: &Cli) -> ExitCode {
+    let wanted = |scenario: &&Scenario| match &cli.operation {
+        None => true,
+        Some(part) if SCENARIOS.iter().any(|s| s.name == part) => scenario.name == part,
+        Some(part) => scenario.name.contains(part.as_str()),
+    };
+    let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).collect();
+    if cli.list {
+        scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
+        return ExitCode::SUCCESS;
+    }
+    if scenarios.is_empty() {
+        eprintln!("no such operation; --list tells which there are");
+        return ExitCode::FAILURE;
+    }
+    watchdog::start();
+    let started = Instant::now();
+    println!(
+        "{:46} {:>6} {:>6} {:>5} {:>6} {:>7}",
+        "operation", "steps", "states", "kills", "passed", "ms"
+    );
+    let mut total = Report::default();
+    for scenario in scenarios {
+        let began = Instant::now();
+        let report = match scenario.ring {
+            Ring::Spsc => run::all::<Spsc>(scenario, cli.quick, cli.step),
+            Ring::Mpmc => run::all::<Mpmc>(scenario, cli.quick, cli.step),
+        };
+        let Report { steps, states, kills, passed } = report;
+        let took = began.elapsed().as_millis();
+        println!("{:46} {steps:6} {states:6} {kills:5} {passed:6} {took:7}", scenario.name);
+        total += report;
+    }
+    let Report { steps, states, kills, passed } = total;
+    let took = started.elapsed().as_secs_f64();
+    println!("{steps} steps, {states} states, {took:.1} s");
+    println!("kill points: {kills}, passed: {passed}");
+    // No kills at all is no proof.
+    if kills > 0 && passed == kills { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

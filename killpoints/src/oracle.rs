@@ -1,0 +1,367 @@
+//! What must hold after a kill, whoever looks.
+//!
+//! The survivors are ends in this process. They are brought to doubt their peers' lives after a
+//! millisecond, and given seconds before a thing that does not happen counts as one that never
+//! will: a hang is a failure here, not a wait.
+//!
+//! [`check`] goes through the pipe's manners in order: those who were there learn of the death
+//! (end-of-file, broken pipe); newcomers go on where the dead left off; everything published
+//! arrives, once; the ring has room for its full capacity again; every endpoint record can be had
+//! again; the counters add up. Then it closes the books ([`audit`]).
+
+use std::time::{Duration, Instant};
+
+use ringpipe::error::AttachError;
+use ringpipe::{
+    RecvHandle, RecvTimeoutError, SendHandle, SendTimeoutError, TryRecvError, TrySendError,
+};
+
+use crate::act::{CAPACITY, Flavour};
+use crate::item::{By, Item};
+use crate::scenario::Scenario;
+use crate::world::World;
+
+/// Whose task it is to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivors {
+    /// Those who were attached when the victim was killed learn of it by themselves.
+    Present,
+    /// They leave at once, and newcomers find what there is.
+    Newcomers,
+}
+
+/// What a kill has cost: how many of the victim's values arrived, and how many of the values that
+/// it was receiving did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    pub arrived: usize,
+    pub consumed: usize,
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const BRIEFLY: Duration = Duration::from_millis(4);
+
+/// Checks the world after a kill in `stage` of the scenario's act.
+pub fn check<K: Flavour>(
+    world: &mut World<K>,
+    scenario: &Scenario,
+    stage: usize,
+    survivors: Survivors,
+) -> Result<Cost, String> {
+    if survivors == Survivors::Newcomers {
+        world.senders.clear();
+        world.receivers.clear();
+    }
+    let mut receivers = std::mem::take(&mut world.receivers);
+    let mut senders = std::mem::take(&mut world.senders);
+    notice_the_death(world, &mut senders, &mut receivers)?;
+    if receivers.is_empty() {
+        receivers.push(world.new_receiver()?);
+    }
+    if senders.is_empty() {
+        senders.push(world.new_sender()?);
+    }
+    drain_in_flow(world, scenario, stage, &mut senders, &mut receivers)?;
+    senders.clear();
+    for rx in &mut receivers {
+        drain_to_the_end(world, rx)?;
+    }
+    let cost = audit(world, scenario, stage)?;
+    let first = world.books.sent;
+    break_the_pipe(world, receivers)?;
+    refill(world, first)?;
+    take_all_seats(world)?;
+    add_up(world, scenario, stage, cost)?;
+    Ok(cost)
+}
+
+/// If the victim was the last of its role, those on the other side learn of its death.
+fn notice_the_death<K: Flavour>(
+    world: &mut World<K>,
+    senders: &mut [SendHandle<Item, K>],
+    receivers: &mut [RecvHandle<Item, K>],
+) -> Result<(), String> {
+    if senders.is_empty() {
+        for rx in receivers.iter_mut() {
+            drain_to_the_end(world, rx)?;
+        }
+    }
+    match senders.first_mut() {
+        Some(tx) if receivers.is_empty() => send_until_closed(world, tx),
+        _ => Ok(()),
+    }
+}
+
+/// Sends until the pipe is broken: at the latest when the ring is full.
+fn send_until_closed<K: Flavour>(
+    world: &mut World<K>,
+    tx: &mut SendHandle<Item, K>,
+) -> Result<(), String> {
+    for _ in 0..=CAPACITY {
+        match tx.send_timeout(world.next_item(), PATIENCE) {
+            Ok(()) => world.books.sent += 1,
+            Err(SendTimeoutError::Closed(_)) => return Ok(()),
+            Err(e) => return Err(format!("instead of a broken pipe: {e}")),
+        }
+    }
+    Err(format!("{} sends, and no broken pipe", CAPACITY + 1))
+}
+
+/// Receives until end-of-file.
+fn drain_to_the_end<K: Flavour>(
+    world: &mut World<K>,
+    rx: &mut RecvHandle<Item, K>,
+) -> Result<(), String> {
+    // No honest ring holds more.
+    for _ in 0..=2 * CAPACITY {
+        match rx.recv_timeout(PATIENCE) {
+            Ok(item) => world.books.arrived.push((item, rx.redelivered())),
+            Err(RecvTimeoutError::Closed) => return Ok(()),
+            Err(e) => return Err(format!("instead of end-of-file: {e}")),
+        }
+    }
+    Err(format!("{} items, and no end-of-file", 2 * CAPACITY))
+}
+
+/// With senders attached: one more value is sent by each, and everything that must arrive does,
+/// without an end-of-file to help.
+fn drain_in_flow<K: Flavour>(
+    world: &mut World<K>,
+    scenario: &Scenario,
+    stage: usize,
+    senders: &mut [SendHandle<Item, K>],
+    receivers: &mut [RecvHandle<Item, K>],
+) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut to_send = senders.iter_mut().peekable();
+    while to_send.peek().is_some() || !missing(world, scenario, stage).is_empty() {
+        if Instant::now() > deadline {
+            let missing = missing(world, scenario, stage);
+            return Err(match to_send.peek() {
+                Some(_) => "no room for one more value".into(),
+                None => format!("values {missing:?} do not arrive"),
+            });
+        }
+        if let Some(tx) = to_send.peek_mut() {
+            match tx.send_timeout(world.next_item(), BRIEFLY) {
+                Ok(()) => {
+                    world.books.sent += 1;
+                    to_send.next();
+                }
+                Err(SendTimeoutError::Timeout(_)) => {}
+                Err(e) => return Err(format!("one more send: {e}")),
+            }
+        }
+        for rx in receivers.iter_mut() {
+            match rx.recv_timeout(BRIEFLY) {
+                Ok(item) => world.books.arrived.push((item, rx.redelivered())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(e) => return Err(format!("receiving with a sender attached: {e}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The harness's values that have not arrived and must, whatever became of the victim's call.
+fn missing<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Vec<usize> {
+    let books = &world.books;
+    let has_arrived = |by, number| {
+        let item = Item::new(by, number);
+        books.arrived.iter().any(|(arrived, _)| *arrived == item)
+    };
+    let consumed = at(&scenario.act.takes(), stage).1;
+    let excused = books.touched.start..books.touched.start + consumed;
+    let sent = at(&scenario.act.sends(), stage).0;
+    let victims = (0..sent).filter(|&n| !has_arrived(By::Victim, n));
+    (0..books.sent)
+        .filter(|n| !books.settled.contains(n))
+        .filter(|n| !excused.contains(n))
+        .filter(|n| !scenario.drop_unreleased || !books.held.iter().any(|held| held.contains(n)))
+        .filter(|n| !scenario.drop_unreleased || !books.touched.contains(n))
+        .filter(|&n| !has_arrived(By::Harness, n))
+        .chain(victims)
+        .collect()
+}
+
+fn at(bounds: &[(usize, usize)], stage: usize) -> (usize, usize) {
+    bounds.get(stage).or(bounds.last()).copied().unwrap_or((0, 0))
+}
+
+/// Goes through everything that has arrived.
+fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Result<Cost, String> {
+    let (books, act) = (&world.books, scenario.act);
+    let held = |n: &usize| books.held.iter().any(|held| held.contains(n));
+    let mut from_harness = vec![0; books.sent];
+    let mut from_victim = 0;
+    let mut last_unmarked = None;
+    for &(item, marked) in &books.arrived {
+        match item.origin() {
+            None => return Err(format!("a torn value: {item:x?}")),
+            Some((By::Ghost, n)) => return Err(format!("value {n} that was never sent")),
+            Some((By::Victim, n)) if n != from_victim => {
+                return Err(format!("the victim's value {n} where {from_victim} was due"));
+            }
+            Some((By::Victim, n)) if marked => {
+                return Err(format!("the victim's value {n} is called redelivered"));
+            }
+            Some((By::Victim, _)) => from_victim += 1,
+            Some((By::Harness, n)) => {
+                let count = from_harness.get_mut(n).ok_or(format!("value {n}, not sent yet"))?;
+                *count += 1;
+                if *count > 1 || books.settled.contains(&n) {
+                    return Err(format!("value {n} again"));
+                }
+                let touched = books.touched.contains(&n);
+                let seen = held(&n) || (touched && stage >= act.has_seen_at());
+                if marked && !held(&n) && !touched {
+                    return Err(format!("value {n} is called redelivered and was never claimed"));
+                }
+                if seen && !marked {
+                    return Err(format!("value {n} arrives again without being marked"));
+                }
+                if !marked && last_unmarked.replace(n) >= Some(n) {
+                    return Err(format!("value {n} after value {last_unmarked:?}"));
+                }
+            }
+        }
+    }
+    let (fewest, most) = at(&act.sends(), stage);
+    if !(fewest..=most).contains(&from_victim) {
+        return Err(format!("{from_victim} of the victim's values, not {fewest} to {most}"));
+    }
+    let lost: Vec<_> =
+        (0..books.sent).filter(|n| !books.settled.contains(n) && from_harness[*n] == 0).collect();
+    if let Some(n) = lost.iter().find(|n| {
+        let may_go = books.touched.contains(n) || (scenario.drop_unreleased && held(n));
+        !may_go
+    }) {
+        return Err(format!("value {n} is lost"));
+    }
+    if scenario.drop_unreleased {
+        if let Some((item, _)) = books.arrived.iter().find(|(_, marked)| *marked) {
+            return Err(format!("{:?} twice, in a ring that drops instead", item.origin()));
+        }
+        return Ok(Cost { arrived: from_victim, consumed: lost.len() });
+    }
+    // A call's items are received from the first on.
+    let consumed = lost.len();
+    if lost.iter().enumerate().any(|(index, &n)| n != books.touched.start + index) {
+        return Err(format!("values {lost:?} are lost, and not those before"));
+    }
+    let (fewest, most) = at(&act.takes(), stage);
+    if !(fewest..=most).contains(&consumed) {
+        return Err(format!("{consumed} values consumed, not {fewest} to {most}"));
+    }
+    Ok(Cost { arrived: from_victim, consumed })
+}
+
+/// The last living receiver leaves.
+fn break_the_pipe<K: Flavour>(
+    world: &mut World<K>,
+    receivers: Vec<RecvHandle<Item, K>>,
+) -> Result<(), String> {
+    let mut tx = world.new_sender()?;
+    drop(receivers);
+    send_until_closed(world, &mut tx)
+}
+
+/// New ends, from the `first` value on: the ring takes its full capacity, no more, and gives it
+/// back.
+fn refill<K: Flavour>(world: &mut World<K>, first: usize) -> Result<(), String> {
+    let mut rx = world.new_receiver()?;
+    let mut tx = world.new_sender()?;
+    while world.books.sent - first < CAPACITY {
+        tx.send_timeout(world.next_item(), PATIENCE).map_err(|e| {
+            format!("room for {} of {CAPACITY} items: {e}", world.books.sent - first)
+        })?;
+        world.books.sent += 1;
+    }
+    match tx.try_send(world.next_item()) {
+        Err(TrySendError::Full(_)) => {}
+        other => return Err(format!("sending one item too many: {other:?}")),
+    }
+    for n in first..world.books.sent {
+        let received = rx.recv_timeout(PATIENCE).map_err(|e| format!("item {n} at last: {e}"))?;
+        if received != Item::new(By::Harness, n) || rx.redelivered() {
+            return Err(format!("{:?} instead of item {n} at last", received.origin()));
+        }
+    }
+    match rx.try_recv() {
+        Err(TryRecvError::Empty) => Ok(()),
+        other => Err(format!("receiving one item too many: {other:?}")),
+    }
+}
+
+/// Every endpoint record can be had again.
+fn take_all_seats<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+    for _ in 0..K::SEATS / 2 {
+        senders.push(world.new_sender()?);
+        receivers.push(world.new_receiver()?);
+    }
+    let refused = match K::send_end(world.ring()?) {
+        Err(AttachError::TableFull { .. }) => K::MANY,
+        Err(AttachError::RoleTaken(_)) => !K::MANY,
+        _ => false,
+    };
+    if !refused {
+        return Err("more ends than the ring has records".into());
+    }
+    let peers = world.ring()?.peers();
+    if (peers.senders, peers.receivers) != (senders.len(), receivers.len()) {
+        return Err(format!("{peers:?} with all records taken"));
+    }
+    drop(receivers);
+    for tx in &mut senders {
+        match tx.try_send(world.next_item()) {
+            Err(TrySendError::Closed(_)) => {}
+            other => return Err(format!("sending when all receivers have left: {other:?}")),
+        }
+    }
+    drop(senders);
+    let peers = world.ring()?.peers();
+    if (peers.senders, peers.receivers) != (0, 0) {
+        return Err(format!("{peers:?} when everyone has left"));
+    }
+    Ok(())
+}
+
+/// The counters tell what has happened.
+fn add_up<K: Flavour>(
+    world: &World<K>,
+    scenario: &Scenario,
+    stage: usize,
+    cost: Cost,
+) -> Result<(), String> {
+    let stats = world.ring()?.stats();
+    let books = &world.books;
+    // An operation counts after it has acted: killed in between, it has not counted.
+    let last = scenario.act.sends().len().max(scenario.act.takes().len()) - 1;
+    let within = scenario.counts_late && (stage == 0 || stage < last);
+    let must_be = |what, counted: u64, actual: u64, late: bool| {
+        let right = if late { counted <= actual } else { counted == actual };
+        if right { Ok(()) } else { Err(format!("{what}: {counted} counted, {actual} it was")) }
+    };
+    must_be("received", stats.received, stats.sent, false)?;
+    let published = (books.sent + cost.arrived) as u64;
+    let skipped = stats.sent.checked_sub(published).ok_or("fewer positions than items")?;
+    must_be("skipped", stats.skipped, skipped, within)?;
+    let marked = books.arrived.iter().filter(|(_, marked)| *marked).count() as u64;
+    let by_victim = scenario.act_redelivers();
+    if !(marked..=marked + by_victim).contains(&stats.redelivered) {
+        return Err(format!("{} redelivered, {marked} it was", stats.redelivered));
+    }
+    let dropped = if scenario.drop_unreleased { cost.consumed as u64 } else { 0 };
+    must_be("dropped", stats.dropped, dropped, within || scenario.act.touches() > 0)?;
+    let attaching = scenario.act.attaches_within();
+    for (index, counted) in [stats.sender_arrivals, stats.receiver_arrivals].into_iter().enumerate()
+    {
+        let known = world.arrivals[index];
+        let perhaps = u64::from(attaching.is_some_and(|role| role as usize == index + 1));
+        if !(known..=known + perhaps).contains(&counted) {
+            return Err(format!("{counted} arrivals counted, {known} it was"));
+        }
+    }
+    Ok(())
+}

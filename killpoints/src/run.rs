@@ -1,0 +1,263 @@
+//! One operation: rehearsed, stepped through once, and then killed at each of its points.
+
+use std::collections::HashMap;
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::act::Flavour;
+use crate::observe::{Observer, State};
+use crate::oracle::{self, Cost, Survivors};
+use crate::scenario::Scenario;
+use crate::shared::Diary;
+use crate::trace::{Stop, Victim};
+use crate::watchdog;
+use crate::world::{Life, World, expect};
+
+/// What came of one operation, or of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    pub steps: usize,
+    pub states: usize,
+    pub kills: usize,
+    pub passed: usize,
+}
+
+impl AddAssign for Report {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.states += other.states;
+        self.kills += other.kills;
+        self.passed += other.passed;
+    }
+}
+
+/// A moment in the operation: the victim is about to execute the instruction at `address` for the
+/// `nth` time since the operation began. At the beginning, `nth` is 0.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    address: u64,
+    nth: usize,
+    /// It is asleep in a system call there.
+    asleep: bool,
+}
+
+/// What stepping through the operation has shown.
+#[derive(Debug, Default)]
+struct Record {
+    /// One for each step, and one for the beginning.
+    moments: Vec<Moment>,
+    /// The states in their order: from the step at which each began.
+    states: Vec<(usize, State)>,
+}
+
+impl Record {
+    fn note(&mut self, moment: Moment, state: State) {
+        if self.states.last().is_none_or(|(_, last)| *last != state) {
+            self.states.push((self.moments.len(), state));
+        }
+        self.moments.push(moment);
+    }
+
+    /// The state at a step.
+    fn state(&self, step: usize) -> &State {
+        let after = self.states.partition_point(|(first, _)| *first <= step);
+        &self.states[after - 1].1
+    }
+
+    fn steps(&self) -> usize {
+        self.moments.len() - 1
+    }
+
+    /// The first and the last step of each state.
+    fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
+        let ends = self.states.iter().skip(1).map(|(first, _)| first - 1);
+        let firsts = self.states.iter().map(|(first, _)| *first);
+        firsts.zip(ends.chain([self.steps()]))
+    }
+}
+
+/// Longer than any operation here takes, unless it runs in a circle.
+const MOST_STEPS: usize = 500_000;
+
+/// Goes through the scenario; `step`: kills there alone.
+pub fn all<K: Flavour>(scenario: &Scenario, quick: bool, step: Option<usize>) -> Report {
+    let mut report = Report::default();
+    watch(scenario, "rehearsal");
+    if let Err(why) = rehearse::<K>(scenario) {
+        println!("FAILED without a kill: {why}\n    killpoints --operation {}", scenario.name);
+        report.kills += 1;
+        return report;
+    }
+    watch(scenario, "stepping");
+    let record = match record::<K>(scenario) {
+        Ok(record) => record,
+        Err(why) => {
+            println!("FAILED: stepping: {why}\n    killpoints --operation {}", scenario.name);
+            report.kills += 1;
+            return report;
+        }
+    };
+    report.steps = record.steps();
+    report.states = record.states.len();
+    let mut points = Vec::new();
+    match step {
+        Some(step) => {
+            points.push((step.min(record.steps()), Survivors::Present));
+            points.push((step.min(record.steps()), Survivors::Newcomers));
+        }
+        None => {
+            for (index, (first, last)) in record.spans().enumerate() {
+                match (quick, index % 2) {
+                    (true, 0) => points.push((first, Survivors::Present)),
+                    (true, _) => points.push((first, Survivors::Newcomers)),
+                    (false, _) => {
+                        points.push((first, Survivors::Present));
+                        points.push((last, Survivors::Newcomers));
+                    }
+                }
+            }
+        }
+    }
+    let mut so_far = Cost { arrived: 0, consumed: 0 };
+    points.sort_by_key(|(step, _)| *step);
+    for (step, survivors) in points {
+        report.kills += 1;
+        watch(scenario, &format!("step {step}, {survivors:?}"));
+        let outcome = strike::<K>(scenario, &record, step, survivors).and_then(|cost| {
+            // The further it came, the more has happened.
+            let back = cost.arrived < so_far.arrived || cost.consumed < so_far.consumed;
+            if back && !scenario.drop_unreleased {
+                return Err(format!("{cost:?} after a kill, and {so_far:?} after an earlier one"));
+            }
+            so_far = cost;
+            Ok::<(), String>(())
+        });
+        match outcome {
+            Ok(()) => report.passed += 1,
+            Err(why) => {
+                let name = scenario.name;
+                println!("FAILED at step {step} of {}, {survivors:?}: {why}", record.steps());
+                println!("    killpoints --operation {name} --step {step}");
+            }
+        }
+    }
+    report
+}
+
+fn watch(scenario: &Scenario, doing: &str) {
+    watchdog::watch(format!("{}: {doing}", scenario.name));
+}
+
+/// A name for a ring, always of the same length.
+fn new_name() -> String {
+    static RINGS: AtomicU32 = AtomicU32::new(0);
+    let number = RINGS.fetch_add(1, Ordering::Relaxed); // only to be another each time
+    format!("ringpipe-kill-{:07}-{number:07}", std::process::id())
+}
+
+/// A victim at the beginning of its operation, in its world.
+struct Stage<K: Flavour> {
+    world: World<K>,
+    victim: Victim,
+    diary: Diary,
+    observer: Observer,
+}
+
+impl<K: Flavour> Stage<K> {
+    fn set(scenario: &Scenario) -> Result<Self, String> {
+        let name = new_name();
+        let observer = Observer::new(&name, K::SEATS);
+        let mut world = World::new(scenario, name)?;
+        let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
+        let mut victim = Life::Victim.begin(scenario, &world.name, file)?;
+        expect(victim.run(false)?, Stop::Breakpoint)?;
+        if let Some(role) = scenario.act.attaches_before() {
+            world.count(role);
+        }
+        Ok(Self { world, victim, diary, observer })
+    }
+
+    fn look(&mut self, system_calls: usize) -> Result<State, String> {
+        self.observer.look(&self.diary, system_calls).map_err(|e| format!("looking: {e}"))
+    }
+
+    /// The victim is gone: what is left?
+    fn check(mut self, scenario: &Scenario, survivors: Survivors) -> Result<Cost, String> {
+        let stage = self.diary.stage();
+        if scenario.act.creates() {
+            self.world.open_or_create()?;
+        }
+        oracle::check(&mut self.world, scenario, stage, survivors)
+    }
+}
+
+/// The operation without a kill: the victim finds what it expects, and so do the checks.
+fn rehearse<K: Flavour>(scenario: &Scenario) -> Result<(), String> {
+    let Stage { mut world, mut victim, diary, observer } = Stage::<K>::set(scenario)?;
+    let sleeps = scenario.on_sleep.is_some();
+    let mut stop = victim.run(sleeps)?;
+    if stop == Stop::Asleep {
+        world.wake(scenario)?;
+        stop = victim.wake_up()?;
+    }
+    expect(stop, Stop::Breakpoint)?;
+    victim.finish()?;
+    let stage = Stage { world, victim, diary, observer };
+    stage.check(scenario, Survivors::Present).map(|_| ())
+}
+
+/// Steps through the operation.
+fn record<K: Flavour>(scenario: &Scenario) -> Result<Record, String> {
+    let mut stage = Stage::<K>::set(scenario)?;
+    let mut record = Record::default();
+    let mut met = HashMap::new();
+    let mut system_calls = 0;
+    let sleeps = scenario.on_sleep.is_some();
+    let mut moment = Moment { address: stage.victim.at()?, nth: 0, asleep: false };
+    record.note(moment, stage.look(system_calls)?);
+    while record.steps() < MOST_STEPS {
+        system_calls += usize::from(stage.victim.at_system_call()?);
+        let mut stop = stage.victim.step(sleeps)?;
+        if stop == Stop::Asleep {
+            record.note(Moment { asleep: true, ..moment }, stage.look(system_calls)?);
+            stage.world.wake(scenario)?;
+            stop = stage.victim.wake_up()?;
+        }
+        if stop == Stop::Breakpoint {
+            // The second marker. It changes nothing: to be about to execute it is to be there.
+            record.note(moment, stage.look(system_calls)?);
+            return Ok(record);
+        }
+        let address = stage.victim.at()?;
+        let nth = met.entry(address).and_modify(|nth| *nth += 1).or_insert(1);
+        moment = Moment { address, nth: *nth, asleep: false };
+        record.note(moment, stage.look(system_calls)?);
+    }
+    Err(format!("no end after {MOST_STEPS} steps"))
+}
+
+/// Kills a new victim at a step, and checks what is left.
+fn strike<K: Flavour>(
+    scenario: &Scenario,
+    record: &Record,
+    step: usize,
+    survivors: Survivors,
+) -> Result<Cost, String> {
+    let mut stage = Stage::<K>::set(scenario)?;
+    let moment = record.moments[step];
+    if moment.asleep {
+        expect(stage.victim.run(true)?, Stop::Asleep)?;
+    } else {
+        let world = &mut stage.world;
+        let mut wake = || world.wake(scenario);
+        let asleep: Option<&mut dyn FnMut() -> Result<(), String>> =
+            if scenario.on_sleep.is_some() { Some(&mut wake) } else { None };
+        stage.victim.run_to(moment.address, moment.nth, asleep)?;
+    }
+    let recorded = record.state(step);
+    if stage.look(recorded.system_calls)? != *recorded {
+        return Err("not the state that was recorded at this step".into());
+    }
+    stage.victim.kill()?;
+    stage.check(scenario, survivors)
+}

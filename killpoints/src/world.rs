@@ -1,0 +1,255 @@
+//! The world around a victim: a ring, those who are attached to it beside the victim, those who
+//! died before, and the books on what was sent and received.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::ops::Range;
+use std::time::Duration;
+
+use ringpipe::{RecvHandle, Ring, Role, SendHandle};
+
+use crate::act::{Act, CAPACITY, Flavour};
+use crate::item::{By, Item};
+use crate::scenario::{Scenario, Step};
+use crate::shared::Diary;
+use crate::trace::{Stop, Victim};
+
+/// What was sent and what has arrived.
+#[derive(Debug, Default)]
+pub struct Books {
+    /// Values that the harness has sent, numbered from 0.
+    pub sent: usize,
+    /// Which of them had arrived before the victim came.
+    pub settled: BTreeSet<usize>,
+    /// Claimed and held by those who died before, or by those who live beside the victim.
+    pub held: Vec<Range<usize>>,
+    /// What the victim's operation claims, if it comes to that.
+    pub touched: Range<usize>,
+    /// What has arrived since: the value, and whether it was marked as redelivered.
+    pub arrived: Vec<(Item, bool)>,
+}
+
+impl Books {
+    /// The first value of the harness's that nobody has claimed.
+    pub fn first_unclaimed(&self) -> usize {
+        let settled = self.settled.last().map_or(0, |last| last + 1);
+        self.held.iter().map(|held| held.end).fold(settled, usize::max)
+    }
+}
+
+/// Which of a scenario's processes.
+#[derive(Clone, Copy, Debug)]
+pub enum Life {
+    /// The one who performs the scenario's act.
+    Victim,
+    /// The one who died before, in this step of the script.
+    Earlier(usize),
+}
+
+impl Life {
+    /// Starts it.
+    pub fn begin(self, scenario: &Scenario, ring: &str, diary: File) -> Result<Victim, String> {
+        let step = match self {
+            Life::Victim => "act".to_owned(),
+            Life::Earlier(step) => step.to_string(),
+        };
+        Victim::spawn(&["victim", scenario.name, &step, ring], diary)
+    }
+}
+
+/// A ring and everyone around it.
+pub struct World<K: Flavour> {
+    pub name: String,
+    /// `None` until the ring is created.
+    pub ring: Option<Ring<Item, K>>,
+    pub senders: Vec<SendHandle<Item, K>>,
+    pub receivers: Vec<RecvHandle<Item, K>>,
+    pub books: Books,
+    /// Attachments so far, of sending and receiving ends.
+    pub arrivals: [u64; 2],
+}
+
+/// How soon survivors doubt that their peers are alive.
+const SLICE: Duration = Duration::from_millis(1);
+
+impl<K: Flavour> World<K> {
+    /// Makes the world in which the scenario's victim is to act.
+    pub fn new(scenario: &Scenario, name: String) -> Result<Self, String> {
+        let mut world = Self {
+            name,
+            ring: None,
+            senders: Vec::new(),
+            receivers: Vec::new(),
+            books: Books::default(),
+            arrivals: [0; 2],
+        };
+        if !scenario.act.creates() {
+            world.create(scenario.drop_unreleased)?;
+            for (index, &step) in scenario.script.iter().enumerate() {
+                let enacted = world.enact(scenario, step, Life::Earlier(index));
+                enacted.map_err(|e| format!("preparing, {step:?}: {e}"))?;
+            }
+        }
+        let first = match (K::MANY, scenario.inherits) {
+            (_, true) => world.books.held.first().map_or(0, |held| held.start),
+            (true, false) => world.books.first_unclaimed(),
+            // What a dead consumer had claimed is claimed again by its successor.
+            (false, false) => world.books.settled.len(),
+        };
+        world.books.touched = first..first + scenario.act.touches();
+        Ok(world)
+    }
+
+    fn create(&mut self, drop_unreleased: bool) -> Result<(), String> {
+        let options = Ring::options()
+            .capacity(CAPACITY)
+            .endpoints(K::SEATS as u32)
+            .drop_unreleased(drop_unreleased);
+        self.ring = Some(options.create(&self.name).map_err(|e| e.to_string())?);
+        Ok(())
+    }
+
+    /// Opens the ring if the victim has created it, and creates it otherwise.
+    pub fn open_or_create(&mut self) -> Result<(), String> {
+        let options = Ring::options().capacity(CAPACITY).endpoints(K::SEATS as u32);
+        self.ring = Some(options.open_or_create(&self.name).map_err(|e| e.to_string())?);
+        Ok(())
+    }
+
+    fn enact(&mut self, scenario: &Scenario, step: Step, life: Life) -> Result<(), String> {
+        match step {
+            Step::Live(Role::Sender) => {
+                let tx = self.new_sender()?;
+                self.senders.push(tx);
+            }
+            Step::Live(Role::Receiver) => {
+                let rx = self.new_receiver()?;
+                self.receivers.push(rx);
+            }
+            Step::Send(n) => match self.senders.pop() {
+                Some(mut tx) => {
+                    self.send(&mut tx, n)?;
+                    self.senders.push(tx);
+                }
+                None => {
+                    let mut tx = self.new_sender()?;
+                    self.send(&mut tx, n)?;
+                }
+            },
+            Step::Recv(n) => match self.receivers.pop() {
+                Some(mut rx) => {
+                    self.settle(&mut rx, n)?;
+                    self.receivers.push(rx);
+                }
+                None => {
+                    let mut rx = self.new_receiver()?;
+                    self.settle(&mut rx, n)?;
+                }
+            },
+            Step::HoldWrite(n) => {
+                let tx = self.senders.last_mut().ok_or("no living sender")?;
+                let run = tx.try_claim(n).map_err(|e| e.to_string())?;
+                std::mem::forget(run);
+            }
+            Step::HoldRead(n) => {
+                let rx = self.receivers.last_mut().ok_or("no living receiver")?;
+                let run = rx.try_claim(n).map_err(|e| e.to_string())?;
+                std::mem::forget(run);
+                self.hold(n);
+            }
+            Step::Dead(act) | Step::DeadAsleep(act) => {
+                let asleep = matches!(step, Step::DeadAsleep(_));
+                let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
+                let mut victim = life.begin(scenario, &self.name, file)?;
+                drop(diary);
+                expect(victim.run(false)?, Stop::Breakpoint)?;
+                if asleep {
+                    expect(victim.run(true)?, Stop::Asleep)?;
+                }
+                victim.kill()?;
+                self.count(act.attaches_before().ok_or("it does not attach")?);
+                if let Act::HoldRead(n) = act {
+                    self.hold(n);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Someone has claimed the next `n` values.
+    fn hold(&mut self, n: usize) {
+        // What a dead consumer had claimed is claimed again by its successor.
+        let first = if K::MANY { self.books.first_unclaimed() } else { self.books.settled.len() };
+        self.books.held.push(first..first + n);
+    }
+
+    /// Counts an attachment.
+    pub fn count(&mut self, role: Role) {
+        self.arrivals[role as usize - 1] += 1;
+    }
+
+    pub fn ring(&self) -> Result<&Ring<Item, K>, String> {
+        self.ring.as_ref().ok_or_else(|| "there is no ring".into())
+    }
+
+    pub fn new_sender(&mut self) -> Result<SendHandle<Item, K>, String> {
+        let attached = K::send_end(self.ring()?);
+        let mut tx = attached.map_err(|e| format!("attaching a sender: {e}"))?;
+        tx.set_wait_slice(SLICE);
+        self.count(Role::Sender);
+        Ok(tx)
+    }
+
+    pub fn new_receiver(&mut self) -> Result<RecvHandle<Item, K>, String> {
+        let attached = K::recv_end(self.ring()?);
+        let mut rx = attached.map_err(|e| format!("attaching a receiver: {e}"))?;
+        rx.set_wait_slice(SLICE);
+        self.count(Role::Receiver);
+        Ok(rx)
+    }
+
+    /// The next value to send. To be counted by `books.sent += 1` when it is.
+    pub fn next_item(&self) -> Item {
+        Item::new(By::Harness, self.books.sent)
+    }
+
+    fn send(&mut self, tx: &mut SendHandle<Item, K>, n: usize) -> Result<(), String> {
+        for _ in 0..n {
+            tx.try_send(self.next_item()).map_err(|e| format!("sending beforehand: {e}"))?;
+            self.books.sent += 1;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, rx: &mut RecvHandle<Item, K>, n: usize) -> Result<(), String> {
+        for _ in 0..n {
+            let item = rx.try_recv().map_err(|e| format!("receiving beforehand: {e}"))?;
+            let expected = self.books.first_unclaimed();
+            if item != Item::new(By::Harness, expected) {
+                return Err(format!("received {:?} beforehand", item.origin()));
+            }
+            self.books.settled.insert(expected);
+        }
+        Ok(())
+    }
+
+    /// Does what the sleeping victim waits for.
+    pub fn wake(&mut self, scenario: &Scenario) -> Result<(), String> {
+        match scenario.on_sleep {
+            Some(step) => self.enact(scenario, step, Life::Victim),
+            None => Err("it sleeps".into()),
+        }
+    }
+}
+
+impl<K: Flavour> Drop for World<K> {
+    fn drop(&mut self) {
+        // The name may be gone already: the victim's doing, or the checks'.
+        let _ = ringpipe::unlink(&self.name);
+    }
+}
+
+/// The victim must have stopped for this reason.
+pub fn expect(found: Stop, expected: Stop) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{found:?} rather than {expected:?}")) }
+}

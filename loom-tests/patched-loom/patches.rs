@@ -1,0 +1,295 @@
+//! What is changed in loom 0.7.2, and why.
+//!
+//! **The mend.** Loom explores by dynamic partial-order reduction: before a thread takes its next
+//! step, it looks for an earlier step of another thread that depends on this one and is not ordered
+//! before it, and notes to try the other order as well. But each atomic of loom's remembers only its
+//! last access and its last access that was not a load. So a thread's own load hides the load that
+//! another thread made just before: with `load; compare_exchange` in one thread and `load` in
+//! another, the compare-and-swap is never tried before the other's load (tokio-rs/loom#166, #392).
+//! Mended: the last load and the last non-load of *each thread* are remembered, and all of them are
+//! considered.
+//!
+//! **The futex.** `futex_wait` and `futex_wake` on loom's integers: the check and the queueing are
+//! one step, as in the kernel; sleepers that nobody wakes are loom's deadlock; and a wake orders
+//! nothing in memory, because futex(2) does not promise that it does. Loom's own condition
+//! variables and `unpark` hand the waker's view of memory to the woken, which would hide a missing
+//! ordering.
+//!
+//! **The choice.** `choose` explores both answers: for returns without a reason, for instance.
+
+/// Where the new text goes, relative to the anchor.
+pub enum Place {
+    Before,
+    After,
+    Instead,
+}
+
+/// One change: `find` must occur exactly once in `file` (relative to loom's `src`).
+pub struct Patch {
+    /// What it is for; what is for the mend begins with `mend`.
+    pub what: &'static str,
+    pub file: &'static str,
+    pub find: &'static str,
+    pub place: Place,
+    pub text: &'static str,
+}
+
+impl Patch {
+    pub fn is_mend(&self) -> bool {
+        self.what.starts_with("mend")
+    }
+}
+
+pub const PATCHES: &[Patch] = &[
+    Patch {
+        what: "mend: room for accesses by thread",
+        file: "rt/atomic.rs",
+        find: "    last_non_load_access: Option<Access>,\n",
+        place: Place::After,
+        text: r"
+    /// The last load and the last other access of each thread.
+    by_thread: [[Option<Access>; 2]; MAX_THREADS],
+",
+    },
+    Patch {
+        what: "mend: no accesses yet",
+        file: "rt/atomic.rs",
+        find: "            last_non_load_access: None,\n",
+        place: Place::After,
+        text: r"            by_thread: Default::default(),
+",
+    },
+    Patch {
+        what: "mend: record and enumerate accesses",
+        file: "rt/atomic.rs",
+        find: "    /// Returns the last dependent access\n",
+        place: Place::Before,
+        text: r"    /// The last accesses of all threads that do not commute with `action`.
+    pub(super) fn dependent_accesses(&self, action: Action) -> impl Iterator<Item = &Access> {
+        let with_loads = !matches!(action, Action::Load);
+        self.by_thread.iter().flat_map(move |[load, other]| {
+            other.iter().chain(load.iter().filter(move |_| with_loads))
+        })
+    }
+
+    pub(super) fn record_access(
+        &mut self,
+        action: Action,
+        thread: usize,
+        path_id: usize,
+        version: &VersionVec,
+    ) {
+        let other = !matches!(action, Action::Load);
+        Access::set_or_create(&mut self.by_thread[thread][other as usize], path_id, version);
+    }
+
+",
+    },
+    Patch {
+        what: "mend: the same for any object",
+        file: "rt/object.rs",
+        find: "    pub(super) fn set_last_access(\n        &mut self,\n        operation: Operation,\n",
+        place: Place::Before,
+        text: r"    /// Calls `f` with each access that may have to be tried in the other order with `operation`.
+    pub(super) fn each_dependent_access(&self, operation: Operation, f: impl FnMut(&Access)) {
+        match &self.entries[operation.obj.index] {
+            Entry::Atomic(entry) => {
+                entry.dependent_accesses(operation.action.into()).for_each(f)
+            }
+            _ => self.last_dependent_access(operation).into_iter().for_each(f),
+        }
+    }
+
+    pub(super) fn record_access(
+        &mut self,
+        operation: Operation,
+        thread: usize,
+        path_id: usize,
+        dpor_vv: &VersionVec,
+    ) {
+        if let Entry::Atomic(entry) = &mut self.entries[operation.obj.index] {
+            entry.record_access(operation.action.into(), thread, path_id, dpor_vv);
+        }
+    }
+
+",
+    },
+    Patch {
+        what: "mend: backtrack to all of them",
+        file: "rt/execution.rs",
+        find: r"            if let Some(access) = self.objects.last_dependent_access(operation) {
+                if access.happens_before(&th.dpor_vv) {
+                    // The previous access happened before this access, thus
+                    // there is no race.
+                    continue;
+                }
+
+                // Get the point to backtrack to
+                let point = access.path_id();
+
+                // Track backtracking point
+                self.path.backtrack(point, th_id);
+            }
+",
+        place: Place::Instead,
+        text: r"            let path = &mut self.path;
+            self.objects.each_dependent_access(operation, |access| {
+                if !access.happens_before(&th.dpor_vv) {
+                    path.backtrack(access.path_id(), th_id);
+                }
+            });
+",
+    },
+    Patch {
+        what: "mend: order after all of them",
+        file: "rt/execution.rs",
+        find: r"            if let Some(access) = self.objects.last_dependent_access(operation) {
+                threads.active_mut().dpor_vv.join(access.version());
+            }
+",
+        place: Place::Instead,
+        text: r"            self.objects.each_dependent_access(operation, |access| {
+                threads.active_mut().dpor_vv.join(access.version());
+            });
+",
+    },
+    Patch {
+        what: "mend: record the access",
+        file: "rt/execution.rs",
+        find: "            self.objects\n                .set_last_access(operation, path_id, &threads.active().dpor_vv);\n",
+        place: Place::After,
+        text: r"            self.objects.record_access(
+                operation,
+                th_id.as_usize(),
+                path_id,
+                &threads.active().dpor_vv,
+            );
+",
+    },
+    Patch {
+        what: "futex: room for sleepers",
+        file: "rt/atomic.rs",
+        find: "    last_access: Option<Access>,\n",
+        place: Place::After,
+        text: r"
+    /// Who sleeps here, longest first.
+    sleepers: Vec<thread::Id>,
+",
+    },
+    Patch {
+        what: "futex: no sleepers yet",
+        file: "rt/atomic.rs",
+        find: "            last_access: None,\n",
+        place: Place::After,
+        text: r"            sleepers: Vec::new(),
+",
+    },
+    Patch {
+        what: "futex: on the runtime's atomic",
+        file: "rt/atomic.rs",
+        find: "    fn branch(&self, action: Action, location: Location) {\n",
+        place: Place::Before,
+        text: r"    /// Sleeps until woken if the newest value is `expected`. Orders nothing.
+    pub(crate) fn futex_wait(&self, location: Location, expected: T)
+    where
+        T: PartialEq,
+    {
+        // As any other change of the atomic: does not commute with changes, nor with wakes.
+        self.branch(Action::Rmw, location);
+
+        let asleep = rt::execution(|execution| {
+            let state = self.state.get_mut(&mut execution.objects);
+            let newest = T::from_u64(state.stores[index(state.cnt - 1)].value);
+            let asleep = newest == expected;
+            if asleep {
+                state.sleepers.push(execution.threads.active_id());
+            }
+            asleep
+        });
+        if asleep {
+            rt::park(location);
+        }
+    }
+
+    /// Wakes up to `count` sleepers, any of them. Orders nothing.
+    pub(crate) fn futex_wake(&self, location: Location, count: usize) {
+        self.branch(Action::Rmw, location);
+
+        rt::execution(|execution| {
+            let state = self.state.get_mut(&mut execution.objects);
+            for _ in 0..count.min(state.sleepers.len()) {
+                // The kernel's order is by priority first: either end of the queue may be it.
+                let last = count < state.sleepers.len() && execution.path.branch_spurious();
+                let at = if last { state.sleepers.len() - 1 } else { 0 };
+                let woken = state.sleepers.remove(at);
+                let order = execution.threads.active().dpor_vv;
+                let (_, thread) = execution.threads.active2_mut(woken);
+                // What it does next could not have come before this: for the exploration, that is.
+                thread.dpor_vv.join(&order);
+                thread.set_runnable();
+            }
+        });
+    }
+
+",
+    },
+    Patch {
+        what: "futex: between runtime and integers",
+        file: "sync/atomic/atomic.rs",
+        find: "    /// Read-modify-write\n",
+        place: Place::Before,
+        text: r"    #[track_caller]
+    pub(crate) fn futex_wait(&self, expected: T)
+    where
+        T: PartialEq,
+    {
+        self.state.futex_wait(location!(), expected)
+    }
+
+    #[track_caller]
+    pub(crate) fn futex_wake(&self, count: usize) {
+        self.state.futex_wake(location!(), count)
+    }
+
+",
+    },
+    Patch {
+        what: "futex: on integers",
+        file: "sync/atomic/int.rs",
+        find: "            /// Loads a value from the atomic integer.\n",
+        place: Place::Before,
+        text: r"            /// FUTEX_WAIT: sleeps until woken if the newest value is `expected`. Hands on no
+            /// happens-before.
+            #[track_caller]
+            pub fn futex_wait(&self, expected: $int_type) {
+                self.0.futex_wait(expected)
+            }
+
+            /// FUTEX_WAKE: wakes up to `count` sleepers.
+            #[track_caller]
+            pub fn futex_wake(&self, count: usize) {
+                self.0.futex_wake(count)
+            }
+
+",
+    },
+    Patch {
+        what: "choice",
+        file: "rt/mod.rs",
+        find: "/// Maximum number of threads that can be included in a model.\n",
+        place: Place::Before,
+        text: r"/// Both answers are explored.
+pub fn choose() -> bool {
+    execution(|execution| execution.path.branch_spurious())
+}
+
+",
+    },
+    Patch {
+        what: "choice: public",
+        file: "lib.rs",
+        find: "pub use rt::{explore, skip_branch, stop_exploring};\n",
+        place: Place::After,
+        text: "pub use rt::choose;\n",
+    },
+];

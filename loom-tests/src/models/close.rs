@@ -1,0 +1,160 @@
+//! Leaving and attaching: who waits learns of it, and end-of-file comes after the last value.
+//!
+//! As in `wake`, one who is not woken is loom's deadlock.
+
+use loom::thread;
+
+use super::support::{Ring, SLEEPY, check_bounded};
+use crate::pipe::{GaveUp, Refused};
+use crate::ring::{Kind, Mpmc, Spsc};
+
+/// C2, C7: the sender's last value, then end-of-file, for a receiver that waits for both.
+fn sender_leaves<K: Kind>() {
+    let ring = Ring::<K>::new(2, 2);
+    let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    let sender = thread::spawn(move || {
+        tx.try_send(1).unwrap();
+        tx.leave();
+    });
+    assert_eq!(rx.recv(SLEEPY), Ok(1));
+    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    sender.join().unwrap();
+}
+
+#[test]
+fn spsc_receiver_gets_the_last_value_and_then_end_of_file() {
+    check_bounded("close, spsc, last value", 3, sender_leaves::<Spsc>);
+}
+
+#[test]
+fn mpmc_receiver_gets_the_last_value_and_then_end_of_file() {
+    check_bounded("close, mpmc, last value", 3, sender_leaves::<Mpmc>);
+}
+
+/// The same for one that only tries: closed means that nothing is left.
+fn closed_means_drained<K: Kind>() {
+    let ring = Ring::<K>::new(2, 2);
+    let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    let sender = thread::spawn(move || {
+        tx.try_send(1).unwrap();
+        tx.leave();
+    });
+    match rx.try_recv() {
+        Ok(value) => assert_eq!(value, 1),
+        Err(refused) => assert_eq!(refused, Refused::NotReady, "before the value"),
+    }
+    sender.join().unwrap();
+}
+
+#[test]
+fn spsc_closed_means_drained() {
+    check_bounded("close, spsc, a try", 5, closed_means_drained::<Spsc>);
+}
+
+#[test]
+fn mpmc_closed_means_drained() {
+    check_bounded("close, mpmc, a try", 5, closed_means_drained::<Mpmc>);
+}
+
+#[test]
+fn mpmc_end_of_file_comes_after_the_last_of_two_senders() {
+    check_bounded("close, mpmc, two senders", 1, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let mut rx = ring.receiver(2);
+        let send = |seat, value| {
+            let mut tx = ring.sender(seat);
+            thread::spawn(move || {
+                tx.try_send(value).unwrap();
+                tx.leave();
+            })
+        };
+        let senders = [send(0, 1), send(1, 2)];
+        let mut received = [(); 2].map(|()| rx.recv(SLEEPY).unwrap());
+        received.sort();
+        assert_eq!(received, [1, 2]);
+        assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    });
+}
+
+/// C4, C7: a sender that sleeps on a full ring learns that nobody will read.
+fn receiver_leaves<K: Kind>(takes_one: bool) {
+    let ring = Ring::<K>::new(1, 2);
+    let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    tx.try_send(1).unwrap();
+    let receiver = thread::spawn(move || {
+        if takes_one {
+            assert_eq!(rx.try_recv(), Ok(1));
+        }
+        rx.leave();
+    });
+    match tx.send(2, SLEEPY) {
+        Ok(()) => assert!(takes_one, "there was no room"),
+        Err(why) => assert_eq!(why, GaveUp::Closed),
+    }
+    assert_eq!(tx.send(3, SLEEPY), Err(GaveUp::Closed));
+    receiver.join().unwrap();
+}
+
+#[test]
+fn spsc_sleeping_sender_learns_that_the_receiver_left() {
+    check_bounded("close, spsc, sender asleep", 3, || receiver_leaves::<Spsc>(false));
+}
+
+#[test]
+fn spsc_sender_learns_that_the_receiver_made_room_and_left() {
+    check_bounded("close, spsc, sender asleep, room", 3, || receiver_leaves::<Spsc>(true));
+}
+
+#[test]
+fn mpmc_sleeping_sender_learns_that_the_receiver_left() {
+    check_bounded("close, mpmc, sender asleep", 3, || receiver_leaves::<Mpmc>(false));
+}
+
+/// C8: a sender that comes and goes while the receiver waits for a first one is noticed, whether
+/// it left a value or not.
+fn came_and_left<K: Kind>(value: Option<u64>) {
+    let ring = Ring::<K>::new(1, 2);
+    let mut rx = ring.receiver(1);
+    let visitor = thread::spawn(move || {
+        let mut tx = ring.sender(0);
+        if let Some(value) = value {
+            tx.try_send(value).unwrap();
+        }
+        tx.leave();
+    });
+    if let Some(value) = value {
+        assert_eq!(rx.recv(SLEEPY), Ok(value));
+    }
+    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    visitor.join().unwrap();
+}
+
+#[test]
+fn spsc_sender_that_came_and_left_is_noticed() {
+    check_bounded("attach, spsc, came and left", 3, || came_and_left::<Spsc>(None));
+}
+
+#[test]
+fn spsc_sender_that_came_left_a_value_and_went_is_noticed() {
+    check_bounded("attach, spsc, came, sent, left", 2, || came_and_left::<Spsc>(Some(1)));
+}
+
+#[test]
+fn mpmc_sender_that_came_and_left_is_noticed() {
+    check_bounded("attach, mpmc, came and left", 3, || came_and_left::<Mpmc>(None));
+}
+
+/// C8: whoever waits for a peer is woken when one attaches.
+#[test]
+fn receiver_that_waits_for_a_peer_learns_that_one_attached() {
+    check_bounded("attach, wait for a peer", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 2);
+        let mut rx = ring.receiver(1);
+        let visitor = thread::spawn(move || ring.sender(0));
+        assert_eq!(rx.wait_for_peer(SLEEPY), Ok(()));
+        visitor.join().unwrap();
+    });
+}

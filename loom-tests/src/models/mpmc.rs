@@ -1,0 +1,164 @@
+//! The MPMC algorithm: nothing lost, doubled, torn or out of its sender's order, and no copy races.
+//!
+//! Ends try a few times and never wait; then what is left is drained.
+
+use loom::thread;
+
+use super::support::{Ring, Rx, check_bounded};
+use crate::pipe::Refused;
+use crate::ring::{Mpmc, RecvCursor, SendCursor, mpmc};
+
+/// A bare cursor at work: no wake words, no roster.
+struct Sender(Ring<Mpmc>, mpmc::Sender);
+struct Receiver(Ring<Mpmc>, mpmc::Receiver);
+
+fn sender(ring: &Ring<Mpmc>, seat: usize) -> Sender {
+    Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), seat).unwrap())
+}
+
+fn receiver(ring: &Ring<Mpmc>, seat: usize) -> Receiver {
+    Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), seat).unwrap())
+}
+
+impl Sender {
+    /// Claims for all of `values`, sends as many as were claimed but at most `publish`, and gives up
+    /// the others.
+    fn try_send(&mut self, values: &[u64], publish: usize) -> Vec<u64> {
+        let mem = self.0.mem();
+        let Ok(run) = self.1.claim(&mem, 1, values.len() as u64) else { return Vec::new() };
+        let sent = &values[..publish.min(run.items as usize)];
+        mem.slots.write_run(run.at, sent);
+        self.1.publish(&mem, run, sent.len() as u64);
+        sent.to_vec()
+    }
+}
+
+impl Receiver {
+    fn try_recv(&mut self, max: u64) -> Vec<u64> {
+        let mem = self.0.mem();
+        let Ok(run) = self.1.claim(&mem, 1, max) else { return Vec::new() };
+        let at = |index| self.1.find(&mem, run, index).expect("counted");
+        let values = (0..run.items).map(|index| mem.slots.read(at(index))).collect();
+        self.1.release(&mem, run, run.items);
+        values
+    }
+
+    fn drain(&mut self) -> Vec<u64> {
+        let mut values = Vec::new();
+        loop {
+            match self.try_recv(2) {
+                more if more.is_empty() => return values,
+                more => values.extend(more),
+            }
+        }
+    }
+}
+
+/// Everything sent was received once, and nothing else.
+fn assert_same(mut sent: Vec<u64>, mut received: Vec<u64>) {
+    sent.sort();
+    received.sort();
+    assert_eq!(sent, received);
+}
+
+/// Values of one sender (the same tens digit) are in the order in which it sent them.
+fn assert_in_order(received: &[u64]) {
+    for sender in [1, 2] {
+        assert!(received.iter().filter(|value| **value / 10 == sender).is_sorted(), "{received:?}");
+    }
+}
+
+fn two_senders(capacity: usize, firsts: &'static [u64], seconds: &'static [u64]) {
+    let ring = Ring::new(capacity, 3);
+    let send = |seat, values: &'static [u64]| {
+        let mut tx = sender(&ring, seat);
+        thread::spawn(move || {
+            values.iter().flat_map(|value| tx.try_send(&[*value], 1)).collect::<Vec<_>>()
+        })
+    };
+    let senders = [send(0, firsts), send(1, seconds)];
+    let mut rx = receiver(&ring, 2);
+    let mut received = rx.try_recv(1);
+    let sent: Vec<_> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    assert!(!sent.is_empty());
+    received.extend(rx.drain());
+    assert_in_order(&received);
+    assert_same(sent, received);
+}
+
+#[test]
+fn mpmc_two_senders_share_one_slot() {
+    check_bounded("mpmc 2:1, 1 slot", 3, || two_senders(1, &[10], &[20]));
+}
+
+#[test]
+fn mpmc_two_senders_share_two_slots() {
+    check_bounded("mpmc 2:1, 2 slots", 2, || two_senders(2, &[10, 11], &[20]));
+}
+
+fn two_receivers(capacity: usize, values: &'static [u64]) {
+    let ring = Ring::new(capacity, 3);
+    let mut tx = sender(&ring, 0);
+    let receive = |seat| {
+        let mut rx = receiver(&ring, seat);
+        thread::spawn(move || (rx.try_recv(1), rx))
+    };
+    let receivers = [receive(1), receive(2)];
+    let sent: Vec<_> = values.iter().flat_map(|value| tx.try_send(&[*value], 1)).collect();
+    let [(first, mut rx), (second, _)] = receivers.map(|receiver| receiver.join().unwrap());
+    let received = [first, second, rx.drain()].concat();
+    assert_same(sent, received);
+}
+
+#[test]
+fn mpmc_two_receivers_share_one_slot() {
+    check_bounded("mpmc 1:2, 1 slot", 3, || two_receivers(1, &[10, 11]));
+}
+
+#[test]
+fn mpmc_two_receivers_share_two_slots() {
+    check_bounded("mpmc 1:2, 2 slots", 2, || two_receivers(2, &[10, 11, 12]));
+}
+
+/// One sender claims two slots and publishes one of them, another sends beside it over the same
+/// slots; holes are passed over and used again.
+#[test]
+fn mpmc_batches_and_abandoned_slots_leave_holes_that_are_passed_over() {
+    check_bounded("mpmc 2:1, batch and hole", 2, || {
+        let ring = Ring::new(2, 3);
+        let mut batches = sender(&ring, 0);
+        let mut singles = sender(&ring, 1);
+        let mut rx = receiver(&ring, 2);
+        let batching = thread::spawn(move || batches.try_send(&[10, 11], 1));
+        let single = thread::spawn(move || {
+            [singles.try_send(&[20], 1), singles.try_send(&[21], 1)].concat()
+        });
+        let mut received = rx.try_recv(2);
+        let sent = [batching.join().unwrap(), single.join().unwrap()].concat();
+        received.extend(rx.drain());
+        assert_in_order(&received);
+        assert_same(sent, received);
+    });
+}
+
+/// A claim that is given up entirely: whoever waits behind it must not wait for ever.
+#[test]
+fn mpmc_receiver_passes_over_an_abandoned_claim_to_what_lies_behind() {
+    check_bounded("mpmc 2:1, abandoned", 3, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let (mut quitter, mut tx) = (ring.sender(0), ring.sender(1));
+        let mut rx: Rx<Mpmc> = ring.receiver(2);
+        let quitting = thread::spawn(move || {
+            quitter.end.try_claim(1, 1).unwrap();
+            quitter.leave(); // gives the claim up
+        });
+        tx.try_send(1).unwrap();
+        let early = rx.try_recv();
+        quitting.join().unwrap();
+        let late = rx.try_recv();
+        match early {
+            Ok(1) => assert_eq!(late, Err(Refused::NotReady)),
+            early => assert_eq!((early, late), (Err(Refused::NotReady), Ok(1))),
+        }
+    });
+}

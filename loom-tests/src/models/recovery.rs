@@ -1,0 +1,128 @@
+//! Recovery: what a dead end had claimed is settled, what a live one claims is left alone.
+//!
+//! Here an end dies between two calls of its cursor, with its claim open; deaths at every
+//! instruction are tried by `killpoints`.
+
+use loom::thread;
+
+use super::support::{Ring, Rx, check_bounded};
+use crate::pipe::Refused;
+use crate::ring::Mpmc;
+use crate::sync::Ordering::Relaxed;
+
+/// Tries, and takes what there is. Not ready is an answer here.
+fn taken(rx: &mut Rx<Mpmc>) -> Vec<u64> {
+    match rx.try_recv() {
+        Ok(value) => vec![value],
+        Err(refused) => {
+            assert!(matches!(refused, Refused::NotReady | Refused::Closed), "{refused:?}");
+            Vec::new()
+        }
+    }
+}
+
+/// A sender dies with a claim, another sends behind or before it, the receiver asks who lives.
+#[test]
+fn a_dead_senders_claim_is_passed_over_and_the_living_lose_nothing() {
+    check_bounded("recovery, dead sender", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
+        let mut rx = ring.receiver(2);
+        let victim = thread::spawn(move || {
+            victim.end.try_claim(1, 1).unwrap();
+            victim.die();
+        });
+        let sender = thread::spawn(move || tx.try_send(1).unwrap());
+        rx.end.doubt(&*ring.locks);
+        let mut received = taken(&mut rx);
+        victim.join().unwrap();
+        sender.join().unwrap();
+        // Once for the hole, if it was not settled yet.
+        rx.end.doubt(&*ring.locks);
+        received.extend(taken(&mut rx));
+        assert_eq!(received, [1]);
+        assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 1);
+    });
+}
+
+/// A sender that is merely slow: however often the receiver asks, its value arrives.
+#[test]
+fn a_slow_senders_claim_is_left_alone() {
+    check_bounded("recovery, slow sender", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let (mut slow, mut dead) = (ring.sender(0), ring.sender(1));
+        let mut rx = ring.receiver(2);
+        // Intends whatever is next, and is dead: reason to examine the claims.
+        let victim = thread::spawn(move || {
+            dead.end.try_claim(1, 1).unwrap();
+            dead.die();
+        });
+        let sender = thread::spawn(move || slow.try_send(1).unwrap());
+        rx.end.doubt(&*ring.locks);
+        rx.end.doubt(&*ring.locks);
+        sender.join().unwrap();
+        victim.join().unwrap();
+        rx.end.doubt(&*ring.locks);
+        assert_eq!(taken(&mut rx), [1]);
+        assert_eq!(taken(&mut rx), []);
+    });
+}
+
+/// A receiver dies with an item claimed; two others, of whom one recovers, get everything once.
+#[test]
+fn a_dead_receivers_item_is_delivered_to_one_other() {
+    check_bounded("recovery, dead receiver", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 4);
+        let mut tx = ring.sender(0);
+        let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));
+        let mut heir = ring.receiver(3);
+        tx.try_send(1).unwrap();
+        tx.try_send(2).unwrap();
+        let victim = {
+            let locks = ring.locks.clone();
+            thread::spawn(move || {
+                // It may come too late for an item.
+                let _ = victim.end.try_claim(1, 1, &*locks);
+                victim.die();
+            })
+        };
+        let other = thread::spawn(move || taken(&mut other));
+        heir.end.doubt(&*ring.locks);
+        let mut received = taken(&mut heir);
+        victim.join().unwrap();
+        received.extend(other.join().unwrap());
+        for _ in 0..2 {
+            heir.end.doubt(&*ring.locks);
+            received.extend(taken(&mut heir));
+        }
+        received.sort();
+        assert_eq!(received, [1, 2]);
+    });
+}
+
+/// Two survivors that ask at the same time: one takes the item over.
+#[test]
+fn of_two_that_recover_one_inherits() {
+    check_bounded("recovery, two heirs", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 4);
+        let mut tx = ring.sender(0);
+        let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));
+        let mut heir = ring.receiver(3);
+        tx.try_send(1).unwrap();
+        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.die();
+        let other = {
+            let locks = ring.locks.clone();
+            thread::spawn(move || {
+                other.end.doubt(&*locks);
+                taken(&mut other)
+            })
+        };
+        heir.end.doubt(&*ring.locks);
+        let mut received = taken(&mut heir);
+        received.extend(other.join().unwrap());
+        heir.end.doubt(&*ring.locks);
+        received.extend(taken(&mut heir));
+        assert_eq!(received, [1]);
+    });
+}

@@ -1,0 +1,94 @@
+//! The SPSC algorithm: what is received is what was sent, in order, and no copy races.
+//!
+//! Breaking P1, C1, P2 or C2 makes these fail.
+
+use loom::thread;
+
+use super::support::check;
+use crate::ring::spsc::{Consumer, Producer};
+use crate::ring::{Blocked, Mem, RecvCursor, SendCursor, Spsc};
+use crate::sync;
+
+type Ring = Mem<u64, Spsc>;
+
+/// Both ends of a fresh ring.
+fn ring(capacity: usize) -> ((Ring, Producer), (Ring, Consumer)) {
+    let one: Ring = sync::ring(capacity, 2);
+    let two = Mem { words: one.words.clone(), slots: one.slots.clone(), drop_unreleased: false };
+    let producer = Producer::attach(&one, 0).expect("fresh");
+    let consumer = Consumer::attach(&two, 1).expect("fresh");
+    ((one, producer), (two, consumer))
+}
+
+/// Sends as many of `values` as there is room for.
+fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
+    match producer.claim(mem, 1, values.len() as u64) {
+        Ok(run) => {
+            let sent = run.items as usize;
+            mem.slots.write_run(run.at, &values[..sent]);
+            producer.publish(mem, run, run.items);
+            sent
+        }
+        Err(blocked) => {
+            assert_eq!(blocked, Blocked::NotReady);
+            0
+        }
+    }
+}
+
+/// Receives what there is, at most `max`.
+fn try_recv(mem: &Ring, consumer: &mut Consumer, max: u64, into: &mut Vec<u64>) {
+    match consumer.claim(mem, 1, max) {
+        Ok(run) => {
+            let mut values = vec![0; run.items as usize];
+            mem.slots.read_run(run.at, &mut values);
+            consumer.release(mem, run, run.items);
+            into.extend(values);
+        }
+        Err(blocked) => assert_eq!(blocked, Blocked::NotReady),
+    }
+}
+
+/// Sends the batches and receives meanwhile, each as often as said, then drains.
+fn pass(capacity: usize, batches: &'static [&'static [u64]], looks: usize, max: u64) {
+    let ((mem, mut producer), (theirs, mut consumer)) = ring(capacity);
+    let sending = thread::spawn(move || {
+        let mut sent = Vec::new();
+        for batch in batches {
+            let n = try_send(&mem, &mut producer, batch);
+            sent.extend_from_slice(&batch[..n]);
+        }
+        sent
+    });
+    let mut received = Vec::new();
+    for _ in 0..looks {
+        try_recv(&theirs, &mut consumer, max, &mut received);
+    }
+    let sent = sending.join().unwrap();
+    assert!(!sent.is_empty());
+    for _ in 0..capacity {
+        try_recv(&theirs, &mut consumer, max, &mut received);
+    }
+    assert_eq!(received, sent);
+}
+
+#[test]
+fn spsc_one_slot_passes_values_in_order_over_several_laps() {
+    check("spsc, 1 slot, 4 sends, 3 receives", None, || {
+        pass(1, &[&[1], &[2], &[3], &[4]], 3, 1);
+    });
+}
+
+#[test]
+fn spsc_two_slots_pass_values_in_order_over_several_laps() {
+    check("spsc, 2 slots, 4 sends, 3 receives", None, || {
+        pass(2, &[&[1], &[2], &[3], &[4]], 3, 1);
+    });
+}
+
+#[test]
+fn spsc_batches_wrap_around() {
+    check("spsc, 2 slots, batches", None, || {
+        pass(2, &[&[1], &[2, 3], &[4, 5]], 3, 2);
+    });
+}

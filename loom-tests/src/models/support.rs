@@ -1,0 +1,303 @@
+//! What the models share: the explorer, and what takes the place of mappings, locks and clocks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as Counter, Ordering::Relaxed as Count};
+use std::time::Instant;
+
+use crate::peers::roster::{self, Occupancy, Role};
+use crate::pipe::{Doctor, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::ring::control::Words;
+use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{self, AtomicU32, Slots};
+use crate::wait::word::{Ticket, WakeWord};
+use crate::wait::{Pace, Stop, Turn};
+
+/// Runs `model` in every execution that loom distinguishes, or in those with at most `preemptions`
+/// involuntary switches of threads. Returns how many there were.
+pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) -> u64 {
+    let executions = Arc::new(Counter::new(0));
+    let counted = executions.clone();
+    let mut explorer = loom::model::Builder::new();
+    // Set here, whatever LOOM_* says: a model that stopped early would pass.
+    explorer.max_permutations = None;
+    explorer.max_duration = None;
+    explorer.preemption_bound = preemptions;
+    explorer.max_branches = 10_000;
+    explorer.check(move || {
+        counted.fetch_add(1, Count);
+        model();
+    });
+    executions.load(Count)
+}
+
+/// Explores a model and says how large it was.
+pub(crate) fn check(
+    name: &str,
+    preemptions: Option<usize>,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    let started = Instant::now();
+    let executions = explore(preemptions, model);
+    let bound = match preemptions {
+        None => "exhaustive".to_owned(),
+        Some(bound) => format!("at most {bound} preemptions"),
+    };
+    println!("{name}: {executions} executions in {:.1?}, {bound}", started.elapsed());
+    assert!(executions > 1, "nothing was explored");
+}
+
+/// As [`check`], with at most `preemptions` preemptions, unless LOOM_TESTS_BOUND asks for another
+/// number, or for `none`.
+pub(crate) fn check_bounded(
+    name: &str,
+    preemptions: usize,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    let bound = match std::env::var("LOOM_TESTS_BOUND") {
+        Err(_) => Some(preemptions),
+        Ok(none) if none == "none" => None,
+        Ok(number) => Some(number.parse().expect("LOOM_TESTS_BOUND is a number or `none`")),
+    };
+    check(name, bound, model);
+}
+
+/// The locks that prove ends alive, and the recovery lock: for real in the kernel. Read-modify-write
+/// throughout, as the kernel's answers are never stale.
+pub(crate) struct Locks {
+    /// By role and seat; 1 is locked.
+    holds: [Vec<AtomicU32>; 2],
+    recovery: AtomicU32,
+}
+
+impl Locks {
+    fn new(seats: usize) -> Self {
+        let row = || (0..seats).map(|_| AtomicU32::new(0)).collect();
+        Self { holds: [row(), row()], recovery: AtomicU32::new(0) }
+    }
+
+    fn hold(&self, role: Role, seat: usize) -> &AtomicU32 {
+        &self.holds[role as usize - 1][seat]
+    }
+}
+
+impl Doctor for Locks {
+    fn alive(&self, role: Role, seat: usize) -> bool {
+        // Acquire: the kernel locks the file's list of locks to answer.
+        self.hold(role, seat).fetch_or(0, Acquire) != 0
+    }
+
+    fn any_alive(&self, role: Role) -> bool {
+        (0..self.holds[0].len()).any(|seat| self.alive(role, seat))
+    }
+
+    fn exclusively(&self, recover: impl FnOnce()) {
+        if self.recovery.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
+            recover();
+            self.recovery.store(0, Release);
+        }
+    }
+}
+
+/// A ring to which ends can be attached.
+pub(crate) struct Ring<K> {
+    pub(crate) words: Words,
+    slots: Slots<u64, K>,
+    pub(crate) locks: Arc<Locks>,
+}
+
+impl<K> Clone for Ring<K> {
+    fn clone(&self) -> Self {
+        Self { words: self.words.clone(), slots: self.slots.clone(), locks: self.locks.clone() }
+    }
+}
+
+impl<K: Kind> Ring<K> {
+    pub(crate) fn new(capacity: usize, seats: usize) -> Self {
+        let Mem { words, slots, .. } = sync::ring(capacity, seats);
+        Self { words, slots, locks: Arc::new(Locks::new(seats)) }
+    }
+
+    pub(crate) fn mem(&self) -> Mem<u64, K> {
+        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: false }
+    }
+
+    /// As `handles::ring` and `peers::endpoint` do it.
+    fn attach(&self, role: Role, seat: usize) -> Seated {
+        let lock = self.locks.hold(role, seat).compare_exchange(0, 1, AcqRel, Relaxed);
+        assert_eq!(lock, Ok(0), "the model gives every end its own seat");
+        let occupancy = roster::take(&self.words.seats[seat], role, 1, false);
+        roster::arrived(&self.words, role);
+        Seated { role, seat, occupancy: occupancy.expect("the seat is free") }
+    }
+
+    pub(crate) fn sender(&self, seat: usize) -> Tx<K> {
+        let seated = self.attach(Role::Sender, seat);
+        let mem = self.mem();
+        let cursor = K::Send::attach(&mem, seat).expect("the ring is sound");
+        let end = SendEnd::new(mem, cursor, &*self.locks);
+        wake_everybody(&self.words);
+        Tx { end, seated, ring: self.clone() }
+    }
+
+    pub(crate) fn receiver(&self, seat: usize) -> Rx<K> {
+        let seated = self.attach(Role::Receiver, seat);
+        let mem = self.mem();
+        let cursor = K::Recv::attach(&mem, seat).expect("the ring is sound");
+        let end = RecvEnd::new(mem, cursor, &*self.locks);
+        wake_everybody(&self.words);
+        Rx { end, seated, ring: self.clone() }
+    }
+
+    /// The lock of a dead end goes, and nothing else happens.
+    fn release_hold(&self, seated: &Seated) {
+        self.locks.hold(seated.role, seated.seat).swap(0, AcqRel);
+    }
+
+    /// As `handles::ring` and `peers::endpoint` do it.
+    fn detach(&self, seated: Seated, estate: bool) {
+        self.release_hold(&seated);
+        if estate {
+            roster::bequeath(&self.words, seated.seat, seated.occupancy);
+        } else {
+            roster::leave(&self.words, seated.seat, seated.occupancy);
+        }
+        wake_everybody(&self.words);
+    }
+}
+
+struct Seated {
+    role: Role,
+    seat: usize,
+    occupancy: Occupancy,
+}
+
+/// How the models wait: look so often, then sleep for as long as nobody wakes.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// Looks before the first sleep; a handle's call looks once.
+    pub(crate) looks: u32,
+    /// So often, a sleep may end for no reason.
+    pub(crate) spurious: u32,
+    /// What a sleep that ended for no reason says: a slice has passed, doubt that the peers live.
+    pub(crate) doubts: bool,
+}
+
+/// Straight to sleep.
+pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false };
+/// As a handle's call does it: try, then sleep.
+pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
+/// Wakes once for no reason.
+pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
+/// Doubts once whether its peers are alive.
+pub(crate) const DOUBTING: Patience = Patience { spurious: 1, doubts: true, ..SLEEPY };
+
+impl Pace for Patience {
+    fn turn(&mut self) -> Turn {
+        if self.looks == 0 {
+            return Turn::Sleep;
+        }
+        self.looks -= 1;
+        Turn::Look { doubt: false }
+    }
+
+    fn spun_well(&mut self) {}
+
+    fn stop(&self) -> Option<Stop> {
+        None
+    }
+
+    fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
+        if self.spurious > 0 && loom::choose() {
+            self.spurious -= 1;
+            return self.doubts;
+        }
+        word.sleep(ticket, u64::MAX);
+        false
+    }
+}
+
+/// A sending handle: what `handles::send` does with a `SendEnd`.
+pub(crate) struct Tx<K: Kind> {
+    pub(crate) end: SendEnd<u64, K>,
+    seated: Seated,
+    ring: Ring<K>,
+}
+
+impl<K: Kind> Tx<K> {
+    pub(crate) fn put(&mut self, run: Run, value: u64) {
+        self.end.mem.slots.write(run.at, &value);
+        self.end.publish(run, 1);
+    }
+
+    pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
+        let run = self.end.try_claim(1, 1)?;
+        self.put(run, value);
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, value: u64, mut pace: Patience) -> Result<(), GaveUp> {
+        let run = self.end.claim_waiting(1, 1, &mut pace, &*self.ring.locks)?;
+        self.put(run, value);
+        Ok(())
+    }
+
+    pub(crate) fn leave(mut self) {
+        self.end.close();
+        self.ring.detach(self.seated, false);
+    }
+
+    /// As if killed here.
+    pub(crate) fn die(self) {
+        self.ring.release_hold(&self.seated);
+    }
+}
+
+/// A receiving handle: what `handles::recv` does with a `RecvEnd`.
+pub(crate) struct Rx<K: Kind> {
+    pub(crate) end: RecvEnd<u64, K>,
+    seated: Seated,
+    ring: Ring<K>,
+}
+
+impl<K: Kind> Rx<K> {
+    pub(crate) fn take(&mut self, run: Run) -> Vec<u64> {
+        let mut values = vec![0; run.items as usize];
+        self.end.copy_out(run, &mut values).expect("the ring is sound");
+        self.end.release(run, run.items);
+        values
+    }
+
+    pub(crate) fn try_recv(&mut self) -> Result<u64, Refused> {
+        let run = self.end.try_claim(1, 1, &*self.ring.locks)?;
+        Ok(self.take(run)[0])
+    }
+
+    pub(crate) fn recv(&mut self, pace: Patience) -> Result<u64, GaveUp> {
+        Ok(self.recv_many(1, 1, pace)?[0])
+    }
+
+    pub(crate) fn recv_many(
+        &mut self,
+        need: u64,
+        max: u64,
+        mut pace: Patience,
+    ) -> Result<Vec<u64>, GaveUp> {
+        let run = self.end.claim_waiting(need, max, &mut pace, &*self.ring.locks)?;
+        Ok(self.take(run))
+    }
+
+    pub(crate) fn wait_for_peer(&mut self, mut pace: Patience) -> Result<(), Stop> {
+        self.end.wait_for_peer(&mut pace, &*self.ring.locks)
+    }
+
+    pub(crate) fn leave(self) {
+        let estate = self.end.held() > 0;
+        self.ring.detach(self.seated, estate);
+    }
+
+    /// As if killed here.
+    pub(crate) fn die(self) {
+        self.ring.release_hold(&self.seated);
+    }
+}

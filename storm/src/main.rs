@@ -1,0 +1,159 @@
+//! A storm over a ring: worker processes send and receive in every way there is while they are
+//! killed, stopped, continued and started again at random. Afterwards every single item is
+//! accounted for ([`ledger`]), the ring is drained and as good as new, and every wait that a death
+//! should have ended was ended ([`drill`]).
+//!
+//! The last line is `storm: OK`, or the exit status is 1 and the reason is said.
+
+mod board;
+mod drill;
+mod ledger;
+mod matching;
+mod receiver;
+mod rng;
+mod sender;
+mod storm;
+mod worker;
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use ringpipe::{Mpmc, Spsc};
+
+use worker::Outcome;
+
+/// Kills, stops and restarts the users of a ringpipe at random, and accounts for every item.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+In CI:     cargo run --release -p storm            (about 20 s)
+           cargo run --release -p storm -- --kind spsc
+The long:  cargo run --release -p storm -- --seconds 600 --verbose
+Choices follow the seed, timing does not: a seed repeats a storm's plan, not its course.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Inner>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Which ring.
+    #[arg(long, value_enum, default_value_t = RingKind::Mpmc)]
+    kind: RingKind,
+    /// How long it lasts.
+    #[arg(long, default_value_t = 15.0)]
+    seconds: f64,
+    /// Ends after this many kills, if that is earlier.
+    #[arg(long)]
+    kills: Option<u64>,
+    /// Strikes per second, one kill each at least if the victim lives.
+    #[arg(long, default_value_t = 30.0)]
+    kills_per_second: f64,
+    /// Repeats a storm's choices; by default another each time, which is printed.
+    #[arg(long, default_value_t = seed())]
+    seed: u64,
+    /// Worker processes.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
+    workers: u8,
+    /// Slots of the ring.
+    #[arg(long, default_value_t = 64)]
+    capacity: usize,
+    /// Endpoint records of the ring; 8 workers use up to 11 at once.
+    #[arg(long, default_value_t = 14)]
+    endpoints: u32,
+    /// Says every ten seconds how it goes.
+    #[arg(long)]
+    verbose: bool,
+}
+
+/// A kind of ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RingKind {
+    /// Many senders, many receivers.
+    Mpmc,
+    /// One producer and one consumer; others stand by to succeed them.
+    Spsc,
+}
+
+impl RingKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            RingKind::Mpmc => "mpmc",
+            RingKind::Spsc => "spsc",
+        }
+    }
+}
+
+/// What the storm runs itself as.
+#[derive(Debug, Subcommand)]
+enum Inner {
+    /// A worker of a storm (internal).
+    #[command(hide = true)]
+    Worker {
+        #[arg(long, value_enum)]
+        kind: RingKind,
+        #[command(flatten)]
+        orders: worker::Orders,
+    },
+    /// A victim of a drill (internal).
+    #[command(hide = true)]
+    Victim(drill::Victim),
+}
+
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(1, |now| rng::mix(now.as_nanos() as u64) >> 32)
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Some(inner) => die_with_parent().and_then(|()| match inner {
+            Inner::Worker { kind: RingKind::Mpmc, orders } => worker::work::<Mpmc>(orders),
+            Inner::Worker { kind: RingKind::Spsc, orders } => worker::work::<Spsc>(orders),
+            Inner::Victim(victim) => drill::suffer(victim),
+        }),
+        None => supervise(&cli.options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("storm: FAILED: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// No worker outlives the storm, however that ends.
+fn die_with_parent() -> Outcome {
+    let signal = rustix::process::Signal::KILL;
+    rustix::process::set_parent_process_death_signal(Some(signal)).map_err(|e| e.to_string())
+}
+
+fn supervise(options: &Options) -> Outcome {
+    println!("storm: {} ring, seed {}", options.kind.as_str(), options.seed);
+    let report = match options.kind {
+        RingKind::Mpmc => storm::rage::<Mpmc>(options)?,
+        RingKind::Spsc => storm::rage::<Spsc>(options)?,
+    };
+    let storm::Report { lasted, counts, sums, stats } = report;
+    println!("  {:.1} s, {} workers started", lasted.as_secs_f64(), counts.starts);
+    println!(
+        "  {} kills ({} of them while stopped), {} stops, {} left of their own accord",
+        counts.kills, counts.killed_while_stopped, counts.stops, counts.retired
+    );
+    println!("  {} items sent, {} received", sums.sent, sums.received);
+    println!("  {} of them redelivered, as they were marked", sums.redelivered);
+    println!("  {} positions skipped", stats.skipped);
+    println!("  {} items absent, with their senders' unfinished calls", sums.absent);
+    println!("  {} items taken along by unfinished receiving calls", sums.taken);
+    println!("  {} unaccounted", sums.unaccounted);
+    if options.kind == RingKind::Mpmc {
+        drill::wakes()?;
+        println!("  drills: every sleeper was woken");
+    }
+    println!("storm: OK");
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! A receiving end of a worker: every call that receives, at random, each noted before and after.
+
+use ringpipe::{BulkError, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
+
+use crate::board::{BATCH, Call, Entry, Mark, Parcel, Phase, now};
+use crate::worker::{Desk, Outcome, Storm};
+
+/// A receiver at work.
+pub struct Receiver<K: Storm> {
+    pub desk: Desk<K>,
+    /// `None` only while changing seats.
+    rx: Option<RecvHandle<Parcel, K>>,
+    buffer: &'static mut [Parcel],
+}
+
+/// What a call came to.
+enum Got {
+    Something,
+    Nothing,
+    Closed,
+}
+
+impl<K: Storm> Receiver<K> {
+    /// Takes a seat, and a number.
+    pub fn attach(desk: Desk<K>) -> Outcome<Option<Self>> {
+        let Some(rx) = desk.attach(K::receiver)? else {
+            return Ok(None);
+        };
+        desk.lane.become_receiver();
+        let buffer = desk.lane.buffer();
+        let mut receiver = Self { desk, rx: Some(rx), buffer };
+        receiver.settle_in();
+        Ok(Some(receiver))
+    }
+
+    fn settle_in(&mut self) {
+        let (policy, slice) = self.desk.manner();
+        let rx = self.rx();
+        rx.set_wait_policy(policy);
+        rx.set_wait_slice(slice);
+    }
+
+    fn rx(&mut self) -> &mut RecvHandle<Parcel, K> {
+        self.rx.as_mut().expect("there but while changing seats")
+    }
+
+    /// Leaves as it should be done.
+    pub fn leave(mut self) {
+        self.rx = None;
+        self.desk.lane.leave();
+    }
+
+    /// Ends attach before they look at the phase, senders too. So if the phase is `Storm` after a
+    /// receiver has attached, some sender was there then or is yet to come, and its leaving is an
+    /// end-of-file that ends every wait.
+    fn may_wait_for_ever(&self) -> bool {
+        !self.desk.alternating && self.desk.board.phase() == Phase::Storm
+    }
+
+    /// One call; false once it is time to leave.
+    pub fn step(&mut self) -> Outcome<bool> {
+        self.desk.dawdle();
+        self.desk.lane.make_room(BATCH + 1);
+        let draining = self.desk.board.phase() == Phase::Drain;
+        if draining {
+            self.rx().require_peer(); // this end may have come after the last sender had left
+        }
+        let rng = &mut self.desk.rng;
+        let batch = 1 + rng.within(0..BATCH as u64) as usize;
+        let got = match rng.within(0..16) {
+            0 => self.single(|rx| match rx.try_recv() {
+                Err(TryRecvError::Empty) => Err(Ok(Got::Nothing)),
+                Err(TryRecvError::Closed) => Err(Ok(Got::Closed)),
+                other => other.map_err(|e| Err(e.to_string())),
+            }),
+            1 if self.may_wait_for_ever() => self.single(|rx| match rx.recv() {
+                Err(RecvError::Closed) => Err(Ok(Got::Closed)),
+                other => other.map_err(|e| Err(e.to_string())),
+            }),
+            1 | 2 => {
+                let wait = self.desk.a_while();
+                self.single(|rx| match rx.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => Err(Ok(Got::Nothing)),
+                    Err(RecvTimeoutError::Closed) => Err(Ok(Got::Closed)),
+                    other => other.map_err(|e| Err(e.to_string())),
+                })
+            }
+            3 | 4 => self.slice(batch, |rx, into| rx.try_recv_slice(into)),
+            5 | 6 => {
+                let wait = self.desk.a_while();
+                self.slice(batch, |rx, into| rx.recv_slice(into, wait))
+            }
+            7 => self.slice(batch, |rx, into| rx.try_recv_exact(into).map(|()| into.len())),
+            8 => {
+                let wait = self.desk.a_while();
+                self.slice(batch, |rx, into| rx.recv_exact(into, wait).map(|()| into.len()))
+            }
+            15 if K::MANY && self.desk.rng.one_in(64) => {
+                // Another seat; what it had given back goes to whoever comes first.
+                self.rx = None;
+                self.rx = self.desk.attach(K::receiver)?;
+                self.settle_in();
+                Ok(Got::Something)
+            }
+            _ => self.in_place(batch),
+        };
+        match got? {
+            Got::Closed if draining => return Ok(false),
+            Got::Closed => {
+                // As good as any other wait; if nobody comes, the next call says closed again.
+                let wait = self.desk.a_while();
+                let _ = self.rx().wait_for_peer(wait);
+            }
+            Got::Something | Got::Nothing => {}
+        }
+        Ok(true)
+    }
+
+    /// A call that returns one value.
+    fn single(
+        &mut self,
+        call: impl FnOnce(&mut RecvHandle<Parcel, K>) -> Result<Parcel, Outcome<Got>>,
+    ) -> Outcome<Got> {
+        self.desk.lane.calling(Call::Single);
+        let received = call(self.rx());
+        let lane = self.desk.lane;
+        let outcome = match received {
+            Err(outcome) => outcome,
+            Ok(value) => {
+                let mark = if self.rx().redelivered() { Mark::Again } else { Mark::First };
+                let item = Entry::Item(value, mark, now());
+                lane.log([item, Entry::Released(1)].into_iter());
+                Ok(Got::Something)
+            }
+        };
+        lane.called();
+        outcome
+    }
+
+    /// A call that returns several, into the lane's buffer.
+    fn slice(
+        &mut self,
+        max: usize,
+        call: impl FnOnce(&mut RecvHandle<Parcel, K>, &mut [Parcel]) -> Result<usize, BulkError>,
+    ) -> Outcome<Got> {
+        let lane = self.desk.lane;
+        lane.calling(Call::Slice);
+        let rx = self.rx.as_mut().expect("there but while changing seats");
+        let outcome = match call(rx, &mut self.buffer[..max]) {
+            Err(e) => refused(e),
+            Ok(count) => {
+                let marks = match (rx.redelivered(), K::MANY) {
+                    (false, _) => [Mark::First; 2],
+                    (true, true) => [Mark::Again; 2],
+                    (true, false) => [Mark::Again, Mark::Unknown],
+                };
+                let at = now();
+                let items = self.buffer[..count].iter().enumerate();
+                let items = items.map(|(i, &value)| Entry::Item(value, marks[i.min(1)], at));
+                lane.log(items.chain([Entry::Released(count as u64)]));
+                Ok(Got::Something)
+            }
+        };
+        lane.called();
+        outcome
+    }
+
+    /// Claims items, logs them, works at leisure, and releases all, some or none.
+    fn in_place(&mut self, max: usize) -> Outcome<Got> {
+        let wait = (!self.desk.rng.one_in(3)).then(|| self.desk.a_while());
+        let lane = self.desk.lane;
+        let rx = self.rx.as_mut().expect("there but while changing seats");
+        let claimed = match wait {
+            None => rx.try_claim(max),
+            Some(wait) => rx.claim(max, wait),
+        };
+        let run = match claimed {
+            Ok(run) => run,
+            Err(e) => return refused(e),
+        };
+        let (count, again, at) = (run.len(), run.redelivered(), now());
+        let mark = |i| if i < again { Mark::Again } else { Mark::First };
+        lane.log(run.iter().enumerate().map(|(i, value)| Entry::Item(value, mark(i), at)));
+        for _ in 0..count {
+            self.desk.dawdle();
+        }
+        let release = match self.desk.rng.within(0..4) {
+            0 => self.desk.rng.within(0..count as u64 + 1) as usize,
+            _ => count,
+        };
+        lane.calling(Call::Releasing(release as u64));
+        if release == 0 {
+            drop(run);
+        } else {
+            run.release(release);
+        }
+        lane.log([Entry::Released(release as u64)].into_iter());
+        lane.called();
+        Ok(Got::Something)
+    }
+}
+
+fn refused(why: BulkError) -> Outcome<Got> {
+    match why {
+        BulkError::Empty | BulkError::Timeout => Ok(Got::Nothing),
+        BulkError::Closed => Ok(Got::Closed),
+        // Fewer are given back than are asked for here: another call takes them.
+        BulkError::Held { .. } => Ok(Got::Nothing),
+        other => Err(format!("receiving: {other}")),
+    }
+}

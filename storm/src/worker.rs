@@ -1,0 +1,241 @@
+//! A worker: a process that uses the ring in every way there is, and may be killed at any moment.
+//!
+//! What its ends do is in [`sender`](crate::sender) and [`receiver`](crate::receiver); which ends
+//! it has, here.
+
+use std::fs::OpenOptions;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use ringpipe::{AttachError, Kind, Mpmc, RecvHandle, Ring, Role, SendHandle, Spsc, WaitPolicy};
+
+use crate::board::{Board, Lane, Parcel, Phase};
+use crate::receiver::Receiver;
+use crate::rng::Rng;
+use crate::sender::Sender;
+
+/// What went wrong, for people.
+pub type Outcome<R = ()> = Result<R, String>;
+
+/// The kinds of ring, as far as taking ends from them differs.
+pub trait Storm: Kind {
+    /// The ends of worker `index`, and whether one thread serves them all.
+    fn ends(index: usize) -> (&'static [Role], bool);
+    fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError>;
+    fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError>;
+    /// There can be several ends of each kind.
+    const MANY: bool;
+}
+
+/// The most ends that a worker has.
+pub const ENDS: usize = 2;
+
+impl Storm for Mpmc {
+    const MANY: bool = true;
+
+    fn ends(index: usize) -> (&'static [Role], bool) {
+        use Role::{Receiver, Sender};
+        match index % 8 {
+            0..3 => (&[Sender], false),
+            3 => (&[Sender, Receiver], false),
+            4..6 => (&[Receiver], false),
+            6 => (&[Receiver, Receiver], false),
+            _ => (&[Sender, Receiver], true),
+        }
+    }
+
+    fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError> {
+        ring.sender()
+    }
+
+    fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError> {
+        ring.receiver()
+    }
+}
+
+impl Storm for Spsc {
+    const MANY: bool = false;
+
+    /// Half want to be the producer and half the consumer; those who cannot stand by.
+    fn ends(index: usize) -> (&'static [Role], bool) {
+        if index.is_multiple_of(2) { (&[Role::Sender], false) } else { (&[Role::Receiver], false) }
+    }
+
+    fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError> {
+        ring.producer()
+    }
+
+    fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError> {
+        ring.consumer()
+    }
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Orders {
+    /// The ring's name.
+    #[arg(long)]
+    pub name: String,
+    /// Where to open the board.
+    #[arg(long)]
+    pub board: String,
+    /// How many lanes it has.
+    #[arg(long)]
+    pub lanes: usize,
+    /// Which worker this is.
+    #[arg(long)]
+    pub index: usize,
+    /// For its random choices.
+    #[arg(long)]
+    pub seed: u64,
+}
+
+/// Works until the board says otherwise.
+pub fn work<K: Storm>(orders: &Orders) -> Outcome {
+    let Orders { name, board, lanes, index, seed } = orders;
+    let file = OpenOptions::new().read(true).write(true).open(board);
+    let file = file.map_err(|e| format!("{board}: {e}"))?;
+    let board = Board::map(file.as_fd(), *lanes).map_err(|e| e.to_string())?;
+    let ring = Ring::<Parcel, K>::options().open(name).map_err(|e| e.to_string())?;
+    let (roles, alternating) = K::ends(*index);
+    let mut rng = Rng::new(*seed);
+    let desks = roles.iter().enumerate().map(|(i, &role)| {
+        let lane = board.lane(index * ENDS + i);
+        (role, Desk { ring: ring.clone(), board, lane, rng: Rng::new(rng.next()), alternating })
+    });
+    if alternating {
+        return alternate(desks.collect());
+    }
+    let threads: Vec<_> = desks
+        .map(|(role, desk)| {
+            std::thread::spawn(move || {
+                let outcome = match role {
+                    Role::Sender => send(desk),
+                    Role::Receiver => receive(desk),
+                };
+                if let Err(why) = outcome {
+                    // The other end must not go on as if nothing had happened.
+                    eprintln!("{role:?}: {why}");
+                    std::process::exit(1);
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().try_for_each(|t| t.join().map_err(|_| "an end panicked".to_owned()))
+}
+
+fn send<K: Storm>(desk: Desk<K>) -> Outcome {
+    let Some(mut sender) = Sender::attach(desk)? else {
+        return Ok(());
+    };
+    let mut steps = sender.desk.term();
+    while sender.desk.board.phase() == Phase::Storm && steps.next().is_some() {
+        sender.step()?;
+    }
+    sender.leave();
+    Ok(())
+}
+
+fn receive<K: Storm>(desk: Desk<K>) -> Outcome {
+    let Some(mut receiver) = Receiver::attach(desk)? else {
+        return Ok(());
+    };
+    let mut steps = receiver.desk.term();
+    while receiver.step()? {
+        if steps.next().is_none() && receiver.desk.board.phase() == Phase::Storm {
+            break;
+        }
+    }
+    receiver.leave();
+    Ok(())
+}
+
+/// One thread with a sending and a receiving end.
+fn alternate<K: Storm>(desks: Vec<(Role, Desk<K>)>) -> Outcome {
+    let (mut sender, mut receiver) = (None, None);
+    for (role, desk) in desks {
+        match role {
+            Role::Sender => sender = Sender::attach(desk)?,
+            Role::Receiver => receiver = Receiver::attach(desk)?,
+        }
+    }
+    if let Some(mut sender) = sender {
+        while sender.desk.board.phase() == Phase::Storm {
+            sender.step()?;
+            if let Some(receiver) = &mut receiver {
+                receiver.step()?;
+            }
+        }
+        sender.leave();
+    }
+    if let Some(mut receiver) = receiver {
+        while receiver.step()? {}
+        receiver.leave();
+    }
+    Ok(())
+}
+
+/// What an end works with.
+pub struct Desk<K> {
+    pub ring: Ring<Parcel, K>,
+    pub board: Board,
+    pub lane: Lane,
+    pub rng: Rng,
+    /// The other end of this thread waits meanwhile: no call may wait for ever.
+    pub alternating: bool,
+}
+
+/// Longest wait for a seat that somebody dead must be cleared from.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl<K: Storm> Desk<K> {
+    /// Attaches, waiting for a seat. `None`: others have them to the end.
+    pub fn attach<H>(
+        &self,
+        attach: impl Fn(&Ring<Parcel, K>) -> Result<H, AttachError>,
+    ) -> Outcome<Option<H>> {
+        let begun = Instant::now();
+        loop {
+            let phase = self.board.phase(); // before the try: see `Receiver::may_wait_for_ever`
+            match attach(&self.ring) {
+                Ok(handle) => return Ok(Some(handle)),
+                Err(AttachError::RoleTaken(_)) if phase != Phase::Storm => return Ok(None),
+                Err(AttachError::RoleTaken(_)) => {}
+                Err(AttachError::TableFull { .. }) if begun.elapsed() < PATIENCE => {}
+                Err(e) => return Err(format!("attaching: {e}")),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// After how many steps this end leaves of its own accord, if nobody kills it before.
+    pub fn term(&mut self) -> std::ops::Range<u64> {
+        0..if self.rng.one_in(4) { self.rng.within(1..2_000) } else { u64::MAX }
+    }
+
+    /// How this end is going to wait.
+    pub fn manner(&mut self) -> (WaitPolicy, Duration) {
+        let policy = match self.rng.within(0..8) {
+            0 => WaitPolicy::Spin,
+            1..4 => WaitPolicy::Park,
+            _ => WaitPolicy::Adaptive,
+        };
+        let slices = [1, 5, 20, 50, 100];
+        (policy, Duration::from_millis(slices[self.rng.within(0..5) as usize]))
+    }
+
+    /// Does something else for a moment, mostly nothing.
+    pub fn dawdle(&mut self) {
+        match self.rng.within(0..64) {
+            0 => std::thread::sleep(Duration::from_micros(self.rng.within(20..2000))),
+            1..4 => std::thread::yield_now(),
+            4..8 => (0..self.rng.within(1..2000)).for_each(|_| std::hint::spin_loop()),
+            _ => {}
+        }
+    }
+
+    /// A timeout, short enough for the flow to go on.
+    pub fn a_while(&mut self) -> Duration {
+        Duration::from_micros(self.rng.within(0..20_000))
+    }
+}

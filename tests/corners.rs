@@ -1,0 +1,146 @@
+//! Corners in which reviews have found ringpipe wrong, one test each: they stay right.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc, spsc};
+
+#[macro_use]
+mod support;
+
+use support::{LONG_SLICE, Rx, asleep, options, watched};
+
+/// A thread that sleeps in `recv` and says what came of it, once it is asleep.
+fn sleeper(mut rx: Rx<Mpmc>) -> mpsc::Receiver<Result<u64, RecvError>> {
+    let (tell_id, id) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    rx.set_wait_policy(WaitPolicy::Park);
+    rx.set_wait_slice(LONG_SLICE);
+    std::thread::spawn(move || {
+        // SAFETY: asks for a number.
+        let _ = tell_id.send(unsafe { libc::gettid() } as u32);
+        let _ = tell.send(rx.recv());
+    });
+    asleep::until_thread_sleeps(id.recv().unwrap());
+    told
+}
+
+/// Sooner than by the end of a slice.
+fn soon<T>(told: &mpsc::Receiver<T>) -> T {
+    told.recv_timeout(LONG_SLICE / 2).expect("a wake, not the end of a slice")
+}
+
+#[test]
+fn a_hole_between_two_items_does_not_swallow_the_wake_for_the_second() {
+    watched("hole", || {
+        let ring = options::<Mpmc>().capacity(8).create_anonymous().unwrap();
+        let (mut s0, mut s1) = (ring.sender().unwrap(), ring.sender().unwrap());
+        let sleepers = [(); 2].map(|()| sleeper(ring.receiver().unwrap()));
+        let run = s0.try_claim(2).unwrap();
+        s1.try_send(2).unwrap(); // nobody can use it yet
+        let mut run = run;
+        run.write(0, 1);
+        run.commit(1); // one wake for an item, a hole, and the item behind it
+        let mut got = sleepers.map(|told| soon(&told).unwrap());
+        got.sort();
+        assert_eq!(got, [1, 2]);
+    });
+}
+
+#[test]
+fn a_receiver_that_keeps_its_items_passes_the_wake_on_at_once() {
+    watched("kept", || {
+        let ring = options::<Mpmc>().capacity(8).create_anonymous().unwrap();
+        let mut tx = ring.sender().unwrap();
+        let told = sleeper(ring.receiver().unwrap());
+        let mut worker = ring.receiver().unwrap();
+        // Both items are published by one commit with one wake, which the worker may well take
+        // the items from under.
+        tx.try_send_slice(&[1, 2]).unwrap();
+        let job = worker.try_claim(1).unwrap();
+        soon(&told).unwrap();
+        drop(job);
+    });
+}
+
+#[test]
+fn a_forgotten_claim_is_given_up_aloud() {
+    watched("forgotten", || {
+        let (mut tx, rx) = mpmc::channel::<u64>(1).unwrap();
+        let told = sleeper(rx);
+        tx.set_wait_policy(WaitPolicy::Park);
+        tx.set_wait_slice(LONG_SLICE);
+        std::mem::forget(tx.try_claim(1).unwrap());
+        // The slot comes free only when the sleeper passes over the hole.
+        tx.send_timeout(7, LONG_SLICE / 2).unwrap();
+        assert_eq!(soon(&told), Ok(7));
+    });
+}
+
+#[test]
+fn who_inherits_less_than_it_waits_for_is_told_so() {
+    let (mut tx, mut dying) = mpmc::channel::<u64>(8).unwrap();
+    let mut heir = dying.try_clone().unwrap();
+    tx.try_send(1).unwrap();
+    let _held = dying.try_claim(1).unwrap(); // not released
+    drop(dying); // an estate of one item
+    tx.try_send_slice(&[2, 3, 4, 5]).unwrap();
+    heir.set_wait_slice(Duration::from_millis(1));
+    let mut four = [0; 4];
+    let mut six = [0; 6];
+    // Enough is there without the inheritance.
+    assert_eq!(heir.try_recv_exact(&mut four), Ok(()));
+    assert_eq!(four, [2, 3, 4, 5]);
+    // Not so for six: while waiting, it inherits one.
+    assert_eq!(heir.recv_exact(&mut six, Deadline::NEVER), Err(BulkError::Held { held: 1 }));
+    assert_eq!(heir.recv(), Ok(1));
+    assert!(heir.redelivered());
+}
+
+#[test]
+fn a_hole_in_a_full_ring_ends_the_wait_for_all_of_it() {
+    let (mut tx, mut rx) = mpmc::channel::<u64>(2).unwrap();
+    let mut run = tx.try_claim(2).unwrap();
+    run.write(0, 1);
+    run.commit(1);
+    let mut two = [0; 2];
+    let fragmented = Err(BulkError::Fragmented { adjacent: 1 });
+    assert_eq!(rx.recv_exact(&mut two, Deadline::NEVER), fragmented);
+    assert_eq!(rx.recv(), Ok(1));
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty)); // passes over the hole
+    tx.try_send_exact(&[2, 3]).unwrap();
+    assert_eq!(rx.recv_exact(&mut two, Deadline::NEVER), Ok(()));
+}
+
+#[test]
+#[should_panic = "nobody vouches"]
+fn swapping_runs_does_not_open_the_unsafe_door() {
+    let (tx, _rx) = spsc::channel::<u64>(2).unwrap();
+    let (mut plain, _rx2) = spsc::channel::<u64>(2).unwrap();
+    // SAFETY: the ring is anonymous, and this process keeps to the protocol.
+    let mut tx = unsafe { tx.trust_peers() };
+    let mut lent = tx.try_claim(1).unwrap();
+    let mut run = plain.try_claim(1).unwrap();
+    std::mem::swap(&mut *lent, &mut run);
+    lent[0] = 1;
+}
+
+#[test]
+fn a_descriptor_number_that_was_reused_takes_no_role_from_the_living() {
+    let ring = options::<ringpipe::Spsc>().create_anonymous().unwrap();
+    let other = options::<ringpipe::Spsc>().create_anonymous().unwrap();
+    let mut tx = ring.producer().unwrap();
+    let mut rx = ring.consumer().unwrap();
+    rx.set_wait_slice(Duration::from_millis(1));
+    // Behind the crate's back, the ring's descriptor now leads to another ring.
+    // SAFETY: both are open descriptors; what becomes of the first is what is tested.
+    let reused = unsafe { libc::dup2(other.as_fd().as_raw_fd(), ring.as_fd().as_raw_fd()) };
+    assert_eq!(reused, ring.as_fd().as_raw_fd());
+    assert!(ring.producer().is_err());
+    // Nor are the living declared dead.
+    let empty = rx.recv_timeout(Duration::from_millis(20));
+    assert_eq!(empty, Err(ringpipe::RecvTimeoutError::Timeout));
+    tx.try_send(1).unwrap();
+    assert_eq!(rx.try_recv(), Ok(1));
+}

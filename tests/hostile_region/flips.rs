@@ -1,0 +1,262 @@
+//! A ring at rest whose shared words were changed: byte by byte, and all at once.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvError};
+
+use super::support::{LONG, Name, Random, within};
+use super::{
+    CONTROL_AT, Ends, Outcomes, Raw, SLICE, attached, look, receive_every_way, send_every_way,
+    slots_at,
+};
+
+const CAPACITY: usize = 4;
+/// In every slot that was ever written.
+const VALUE: u64 = 0x7a1e_7a1e_7a1e_7a1e;
+
+/// A ring at rest with two items in the second lap, and its region behind its back.
+struct Victim<K: Ends> {
+    name: Name,
+    raw: Raw,
+    good: Vec<u64>,
+    options: Options<u64, K>,
+    endpoints: u32,
+}
+
+impl<K: Ends> Victim<K> {
+    fn new() -> Self {
+        let name = Name::new();
+        let options = Ring::<u64, K>::options().capacity(CAPACITY).endpoints(4);
+        let ring = options.create(&name).unwrap();
+        let (mut tx, mut rx) = (K::tx(&ring).unwrap(), K::rx(&ring).unwrap());
+        for _ in 0..CAPACITY {
+            tx.try_send(VALUE).unwrap();
+            rx.try_recv().unwrap();
+        }
+        tx.try_send_slice(&[VALUE; 2]).unwrap();
+        drop((tx, rx));
+        let raw = Raw::of(&name.path());
+        let good = raw.copy();
+        Self { name, good, raw, options, endpoints: ring.endpoints() }
+    }
+
+    /// Opens, attaches and calls everything there is; then puts the region in order.
+    fn exercise(&self, wait: bool, seen: &mut Outcomes) {
+        let ring = self.options.open(&self.name).expect("its header is good");
+        look(&ring, seen);
+        let mut tx = attached(K::tx(&ring), seen);
+        let mut rx = attached(K::rx(&ring), seen);
+        // Payload was left alone, or is unwritten.
+        let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
+        if let Some(rx) = &mut rx {
+            rx.set_wait_slice(SLICE);
+            receive_every_way(rx, wait, seen, &check);
+        }
+        if let Some(tx) = &mut tx {
+            tx.set_wait_slice(SLICE);
+            send_every_way(tx, VALUE, wait, seen);
+        }
+        if let Some(rx) = &mut rx {
+            receive_every_way(rx, false, seen, &check);
+        }
+        drop((tx, rx));
+        self.raw.restore(&self.good);
+    }
+
+    /// In order, the ring gives what was in it: nothing of what happened sticks.
+    fn assert_good(&self) {
+        let ring = self.options.open(&self.name).unwrap();
+        let mut rx = K::rx(&ring).unwrap();
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [VALUE; 2]);
+        self.raw.restore(&self.good);
+    }
+
+    /// Offsets of the bytes that ends share: control words, seats, intents, and the stamps.
+    fn shared_bytes(&self) -> Vec<usize> {
+        let slots_at = slots_at(self.endpoints);
+        let stamps = (0..CAPACITY).map(|slot| slots_at + 16 * slot);
+        let stamps = stamps.flat_map(|stamp| stamp..stamp + 8);
+        (CONTROL_AT..slots_at).chain(stamps.filter(|_| K::STAMPED)).collect()
+    }
+
+    fn flip(&self, offset: usize, flip: u8) {
+        let mut word = self.good[offset / 8].to_ne_bytes();
+        word[offset % 8] ^= flip;
+        self.raw.words()[offset / 8].store(u64::from_ne_bytes(word), Relaxed);
+    }
+}
+
+fn every_flipped_byte<K: Ends>() {
+    let seen = within(LONG, || {
+        let victim = Victim::<K>::new();
+        let mut seen = Outcomes::default();
+        victim.assert_good();
+        for offset in victim.shared_bytes() {
+            for flip in [0x01, 0x80, 0xff] {
+                victim.flip(offset, flip);
+                victim.exercise(flip == 0xff && offset % 8 < 2, &mut seen);
+            }
+        }
+        victim.assert_good();
+        seen
+    });
+    println!("{}: {seen:?}", K::NAME);
+    assert!(seen.of("ok") > 0 && seen.of("corrupt") > 0, "{seen:?}");
+}
+
+#[test]
+fn an_spsc_ring_bears_every_flipped_byte_of_its_shared_words() {
+    every_flipped_byte::<Spsc>();
+}
+
+#[test]
+fn an_mpmc_ring_bears_every_flipped_byte_of_its_shared_words() {
+    every_flipped_byte::<Mpmc>();
+}
+
+/// Values that are more than random ones: boundaries, near misses, plausible lies.
+pub const TARGETED: [u64; 20] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    1 << 24,
+    1 << 40,
+    (1 << 40) - 1,
+    1 << 61,
+    1 << 62,
+    1 << 63,
+    (1 << 63) - 1,
+    u64::MAX - 4,
+    u64::MAX - 1,
+    u64::MAX,
+    0xffff_ffff_0000_0001,
+];
+
+fn random_words<K: Ends>(seed: u64) {
+    let seen = within(LONG, move || {
+        let victim = Victim::<K>::new();
+        let mut random = Random(seed);
+        let mut seen = Outcomes::default();
+        let words: Vec<usize> = victim.shared_bytes().iter().map(|offset| offset / 8).collect();
+        for round in 0..300 {
+            // All words, or about every eighth; wild values, or telling ones.
+            let sparse = round % 2 == 1;
+            let wild = round % 4 < 2;
+            for &word in &words {
+                if sparse && random.below(8) > 0 {
+                    continue;
+                }
+                let value = match wild {
+                    true => random.next(),
+                    false => TARGETED[random.below(TARGETED.len() as u64) as usize],
+                };
+                victim.raw.words()[word].store(value, Relaxed);
+            }
+            victim.exercise(round % 8 < 2, &mut seen);
+        }
+        victim.assert_good();
+        seen
+    });
+    println!("{}: {seen:?}", K::NAME);
+    assert!(seen.of("corrupt") > 0, "{seen:?}");
+}
+
+#[test]
+fn an_spsc_ring_bears_random_shared_words() {
+    random_words::<Spsc>(0x5eed_0003);
+}
+
+#[test]
+fn an_mpmc_ring_bears_random_shared_words() {
+    random_words::<Mpmc>(0x5eed_0004);
+}
+
+/// A receiver that holds items and a hole between them, and stamps that tell of neither any more.
+#[test]
+fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them() {
+    for way in 0..5 {
+        let victim = Victim::<Mpmc>::new();
+        let ring = victim.options.open(&victim.name).unwrap();
+        let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        assert_eq!(rx.try_recv_slice(&mut [0; 2]), Ok(2));
+        let run = tx.try_claim(2).unwrap();
+        run.commit(1); // whatever was in its slot, and a hole behind it
+        tx.try_send(VALUE).unwrap();
+        assert_eq!(rx.try_claim(2).unwrap().len(), 2); // dropped: held, and received again
+
+        for slot in 0..CAPACITY {
+            let stamp = (slots_at(victim.endpoints) + 16 * slot) / 8;
+            victim.raw.words()[stamp].store(u64::MAX, Relaxed);
+        }
+        match way {
+            0 => assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt)),
+            1 => assert_eq!(rx.recv_timeout(SLICE), Err(RecvTimeoutError::Corrupt)),
+            2 => assert_eq!(rx.try_recv_slice(&mut [0; 2]), Err(BulkError::Corrupt)),
+            3 => assert_eq!(rx.try_recv_exact(&mut [0; 2]), Err(BulkError::Corrupt)),
+            _ => {
+                let run = rx.try_claim(2).unwrap();
+                assert_eq!((run.get(0), run.iter().count()), (None, 0));
+                run.release_all();
+            }
+        }
+        // It holds on to nothing that it cannot find.
+        victim.raw.restore(&victim.good);
+        assert_eq!(rx.try_recv(), Ok(VALUE));
+    }
+}
+
+/// Handles that were attached in good times, while the words change under them.
+fn under_attached_handles<K: Ends>(seed: u64) {
+    let seen = within(LONG, move || {
+        let victim = Victim::<K>::new();
+        let ring = victim.options.open(&victim.name).unwrap();
+        let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
+        let mut random = Random(seed);
+        let mut seen = Outcomes::default();
+        let bytes = victim.shared_bytes();
+        for round in 0..300 {
+            victim.raw.restore(&victim.good);
+            let (mut tx, mut rx) = (K::tx(&ring).unwrap(), K::rx(&ring).unwrap());
+            tx.set_wait_slice(SLICE);
+            rx.set_wait_slice(SLICE);
+            for turn in 0..32 {
+                let offset = bytes[random.below(bytes.len() as u64) as usize];
+                let word = &victim.raw.words()[offset / 8];
+                let was = word.load(Relaxed);
+                let bad = match turn % 4 {
+                    0 => was ^ 1 << random.below(64),
+                    1 => random.next(),
+                    2 => was.wrapping_add(random.below(9)).wrapping_sub(4),
+                    _ => TARGETED[random.below(TARGETED.len() as u64) as usize],
+                };
+                word.store(bad, Relaxed);
+                let wait = round % 8 == 0 && turn % 8 == 0;
+                send_every_way(&mut tx, VALUE, wait, &mut seen);
+                receive_every_way(&mut rx, wait, &mut seen, &check);
+                // Mostly it is put right again, so that the next damage meets a ring in use.
+                if turn % 5 > 0 {
+                    let _ = word.compare_exchange(bad, was, Relaxed, Relaxed);
+                }
+            }
+        }
+        seen
+    });
+    println!("{}: {seen:?}", K::NAME);
+    assert!(seen.of("ok") > 0 && seen.of("corrupt") > 0, "{seen:?}");
+}
+
+#[test]
+fn attached_spsc_ends_bear_words_that_change_under_them() {
+    under_attached_handles::<Spsc>(0x5eed_0005);
+}
+
+#[test]
+fn attached_mpmc_ends_bear_words_that_change_under_them() {
+    under_attached_handles::<Mpmc>(0x5eed_0006);
+}
