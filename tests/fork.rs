@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use death::{MANY_DOUBTS, SHORT_SLICE, SOON, doubting_receiver};
@@ -34,6 +35,7 @@ roles!(
     forks_and_stays,
     becomes_another_program,
     closes_everything,
+    forks_while_it_attaches,
 );
 
 both_kinds!(
@@ -42,6 +44,7 @@ both_kinds!(
     c18_a_forked_child_attaches_anew_by_name,
     c18_a_killed_parent_is_dead_though_its_child_lives,
     c18_a_program_that_becomes_another_has_left,
+    c18_a_child_forked_in_the_middle_of_attaching_holds_nothing,
     c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
 );
 
@@ -295,6 +298,58 @@ fn forks_and_stays<K: Flavour>(mut me: Me) {
         unsafe { libc::_exit(0) };
     }
     me.say(child);
+    me.hear();
+}
+
+fn c18_a_child_forked_in_the_middle_of_attaching_holds_nothing<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(4);
+    plays::<K>("forks_while_it_attaches", &name);
+}
+
+/// One thread attaches and leaves, over and over; meanwhile another forks children that live on.
+fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
+    me.hear();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let (stop, counts) = (AtomicBool::new(false), AtomicU32::new(0));
+    let children: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut children = Vec::new();
+        while children.len() < 100 || counts.load(Ordering::Relaxed) < 500 {
+            // SAFETY: the child does nothing but wait for its end.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                // SAFETY: a plain value: should nobody kill it, it ends by itself.
+                unsafe { libc::alarm(100) };
+                loop {
+                    // SAFETY: takes nothing, and returns only after a signal was handled.
+                    unsafe { libc::pause() };
+                }
+            }
+            children.push(child);
+            if children.len() > 2000 {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        children
+    });
+    let held = alive(&me.ring);
+    let attached_anew = (K::sender(&ring).is_ok(), K::receiver(&ring).is_ok());
+    for child in children {
+        // SAFETY: our own child, which has not been waited for.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        // SAFETY: no status is asked for.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+    assert_eq!(held, (0, 0), "children hold what their parent has left");
+    assert_eq!(attached_anew, (true, true));
+    me.say("Ok");
     me.hear();
 }
 
