@@ -60,6 +60,11 @@ impl Peer {
         }
     }
 
+    /// The child's process id, which is nobody else's for as long as this value is there.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error if the child has ended already, well or not.
     pub fn still_runs(&mut self) -> Outcome {
         match self.child.try_wait()? {

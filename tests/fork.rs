@@ -1,0 +1,463 @@
+//! C18: a forked child holds nothing. What it inherited answers `Forked` and costs nobody anything,
+//! it attaches anew; its parent is unaffected, and dies alone; `exec` releases; closing every
+//! descriptor releases nothing.
+//!
+//! The forks happen in a child process whose other threads do nothing, since a forked copy has
+//! only the thread that forked.
+
+#[path = "support/death.rs"]
+mod death;
+mod support;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use death::{MANY_DOUBTS, SHORT_SLICE, SOON, doubting_receiver};
+use ringpipe::{
+    AttachError, BulkError, Mpmc, PeerError, RecvError, RecvTimeoutError, Ring, SendError,
+    SendTimeoutError, Spsc, TryRecvError, TrySendError,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use support::{
+    Child, Flavour, Me, POLICIES, Rx, Tx, asleep, both_kinds, new_ring, options, roles, tests,
+};
+
+roles!(
+    forks_with_ends,
+    forks_with_runs,
+    forks_one_that_attaches_anew,
+    forks_and_stays,
+    becomes_another_program,
+    closes_everything,
+    forks_while_it_attaches,
+);
+
+both_kinds!(
+    c18_inherited_ends_answer_forked_and_change_nothing,
+    c18_inherited_runs_change_nothing,
+    c18_a_forked_child_attaches_anew_by_name,
+    c18_a_killed_parent_is_dead_though_its_child_lives,
+    c18_a_program_that_becomes_another_has_left,
+    c18_a_child_forked_in_the_middle_of_attaching_holds_nothing,
+    c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
+);
+
+tests!(c18_inherited_mpmc_ends_cannot_be_cloned);
+
+/// Forks; the child does `work` and ends. Panics here if it does there.
+fn in_a_fork(work: impl FnOnce()) {
+    let (mut from, to) = std::io::pipe().unwrap();
+    // SAFETY: the child's only thread is this one; the others neither hold locks nor allocate.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "{}", std::io::Error::last_os_error());
+    if child == 0 {
+        let said = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(()) => "done".to_owned(),
+            Err(panic) => match panic.downcast::<String>() {
+                Ok(message) => *message,
+                Err(_) => "panicked".to_owned(),
+            },
+        };
+        let _ = (&to).write_all(said.as_bytes()); // if that fails, it is not "done" either
+        // SAFETY: ends this process, without the parent's exit handlers.
+        unsafe { libc::_exit(0) };
+    }
+    drop(to);
+    let mut said = String::new();
+    from.read_to_string(&mut said).unwrap();
+    // SAFETY: our own child; no status is asked for.
+    let waited = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    assert_eq!((said.as_str(), waited), ("done", child));
+}
+
+fn region(name: &str) -> Vec<u8> {
+    std::fs::read(format!("/dev/shm/{name}")).unwrap()
+}
+
+/// Living senders and receivers by their locks, as a stranger sees them.
+fn alive(name: &str) -> (usize, usize) {
+    let seen = ringpipe::list().unwrap().into_iter().find(|seen| seen.name == name).unwrap();
+    (seen.senders, seen.receivers)
+}
+
+/// Plays a role that does it all by itself.
+fn plays<K: Flavour>(role: &str, name: &str) {
+    let mut child = Child::start::<K>(role, name);
+    child.must("go", "Ok");
+    child.finish();
+}
+
+fn c18_inherited_ends_answer_forked_and_change_nothing<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(4);
+    plays::<K>("forks_with_ends", &name);
+}
+
+fn forks_with_ends<K: Flavour>(mut me: Me) {
+    me.hear();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let mut tx = Some(K::sender(&ring).unwrap());
+    let mut rx = Some(K::receiver(&ring).unwrap());
+    for (full, items) in [(false, 0..2), (true, 2..4)] {
+        items.for_each(|value| tx.as_mut().unwrap().try_send(value).unwrap());
+        let before = region(&me.ring);
+        in_a_fork(|| {
+            sends_nothing(tx.as_mut().unwrap());
+            receives_nothing(rx.as_mut().unwrap());
+            assert!(matches!(K::sender(&ring), Err(AttachError::Forked)));
+            assert!(matches!(K::receiver(&ring), Err(AttachError::Forked)));
+            assert_eq!((ring.len() == 4, ring.peers().senders), (full, 1), "may be asked");
+            tx.take();
+            rx.take();
+            drop(ring.clone());
+        });
+        assert!(region(&me.ring) == before, "the child has changed something");
+        assert_eq!(alive(&me.ring), (1, 1));
+    }
+    // The parent goes on.
+    let (tx, rx) = (tx.as_mut().unwrap(), rx.as_mut().unwrap());
+    assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)));
+    assert!(rx.try_iter().eq(0..4));
+    tx.send(4).unwrap();
+    assert_eq!(rx.recv(), Ok(4));
+    me.say("Ok");
+    me.hear();
+}
+
+fn sends_nothing<K: Flavour>(tx: &mut Tx<K>) {
+    assert_eq!(tx.try_send(9), Err(TrySendError::Forked(9)));
+    assert_eq!(tx.send(9), Err(SendError::Forked(9)));
+    assert_eq!(tx.send_timeout(9, Duration::ZERO), Err(SendTimeoutError::Forked(9)));
+    assert_eq!(tx.try_send_slice(&[9]), Err(BulkError::Forked));
+    assert_eq!(tx.send_slice(&[9], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.try_send_exact(&[9]), Err(BulkError::Forked));
+    assert_eq!(tx.send_exact(&[9], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.try_claim(1).err(), Some(BulkError::Forked));
+    assert_eq!(tx.claim(1, SOON).err(), Some(BulkError::Forked));
+    assert_eq!(tx.wait_for_peer(SOON), Err(PeerError::Forked));
+}
+
+fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
+    let mut one = [0];
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Forked));
+    assert_eq!(rx.recv(), Err(RecvError::Forked));
+    assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Forked));
+    assert_eq!(rx.try_recv_slice(&mut one), Err(BulkError::Forked));
+    assert_eq!(rx.recv_slice(&mut one, SOON), Err(BulkError::Forked));
+    assert_eq!(rx.try_recv_exact(&mut one), Err(BulkError::Forked));
+    assert_eq!(rx.recv_exact(&mut one, SOON), Err(BulkError::Forked));
+    assert_eq!(rx.try_claim(1).err(), Some(BulkError::Forked));
+    assert_eq!(rx.claim(1, SOON).err(), Some(BulkError::Forked));
+    assert_eq!(rx.wait_for_peer(SOON), Err(PeerError::Forked));
+    assert_eq!((rx.iter().next(), rx.try_iter().next()), (None, None));
+}
+
+fn c18_inherited_runs_change_nothing<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(4);
+    plays::<K>("forks_with_runs", &name);
+}
+
+fn forks_with_runs<K: Flavour>(mut me: Me) {
+    me.hear();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+    for count in [0, 1, 2] {
+        // `None` after `take`, in the child alone.
+        let mut run = Some(tx.try_claim(2).unwrap());
+        run.as_mut().unwrap().write(0, 10);
+        let before = region(&me.ring);
+        in_a_fork(|| {
+            let mut run = run.take().unwrap();
+            run.write(0, 99);
+            run.write(1, 99);
+            run.commit(count);
+        });
+        in_a_fork(|| drop(run.take()));
+        assert!(region(&me.ring) == before, "the child has written");
+        let mut run = run.unwrap();
+        run.write(1, 11);
+        run.commit_all();
+
+        let mut run = Some(rx.try_claim(2).unwrap());
+        let before = region(&me.ring);
+        in_a_fork(|| {
+            let run = run.take().unwrap();
+            assert_eq!(run.len(), 2);
+            run.release(count);
+        });
+        in_a_fork(|| drop(run.take()));
+        assert!(region(&me.ring) == before, "the child has released");
+        let run = run.unwrap();
+        assert!(run.iter().eq([10, 11]) && run.redelivered() == 0);
+        run.release_all();
+    }
+    assert_eq!((rx.try_recv(), ring.stats().skipped), (Err(TryRecvError::Empty), 0));
+    me.say("Ok");
+    me.hear();
+}
+
+fn c18_inherited_mpmc_ends_cannot_be_cloned() {
+    let (name, _ring) = new_ring::<Mpmc>(4);
+    // The kind is chosen by the role's name in `forks_with_ends`; cloning exists for this one only.
+    let mut child = Child::start::<Mpmc>("forks_one_that_attaches_anew", &name);
+    child.must("clone", "Ok");
+}
+
+fn c18_a_forked_child_attaches_anew_by_name<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(4);
+    plays::<K>("forks_one_that_attaches_anew", &name);
+}
+
+fn forks_one_that_attaches_anew<K: Flavour>(mut me: Me) {
+    let order = me.hear().unwrap();
+    if order == "clone" {
+        let ring: Ring<u64, Mpmc> = options().open(&me.ring).unwrap();
+        let (tx, rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        in_a_fork(|| {
+            assert!(matches!(tx.try_clone(), Err(AttachError::Forked)));
+            assert!(matches!(rx.try_clone(), Err(AttachError::Forked)));
+        });
+        me.say("Ok");
+        return;
+    }
+    let ring = options::<K>().open(&me.ring).unwrap();
+    for round in 0..3 {
+        let mut tx = K::sender(&ring).unwrap();
+        tx.set_wait_slice(SHORT_SLICE);
+        tx.send(round).unwrap();
+        in_a_fork(|| {
+            let anew = options::<K>().open(&me.ring).unwrap();
+            let mut rx = K::receiver(&anew).unwrap();
+            assert_eq!(rx.recv(), Ok(round));
+            assert_eq!(alive(&me.ring), (1, 1));
+            // The old ones stay what they were, now that the child is somebody.
+            assert_eq!(tx.try_send(9), Err(TrySendError::Forked(9)));
+            assert!(matches!(K::receiver(&ring), Err(AttachError::Forked)));
+            // Ends here without leaving, like one that is killed.
+            std::mem::forget((rx, anew));
+        });
+        // The parent sees that its peer, which was its child, has gone.
+        death::trying(|| match tx.try_send(50) {
+            Err(TrySendError::Closed(50)) => Some(()),
+            Err(TrySendError::Full(50)) | Ok(()) => None,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(alive(&me.ring), (1, 0));
+        // Room for the next round.
+        let mut rx = K::receiver(&ring).unwrap();
+        assert!(rx.try_iter().all(|value| value == 50));
+    }
+    me.say("Ok");
+    me.hear();
+}
+
+fn c18_a_killed_parent_is_dead_though_its_child_lives<K: Flavour>() {
+    for policy in POLICIES {
+        for (end, opposite) in [("sender", "receiver"), ("receiver", "sender")] {
+            let (name, _ring) = new_ring::<K>(1);
+            let mut peer = Child::doubting::<K>(&name, opposite, policy);
+            let mut parent = Child::start::<K>("forks_and_stays", &name);
+            let grandchild: u32 = parent.ask(end).parse().unwrap();
+            let pidfd = pidfd_open(Pid::from_raw(grandchild as i32).unwrap(), PidfdFlags::empty());
+            if opposite == "sender" {
+                peer.must("send 0", "Ok(())");
+            }
+            peer.say(if opposite == "sender" { "send 1" } else { "recv" });
+            peer.until_waiting(policy);
+            parent.kill_and_keep();
+            peer.must_hear(if opposite == "sender" { "Err(Closed(1))" } else { "Err(Closed)" });
+            assert!(matches!(asleep::state(grandchild, grandchild), Some('R' | 'S')));
+            drop(parent); // and with it what the grandchild listens to: it ends
+            let timeout = Timespec { tv_sec: SOON.as_secs() as i64, tv_nsec: 0 };
+            let pidfd = pidfd.unwrap();
+            let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout));
+            assert_eq!(ended, Ok(1), "the grandchild lives on");
+        }
+    }
+}
+
+fn forks_and_stays<K: Flavour>(mut me: Me) {
+    let end = me.hear().unwrap();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let _tx = (end == "sender").then(|| K::sender(&ring).unwrap());
+    let _rx = (end == "receiver").then(|| K::receiver(&ring).unwrap());
+    // SAFETY: as in `in_a_fork`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        // Until the test has hung up: no more than a pair of mappings and descriptors that live on.
+        let stdin = std::io::stdin();
+        let limit = Timespec { tv_sec: 100, tv_nsec: 0 };
+        let _ = poll(&mut [PollFd::new(&stdin, PollFlags::RDHUP)], Some(&limit));
+        // SAFETY: ends this process, without the parent's exit handlers.
+        unsafe { libc::_exit(0) };
+    }
+    me.say(child);
+    me.hear();
+}
+
+fn c18_a_child_forked_in_the_middle_of_attaching_holds_nothing<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(4);
+    plays::<K>("forks_while_it_attaches", &name);
+}
+
+/// One thread attaches and leaves, over and over; meanwhile another forks children that live on.
+fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
+    me.hear();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let (stop, counts) = (AtomicBool::new(false), AtomicU32::new(0));
+    let children: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut children = Vec::new();
+        while children.len() < 100 || counts.load(Ordering::Relaxed) < 500 {
+            // SAFETY: the child does nothing but wait for its end.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                // SAFETY: a plain value: should nobody kill it, it ends by itself.
+                unsafe { libc::alarm(100) };
+                loop {
+                    // SAFETY: takes nothing, and returns only after a signal was handled.
+                    unsafe { libc::pause() };
+                }
+            }
+            children.push(child);
+            if children.len() > 2000 {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        children
+    });
+    let held = alive(&me.ring);
+    let attached_anew = (K::sender(&ring).is_ok(), K::receiver(&ring).is_ok());
+    for child in children {
+        // SAFETY: our own child, which has not been waited for.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        // SAFETY: no status is asked for.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+    assert_eq!(held, (0, 0), "children hold what their parent has left");
+    assert_eq!(attached_anew, (true, true));
+    me.say("Ok");
+    me.hear();
+}
+
+fn c18_a_program_that_becomes_another_has_left<K: Flavour>() {
+    for policy in POLICIES {
+        for (end, opposite) in [("sender", "receiver"), ("receiver", "sender")] {
+            let (name, _ring) = new_ring::<K>(1);
+            let mut peer = Child::doubting::<K>(&name, opposite, policy);
+            let mut changeling = Child::start::<K>("becomes_another_program", &name);
+            changeling.must(end, "Ok");
+            if opposite == "sender" {
+                peer.must("send 0", "Ok(())");
+            }
+            peer.say(if opposite == "sender" { "send 1" } else { "recv" });
+            peer.until_waiting(policy);
+            changeling.say("now");
+            peer.must_hear(if opposite == "sender" { "Err(Closed(1))" } else { "Err(Closed)" });
+            let program = std::fs::read_to_string(format!("/proc/{}/comm", changeling.pid()));
+            assert_eq!(program.unwrap().trim_end(), "sleep", "it lives on as another");
+            changeling.kill();
+        }
+    }
+}
+
+fn becomes_another_program<K: Flavour>(mut me: Me) {
+    use std::os::unix::process::CommandExt;
+    let end = me.hear().unwrap();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let _tx = (end == "sender").then(|| K::sender(&ring).unwrap());
+    let _rx = (end == "receiver").then(|| K::receiver(&ring).unwrap());
+    // Starting another program beside this one releases nothing.
+    assert!(std::process::Command::new("true").status().unwrap().success());
+    let holds = alive(&me.ring);
+    assert_eq!(if end == "sender" { holds.0 } else { holds.1 }, 1);
+    me.say("Ok");
+    me.hear();
+    panic!("{}", std::process::Command::new("sleep").arg("100").exec());
+}
+
+fn c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead<K: Flavour>() {
+    for reuse in ["leave them closed", "reuse the numbers"] {
+        let (name, ring) = new_ring::<K>(4);
+        let mut tx = K::sender(&ring).unwrap();
+        let mut closer = Child::start::<K>("closes_everything", &name);
+        closer.must(reuse, "Ok");
+        closer.must("recv", "Err(Timeout)"); // after many doubts
+        tx.try_send(1).unwrap();
+        closer.must("recv", "Ok(1)");
+        closer.must("recv", "Err(Timeout)");
+        closer.must("attach", "Err");
+        // It is not taken for dead either: its seat stays its own.
+        assert_eq!(tx.try_send_slice(&[2, 3, 4, 5]), Ok(4));
+        tx.set_wait_slice(SHORT_SLICE);
+        assert_eq!(tx.send_timeout(6, MANY_DOUBTS), Err(SendTimeoutError::Timeout(6)));
+        assert_eq!(alive(&name), (1, 1));
+        if K::INDEX == Spsc::INDEX {
+            assert!(matches!(K::receiver(&ring), Err(AttachError::RoleTaken(_))));
+        }
+        closer.must("recv", "Ok(2)");
+        // And its death is seen as any.
+        closer.kill();
+        tx.send(6).unwrap();
+        assert_eq!(tx.send_timeout(7, SOON), Err(SendTimeoutError::Closed(7)));
+        let mut rx = doubting_receiver(&ring);
+        drop(tx);
+        assert!(rx.iter().eq([3, 4, 5, 6]));
+    }
+}
+
+/// Keeps only its wire, under the number of standard input: the first order, and all answers to
+/// others, go over that.
+fn closes_everything<K: Flavour>(mut me: Me) {
+    let order = me.hear().unwrap();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let mut rx = doubting_receiver(&ring);
+    let highest = ring.as_fd().as_raw_fd() + 10;
+    me.say("Ok"); // it gets no other order before the next answer, which closing precedes
+    std::mem::forget(me);
+    // SAFETY: what belongs to these numbers is used no more, but for the ring, which must bear it.
+    let closed = unsafe { libc::close_range(3, u32::MAX, 0) };
+    assert_eq!(closed, 0);
+    // A file that keeps locks as a region does, under all the numbers that were in use.
+    let other = (order == "reuse the numbers")
+        .then(|| memfd_create("stranger", MemfdFlags::empty()).unwrap());
+    let strangers: Vec<OwnedFd> = other
+        .iter()
+        .flat_map(|file| std::iter::repeat_with(|| file.try_clone().unwrap()))
+        .take_while(|fd| fd.as_raw_fd() <= highest)
+        .collect();
+    let is_ours = |fd: RawFd| fd == ring.as_fd().as_raw_fd();
+    let reused = other.iter().chain(&strangers).any(|fd| is_ours(fd.as_raw_fd()));
+    assert_eq!(reused, order == "reuse the numbers");
+    // SAFETY: the wire is standard input, which nothing else here uses.
+    let mut wire = BufReader::new(unsafe { File::from_raw_fd(0) });
+    let mut order = String::new();
+    while wire.read_line(&mut order).unwrap() > 0 {
+        let answer = match order.trim_end() {
+            "recv" => format!("{:?}", rx.recv_timeout(MANY_DOUBTS)),
+            "attach" => match (K::sender(&ring), K::receiver(&ring)) {
+                (Err(AttachError::Io(_)), Err(AttachError::Io(_))) => "Err".into(),
+                (tx, rx) => format!("{:?}, {:?}", tx.err(), rx.err()),
+            },
+            unknown => panic!("no such order: {unknown}"),
+        };
+        wire.get_mut().write_all(format!("0 {answer}\n").as_bytes()).unwrap();
+        order.clear();
+    }
+    // Dropping descriptors that are not there is a crime of this program, not of the ring.
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(0) };
+}
