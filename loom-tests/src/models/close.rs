@@ -167,8 +167,10 @@ fn a_sender_that_arrives_while_the_receiver_looks_is_not_end_of_file() {
 #[test]
 fn a_sender_that_succeeds_another_is_not_end_of_file() {
     check_bounded("attach, succeeding", 3, || {
-        let ring = Ring::<Mpmc>::new(1, 3);
+        let ring = Ring::<Mpmc>::new(1, 4);
         let (old, mut rx) = (ring.sender(1), ring.receiver(2));
+        // Gives the receiver a reason to look at the roster again.
+        ring.receiver(3).leave();
         let successor = thread::spawn(move || {
             // Sits before its predecessor, where a look at the roster has already been.
             let new = ring.sender(0);
