@@ -173,16 +173,34 @@ impl Ends {
     #[inline]
     fn look(&mut self, words: &Words) {
         let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
-        if self.scanned_at == Some(changes) {
-            return;
+        if self.scanned_at != Some(changes) {
+            self.scan(words, changes);
         }
-        // First the arrivals, then the seats: whoever is counted was on its seat before, so if we
-        // do not find it there it has left, and everything it stored is visible.
-        let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-        self.met |= arrivals != self.arrivals_at_attach;
-        // Whoever sits there though none lived when we came and none has come since is dead.
-        self.present = self.met && count(words, self.opposite) > 0;
-        self.scanned_at = Some(changes);
+    }
+
+    #[cold]
+    fn scan(&mut self, words: &Words, mut changes: u64) {
+        // Bounded: honest ends come and go more slowly than we look.
+        for _ in 0..crate::ring::PATIENCE {
+            // First the arrivals, then the seats: whoever is counted was on its seat before, so if
+            // we do not find it there it has left, and everything it stored is visible.
+            let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
+            self.met |= arrivals != self.arrivals_at_attach;
+            // Whoever sits there though none lived when we came and none has come since is dead.
+            self.present = self.met && count(words, self.opposite) > 0;
+            self.scanned_at = Some(changes);
+            if self.present {
+                return;
+            }
+            // Seats are read one by one: an end may have taken one that was read already, and its
+            // predecessor then left one that was not. Who saw the seat left (A3 ← A2) sees by
+            // `changes` that its successor had come. So nobody is there only if nothing has changed.
+            let now = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+            if now == changes {
+                return;
+            }
+            changes = now;
+        }
     }
 
     /// An opposite end is attached.
