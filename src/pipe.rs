@@ -504,9 +504,11 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         true
     }
 
-    /// There were more estates than this end could take over at once: after this one, the next.
+    /// There is an estate that this end might take over: left by one that closed, or the next after
+    /// one that it has just taken over. No need to wait for doubt.
     pub(crate) fn take_more_to_inherit(&mut self) -> bool {
-        std::mem::take(&mut self.more_to_inherit)
+        let more = std::mem::take(&mut self.more_to_inherit);
+        self.ends.take_estates() || more
     }
 
     /// Looks for the dead: see [`round`].
@@ -544,7 +546,12 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             if doubt {
                 self.doubt(doctor);
             }
-            settle(self.try_claim(need, max, doctor))
+            let settled = settle(self.try_claim(need, max, doctor));
+            if settled.is_none() && self.take_more_to_inherit() {
+                self.doubt(doctor);
+                return settle(self.try_claim(need, max, doctor));
+            }
+            settled
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }

@@ -138,6 +138,8 @@ pub(crate) struct Ends {
     present: bool,
     arrivals_at_attach: u64,
     met: bool,
+    /// An estate was seen since the last time of asking.
+    estates: bool,
 }
 
 impl Ends {
@@ -166,6 +168,7 @@ impl Ends {
             present: false,
             arrivals_at_attach: arrivals,
             met: alive,
+            estates: false,
         }
     }
 
@@ -188,6 +191,10 @@ impl Ends {
             self.met |= arrivals != self.arrivals_at_attach;
             // Whoever sits there though none lived when we came and none has come since is dead.
             self.present = self.met && count(words, self.opposite) > 0;
+            self.estates |= words
+                .seats
+                .iter()
+                .any(|seat| occupancy(seat).is_some_and(|(found, _)| found.is_estate()));
             self.scanned_at = Some(changes);
             if self.present {
                 return;
@@ -219,6 +226,11 @@ impl Ends {
     /// The locks say that nobody opposite is alive: counts them as gone until the roster changes.
     pub(crate) fn bury(&mut self) {
         self.present = false;
+    }
+
+    /// Somebody has left an estate since the last time of asking.
+    pub(crate) fn take_estates(&mut self) -> bool {
+        std::mem::take(&mut self.estates)
     }
 
     /// The state of the roster that the last look was at.
