@@ -5,6 +5,7 @@
 //! stands for whatever else the kernel may remember of it (descriptors, mappings, files without a
 //! name): each is a place to kill at, needed or not.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -29,6 +30,32 @@ pub struct State {
     pub locks: u64,
     pub stage: usize,
     pub system_calls: usize,
+}
+
+impl State {
+    /// What has become different since `before`, for people to read.
+    pub fn difference(&self, before: &Self) -> String {
+        let mut changes = Vec::new();
+        if self.words.len() == before.words.len() {
+            for (index, (new, old)) in self.words.iter().zip(&before.words).enumerate() {
+                if new != old {
+                    let offset = 8 * (CONTROL_WORD + index);
+                    changes.push(format!("[{offset}] {old:#x} -> {new:#x}"));
+                }
+            }
+        }
+        let mut tell = |what, old: &dyn Debug, new: &dyn Debug| {
+            let (old, new) = (format!("{old:x?}"), format!("{new:x?}"));
+            if old != new {
+                changes.push(format!("{what} {old} -> {new}"));
+            }
+        };
+        tell("named", &before.named, &self.named);
+        tell("locks", &before.locks, &self.locks);
+        tell("stage", &before.stage, &self.stage);
+        tell("system calls", &before.system_calls, &self.system_calls);
+        changes.join(", ")
+    }
 }
 
 /// Looks at a ring from outside, holding nothing of it.
