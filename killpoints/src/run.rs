@@ -192,8 +192,8 @@ impl<K: Flavour> Stage<K> {
         let mut observer = Observer::new(&name, K::SEATS);
         let mut world = World::new(scenario, name)?;
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
-        // Opens the region, in case the operation takes its name away.
-        observer.look(&diary, 0).map_err(|e| e.to_string())?;
+        // Now, in case the operation takes its name away.
+        observer.open().map_err(|e| format!("opening the region: {e}"))?;
         let mut victim = Life::Victim.begin(scenario, &world.name, file)?;
         expect(victim.run(false)?, Stop::Breakpoint)?;
         if let Some(role) = scenario.act.attaches_before() {
@@ -246,6 +246,7 @@ fn record<K: Flavour>(scenario: &Scenario) -> Result<Record, String> {
         if stop == Stop::Asleep {
             record.note(Moment { asleep: true, ..moment }, stage.look(system_calls)?);
             stage.world.wake(scenario)?;
+            stage.observer.forget();
             stop = stage.victim.wake_up()?;
         }
         if stop == Stop::Breakpoint {
