@@ -30,6 +30,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use clap::Parser;
 use ringpipe::mpmc::Ring;
 use ringpipe::{BulkError, RecvTimeoutError, SendError, TrySendError};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use support::Outcome;
 use support::children::{Peer, given};
 
@@ -83,6 +84,7 @@ fn answer(job: u64) -> u64 {
 
 /// A worker: claim, work, report, release.
 fn work() -> Outcome {
+    set_parent_process_death_signal(Some(Signal::KILL))?; // no employer, no work
     let jobs = Ring::<u64>::options().from_fd(given(0)?)?;
     let results = Ring::<Done>::options().from_fd(given(1)?)?;
     let (mut jobs, mut results) = (jobs.receiver()?, results.sender()?);

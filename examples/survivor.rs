@@ -35,6 +35,7 @@ use clap::{Parser, ValueEnum};
 use ringpipe::mpmc::Ring;
 use ringpipe::{BulkError, Stats};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use support::Outcome;
 use support::children::{Peer, given};
 
@@ -117,9 +118,17 @@ fn main() -> ExitCode {
     let args = Args::parse();
     support::exit(match args.role {
         None => supervise(&args),
-        Some(Role::Sender) => send(args.number),
-        Some(Role::Receiver) => receive(),
+        Some(role) => serve(role, args.number),
     })
+}
+
+fn serve(role: Role, number: u64) -> Outcome {
+    // Whoever kills the supervisor ends the show.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match role {
+        Role::Sender => send(number),
+        Role::Receiver => receive(),
+    }
 }
 
 /// It is time to end: the supervisor has made its file longer than nothing.
