@@ -23,6 +23,8 @@
 //! lose their seats, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
 //! and a receiver that asks takes over what a dead one had not released.
 
+use std::cell::RefCell;
+
 use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::ring::control::Words;
 use crate::ring::recovery::{self, Alive, Remains};
@@ -84,10 +86,15 @@ pub(crate) trait Doctor {
     fn exclusively(&self, recover: impl FnOnce()) -> bool;
 }
 
-impl<D: Doctor> Alive for D {
-    fn alive(&self, role: Role, seat: usize) -> bool {
-        Doctor::alive(self, role, seat)
-    }
+/// Some end of `role` sits on the roster and is alive. Its lock alone would not do: who attaches
+/// takes the lock first.
+fn peer_alive(words: &Words, role: Role, doctor: &impl Doctor) -> bool {
+    doctor.any_alive(role)
+        && words.seats.iter().enumerate().any(|(seat, state)| {
+            roster::occupancy(state)
+                .is_some_and(|(found, sits_as)| sits_as == role && !found.is_estate())
+                && doctor.alive(role, seat)
+        })
 }
 
 /// What a look for the dead came to.
@@ -110,72 +117,122 @@ fn round<T: Copy, K: Kind>(
     let opposite_alive = doctor.any_alive(role.opposite());
     // Whom to examine: everyone opposite if they all seem dead, and whoever has a claim in
     // progress. An idle waiter thus asks one question per slice.
-    let unsettled = bury_all(mem, doctor, &mut heir, |seat, sits_as| {
+    let funeral = bury_all(mem, doctor, &mut heir, |seat, sits_as| {
         let claims = K::STAMPED && mem.words.intents[seat].0.load(Relaxed) != 0; // settling looks again
         let examine = claims || (!opposite_alive && sits_as == role.opposite());
         examine && !doctor.alive(sits_as, seat)
     });
-    Findings { opposite_alive, unsettled }
+    Findings { opposite_alive, unsettled: funeral.unsettled || !funeral.done }
 }
 
-/// Buries all whom `is_dead` says to be, and all who have left estates. `true` if some of what they
-/// had claimed could not be settled.
+/// What came of burying the dead.
+struct Funeral {
+    /// It took place: nobody else was recovering.
+    done: bool,
+    /// Something changed in the ring.
+    changed: bool,
+    /// Some of what the dead had claimed could not be settled.
+    unsettled: bool,
+}
+
+/// Buries all whom `is_dead` says to be, and all who have left estates.
 fn bury_all<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     doctor: &impl Doctor,
     heir: &mut Option<&mut K::Recv>,
     is_dead: impl Fn(usize, Role) -> bool,
-) -> bool {
-    let dead: Vec<_> = (0..mem.words.seats.len())
+) -> Funeral {
+    let words = &mem.words;
+    let dead: Vec<_> = (0..words.seats.len())
         .filter_map(|seat| {
-            let (occupancy, role) = roster::occupancy(&mem.words.seats[seat])?;
+            let (occupancy, role) = roster::occupancy(&words.seats[seat])?;
             (occupancy.is_estate() || is_dead(seat, role)).then_some((seat, occupancy, role))
         })
         .collect();
+    let mut funeral = Funeral { done: true, changed: false, unsettled: false };
     if dead.is_empty() {
-        return false;
+        return funeral;
     }
-    let (mut changed, mut unsettled) = (false, false);
-    let done = doctor.exclusively(|| {
+    let had_heir = heir.is_some();
+    let verdicts = Verdicts::new(words, doctor);
+    funeral.done = doctor.exclusively(|| {
         for (seat, occupancy, role) in dead {
             // Somebody may have cleared this seat, and a newcomer taken it, before we had the lock.
-            if roster::occupancy(&mem.words.seats[seat]).map(|found| found.0) == Some(occupancy) {
-                let buried = bury(mem, seat, occupancy, role, doctor, heir);
-                changed |= buried.changed;
-                unsettled |= buried.unsettled;
+            if roster::occupancy(&words.seats[seat]).map(|found| found.0) != Some(occupancy) {
+                continue;
             }
+            if occupancy.is_estate() && had_heir && heir.is_none() {
+                funeral.unsettled = true; // the heir has its hands full; later
+                continue;
+            }
+            let buried = bury(mem, seat, occupancy, role, &verdicts, heir);
+            funeral.changed |= buried.changed;
+            funeral.unsettled |= buried.unsettled;
         }
     });
-    if changed {
-        wake_everybody(&mem.words);
+    if funeral.changed {
+        wake_everybody(words);
     }
-    unsettled || !done
+    funeral
 }
 
-/// Clears away whoever has died, for an end that wants a seat.
-pub(crate) fn clear_seats<T: Copy, K: Kind>(mem: &Mem<T, K>, doctor: &impl Doctor) {
-    bury_all(mem, doctor, &mut None, |seat, role| !doctor.alive(role, seat));
+/// The doctor's answers of one funeral, each asked for once: who is found dead stays dead, and who
+/// is taken for alive though it has died meanwhile is found next time.
+struct Verdicts<'a, D> {
+    words: &'a Words,
+    doctor: &'a D,
+    known: RefCell<Vec<Option<(Occupancy, bool)>>>,
+}
+
+impl<'a, D: Doctor> Verdicts<'a, D> {
+    fn new(words: &'a Words, doctor: &'a D) -> Self {
+        Self { words, doctor, known: RefCell::new(vec![None; words.seats.len()]) }
+    }
+}
+
+impl<D: Doctor> Alive for Verdicts<'_, D> {
+    fn alive(&self, role: Role, seat: usize) -> bool {
+        let Some((occupancy, _)) = roster::occupancy(&self.words.seats[seat]) else {
+            return false; // it has left meanwhile
+        };
+        let known = &mut self.known.borrow_mut()[seat];
+        match *known {
+            Some((of, alive)) if of == occupancy => alive,
+            _ => {
+                let alive = self.doctor.alive(role, seat);
+                *known = Some((occupancy, alive));
+                alive
+            }
+        }
+    }
+}
+
+/// Clears away whoever has died, for an end that wants a seat. `false`: someone else is at it.
+pub(crate) fn clear_seats<T: Copy, K: Kind>(mem: &Mem<T, K>, doctor: &impl Doctor) -> bool {
+    bury_all(mem, doctor, &mut None, |seat, role| !doctor.alive(role, seat)).done
 }
 
 /// Finds an estate that a new receiver can succeed to, seat and all, for when there is no other
-/// seat: `take` takes it. Gives what `take` gave, and what the new receiver inherits with it.
+/// seat: `take` takes it. Gives what `take` gave, and what the new receiver inherits with it; `None`
+/// if someone else is recovering.
 pub(crate) fn succeed<T: Copy, K: Kind, E>(
     mem: &Mem<T, K>,
     doctor: &impl Doctor,
     take: impl Fn(usize) -> Option<E>,
-) -> Option<(E, Run)> {
+) -> Option<Option<(E, Run)>> {
     let mut taken = None;
-    doctor.exclusively(|| {
+    let verdicts = Verdicts::new(&mem.words, doctor);
+    let done = doctor.exclusively(|| {
         taken = (0..mem.words.seats.len()).find_map(|seat| {
             let (occupancy, _) = roster::occupancy(&mem.words.seats[seat])?;
             if !occupancy.is_estate() {
                 return None;
             }
             let intent = mem.words.intents[seat].0.load(Acquire); // X2: the dead stores no more
-            match K::Recv::settle(mem, intent, doctor) {
+            match K::Recv::settle(mem, intent, &verdicts) {
                 // All that the seat's intent still stands for is this run: let it say so before
                 // the seat is ours, and it stays inheritable wherever we die.
-                Remains::Orphans { run, more: false } => {
+                Remains::Orphans { run, more: false } if run.items > 0 && !mem.drop_unreleased => {
                     recovery::inherit(&mem.words, seat, run);
                     Some((take(seat)?, run))
                 }
@@ -183,7 +240,7 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
             }
         });
     });
-    taken
+    done.then_some(taken)
 }
 
 struct Buried {
@@ -202,7 +259,7 @@ fn bury<T: Copy, K: Kind>(
     seat: usize,
     occupancy: Occupancy,
     role: Role,
-    doctor: &impl Doctor,
+    alive: &impl Alive,
     heir: &mut Option<&mut K::Recv>,
 ) -> Buried {
     let words = &mem.words;
@@ -210,8 +267,8 @@ fn bury<T: Copy, K: Kind>(
     let mut changed = false;
     for _ in 0..DISCARDS {
         let remains = match role {
-            Role::Sender => K::Send::settle(mem, intent, doctor),
-            Role::Receiver => K::Recv::settle(mem, intent, doctor),
+            Role::Sender => K::Send::settle(mem, intent, alive),
+            Role::Receiver => K::Recv::settle(mem, intent, alive),
         };
         match remains {
             Remains::Nothing => {
@@ -255,6 +312,9 @@ pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     pub(crate) ends: Ends,
     cursor: K::Recv,
+    /// The roster at which end-of-file was put off for what the dead have left.
+    unsettled_at: Option<Option<u64>>,
+    more_to_inherit: bool,
 }
 
 fn data<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
@@ -280,7 +340,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         arrivals: u64,
         doctor: &impl Doctor,
     ) -> Self {
-        let alive = || doctor.any_alive(Role::Receiver);
+        let alive = || peer_alive(&mem.words, Role::Receiver, doctor);
         let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
         Self { mem, ends, cursor }
     }
@@ -362,7 +422,10 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
             if doubt {
                 self.doubt(doctor);
             }
-            self.ends.present(&self.mem.words).then_some(())
+            let words = &self.mem.words;
+            // The dead on the roster are no peers.
+            let here = self.ends.present(words) && peer_alive(words, Role::Receiver, doctor);
+            here.then_some(())
         })
     }
 }
@@ -376,9 +439,9 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         arrivals: u64,
         doctor: &impl Doctor,
     ) -> Self {
-        let alive = || doctor.any_alive(Role::Sender);
+        let alive = || peer_alive(&mem.words, Role::Sender, doctor);
         let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
-        Self { mem, ends, cursor }
+        Self { mem, ends, cursor, unsettled_at: None, more_to_inherit: false }
     }
 
     /// Where this end sleeps.
@@ -402,7 +465,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         if !self.ends.gone(&self.mem.words) {
             return Err(Refused::NotReady);
         }
-        if K::STAMPED && self.others_hold() && self.doubt(doctor).unsettled {
+        if K::STAMPED && self.others_hold() && !self.estates_settled(doctor) {
             return Err(Refused::NotReady);
         }
         // A3 has shown us everything that those who left had stored: look once more.
@@ -424,13 +487,39 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         })
     }
 
+    /// At the end of the file: nothing that the dead had claimed is outstanding, but for what this
+    /// end has just taken over. If something is, it is not asked again before the roster changes or
+    /// it is time to doubt anyway.
+    #[cold]
+    fn estates_settled(&mut self, doctor: &impl Doctor) -> bool {
+        let changes = self.ends.seen();
+        if self.unsettled_at == Some(changes) {
+            return false;
+        }
+        let findings = self.doubt(doctor);
+        if findings.unsettled && self.cursor.held() == 0 {
+            self.unsettled_at = Some(self.ends.seen());
+            return false;
+        }
+        true
+    }
+
+    /// There is an estate that this end might take over: left by one that closed, or the next after
+    /// one that it has just taken over. No need to wait for doubt.
+    pub(crate) fn take_more_to_inherit(&mut self) -> bool {
+        let more = std::mem::take(&mut self.more_to_inherit);
+        self.ends.take_estates() || more
+    }
+
     /// Looks for the dead: see [`round`].
     pub(crate) fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
-        let heir = (self.cursor.held() == 0).then_some(&mut self.cursor);
+        self.unsettled_at = None;
+        let heir = (!self.cursor.has_claim()).then_some(&mut self.cursor);
         let findings = round(&self.mem, Role::Receiver, doctor, heir);
         if !findings.opposite_alive {
             self.ends.bury();
         }
+        self.more_to_inherit = findings.unsettled && self.cursor.held() > 0;
         findings
     }
 
@@ -457,7 +546,12 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             if doubt {
                 self.doubt(doctor);
             }
-            settle(self.try_claim(need, max, doctor))
+            let settled = settle(self.try_claim(need, max, doctor));
+            if settled.is_none() && self.take_more_to_inherit() {
+                self.doubt(doctor);
+                return settle(self.try_claim(need, max, doctor));
+            }
+            settled
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
@@ -497,6 +591,11 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         }
     }
 
+    /// Something is claimed and not released, be it but holes.
+    pub(crate) fn has_claim(&self) -> bool {
+        self.cursor.has_claim()
+    }
+
     /// Items claimed and not released: they come first on the next claim, and alone.
     pub(crate) fn held(&self) -> u64 {
         self.cursor.held()
@@ -528,7 +627,10 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             if doubt {
                 self.doubt(doctor);
             }
-            self.ends.present(&self.mem.words).then_some(())
+            let words = &self.mem.words;
+            // The dead on the roster are no peers.
+            let here = self.ends.present(words) && peer_alive(words, Role::Sender, doctor);
+            here.then_some(())
         })
     }
 }

@@ -10,6 +10,7 @@ roles!();
 both_kinds!(
     c01_receive_on_an_empty_ring_waits_and_try_says_empty,
     c02_receiver_drains_everything_before_end_of_file,
+    c02_a_value_sent_between_two_looks_of_the_receiver_comes_before_end_of_file,
     c02_data_sent_just_before_the_last_sender_leaves_is_never_lost,
     c03_send_on_a_full_ring_waits_and_try_gives_the_value_back,
     c04_send_after_the_last_receiver_left_gives_the_value_back,
@@ -64,7 +65,23 @@ fn c02_receiver_drains_everything_before_end_of_file<K: Flavour>() {
     rx.must("drain", "[1, 2, 3] then Err(Closed)");
 }
 
-/// The race between the last look at the data and the look at who is there.
+/// A receiver is stopped anywhere in its call, often between its look at the data and its look at
+/// who is there; meanwhile the last value is sent and the last sender leaves.
+fn c02_a_value_sent_between_two_looks_of_the_receiver_comes_before_end_of_file<K: Flavour>() {
+    let (name, ring) = new_ring::<K>(4);
+    let mut rx = Child::receiver::<K>(&name, Default::default());
+    for round in 0..60 {
+        let mut tx = K::sender(&ring).unwrap();
+        rx.say("try_until_closed");
+        rx.until_spinning();
+        rx.stop();
+        tx.try_send(round).unwrap();
+        drop(tx);
+        rx.signal(rustix::process::Signal::CONT);
+        rx.must_hear(&format!("[{round}] then Closed"));
+    }
+}
+
 fn c02_data_sent_just_before_the_last_sender_leaves_is_never_lost<K: Flavour>() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<K>(4);

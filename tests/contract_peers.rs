@@ -22,6 +22,8 @@ both_kinds!(
 );
 
 tests!(
+    c09_what_a_receiver_leaves_behind_wakes_one_that_sleeps,
+    c09_what_a_receiver_left_behind_is_received_at_once_by_its_successor,
     c09_a_second_producer_or_consumer_is_refused_while_the_first_lives,
     c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table,
 );
@@ -230,4 +232,31 @@ fn c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table() {
     }
     let stats = ring.stats();
     assert_eq!((stats.sender_arrivals, stats.receiver_arrivals), (51, 50));
+}
+
+/// A receiver that closes while it holds items in place is not dead: nothing needs to be doubted,
+/// and nobody needs to wait for a slice to end.
+fn c09_what_a_receiver_leaves_behind_wakes_one_that_sleeps() {
+    let (name, ring) = new_ring::<Mpmc>(4);
+    let mut tx = ring.sender().unwrap();
+    let mut holder = ring.receiver().unwrap();
+    tx.try_send(1).unwrap();
+    holder.try_claim(1).unwrap().abandon();
+    let mut rx = Child::receiver::<Mpmc>(&name, Default::default());
+    rx.say("recv");
+    rx.until_asleep();
+    drop(holder);
+    rx.wakes_with("Ok(1)");
+}
+
+fn c09_what_a_receiver_left_behind_is_received_at_once_by_its_successor() {
+    let (name, ring) = new_ring::<Mpmc>(4);
+    let mut tx = ring.sender().unwrap();
+    let mut holder = ring.receiver().unwrap();
+    tx.try_send(1).unwrap();
+    holder.try_claim(1).unwrap().abandon();
+    drop(holder);
+    let mut rx = Child::receiver::<Mpmc>(&name, Default::default());
+    rx.say("recv");
+    rx.wakes_with("Ok(1)");
 }

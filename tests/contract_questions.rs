@@ -129,6 +129,7 @@ fn c17_what_was_given_up_or_given_out_again_is_counted() {
     rx.must("release 1", "Ok");
     rx.must("leave", "Ok"); // two are still its own, and are left to whoever comes next
     let mut heir = Child::receiver::<Mpmc>(&name, Default::default());
+    heir.must("wait Park 5", "Ok");
     heir.must("recv", "Ok(1)");
     heir.must("recv", "Ok(2)");
     heir.must("try_recv", "Err(Empty)");

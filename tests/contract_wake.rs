@@ -40,6 +40,8 @@ tests!(
     c07_slots_that_were_given_up_wake_a_sender_once_a_receiver_has_passed_them,
     c07_a_claim_given_up_wakes_the_receiver_that_waits_behind_it,
     c07_a_cancelled_or_late_sleeper_takes_no_wake_from_another,
+    c07_a_receiver_that_holds_an_item_in_place_lets_others_wake_for_the_next,
+    c07_a_sender_that_holds_a_slot_in_place_lets_others_wake_for_the_next,
 );
 
 const STEP: u64 = 1_000_000_000;
@@ -431,6 +433,37 @@ fn c07_a_cancelled_or_late_sleeper_takes_no_wake_from_another() {
         sleeper.until_asleep(); // it was woken for a look, and sleeps on
         tx.try_send(2).unwrap();
         sleeper.wakes_with("Ok(2)");
+    }
+}
+
+/// Who works on an item in place has taken it, and must not keep the next one from others meanwhile.
+fn c07_a_receiver_that_holds_an_item_in_place_lets_others_wake_for_the_next() {
+    for policy in SLEEPING_POLICIES {
+        let (name, ring) = new_ring::<Mpmc>(8);
+        let mut tx = ring.sender().unwrap();
+        let mut receivers = asleep::<2>(&name, policy, "receiver", "read 1");
+        assert_eq!(tx.try_send_slice(&[0, 1]), Ok(2));
+        let mut heard = receivers.each_mut().map(|rx| {
+            let heard = rx.hear();
+            assert!(rx.took() < LONG_SLICE, "slept beside a value");
+            heard
+        });
+        heard.sort();
+        assert_eq!(heard, ["[0]", "[1]"]);
+    }
+}
+
+/// The same for one that fills a slot in place.
+fn c07_a_sender_that_holds_a_slot_in_place_lets_others_wake_for_the_next() {
+    for policy in SLEEPING_POLICIES {
+        let (name, ring) = new_ring::<Mpmc>(2);
+        let mut rx = ring.receiver().unwrap();
+        ring.sender().unwrap().try_send_slice(&[0, 1]).unwrap();
+        let mut senders = asleep::<2>(&name, policy, "sender", "claim 1");
+        rx.try_claim(2).unwrap().release_all();
+        for tx in &mut senders {
+            tx.wakes_with("Ok(1)");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Corners in which reviews have found ringpipe wrong, one test each: they stay right.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
 use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc, spsc};
@@ -143,4 +143,56 @@ fn a_descriptor_number_that_was_reused_takes_no_role_from_the_living() {
     assert_eq!(empty, Err(ringpipe::RecvTimeoutError::Timeout));
     tx.try_send(1).unwrap();
     assert_eq!(rx.try_recv(), Ok(1));
+}
+
+#[test]
+fn ends_that_attach_at_the_same_moment_do_not_miss_each_other() {
+    watched("both at once", || {
+        for _ in 0..3000 {
+            let ring = options::<ringpipe::Spsc>().capacity(2).create_anonymous().unwrap();
+            let start = Barrier::new(2);
+            let [early, late] = [Barrier::new(2), Barrier::new(2)];
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    let mut tx = ring.producer().unwrap();
+                    early.wait();
+                    assert_eq!(tx.try_send(1), Ok(()), "there is a consumer");
+                    late.wait();
+                });
+                start.wait();
+                let mut rx = ring.consumer().unwrap();
+                let before = rx.try_recv();
+                assert_ne!(before, Err(TryRecvError::Closed), "the producer has not left");
+                early.wait();
+                late.wait();
+                assert_eq!(rx.recv(), Ok(1));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_table_full_of_estates_lets_new_receivers_in_and_loses_nothing() {
+    let ring = options::<Mpmc>().capacity(16).endpoints(8).create_anonymous().unwrap();
+    let mut tx = ring.sender().unwrap();
+    tx.try_send_slice(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
+    let mut dying: Vec<_> = (0..7).map(|_| ring.receiver().unwrap()).collect();
+    for rx in &mut dying {
+        let _held = rx.try_claim(1).unwrap(); // not released
+    }
+    drop(dying);
+    drop(tx); // its seat is free, and is taken first
+    let mut receivers: Vec<_> = (0..8).map(|_| ring.receiver().unwrap()).collect();
+    let mut got = Vec::new();
+    for rx in &mut receivers {
+        rx.set_wait_slice(Duration::from_millis(1));
+        rx.require_peer();
+        while let Ok(value) = rx.recv() {
+            got.push((value, rx.redelivered()));
+        }
+    }
+    got.sort();
+    let expected: Vec<_> = (0..10).map(|n| (n, n < 7)).collect();
+    assert_eq!(got, expected);
 }

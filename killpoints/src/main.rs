@@ -8,7 +8,7 @@
 //!
 //! A victim process is brought to the beginning of an operation, executed instruction by
 //! instruction (`ptrace`), and killed (`SIGKILL`). Then survivors must find everything as the
-//! contract says ([`oracle`]). The operations are listed in [`scenario`].
+//! contract says ([`oracle`]). The operations are listed in [`operations`].
 //!
 //! # Why this is every instruction, though not every instruction is killed at
 //!
@@ -40,9 +40,12 @@
 compile_error!("killpoints steps through x86-64 instructions on Linux");
 
 mod act;
+mod flavour;
 mod item;
 mod observe;
+mod operations;
 mod oracle;
+mod perform;
 mod run;
 mod scenario;
 mod shared;
@@ -56,8 +59,9 @@ use std::time::Instant;
 use clap::Parser;
 use ringpipe::{Mpmc, Spsc};
 
+use operations::SCENARIOS;
 use run::Report;
-use scenario::{Ring, SCENARIOS, Scenario, Step};
+use scenario::{Ring, Scenario, Step};
 use shared::Diary;
 
 /// Kills a process at every point of every ringpipe operation and checks what is left.
@@ -95,14 +99,14 @@ fn victim(name: &str, step: &str, ring: &str) {
     let act = match step.parse::<usize>() {
         Err(_) => scenario.act,
         Ok(index) => match scenario.script[index] {
-            Step::Dead(act) | Step::DeadAsleep(act) => act,
+            Step::Dead(act) | Step::DeadAsleep(act) | Step::DeadWithin { act, .. } => act,
             other => panic!("{other:?} is nobody's life"),
         },
     };
     let diary = Diary::from_stdin().expect("the diary");
     match scenario.ring {
-        Ring::Spsc => act::perform::<Spsc>(act, ring, &diary),
-        Ring::Mpmc => act::perform::<Mpmc>(act, ring, &diary),
+        Ring::Spsc => perform::perform::<Spsc>(act, ring, &diary),
+        Ring::Mpmc => perform::perform::<Mpmc>(act, ring, &diary),
     }
 }
 

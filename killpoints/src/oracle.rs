@@ -9,14 +9,16 @@
 //! arrives, once; the ring has room for its full capacity again; every endpoint record can be had
 //! again; the counters add up. Then it closes the books ([`audit`]).
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringpipe::error::AttachError;
 use ringpipe::{
     RecvHandle, RecvTimeoutError, SendHandle, SendTimeoutError, TryRecvError, TrySendError,
+    UnlinkError,
 };
 
-use crate::act::{CAPACITY, Flavour};
+use crate::flavour::{CAPACITY, Flavour};
 use crate::item::{By, Item};
 use crate::scenario::Scenario;
 use crate::world::World;
@@ -48,6 +50,7 @@ pub fn check<K: Flavour>(
     stage: usize,
     survivors: Survivors,
 ) -> Result<Cost, String> {
+    let named = Path::new("/dev/shm").join(&world.name).exists();
     if survivors == Survivors::Newcomers {
         world.senders.clear();
         world.receivers.clear();
@@ -72,6 +75,7 @@ pub fn check<K: Flavour>(
     refill(world, first)?;
     take_all_seats(world)?;
     add_up(world, scenario, stage, cost)?;
+    free_the_name(world, named)?;
     Ok(cost)
 }
 
@@ -338,13 +342,13 @@ fn add_up<K: Flavour>(
     let books = &world.books;
     // An operation counts after it has acted: killed in between, it has not counted.
     let last = scenario.act.sends().len().max(scenario.act.takes().len()) - 1;
-    let within = scenario.counts_late && (stage == 0 || stage < last);
+    let within = scenario.is_second_death() || scenario.counts_late && (stage == 0 || stage < last);
     let must_be = |what, counted: u64, actual: u64, late: bool| {
         let right = if late { counted <= actual } else { counted == actual };
         if right { Ok(()) } else { Err(format!("{what}: {counted} counted, {actual} it was")) }
     };
     must_be("received", stats.received, stats.sent, false)?;
-    let published = (books.sent + cost.arrived) as u64;
+    let published = (books.from_the_dead + books.sent + cost.arrived) as u64;
     let skipped = stats.sent.checked_sub(published).ok_or("fewer positions than items")?;
     must_be("skipped", stats.skipped, skipped, within)?;
     let marked = books.arrived.iter().filter(|(_, marked)| *marked).count() as u64;
@@ -364,4 +368,23 @@ fn add_up<K: Flavour>(
         }
     }
     Ok(())
+}
+
+/// The name is the ring's or nobody's, and can be had by a new one.
+fn free_the_name<K: Flavour>(world: &mut World<K>, named: bool) -> Result<(), String> {
+    let unlinked = world.ring()?.unlink();
+    let right = match &unlinked {
+        Ok(()) => named,
+        Err(UnlinkError::NotFound { .. }) => !named,
+        Err(_) => false,
+    };
+    if !right {
+        return Err(format!("unlinking a name, of which {named} says if it exists: {unlinked:?}"));
+    }
+    let old = world.ring()?.id();
+    world.create(false)?;
+    if world.ring()?.id() == old {
+        return Err("a new ring with the old one's number".into());
+    }
+    world.ring()?.unlink().map_err(|e| format!("unlinking the new ring: {e}"))
 }

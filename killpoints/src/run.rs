@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::act::Flavour;
+use crate::flavour::Flavour;
 use crate::observe::{Observer, State};
 use crate::oracle::{self, Cost, Survivors};
 use crate::scenario::Scenario;
 use crate::shared::Diary;
-use crate::trace::{Stop, Victim};
+use crate::trace::{Stop, Victim, Wake};
 use crate::watchdog;
 use crate::world::{Life, World, expect};
 
@@ -79,6 +79,9 @@ impl Record {
 /// Longer than any operation here takes, unless it runs in a circle.
 const MOST_STEPS: usize = 500_000;
 
+/// Failures of one operation that tell enough; each may take seconds.
+const ENOUGH: usize = 4;
+
 /// Goes through the scenario; `step`: kills there alone.
 pub fn all<K: Flavour>(scenario: &Scenario, quick: bool, step: Option<usize>) -> Report {
     let mut report = Report::default();
@@ -121,6 +124,10 @@ pub fn all<K: Flavour>(scenario: &Scenario, quick: bool, step: Option<usize>) ->
     let mut so_far = Cost { arrived: 0, consumed: 0 };
     points.sort_by_key(|(step, _)| *step);
     for (step, survivors) in points {
+        if report.kills - report.passed == ENOUGH {
+            println!("    and no further in {}", scenario.name);
+            break;
+        }
         report.kills += 1;
         watch(scenario, &format!("step {step}, {survivors:?}"));
         let outcome = strike::<K>(scenario, &record, step, survivors).and_then(|cost| {
@@ -166,9 +173,11 @@ struct Stage<K: Flavour> {
 impl<K: Flavour> Stage<K> {
     fn set(scenario: &Scenario) -> Result<Self, String> {
         let name = new_name();
-        let observer = Observer::new(&name, K::SEATS);
+        let mut observer = Observer::new(&name, K::SEATS);
         let mut world = World::new(scenario, name)?;
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
+        // Opens the region, in case the operation takes its name away.
+        observer.look(&diary, 0).map_err(|e| e.to_string())?;
         let mut victim = Life::Victim.begin(scenario, &world.name, file)?;
         expect(victim.run(false)?, Stop::Breakpoint)?;
         if let Some(role) = scenario.act.attaches_before() {
@@ -250,8 +259,7 @@ fn strike<K: Flavour>(
     } else {
         let world = &mut stage.world;
         let mut wake = || world.wake(scenario);
-        let asleep: Option<&mut dyn FnMut() -> Result<(), String>> =
-            if scenario.on_sleep.is_some() { Some(&mut wake) } else { None };
+        let asleep: Option<Wake> = if scenario.on_sleep.is_some() { Some(&mut wake) } else { None };
         stage.victim.run_to(moment.address, moment.nth, asleep)?;
     }
     let recorded = record.state(step);

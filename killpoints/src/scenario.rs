@@ -1,10 +1,7 @@
-//! Every operation in which the harness kills, and the world in which it takes place.
-//!
-//! Positions are moved on first, so that runs wrap around the end of the memory and stamps are in
-//! a later lap than the one that zeroed memory stands for.
+//! What an operation is to the harness: an act, the world in which it takes place, and what is
+//! special about it. The list is in [`operations`](crate::operations).
 
 use ringpipe::Role;
-use ringpipe::Role::{Receiver, Sender};
 
 use crate::act::Act::{self, *};
 
@@ -25,7 +22,23 @@ pub enum Step {
     Dead(Act),
     /// A process is killed that slept in the act.
     DeadAsleep(Act),
+    /// A process is killed within the act, as soon as it has changed the region so many times.
+    DeadWithin { act: Act, changes: usize, left: Left },
 }
+
+/// What one who was killed within an act has left: it is certain, as the moment is.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// It has published so many values; a living receiver takes them at once.
+    pub published: usize,
+    /// It has received so many for good...
+    pub consumed: usize,
+    /// ...and has claimed so many besides.
+    pub held: usize,
+}
+
+/// Nothing of all that.
+pub const NOTHING: Left = Left { published: 0, consumed: 0, held: 0 };
 
 /// The kinds of rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,22 +74,27 @@ impl Scenario {
         }
     }
 
-    const fn woken_by(mut self, step: Step) -> Self {
+    /// Somebody has died who was clearing away after the dead.
+    pub fn is_second_death(&self) -> bool {
+        self.script.iter().any(|step| matches!(step, Step::DeadWithin { .. }))
+    }
+
+    pub const fn woken_by(mut self, step: Step) -> Self {
         self.on_sleep = Some(step);
         self
     }
 
-    const fn dropping(mut self) -> Self {
+    pub const fn dropping(mut self) -> Self {
         self.drop_unreleased = true;
         self
     }
 
-    const fn inheriting(mut self) -> Self {
+    pub const fn inheriting(mut self) -> Self {
         self.inherits = true;
         self
     }
 
-    const fn counting_late(mut self) -> Self {
+    pub const fn counting_late(mut self) -> Self {
         self.counts_late = true;
         self
     }
@@ -95,335 +113,10 @@ const fn scenario(name: &'static str, ring: Ring, act: Act, script: &'static [St
     }
 }
 
-const fn spsc(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
+pub const fn spsc(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
     scenario(name, Ring::Spsc, act, script)
 }
 
-const fn mpmc(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
+pub const fn mpmc(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
     scenario(name, Ring::Mpmc, act, script)
 }
-
-use Step::{
-    Dead, DeadAsleep, HoldRead as Reads, HoldWrite as Writes, Live, Recv as Took, Send as Sent,
-};
-
-/// Moves both positions to 6 of 8, in the first lap: the next run wraps around.
-const S_READER: &[Step] = &[Live(Receiver), Sent(6), Took(6), Sent(1)];
-const S_READER_FULL: &[Step] = &[Live(Receiver), Sent(6), Took(6), Sent(8)];
-const S_WRITER: &[Step] = &[Sent(6), Took(6), Live(Sender), Sent(4)];
-const S_WRITER_EMPTY: &[Step] = &[Sent(6), Took(6), Live(Sender)];
-/// Here the producer has met a consumer before the victim attaches.
-const S_WRITER_ALONE: &[Step] = &[Live(Sender), Sent(6), Took(2)];
-
-/// Likewise, in the second lap, with two others of the victim's own role.
-const M_SENDERS: &[Step] =
-    &[Live(Sender), Live(Receiver), Sent(8), Took(8), Sent(6), Took(6), Live(Sender), Sent(1)];
-const M_RECEIVERS: &[Step] =
-    &[Live(Sender), Live(Receiver), Sent(8), Took(8), Sent(6), Took(6), Live(Receiver), Sent(4)];
-
-/// A receiver that was killed asleep has left its flag: the next to publish makes a system call.
-const SLEPT: Act = Recv { slice_ms: 10_000 };
-/// Likewise a sender.
-const SLEPT_FULL: Act = Send { slice_ms: 10_000 };
-/// A receiver that soon looks after its peers, and then receives something.
-const DOUBTFUL: Act = DoubtAndRecv { succeeds: true };
-
-/// All of them.
-pub const SCENARIOS: &[Scenario] = &[
-    // One producer, one consumer: sending.
-    spsc("spsc/try_send", TrySend, S_READER),
-    spsc("spsc/try_send-alone", TrySend, &[Sent(3)]),
-    spsc("spsc/try_send-full", TrySendFull, S_READER_FULL),
-    spsc("spsc/try_send-wakes", TrySend, &[Sent(6), Took(6), DeadAsleep(SLEPT), Live(Receiver)]),
-    spsc("spsc/send_slice-wraps", SendSlice(5), S_READER),
-    spsc("spsc/send_exact-wraps", SendExact(4), S_READER),
-    spsc("spsc/commit", Commit { claim: 5, commit: 3 }, S_READER),
-    spsc("spsc/commit-all", Commit { claim: 3, commit: 3 }, S_READER),
-    spsc("spsc/abandon", Commit { claim: 3, commit: 0 }, S_READER),
-    spsc("spsc/forget-and-send", ForgetAndSend { claim: 3 }, S_READER),
-    spsc("spsc/send-sleeps", Send { slice_ms: 10_000 }, S_READER_FULL).woken_by(Took(1)),
-    spsc("spsc/producer-closes", CloseSender, S_READER),
-    spsc("spsc/producer-closes-owing", CloseSenderOwing { claim: 3 }, S_READER),
-    spsc("spsc/producer-attaches", Attach(Sender), S_READER),
-    spsc(
-        "spsc/producer-succeeds-the-dead",
-        Attach(Sender),
-        &[Live(Receiver), Sent(6), Took(6), Sent(1), Dead(Act::HoldWrite(3))],
-    ),
-    spsc("spsc/open-and-produce", OpenAttach(Sender), S_READER),
-    // Receiving.
-    spsc("spsc/try_recv", TryRecv, S_WRITER),
-    spsc("spsc/try_recv-alone", TryRecv, &[Sent(3)]),
-    spsc("spsc/try_recv-empty", TryRecvEmpty, S_WRITER_EMPTY),
-    spsc("spsc/try_recv-wakes", TryRecv, &[Sent(8), DeadAsleep(SLEPT_FULL), Live(Sender)]),
-    spsc("spsc/recv_slice-wraps", RecvSlice(3), S_WRITER),
-    spsc("spsc/release", Release { claim: 3, release: 2 }, S_WRITER),
-    spsc("spsc/release-all", Release { claim: 4, release: 4 }, S_WRITER),
-    spsc("spsc/release-nothing", Release { claim: 3, release: 0 }, S_WRITER),
-    spsc("spsc/give-back-and-recv", GiveBackAndRecv { claim: 3 }, S_WRITER),
-    spsc(
-        "spsc/try_recv-redelivered",
-        TryRecv,
-        &[Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3))],
-    )
-    .inheriting(),
-    spsc("spsc/recv-sleeps", SLEPT, S_WRITER_EMPTY).woken_by(Sent(1)),
-    spsc("spsc/consumer-closes", CloseReceiver, S_WRITER),
-    spsc("spsc/consumer-closes-holding", CloseReceiverHolding { claim: 3 }, S_WRITER),
-    spsc("spsc/consumer-attaches", Attach(Receiver), S_WRITER_ALONE),
-    spsc(
-        "spsc/consumer-succeeds-the-dead",
-        Attach(Receiver),
-        &[Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3))],
-    ),
-    spsc(
-        "spsc/consumer-drops-what-the-dead-held",
-        Attach(Receiver),
-        &[Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3))],
-    )
-    .dropping()
-    .counting_late(),
-    spsc("spsc/open-and-consume", OpenAttach(Receiver), S_WRITER_ALONE),
-    // The ring as a whole.
-    spsc("spsc/create", Create, &[]),
-    spsc("spsc/open_or_create", OpenOrCreate, &[]),
-    spsc("spsc/unlink", Unlink, S_WRITER),
-    // Many senders, many receivers: sending.
-    mpmc("mpmc/try_send", TrySend, M_SENDERS),
-    mpmc("mpmc/try_send-alone", TrySend, &[Live(Receiver), Sent(3)]),
-    mpmc(
-        "mpmc/try_send-full",
-        TrySendFull,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver), Sent(8)],
-    ),
-    mpmc(
-        "mpmc/try_send-wakes",
-        TrySend,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), DeadAsleep(SLEPT)],
-    ),
-    mpmc(
-        "mpmc/try_send-passes-on",
-        TrySend,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(4), DeadAsleep(SendExactSleeps(6))],
-    ),
-    mpmc("mpmc/send_slice-wraps", SendSlice(5), M_SENDERS),
-    mpmc("mpmc/send_exact-wraps", SendExact(4), M_SENDERS),
-    mpmc("mpmc/commit", Commit { claim: 5, commit: 3 }, M_SENDERS).counting_late(),
-    mpmc("mpmc/commit-all", Commit { claim: 3, commit: 3 }, M_SENDERS),
-    mpmc("mpmc/abandon", Commit { claim: 3, commit: 0 }, M_SENDERS).counting_late(),
-    mpmc("mpmc/forget-and-send", ForgetAndSend { claim: 3 }, M_SENDERS).counting_late(),
-    mpmc(
-        "mpmc/send-sleeps",
-        Send { slice_ms: 10_000 },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(8)],
-    )
-    .woken_by(Took(1)),
-    mpmc("mpmc/sender-closes", CloseSender, M_SENDERS),
-    mpmc("mpmc/last-sender-closes", CloseSender, &[Live(Receiver), Sent(3)]),
-    mpmc("mpmc/sender-closes-owing", CloseSenderOwing { claim: 3 }, M_SENDERS).counting_late(),
-    mpmc("mpmc/sender-attaches", Attach(Sender), M_SENDERS),
-    mpmc("mpmc/open-and-send", OpenAttach(Sender), M_SENDERS),
-    // Receiving.
-    mpmc("mpmc/try_recv", TryRecv, M_RECEIVERS),
-    mpmc("mpmc/try_recv-alone", TryRecv, &[Sent(6), Took(6), Live(Sender), Sent(3)]),
-    mpmc(
-        "mpmc/try_recv-empty",
-        TryRecvEmpty,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver)],
-    ),
-    mpmc(
-        "mpmc/try_recv-wakes",
-        TryRecv,
-        &[Live(Sender), Live(Receiver), Sent(8), DeadAsleep(SLEPT_FULL)],
-    ),
-    mpmc(
-        "mpmc/try_recv-passes-on",
-        TryRecv,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(4), DeadAsleep(RecvExactSleeps(6))],
-    ),
-    mpmc("mpmc/recv_slice-wraps", RecvSlice(3), M_RECEIVERS),
-    mpmc("mpmc/release", Release { claim: 3, release: 2 }, M_RECEIVERS),
-    mpmc("mpmc/release-all", Release { claim: 4, release: 4 }, M_RECEIVERS),
-    mpmc("mpmc/release-nothing", Release { claim: 3, release: 0 }, M_RECEIVERS),
-    mpmc("mpmc/give-back-and-recv", GiveBackAndRecv { claim: 3 }, M_RECEIVERS),
-    mpmc("mpmc/release-dropping", Release { claim: 3, release: 2 }, M_RECEIVERS).dropping(),
-    mpmc(
-        "mpmc/recv-sleeps",
-        SLEPT,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver)],
-    )
-    .woken_by(Sent(1)),
-    mpmc(
-        "mpmc/try_recv-behind-holes",
-        TryRecv,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Writes(2), Sent(3)],
-    ),
-    mpmc(
-        "mpmc/recv_slice-across-holes",
-        RecvSlice(4),
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Writes(2), Sent(3)],
-    ),
-    mpmc(
-        "mpmc/release-across-holes",
-        Release { claim: 4, release: 3 },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Writes(2), Sent(3)],
-    ),
-    mpmc("mpmc/receiver-closes", CloseReceiver, M_RECEIVERS),
-    mpmc("mpmc/last-receiver-closes", CloseReceiver, &[Sent(6), Took(6), Live(Sender), Sent(3)]),
-    mpmc("mpmc/receiver-closes-holding", CloseReceiverHolding { claim: 3 }, M_RECEIVERS),
-    mpmc(
-        "mpmc/last-receiver-closes-holding",
-        CloseReceiverHolding { claim: 3 },
-        &[Sent(6), Took(6), Live(Sender), Sent(4)],
-    ),
-    mpmc("mpmc/receiver-attaches", Attach(Receiver), M_RECEIVERS),
-    mpmc("mpmc/open-and-receive", OpenAttach(Receiver), M_RECEIVERS),
-    // Clearing away after the dead, and being killed at it.
-    mpmc(
-        "mpmc/settles-a-dead-sender",
-        DOUBTFUL,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2)],
-    )
-    .counting_late(),
-    mpmc(
-        "mpmc/settles-two-dead-senders",
-        DOUBTFUL,
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(6),
-            Took(6),
-            Dead(Act::HoldWrite(2)),
-            Sent(1),
-            Dead(Act::HoldWrite(2)),
-            Sent(2),
-        ],
-    )
-    .counting_late(),
-    mpmc(
-        "mpmc/settles-a-dead-sender-beside-a-living",
-        DOUBTFUL,
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(6),
-            Took(6),
-            Dead(Act::HoldWrite(2)),
-            Sent(2),
-            Writes(1),
-        ],
-    )
-    .counting_late(),
-    mpmc(
-        "mpmc/inherits",
-        DOUBTFUL,
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3))],
-    )
-    .inheriting(),
-    mpmc(
-        "mpmc/inherits-from-two",
-        DOUBTFUL,
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(6),
-            Took(6),
-            Sent(5),
-            Dead(Act::HoldRead(2)),
-            Dead(Act::HoldRead(3)),
-        ],
-    )
-    .inheriting(),
-    mpmc(
-        "mpmc/inherits-across-holes",
-        DOUBTFUL,
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(6),
-            Took(6),
-            Sent(2),
-            Writes(2),
-            Sent(2),
-            Dead(Act::HoldRead(4)),
-        ],
-    )
-    .inheriting(),
-    mpmc(
-        "mpmc/inherits-beside-a-living-holder",
-        DOUBTFUL,
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(6),
-            Took(6),
-            Sent(5),
-            Dead(Act::HoldRead(3)),
-            Reads(2),
-        ],
-    )
-    .inheriting(),
-    mpmc(
-        "mpmc/inherits-while-waiting",
-        Recv { slice_ms: 1 },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3))],
-    )
-    .inheriting(),
-    mpmc(
-        "mpmc/settles-a-dead-sender-while-waiting",
-        Recv { slice_ms: 1 },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2)],
-    )
-    .counting_late(),
-    mpmc(
-        "mpmc/bequeaths-to-a-receiver",
-        DoubtAndSend { succeeds: false },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(8), Dead(Act::HoldRead(2)), Took(3)],
-    ),
-    mpmc(
-        "mpmc/receiver-discards",
-        DoubtAndRecv { succeeds: false },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3))],
-    )
-    .dropping()
-    .counting_late(),
-    mpmc(
-        "mpmc/sender-discards",
-        DoubtAndSend { succeeds: true },
-        &[Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(8), Dead(Act::HoldRead(2)), Took(3)],
-    )
-    .dropping()
-    .counting_late(),
-    mpmc(
-        "mpmc/attaching-clears-the-dead",
-        Attach(Sender),
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(6),
-            Took(6),
-            Sent(3),
-            Dead(Act::HoldRead(2)),
-            Dead(Act::HoldWrite(2)),
-            Dead(Idle(Sender)),
-            Dead(Idle(Receiver)),
-            Sent(1),
-        ],
-    )
-    .counting_late(),
-    mpmc(
-        "mpmc/attaching-finds-estates-only",
-        Sweep(Receiver),
-        &[
-            Live(Sender),
-            Live(Receiver),
-            Sent(8),
-            Dead(Act::HoldRead(2)),
-            Dead(Act::HoldRead(2)),
-            Dead(Act::HoldRead(2)),
-            Dead(Act::HoldRead(1)),
-        ],
-    ),
-    mpmc("mpmc/create", Create, &[]),
-    mpmc("mpmc/unlink", Unlink, M_RECEIVERS),
-];

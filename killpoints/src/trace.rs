@@ -22,6 +22,9 @@ const SYSCALL: i64 = 0x050f;
 /// `TRAP_BRKPT` behind a system call).
 const SI_KERNEL: i32 = 0x80;
 
+/// The signal that `PTRACE_O_TRACESYSGOOD` makes of a stop at a system call.
+const AT_SYSTEM_CALL: i32 = libc::SIGTRAP | 0x80;
+
 /// Marks the beginning or the end of an operation, in the victim.
 #[inline(always)]
 pub fn marker() {
@@ -36,9 +39,14 @@ pub enum Stop {
     Step,
     /// At a marker, or at a breakpoint of ours.
     Breakpoint,
+    /// Where a system call begins or ends.
+    SystemCall,
     /// Not stopped: it sleeps in a futex wait.
     Asleep,
 }
+
+/// Does what a sleeping victim waits for.
+pub type Wake<'a> = &'a mut dyn FnMut() -> Result<(), String>;
 
 /// A stopped process that dies with this value, if not before.
 #[derive(Debug)]
@@ -75,7 +83,8 @@ impl Victim {
         let mut victim = Self { pid, child, vdso: 0..0, dead: false };
         victim.wait(false)?;
         // Should this process die, its victims do.
-        request(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL as u64)
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+        request(libc::PTRACE_SETOPTIONS, pid, 0, options as u64)
             .map_err(|e| failed("PTRACE_SETOPTIONS", e))?;
         victim.vdso = victim.find_vdso().unwrap_or(0..0);
         Ok(victim)
@@ -118,21 +127,19 @@ impl Victim {
         &mut self,
         address: u64,
         nth: usize,
-        mut asleep: Option<&mut dyn FnMut() -> Result<(), String>>,
+        mut asleep: Option<Wake>,
     ) -> Result<(), String> {
         let word = self.peek(address)?;
         let broken = word & !0xff | i64::from(INT3);
         for _ in 0..nth {
             if self.at()? == address {
-                self.resume(libc::PTRACE_SINGLESTEP)?;
-                self.wait_through(&mut asleep)?;
+                self.resume_through(libc::PTRACE_SINGLESTEP, &mut asleep)?;
                 if self.at()? == address {
                     continue; // a repeated instruction, which is stopped at each repetition
                 }
             }
             self.poke(address, broken)?;
-            self.resume(libc::PTRACE_CONT)?;
-            self.wait_through(&mut asleep)?;
+            self.resume_through(libc::PTRACE_CONT, &mut asleep)?;
             self.poke(address, word)?;
             let mut registers = self.registers()?;
             if registers.rip != address + 1 {
@@ -147,17 +154,35 @@ impl Victim {
         Ok(())
     }
 
-    fn wait_through(
+    /// Resumes it, through a sleep that `asleep` ends.
+    fn resume_through(
         &mut self,
-        asleep: &mut Option<&mut dyn FnMut() -> Result<(), String>>,
-    ) -> Result<(), String> {
-        if self.wait(asleep.is_some())? == Stop::Asleep
-            && let Some(wake) = asleep.take()
-        {
-            wake()?;
-            self.wait(false)?;
+        how: libc::c_uint,
+        asleep: &mut Option<Wake>,
+    ) -> Result<Stop, String> {
+        if asleep.is_none() {
+            self.resume(how)?;
+            return self.wait(false);
         }
-        Ok(())
+        // Stopped at each system call, it stands still behind the one in which it has slept: what
+        // wakes it is over and done before it goes on.
+        let how = if how == libc::PTRACE_CONT { libc::PTRACE_SYSCALL } else { how };
+        loop {
+            self.resume(how)?;
+            match self.wait(true)? {
+                Stop::SystemCall => {}
+                Stop::Asleep => {
+                    if let Some(wake) = asleep.take() {
+                        wake()?;
+                    }
+                    return match self.wait(false)? {
+                        Stop::SystemCall => self.resume_through(libc::PTRACE_CONT, &mut None),
+                        stop => Ok(stop),
+                    };
+                }
+                stop => return Ok(stop),
+            }
+        }
     }
 
     /// The instruction that it is about to execute.
@@ -212,6 +237,7 @@ impl Victim {
         }
         match libc::WSTOPSIG(status) {
             libc::SIGTRAP => {}
+            AT_SYSTEM_CALL => return Ok(Stop::SystemCall),
             signal => return Err(format!("signal {signal} stopped the victim")),
         }
         // SAFETY: `siginfo_t` is a plain C structure for which all-zero is valid.

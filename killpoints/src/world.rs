@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use ringpipe::{RecvHandle, Ring, Role, SendHandle};
 
-use crate::act::{Act, CAPACITY, Flavour};
+use crate::act::Act;
+use crate::flavour::{Flavour, options};
 use crate::item::{By, Item};
-use crate::scenario::{Scenario, Step};
+use crate::observe::Observer;
+use crate::scenario::{Left, Scenario, Step};
 use crate::shared::Diary;
 use crate::trace::{Stop, Victim};
 
@@ -21,6 +23,8 @@ pub struct Books {
     pub sent: usize,
     /// Which of them had arrived before the victim came.
     pub settled: BTreeSet<usize>,
+    /// Values that had arrived before, from senders that then died.
+    pub from_the_dead: usize,
     /// Claimed and held by those who died before, or by those who live beside the victim.
     pub held: Vec<Range<usize>>,
     /// What the victim's operation claims, if it comes to that.
@@ -100,19 +104,16 @@ impl<K: Flavour> World<K> {
         Ok(world)
     }
 
-    fn create(&mut self, drop_unreleased: bool) -> Result<(), String> {
-        let options = Ring::options()
-            .capacity(CAPACITY)
-            .endpoints(K::SEATS as u32)
-            .drop_unreleased(drop_unreleased);
+    /// Creates a ring of the world's name.
+    pub fn create(&mut self, drop_unreleased: bool) -> Result<(), String> {
+        let options = options().drop_unreleased(drop_unreleased);
         self.ring = Some(options.create(&self.name).map_err(|e| e.to_string())?);
         Ok(())
     }
 
     /// Opens the ring if the victim has created it, and creates it otherwise.
     pub fn open_or_create(&mut self) -> Result<(), String> {
-        let options = Ring::options().capacity(CAPACITY).endpoints(K::SEATS as u32);
-        self.ring = Some(options.open_or_create(&self.name).map_err(|e| e.to_string())?);
+        self.ring = Some(options().open_or_create(&self.name).map_err(|e| e.to_string())?);
         Ok(())
     }
 
@@ -154,8 +155,26 @@ impl<K: Flavour> World<K> {
             Step::HoldRead(n) => {
                 let rx = self.receivers.last_mut().ok_or("no living receiver")?;
                 let run = rx.try_claim(n).map_err(|e| e.to_string())?;
-                std::mem::forget(run);
+                run.abandon(); // the items stay this receiver's
                 self.hold(n);
+            }
+            Step::DeadWithin { act, changes, left } => {
+                let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
+                let mut victim = life.begin(scenario, &self.name, file)?;
+                expect(victim.run(false)?, Stop::Breakpoint)?;
+                let mut observer = Observer::new(&self.name, K::SEATS);
+                let mut look = || observer.look(&diary, 0).map_err(|e| e.to_string());
+                let mut before = look()?.words;
+                let mut seen = 0;
+                while seen < changes {
+                    expect(victim.step(false)?, Stop::Step)?;
+                    let words = look()?.words;
+                    seen += usize::from(words != before);
+                    before = words;
+                }
+                victim.kill()?;
+                self.count(act.attaches_before().ok_or("it does not attach")?);
+                self.take_over(left)?;
             }
             Step::Dead(act) | Step::DeadAsleep(act) => {
                 let asleep = matches!(step, Step::DeadAsleep(_));
@@ -172,6 +191,24 @@ impl<K: Flavour> World<K> {
                     self.hold(n);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Enters in the books what one who was killed within an act has left.
+    fn take_over(&mut self, left: Left) -> Result<(), String> {
+        for number in 0..left.published {
+            let rx = self.receivers.last_mut().ok_or("no living receiver")?;
+            let item = rx.try_recv().map_err(|e| format!("the dead one's value: {e}"))?;
+            if item != Item::new(By::Victim, number) {
+                return Err(format!("received {:?} of the dead one's", item.origin()));
+            }
+        }
+        self.books.from_the_dead += left.published;
+        let first = self.books.first_unclaimed();
+        self.books.settled.extend(first..first + left.consumed);
+        if left.held > 0 {
+            self.hold(left.held);
         }
         Ok(())
     }

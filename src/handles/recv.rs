@@ -327,7 +327,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let tried = self.end.try_claim(need, max, &self.ring);
         match tried {
             Ok(_) => self.waiting.looked_well(),
-            Err(Refused::NotReady) if self.waiting.tried_in_vain() => {
+            Err(Refused::NotReady)
+                if self.end.take_more_to_inherit() || self.waiting.tried_in_vain() =>
+            {
                 self.end.doubt(&self.ring);
                 return self.end.try_claim(need, max, &self.ring);
             }
@@ -459,7 +461,7 @@ impl<T: Item, K: Kind> Drop for RecvHandle<T, K> {
             return; // the seat is the parent's
         }
         if let Some(endpoint) = self.endpoint.take() {
-            self.ring.detach(endpoint, self.end.held() > 0);
+            self.ring.detach(endpoint, self.end.has_claim());
         }
     }
 }

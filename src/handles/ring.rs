@@ -263,22 +263,32 @@ impl<T: Item, K: Kind> Ring<T, K> {
                 Err(NoSeat::Io(e)) => Err(AttachError::Io(e)),
             };
         }
-        let anywhere = 0..words.seats.len();
-        for clear_first in [false, true] {
-            if clear_first {
-                pipe::clear_seats(&self.mem(), self);
+        // If all are taken, some of their occupants are dead, perhaps. Somebody else may be clearing
+        // them away at this moment; that takes as long as it takes to ask for each once.
+        for _ in 0..1000 {
+            let mem = self.mem();
+            let mut done = true;
+            for clear_first in [false, true] {
+                if clear_first {
+                    done &= pipe::clear_seats(&mem, self);
+                }
+                match take(0..words.seats.len(), false) {
+                    Ok(endpoint) => return Ok((endpoint, None)),
+                    Err(NoSeat::Taken) => {}
+                    Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
+                }
             }
-            match take(anywhere.clone(), false) {
-                Ok(endpoint) => return Ok((endpoint, None)),
-                Err(NoSeat::Taken) => {}
-                Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
+            if role == Role::Receiver {
+                match pipe::succeed(&mem, self, |seat| take(seat..seat + 1, true).ok()) {
+                    Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
+                    Some(None) => {}
+                    None => done = false,
+                }
             }
-        }
-        if role == Role::Receiver {
-            let take_over = |seat| take(seat..seat + 1, true).ok();
-            if let Some((endpoint, run)) = pipe::succeed(&self.mem(), self, take_over) {
-                return Ok((endpoint, Some(run)));
+            if done {
+                break;
             }
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
         Err(AttachError::TableFull { endpoints: self.endpoints() })
     }

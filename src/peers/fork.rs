@@ -26,22 +26,15 @@ pub(crate) struct Image {
 impl Image {
     /// The one that calls.
     pub(crate) fn current() -> io::Result<Self> {
-        static PAGE: OnceLock<&'static AtomicU64> = OnceLock::new();
-        let page = match PAGE.get() {
-            Some(page) => *page,
-            // Should two threads come here at once, one page is mapped in vain.
-            None => {
-                let page = map_page()?;
-                PAGE.get_or_init(|| page)
-            }
-        };
+        let page = page()?;
         // Relaxed, all: the number means nothing but itself, and a fork orders everything.
         let fresh = random_u64() | 1;
-        let number = match page.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => fresh,
-            Err(present) => present,
-        };
-        Ok(Self { page, number })
+        let number =
+            match page.image.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => fresh,
+                Err(present) => present,
+            };
+        Ok(Self { page: &page.image, number })
     }
 
     /// Whether the caller is that image, rather than a child forked from it.
@@ -51,55 +44,108 @@ impl Image {
     }
 }
 
-/// While it lives, no thread of this process forks through libc. (A raw `clone` system call asks
-/// nobody.)
+/// What the page holds. All zero in a process that has just been forked.
+#[repr(C)]
+struct Page {
+    /// The number of this process image; 0 before anyone asked.
+    image: AtomicU64,
+    /// The thread that holds forks off, or forks; 0 if none.
+    gate: AtomicU64,
+    /// How often it has closed the gate.
+    depth: AtomicU64,
+    /// The handlers are registered.
+    registered: AtomicU64,
+}
+
+/// While it lives, no other thread of this process forks through libc. (A raw `clone` system call
+/// asks nobody.) Its owner allocates nothing meanwhile: an allocator may have handlers, too.
 #[derive(Debug)]
 pub(crate) struct HeldOff(());
 
-/// Taken by those who hold forks off, and by forks.
-static GATE: AtomicU64 = AtomicU64::new(0);
-
 /// Holds forks off.
 pub(crate) fn hold_off() -> io::Result<HeldOff> {
-    static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
-    let outcome = *REGISTERED.get_or_init(|| {
-        // SAFETY: the handlers take and give back a spin lock, which is all a handler may do.
-        unsafe { libc::pthread_atfork(Some(close_gate), Some(open_gate), Some(open_gate)) }
-    });
-    if outcome != 0 {
-        return Err(io::Error::from_raw_os_error(outcome));
+    let page = page()?;
+    if page.registered.load(Ordering::Acquire) == 0 {
+        // Two threads may come here at once, or a child that has inherited its parent's handlers:
+        // the gate counts, so that handlers may run more than once.
+        // SAFETY: the handlers do no more than a handler may.
+        let outcome =
+            unsafe { libc::pthread_atfork(Some(close_gate), Some(open_gate), Some(open_gate)) };
+        if outcome != 0 {
+            return Err(io::Error::from_raw_os_error(outcome));
+        }
+        page.registered.store(1, Ordering::Release);
     }
-    // SAFETY: safe in truth; `unsafe` is in the type that libc wants.
-    unsafe { close_gate() };
+    page.close();
     Ok(HeldOff(()))
 }
 
 impl Drop for HeldOff {
     fn drop(&mut self) {
-        // SAFETY: safe in truth; `unsafe` is in the type that libc wants.
-        unsafe { open_gate() };
+        if let Some(page) = PAGE.get() {
+            page.open();
+        }
     }
 }
 
-/// A spin lock: attachments and forks are rare, and the child can open what its parent closed.
+/// A lock that spins: attachments and forks are rare.
+impl Page {
+    fn close(&self) {
+        let me = rustix::thread::gettid().as_raw_nonzero().get() as u64;
+        // Relaxed: only this thread ever stores its own number.
+        if self.gate.load(Ordering::Relaxed) != me {
+            // Acquire, release: an ordinary lock.
+            let take = || self.gate.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+            while take().is_err() {
+                std::thread::yield_now();
+            }
+        }
+        self.depth.fetch_add(1, Ordering::Relaxed); // under the lock
+    }
+
+    fn open(&self) {
+        let me = rustix::thread::gettid().as_raw_nonzero().get() as u64;
+        // In a forked child the gate is open already, whoever closed it in the parent.
+        if self.gate.load(Ordering::Relaxed) == me
+            && self.depth.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.gate.store(0, Ordering::Release);
+        }
+    }
+}
+
 unsafe extern "C" fn close_gate() {
-    // Acquire, release: an ordinary lock.
-    while GATE.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        std::thread::yield_now();
+    if let Some(page) = PAGE.get() {
+        page.close();
     }
 }
 
 unsafe extern "C" fn open_gate() {
-    GATE.store(0, Ordering::Release);
+    if let Some(page) = PAGE.get() {
+        page.open();
+    }
 }
 
-fn map_page() -> io::Result<&'static AtomicU64> {
+static PAGE: OnceLock<&'static Page> = OnceLock::new();
+
+fn page() -> io::Result<&'static Page> {
+    match PAGE.get() {
+        Some(page) => Ok(page),
+        // Should two threads come here at once, one page is mapped in vain.
+        None => {
+            let page = map_page()?;
+            Ok(PAGE.get_or_init(|| page))
+        }
+    }
+}
+
+fn map_page() -> io::Result<&'static Page> {
     let len = rustix::param::page_size();
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
     let page = unsafe { mmap_anonymous(std::ptr::null_mut(), len, protection, MapFlags::PRIVATE) }?;
     // SAFETY: the range is the mapping just made.
     unsafe { madvise(page, len, Advice::LinuxWipeOnFork) }?;
-    // SAFETY: the page is zeroed, aligned, never unmapped, and only accessed through this.
-    Ok(unsafe { AtomicU64::from_ptr(page.cast()) })
+    // SAFETY: the page is zeroed, which is a valid `Page`, aligned, long enough and never unmapped.
+    Ok(unsafe { &*page.cast::<Page>() })
 }

@@ -33,6 +33,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{Mode, OFlags, fstat};
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::fork::{self, Image};
@@ -81,12 +82,11 @@ impl<'a> RegionFile<'a> {
 
     /// A description of its own: locks belong to descriptions, and the one behind `fd` may be
     /// shared with whoever passed it here or inherited it.
-    fn reopen(self) -> io::Result<OwnedFd> {
-        let path = format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd());
+    fn reopen(self, path: &str) -> io::Result<OwnedFd> {
         let own = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         let found = fstat(&own)?;
         if (found.st_dev, found.st_ino) != self.id {
-            return Err(io::Error::other("the region's descriptor was closed and reused"));
+            return Err(Errno::STALE.into()); // the descriptor was closed and its number reused
         }
         Ok(own)
     }
@@ -122,9 +122,10 @@ impl Hold {
             Share::Shared => libc::F_RDLCK,
             Share::Exclusive => libc::F_WRLCK,
         };
+        let path = format!("/proc/thread-self/fd/{}", file.fd.as_raw_fd());
         // A child forked between here and the end would inherit the description.
-        let _no_fork = fork::hold_off()?;
-        let own = file.reopen()?;
+        let no_fork = fork::hold_off()?;
+        let own = file.reopen(&path)?;
         match lock_command(own.as_fd(), libc::F_OFD_SETLK, kind, byte, 1) {
             Ok(_) => {}
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
@@ -141,6 +142,7 @@ impl Hold {
         // SAFETY: the range is the mapping just made, of which nobody else knows.
         unsafe { madvise(mapped, len, Advice::LinuxDontFork) }?;
         drop(own);
+        drop(no_fork);
         // Only now is the mapping alone in keeping the lock. A file system that maps some other
         // file than the one it opened (overlayfs) has lost it; one with locks of its own making may
         // never have had it. The file's other description must see it.

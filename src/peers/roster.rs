@@ -138,6 +138,8 @@ pub(crate) struct Ends {
     present: bool,
     arrivals_at_attach: u64,
     met: bool,
+    /// An estate was seen since the last time of asking.
+    estates: bool,
 }
 
 impl Ends {
@@ -148,23 +150,25 @@ impl Ends {
     }
 
     /// For an end of `role` that has just taken its seat. `arrivals` from before that;
-    /// `any_alive`: some opposite end is.
+    /// `peer_alive`: some opposite end sits on the roster and is alive.
     pub(crate) fn attach(
         words: &Words,
         role: Role,
         arrivals: u64,
-        any_alive: impl FnOnce() -> bool,
+        peer_alive: impl FnOnce() -> bool,
     ) -> Self {
         // Before the question: whoever attaches after it moves `changes` on, and is scanned for.
         let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
-        let alive = any_alive();
+        let alive = peer_alive();
         Self {
             opposite: role.opposite(),
-            // If nobody opposite lives, whoever is on the roster is dead and no peer of ours.
+            // If nobody opposite lives, whoever is on the roster is dead and no peer of ours. (Who
+            // is about to take a seat will be counted among the arrivals.)
             scanned_at: (!alive).then_some(changes),
             present: false,
             arrivals_at_attach: arrivals,
             met: alive,
+            estates: false,
         }
     }
 
@@ -172,16 +176,38 @@ impl Ends {
     #[inline]
     fn look(&mut self, words: &Words) {
         let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
-        if self.scanned_at == Some(changes) {
-            return;
+        if self.scanned_at != Some(changes) {
+            self.scan(words, changes);
         }
-        // First the arrivals, then the seats: whoever is counted was on its seat before, so if we
-        // do not find it there it has left, and everything it stored is visible.
-        let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-        self.met |= arrivals != self.arrivals_at_attach;
-        // Whoever sits there though none lived when we came and none has come since is dead.
-        self.present = self.met && count(words, self.opposite) > 0;
-        self.scanned_at = Some(changes);
+    }
+
+    #[cold]
+    fn scan(&mut self, words: &Words, mut changes: u64) {
+        // Bounded: honest ends come and go more slowly than we look.
+        for _ in 0..crate::ring::PATIENCE {
+            // First the arrivals, then the seats: whoever is counted was on its seat before, so if
+            // we do not find it there it has left, and everything it stored is visible.
+            let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
+            self.met |= arrivals != self.arrivals_at_attach;
+            // Whoever sits there though none lived when we came and none has come since is dead.
+            self.present = self.met && count(words, self.opposite) > 0;
+            self.estates |= words
+                .seats
+                .iter()
+                .any(|seat| occupancy(seat).is_some_and(|(found, _)| found.is_estate()));
+            self.scanned_at = Some(changes);
+            if self.present {
+                return;
+            }
+            // Seats are read one by one: an end may have taken one that was read already, and its
+            // predecessor then left one that was not. Who saw the seat left (A3 ← A2) sees by
+            // `changes` that its successor had come. So nobody is there only if nothing has changed.
+            let now = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+            if now == changes {
+                return;
+            }
+            changes = now;
+        }
     }
 
     /// An opposite end is attached.
@@ -200,6 +226,16 @@ impl Ends {
     /// The locks say that nobody opposite is alive: counts them as gone until the roster changes.
     pub(crate) fn bury(&mut self) {
         self.present = false;
+    }
+
+    /// Somebody has left an estate since the last time of asking.
+    pub(crate) fn take_estates(&mut self) -> bool {
+        std::mem::take(&mut self.estates)
+    }
+
+    /// The state of the roster that the last look was at.
+    pub(crate) fn seen(&self) -> Option<u64> {
+        self.scanned_at
     }
 
     /// Counts a missing peer as gone from the start, rather than waiting for the first.

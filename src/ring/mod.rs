@@ -137,6 +137,9 @@ pub trait RecvCursor {
     /// Releases the first `items` items of the run; the others remain this cursor's.
     fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
 
+    /// Something is claimed and not released, be it but holes.
+    fn has_claim(&self) -> bool;
+
     /// Items that are claimed and not released: a guard gave them back, or was forgotten. They are
     /// received again first.
     fn held(&self) -> u64;

@@ -412,6 +412,10 @@ impl RecvCursor for Receiver {
         }
     }
 
+    fn has_claim(&self) -> bool {
+        self.held.slots > 0
+    }
+
     fn held(&self) -> u64 {
         self.held.items
     }

@@ -130,8 +130,9 @@ impl RecvCursor for Consumer {
         let again = if claimed <= filled { claimed } else { 0 };
         let handed_out = head.wrapping_add(again);
         if mem.drop_unreleased && again > 0 {
-            control.tally.0.dropped.fetch_add(again, Relaxed); // a statistic
             control.head.0.store(handed_out, Release); // C2 → P1: nobody will read them
+            // A statistic. Behind the head: killed between the two, nothing is counted twice.
+            control.tally.0.dropped.fetch_add(again, Relaxed);
             return Ok(Self { head: handed_out, tail_seen, handed_out, seat });
         }
         Ok(Self { head, tail_seen, handed_out, seat })
@@ -174,6 +175,10 @@ impl RecvCursor for Consumer {
         debug_assert!(run.at == self.head && items <= run.items);
         self.head = self.head.wrapping_add(items);
         mem.words.control.head.0.store(self.head, Release); // C2 → P1: slots before it have been read
+    }
+
+    fn has_claim(&self) -> bool {
+        false
     }
 
     fn held(&self) -> u64 {

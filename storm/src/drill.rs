@@ -135,7 +135,7 @@ impl Drop for Named {
 }
 
 fn fresh(drill: &str) -> Outcome<Named> {
-    let name = format!("storm-drill-{drill}-{}", std::process::id());
+    let name = format!("ringpipe-drill-{drill}-{}", std::process::id());
     Ring::options().capacity(8).create(&name).map(Named).map_err(text)
 }
 

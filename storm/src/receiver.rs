@@ -204,8 +204,8 @@ fn refused(why: BulkError) -> Outcome<Got> {
     match why {
         BulkError::Empty | BulkError::Timeout => Ok(Got::Nothing),
         BulkError::Closed => Ok(Got::Closed),
-        // Fewer are given back than are asked for here: another call takes them.
-        BulkError::Held { .. } => Ok(Got::Nothing),
+        // Fewer are given back, or stand side by side, than are asked for: another call takes them.
+        BulkError::Held { .. } | BulkError::Fragmented { .. } => Ok(Got::Nothing),
         other => Err(format!("receiving: {other}")),
     }
 }

@@ -79,7 +79,7 @@ impl<K: Storm> Drop for Named<'_, K> {
 
 /// Lets a storm rage, and sees what is left.
 pub fn rage<K: Storm>(options: &Options) -> Outcome<Report> {
-    let name = format!("storm-{}", std::process::id());
+    let name = format!("ringpipe-storm-{}", std::process::id());
     let ring = Ring::<Parcel, K>::options()
         .capacity(options.capacity)
         .endpoints(options.endpoints)

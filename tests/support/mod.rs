@@ -25,9 +25,9 @@ pub use child::{Child, Me};
 use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc, WaitPolicy};
 
 /// How long a test may take, watched from outside; far more than any needs on a busy machine.
-pub const TEST_LIMIT: Duration = Duration::from_secs(120);
+pub const TEST_LIMIT: Duration = Duration::from_secs(90);
 /// How long a child may live: shorter, so that its report comes first.
-pub const CHILD_LIMIT: Duration = Duration::from_secs(100);
+pub const CHILD_LIMIT: Duration = Duration::from_secs(75);
 /// The longest slice there is. Who sleeps in such slices and is awake again sooner was woken.
 pub const LONG_SLICE: Duration = Duration::from_secs(10);
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringpipe::{Canceller, Deadline, Ring, WaitPolicy};
+use ringpipe::{Canceller, Deadline, Ring, TryRecvError, WaitPolicy};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, setrlimit,
 };
@@ -153,6 +153,16 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         // Receiving.
         "try_recv" => show(hands.rx().try_recv()),
         "recv" => show(hands.rx().recv()),
+        "try_until_closed" => {
+            let mut values = Vec::new();
+            loop {
+                match hands.rx().try_recv() {
+                    Ok(value) => values.push(value),
+                    Err(TryRecvError::Empty) => {}
+                    Err(e) => break format!("{values:?} then {e:?}"),
+                }
+            }
+        }
         "recv_timeout" => show(hands.rx().recv_timeout(millis(1))),
         "recv_exact" => {
             let mut values = vec![0; number(1) as usize];

@@ -147,6 +147,41 @@ fn mpmc_sender_that_came_and_left_is_noticed() {
     check_bounded("attach, mpmc, came and left", 3, || came_and_left::<Mpmc>(None));
 }
 
+/// C8: a sender that is just arriving is not one that came and left.
+fn arriving<K: Kind>() {
+    let ring = Ring::<K>::new(1, 3);
+    let mut rx = ring.receiver(2);
+    // Gives the receiver a reason to look at the roster again.
+    ring.receiver(1).leave();
+    let visitor = thread::spawn(move || ring.sender(0));
+    assert_eq!(rx.try_recv(), Err(Refused::NotReady));
+    visitor.join().unwrap();
+}
+
+#[test]
+fn a_sender_that_arrives_while_the_receiver_looks_is_not_end_of_file() {
+    check_bounded("attach, arriving", 5, arriving::<Mpmc>);
+}
+
+/// C9: a sender leaves after its successor has come: there was always one.
+#[test]
+fn a_sender_that_succeeds_another_is_not_end_of_file() {
+    check_bounded("attach, succeeding", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 4);
+        let (old, mut rx) = (ring.sender(1), ring.receiver(2));
+        // Gives the receiver a reason to look at the roster again.
+        ring.receiver(3).leave();
+        let successor = thread::spawn(move || {
+            // Sits before its predecessor, where a look at the roster has already been.
+            let new = ring.sender(0);
+            old.leave();
+            new
+        });
+        assert_eq!(rx.try_recv(), Err(Refused::NotReady));
+        successor.join().unwrap();
+    });
+}
+
 /// C8: whoever waits for a peer is woken when one attaches.
 #[test]
 fn receiver_that_waits_for_a_peer_learns_that_one_attached() {

@@ -37,8 +37,8 @@ impl Receiver {
     fn try_recv(&mut self, max: u64) -> Vec<u64> {
         let mem = self.0.mem();
         let Ok(run) = self.1.claim(&mem, 1, max) else { return Vec::new() };
-        let at = |index| self.1.find(&mem, run, index).expect("counted");
-        let values = (0..run.items).map(|index| mem.slots.read(at(index))).collect();
+        let values: Vec<_> = self.1.items(&mem, run).map(|at| mem.slots.read(at)).collect();
+        assert_eq!(values.len() as u64, run.items);
         self.1.release(&mem, run, run.items);
         values
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as Counter, Ordering::Relaxed as Count};
 use std::time::Instant;
 
-use crate::peers::roster::{self, Occupancy, Role};
+use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::pipe::{Doctor, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
@@ -91,11 +91,13 @@ impl Doctor for Locks {
         (0..self.holds[0].len()).any(|seat| self.alive(role, seat))
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) {
-        if self.recovery.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
-            recover();
-            self.recovery.store(0, Release);
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
+        if self.recovery.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            return false;
         }
+        recover();
+        self.recovery.store(0, Release);
+        true
     }
 }
 
@@ -132,19 +134,21 @@ impl<K: Kind> Ring<K> {
     }
 
     pub(crate) fn sender(&self, seat: usize) -> Tx<K> {
+        let arrivals = Ends::arrivals(&self.words, Role::Sender);
         let seated = self.attach(Role::Sender, seat);
         let mem = self.mem();
         let cursor = K::Send::attach(&mem, seat).expect("the ring is sound");
-        let end = SendEnd::new(mem, cursor, &*self.locks);
+        let end = SendEnd::new(mem, cursor, arrivals, &*self.locks);
         wake_everybody(&self.words);
         Tx { end, seated, ring: self.clone() }
     }
 
     pub(crate) fn receiver(&self, seat: usize) -> Rx<K> {
+        let arrivals = Ends::arrivals(&self.words, Role::Receiver);
         let seated = self.attach(Role::Receiver, seat);
         let mem = self.mem();
         let cursor = K::Recv::attach(&mem, seat).expect("the ring is sound");
-        let end = RecvEnd::new(mem, cursor, &*self.locks);
+        let end = RecvEnd::new(mem, cursor, arrivals, &*self.locks);
         wake_everybody(&self.words);
         Rx { end, seated, ring: self.clone() }
     }

@@ -92,3 +92,65 @@ fn mpmc_two_senders_wake_a_receiver_for_each_value() {
         }
     });
 }
+
+/// C3: two senders sleep on a full ring, and both go once two slots were freed one by one.
+#[test]
+fn mpmc_two_sleeping_senders_both_wake_for_two_slots() {
+    check_bounded("wake, mpmc 2:1, senders asleep", 1, || {
+        let ring = Ring::<Mpmc>::new(1, 3);
+        let mut rx = ring.receiver(2);
+        let mut senders = [0, 1].map(|seat| ring.sender(seat));
+        senders[0].try_send(0).unwrap();
+        let sending = senders.map(|mut tx| {
+            thread::spawn(move || {
+                tx.send(1, SLEEPY).unwrap();
+                tx
+            })
+        });
+        let received = [(); 3].map(|()| rx.recv(SLEEPY).unwrap());
+        assert_eq!(received, [0, 1, 1]);
+        for sender in sending {
+            sender.join().unwrap();
+        }
+    });
+}
+
+/// Publishing out of order: the one wake for the second position reaches a receiver that cannot use
+/// it yet, and then one wake for the first must lead to both going.
+#[test]
+fn mpmc_two_senders_that_publish_out_of_order_wake_two_receivers() {
+    check_bounded("wake, mpmc 2:2", 1, || {
+        let ring = Ring::<Mpmc>::new(2, 4);
+        let receive = |seat| {
+            let mut rx = ring.receiver(seat);
+            thread::spawn(move || rx.recv(SLEEPY).unwrap())
+        };
+        let receivers = [receive(2), receive(3)];
+        let (mut other, mut tx) = (ring.sender(0), ring.sender(1));
+        let sender = thread::spawn(move || other.try_send(1).unwrap());
+        tx.try_send(2).unwrap();
+        let mut received = receivers.map(|receiver| receiver.join().unwrap());
+        received.sort();
+        assert_eq!(received, [1, 2]);
+        sender.join().unwrap();
+    });
+}
+
+/// One that waits for two at once may swallow the wake that would have served another.
+#[test]
+fn a_receiver_that_waits_for_several_items_does_not_swallow_anothers_wake() {
+    check_bounded("wake, mpmc 1:2, one of them picky", 2, || {
+        let ring = Ring::<Mpmc>::new(4, 3);
+        let mut tx = ring.sender(0);
+        let (mut picky, mut plain) = (ring.receiver(1), ring.receiver(2));
+        let picky = thread::spawn(move || picky.recv_many(2, 2, SLEEPY).unwrap());
+        let plain = thread::spawn(move || plain.recv(SLEEPY).unwrap());
+        for value in 1..=3 {
+            tx.try_send(value).unwrap();
+        }
+        let mut received = picky.join().unwrap();
+        received.push(plain.join().unwrap());
+        received.sort();
+        assert_eq!(received, [1, 2, 3]);
+    });
+}
