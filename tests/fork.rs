@@ -190,7 +190,7 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
             assert_eq!(run.len(), 2);
             run.release(count);
         });
-        in_a_fork(|| drop(run.take()));
+        in_a_fork(|| run.take().unwrap().abandon());
         assert!(region(&me.ring) == before, "the child has released");
         let run = run.unwrap();
         assert!(run.iter().eq([10, 11]) && run.redelivered() == 0);
