@@ -218,8 +218,10 @@ pub const PATCHES: &[Patch] = &[
         rt::execution(|execution| {
             let state = self.state.get_mut(&mut execution.objects);
             for _ in 0..count.min(state.sleepers.len()) {
-                // The kernel's order is by priority first: either end of the queue may be it.
-                let last = count < state.sleepers.len() && execution.path.branch_spurious();
+                // futex(2) promises no order.
+                let last = count < state.sleepers.len()
+                    && !rt::FIFO_WAKES.with(|fifo| fifo.get())
+                    && execution.path.branch_spurious();
                 let at = if last { state.sleepers.len() - 1 } else { 0 };
                 let woken = state.sleepers.remove(at);
                 let order = execution.threads.active().dpor_vv;
@@ -274,6 +276,23 @@ pub const PATCHES: &[Patch] = &[
 ",
     },
     Patch {
+        what: "futex: order of wakes",
+        file: "rt/mod.rs",
+        find: "/// Marks the current thread as blocked\n",
+        place: Place::Before,
+        text: r"std::thread_local! {
+    static FIFO_WAKES: std::cell::Cell<bool> = std::cell::Cell::new(false);
+}
+
+/// For the models that this OS thread runs from now on: a futex wakes who has slept longest, as
+/// Linux does among processes of equal priority, rather than anyone.
+pub fn fifo_wakes(fifo: bool) {
+    FIFO_WAKES.with(|cell| cell.set(fifo));
+}
+
+",
+    },
+    Patch {
         what: "choice",
         file: "rt/mod.rs",
         find: "/// Maximum number of threads that can be included in a model.\n",
@@ -290,6 +309,6 @@ pub fn choose() -> bool {
         file: "lib.rs",
         find: "pub use rt::{explore, skip_branch, stop_exploring};\n",
         place: Place::After,
-        text: "pub use rt::choose;\n",
+        text: "pub use rt::{choose, fifo_wakes};\n",
     },
 ];

@@ -182,6 +182,23 @@ fn a_sender_that_succeeds_another_is_not_end_of_file() {
     });
 }
 
+/// C9: one leaves and another comes, in no order. What the receiver says meanwhile depends; that a
+/// sender is there now must not be missed for good.
+#[test]
+fn a_sender_that_comes_while_another_leaves_is_found() {
+    check_bounded("attach, coming and going", 2, || {
+        let ring = Ring::<Mpmc>::new(1, 3);
+        let (old, mut rx) = (ring.sender(1), ring.receiver(2));
+        let leaving = thread::spawn(move || old.leave());
+        let coming = thread::spawn(move || ring.sender(0));
+        let refused = rx.try_recv().unwrap_err();
+        assert!(matches!(refused, Refused::NotReady | Refused::Closed));
+        leaving.join().unwrap();
+        coming.join().unwrap();
+        assert_eq!(rx.try_recv(), Err(Refused::NotReady));
+    });
+}
+
 /// C8: whoever waits for a peer is woken when one attaches.
 #[test]
 fn receiver_that_waits_for_a_peer_learns_that_one_attached() {

@@ -68,6 +68,58 @@ fn a_slow_senders_claim_is_left_alone() {
     });
 }
 
+/// Leaves the seat as one dead between storing the intent for position 0 and the compare-and-swap
+/// that it would have lost.
+fn die_intending_the_first(ring: &Ring<Mpmc>, seat: usize, die: impl FnOnce()) {
+    const ONE_SLOT: u64 = 1 << 40;
+    ring.words.intents[seat].0.store(ONE_SLOT, Relaxed);
+    die();
+}
+
+/// S2 → X1, X1 → X2: whoever sees a position claimed sees its owner's intent.
+#[test]
+fn a_live_sender_is_not_robbed_for_the_intent_of_a_dead_loser() {
+    check_bounded("recovery, dead losing sender", 4, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let (mut tx, loser) = (ring.sender(0), ring.sender(1));
+        let mut rx = ring.receiver(2);
+        die_intending_the_first(&ring, 1, || loser.die());
+        let sender = thread::spawn(move || {
+            for value in 1..=2 {
+                tx.try_send(value).unwrap();
+            }
+        });
+        rx.end.doubt(&*ring.locks);
+        let mut received = taken(&mut rx);
+        sender.join().unwrap();
+        received.extend(taken(&mut rx));
+        received.extend(taken(&mut rx));
+        assert_eq!(received, [1, 2]);
+        assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 0);
+    });
+}
+
+/// R2 → X1, R2a and R4 → X2: nor is a live receiver, and what it has released is not delivered again.
+#[test]
+fn a_live_receiver_is_not_robbed_for_the_intent_of_a_dead_loser() {
+    check_bounded("recovery, dead losing receiver", 4, || {
+        let ring = Ring::<Mpmc>::new(2, 4);
+        let mut tx = ring.sender(0);
+        let (mut other, loser) = (ring.receiver(1), ring.receiver(2));
+        let mut heir = ring.receiver(3);
+        tx.try_send(1).unwrap();
+        tx.try_send(2).unwrap();
+        die_intending_the_first(&ring, 2, || loser.die());
+        let other = thread::spawn(move || [taken(&mut other), taken(&mut other)].concat());
+        heir.end.doubt(&*ring.locks);
+        let mut received = taken(&mut heir);
+        received.extend(other.join().unwrap());
+        received.extend(taken(&mut heir));
+        received.sort();
+        assert_eq!(received, [1, 2]);
+    });
+}
+
 /// A receiver dies with an item claimed; two others, of whom one recovers, get everything once.
 #[test]
 fn a_dead_receivers_item_is_delivered_to_one_other() {
