@@ -22,6 +22,7 @@ both_kinds!(
 );
 
 tests!(
+    c08_others_of_its_own_kind_are_not_whom_it_waits_for,
     c09_what_a_receiver_leaves_behind_wakes_one_that_sleeps,
     c09_what_a_receiver_left_behind_is_received_at_once_by_its_successor,
     c09_a_second_producer_or_consumer_is_refused_while_the_first_lives,
@@ -134,6 +135,35 @@ fn c08_wait_for_peer_sees_who_is_there_and_times_out_if_none_comes<K: Flavour>()
     drop(rx);
     tx.must("sender", "Ok");
     tx.must("wait_for_peer 20", "Err(Timeout)");
+}
+
+/// The history is there, the roster changes, and still no opposite end has come.
+fn c08_others_of_its_own_kind_are_not_whom_it_waits_for() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<Mpmc>(1);
+        drop((ring.sender().unwrap(), ring.receiver().unwrap()));
+        let mut rx = Child::receiver::<Mpmc>(&name, policy);
+        rx.say("recv");
+        rx.until_waiting(policy);
+        drop(ring.receiver().unwrap());
+        rx.until_waiting(policy);
+        ring.sender().unwrap().try_send(1).unwrap();
+        rx.wakes_with("Ok(1)");
+        rx.must("leave", "Ok");
+
+        let mut tx = Child::sender::<Mpmc>(&name, policy);
+        tx.must("send 2", "Ok(())");
+        drop(ring.sender().unwrap());
+        tx.must("try_send 3", "Err(Full(3))");
+        tx.say("send 3");
+        tx.until_waiting(policy);
+        drop(ring.sender().unwrap());
+        tx.until_waiting(policy);
+        assert_eq!(ring.receiver().unwrap().try_recv(), Ok(2));
+        let answer = tx.hear();
+        // The receiver has left again: before or after the sender saw the slot that it freed.
+        assert!(["Ok(())", "Err(Closed(3))"].contains(&&*answer), "{answer}");
+    }
 }
 
 fn c09_a_new_sender_may_come_after_end_of_file_and_the_receiver_goes_on<K: Flavour>() {

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use ringpipe::{Mpmc, RecvError};
 use support::{
-    Child, Flavour, LONG_SLICE, Me, Name, POLICIES, SLEEPING_POLICIES, both_kinds, new_ring,
-    options, roles, tests,
+    Child, Flavour, Me, Name, POLICIES, SLEEPING_POLICIES, WOKEN, both_kinds, new_ring, options,
+    roles, tests,
 };
 
 roles!(send_numbers, receive_numbers);
@@ -130,7 +130,7 @@ fn c07_sleeping_receiver_wakes_for_data<K: Flavour>() {
             tx.try_send(5).unwrap();
             let answer = rx.hear();
             assert!(["Ok(5)", "Ok([5])"].contains(&&*answer), "{answer}");
-            assert!(rx.took() < LONG_SLICE, "{command} was not woken");
+            assert!(rx.took() < WOKEN, "{command} was not woken");
         }
         rx.say("read 2");
         rx.until_waiting(policy);
@@ -269,7 +269,7 @@ fn c07_two_receivers_asleep_are_both_woken_by_a_publication_out_of_order() {
         run.commit_all(); // wakes one, and two values are ready
         let mut heard = receivers.map(|mut rx| {
             let heard = rx.hear();
-            assert!(rx.took() < LONG_SLICE, "slept beside a value");
+            assert!(rx.took() < WOKEN, "slept beside a value");
             heard
         });
         heard.sort();
@@ -285,7 +285,7 @@ fn c07_one_publication_of_many_wakes_as_many_receivers() {
         assert_eq!(tx.try_send_slice(&[0, 1, 2, 3]), Ok(4));
         let mut heard = receivers.map(|mut rx| {
             let heard = rx.hear();
-            assert!(rx.took() < LONG_SLICE, "slept beside a value");
+            assert!(rx.took() < WOKEN, "slept beside a value");
             heard
         });
         heard.sort();
@@ -445,7 +445,7 @@ fn c07_a_receiver_that_holds_an_item_in_place_lets_others_wake_for_the_next() {
         assert_eq!(tx.try_send_slice(&[0, 1]), Ok(2));
         let mut heard = receivers.each_mut().map(|rx| {
             let heard = rx.hear();
-            assert!(rx.took() < LONG_SLICE, "slept beside a value");
+            assert!(rx.took() < WOKEN, "slept beside a value");
             heard
         });
         heard.sort();

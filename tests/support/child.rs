@@ -20,7 +20,7 @@ use rustix::process::{
     set_parent_process_death_signal,
 };
 
-use super::{CHILD_LIMIT, Flavour, LONG_SLICE, asleep};
+use super::{CHILD_LIMIT, Flavour, WOKEN, asleep};
 
 /// What a child can be asked to play, for both kinds of ring.
 pub type Roles<'a> = &'a [(&'a str, [fn(Me); 2])];
@@ -161,12 +161,7 @@ impl Child {
     #[track_caller]
     pub fn wakes_with(&mut self, answer: &str) {
         self.must_hear(answer);
-        assert!(
-            self.took < LONG_SLICE,
-            "{}: {} was not woken, its slice ended",
-            self.role,
-            self.said
-        );
+        assert!(self.took < WOKEN, "{}: {} was not woken, its slice ended", self.role, self.said);
     }
 
     /// How long the child took for its last answer, by its own clock.

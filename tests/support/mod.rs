@@ -28,8 +28,11 @@ use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, S
 pub const TEST_LIMIT: Duration = Duration::from_secs(90);
 /// How long a child may live: shorter, so that its report comes first.
 pub const CHILD_LIMIT: Duration = Duration::from_secs(75);
-/// The longest slice there is. Who sleeps in such slices and is awake again sooner was woken.
+/// The longest slice there is.
 pub const LONG_SLICE: Duration = Duration::from_secs(10);
+/// Who sleeps in such slices and is awake again within this time was woken. Less than a slice by
+/// more than the clocks differ; more than anything takes on a busy machine.
+pub const WOKEN: Duration = Duration::from_millis(7_500);
 
 /// All there are.
 pub const POLICIES: [WaitPolicy; 3] = [WaitPolicy::Adaptive, WaitPolicy::Park, WaitPolicy::Spin];
