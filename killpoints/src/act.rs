@@ -33,6 +33,8 @@ pub enum Act {
     TryRecvEmpty,
     /// `try_recv_slice` of so many, which are there.
     RecvSlice(usize),
+    /// `try_recv_exact` of so many, which are there.
+    RecvExact(usize),
     /// Claims items, looks at them and releases the first few.
     Release { claim: usize, release: usize },
     /// Gives claimed items back and receives the first of them.
@@ -100,7 +102,7 @@ impl Act {
     pub fn touches(self) -> usize {
         match self {
             Act::TryRecv | Act::Recv { .. } | Act::DoubtAndRecv { succeeds: true } => 1,
-            Act::RecvSlice(n) => n,
+            Act::RecvSlice(n) | Act::RecvExact(n) => n,
             Act::Release { claim, .. }
             | Act::GiveBackAndRecv { claim }
             | Act::CloseReceiverHolding { claim } => claim,
@@ -115,7 +117,7 @@ impl Act {
             Act::TryRecv | Act::Recv { .. } | Act::DoubtAndRecv { succeeds: true } => {
                 vec![(0, 1), (1, 1)]
             }
-            Act::RecvSlice(n) => vec![(0, n), (n, n)],
+            Act::RecvSlice(n) | Act::RecvExact(n) => vec![(0, n), (n, n)],
             Act::Release { release, .. } => vec![(0, 0), (0, release), (release, release)],
             Act::GiveBackAndRecv { .. } => vec![(0, 0), (0, 1), (1, 1)],
             _ => vec![(0, 0)],
@@ -151,6 +153,7 @@ impl Act {
             Act::TryRecv
             | Act::TryRecvEmpty
             | Act::RecvSlice(_)
+            | Act::RecvExact(_)
             | Act::Release { .. }
             | Act::GiveBackAndRecv { .. }
             | Act::Recv { .. }

@@ -2,6 +2,9 @@
 //!
 //! Positions are moved on first, so that runs wrap around the end of the memory and stamps are in
 //! a later lap than the one that zeroed memory stands for.
+//!
+//! Not in the list: `remove_orphans`, which would remove what other programs have left on this
+//! machine; `unlink`, which is in it, removes a name in the same way.
 
 use ringpipe::Role::{Receiver, Sender};
 
@@ -61,9 +64,11 @@ pub const SCENARIOS: &[Scenario] = &[
     spsc("spsc/try_recv-empty", TryRecvEmpty, S_WRITER_EMPTY),
     spsc("spsc/try_recv-wakes", TryRecv, &[Sent(8), DeadAsleep(SLEPT_FULL), Live(Sender)]),
     spsc("spsc/recv_slice-wraps", RecvSlice(3), S_WRITER),
+    spsc("spsc/recv_exact-wraps", RecvExact(4), S_WRITER),
     spsc("spsc/release", Release { claim: 3, release: 2 }, S_WRITER),
     spsc("spsc/release-all", Release { claim: 4, release: 4 }, S_WRITER),
     spsc("spsc/release-nothing", Release { claim: 3, release: 0 }, S_WRITER),
+    spsc("spsc/release-dropping", Release { claim: 3, release: 2 }, S_WRITER).dropping(),
     spsc("spsc/give-back-and-recv", GiveBackAndRecv { claim: 3 }, S_WRITER),
     spsc("spsc/try_recv-redelivered", TryRecv, &[
         Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
@@ -122,6 +127,7 @@ pub const SCENARIOS: &[Scenario] = &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(4), DeadAsleep(RecvExactSleeps(6)),
     ]),
     mpmc("mpmc/recv_slice-wraps", RecvSlice(3), M_RECEIVERS),
+    mpmc("mpmc/recv_exact-wraps", RecvExact(4), M_RECEIVERS),
     mpmc("mpmc/release", Release { claim: 3, release: 2 }, M_RECEIVERS),
     mpmc("mpmc/release-all", Release { claim: 4, release: 4 }, M_RECEIVERS),
     mpmc("mpmc/release-nothing", Release { claim: 3, release: 0 }, M_RECEIVERS),
@@ -142,6 +148,8 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/receiver-closes", CloseReceiver, M_RECEIVERS),
     mpmc("mpmc/last-receiver-closes", CloseReceiver, &[Sent(6), Took(6), Live(Sender), Sent(3)]),
     mpmc("mpmc/receiver-closes-holding", CloseReceiverHolding { claim: 3 }, M_RECEIVERS),
+    mpmc("mpmc/receiver-closes-holding-dropping", CloseReceiverHolding { claim: 3 }, M_RECEIVERS)
+        .dropping(),
     mpmc("mpmc/last-receiver-closes-holding", CloseReceiverHolding { claim: 3 }, &[
         Sent(6), Took(6), Live(Sender), Sent(4),
     ]),
@@ -238,10 +246,15 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/send-broken-pipe", SendBrokenPipe, &[
         Live(Sender), Sent(6), Took(6), Live(Sender), Sent(8),
     ]).woken_by(Took(0)),
-    spsc("spsc/wait_for_peer", WaitForPeer(Receiver), &[Sent(3)]).woken_by(Live(Sender)),
-    mpmc("mpmc/wait_for_peer", WaitForPeer(Sender), &[
+    spsc("spsc/producer-waits-for-peer", WaitForPeer(Sender), &[Sent(3)]).woken_by(Live(Receiver)),
+    spsc("spsc/consumer-waits-for-peer", WaitForPeer(Receiver), &[Sent(3)]).woken_by(Live(Sender)),
+    mpmc("mpmc/receiver-waits-for-peer", WaitForPeer(Receiver), &[
+        Live(Receiver), Sent(3),
+    ]).woken_by(Live(Sender)),
+    mpmc("mpmc/sender-waits-for-peer", WaitForPeer(Sender), &[
         Live(Sender), Sent(6), Took(3),
     ]).woken_by(Live(Receiver)),
     mpmc("mpmc/create", Create, &[]),
+    mpmc("mpmc/open_or_create", OpenOrCreate, &[]),
     mpmc("mpmc/unlink", Unlink, M_RECEIVERS),
 ];

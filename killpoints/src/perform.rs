@@ -168,6 +168,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             assert_eq!(received, Ok(n));
         }
+        Act::RecvExact(n) => {
+            let (mut rx, mut into) = (receiver(), vec![Item::new(By::Ghost, 0); n]);
+            marker();
+            let received = rx.try_recv_exact(&mut into);
+            diary.reach(1);
+            marker();
+            assert_eq!(received, Ok(()));
+        }
         Act::Release { claim, release } => {
             let mut rx = receiver();
             marker();

@@ -171,11 +171,26 @@ fn watch(scenario: &Scenario, doing: &str) {
     watchdog::watch(format!("{}: {doing}", scenario.name));
 }
 
+/// What the names of this process's rings begin with.
+fn prefix() -> String {
+    format!("ringpipe-kill-{:07}-", std::process::id())
+}
+
 /// A name for a ring, always of the same length.
 fn new_name() -> String {
     static RINGS: AtomicU32 = AtomicU32::new(0);
     let number = RINGS.fetch_add(1, Ordering::Relaxed); // only to be another each time
-    format!("ringpipe-kill-{:07}-{number:07}", std::process::id())
+    format!("{}{number:07}", prefix())
+}
+
+/// Removes the names of this process's rings.
+pub fn remove_rings() {
+    for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix()) {
+            // One that is gone meanwhile need not be removed.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A victim at the beginning of its operation, in its world.
