@@ -177,8 +177,9 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
             run.write(1, 99);
             run.commit(count);
         });
-        in_a_fork(|| drop(run.take()));
         assert!(region(&me.ring) == before, "the child has written");
+        in_a_fork(|| drop(run.take()));
+        assert!(region(&me.ring) == before, "the child has given up");
         let mut run = run.unwrap();
         run.write(1, 11);
         run.commit_all();
@@ -190,8 +191,9 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
             assert_eq!(run.len(), 2);
             run.release(count);
         });
-        in_a_fork(|| run.take().unwrap().abandon());
         assert!(region(&me.ring) == before, "the child has released");
+        in_a_fork(|| run.take().unwrap().abandon());
+        assert!(region(&me.ring) == before, "the child has abandoned");
         let run = run.unwrap();
         assert!(run.iter().eq([10, 11]) && run.redelivered() == 0);
         run.release_all();
