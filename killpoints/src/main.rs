@@ -60,7 +60,7 @@ use clap::Parser;
 use ringpipe::{Mpmc, Spsc};
 
 use operations::SCENARIOS;
-use run::Report;
+use run::{Mode, Report};
 use scenario::{Ring, Scenario, Step};
 use shared::Diary;
 
@@ -76,6 +76,9 @@ struct Cli {
     /// Kills after this many steps, and at no other point.
     #[arg(long, requires = "operation")]
     step: Option<usize>,
+    /// Tells at which step which word, lock or name changes.
+    #[arg(long, requires = "operation")]
+    explain: bool,
     /// Lists the operations.
     #[arg(long)]
     list: bool,
@@ -126,6 +129,7 @@ fn supervise(cli: &Cli) -> ExitCode {
         return ExitCode::FAILURE;
     }
     watchdog::start();
+    let mode = Mode { quick: cli.quick, step: cli.step, explain: cli.explain };
     let started = Instant::now();
     println!(
         "{:46} {:>6} {:>6} {:>5} {:>6} {:>7}",
@@ -135,8 +139,8 @@ fn supervise(cli: &Cli) -> ExitCode {
     for scenario in scenarios {
         let began = Instant::now();
         let report = match scenario.ring {
-            Ring::Spsc => run::all::<Spsc>(scenario, cli.quick, cli.step),
-            Ring::Mpmc => run::all::<Mpmc>(scenario, cli.quick, cli.step),
+            Ring::Spsc => run::all::<Spsc>(scenario, mode),
+            Ring::Mpmc => run::all::<Mpmc>(scenario, mode),
         };
         let Report { steps, states, kills, passed } = report;
         let took = began.elapsed().as_millis();

@@ -192,7 +192,11 @@ pub const SCENARIOS: &[Scenario] = &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(2)),
         Dead(Act::HoldWrite(2)), Dead(Idle(Sender)), Dead(Idle(Receiver)), Sent(1),
     ]).counting_late(),
-    mpmc("mpmc/attaching-finds-estates-only", Sweep(Receiver), &[
+    mpmc("mpmc/attaching-succeeds-to-an-estate", Attach(Receiver), &[
+        Live(Sender), Live(Receiver), Sent(8), Dead(Act::HoldRead(2)), Dead(Act::HoldRead(2)),
+        Dead(Act::HoldRead(2)), Dead(Act::HoldRead(1)),
+    ]),
+    mpmc("mpmc/attaching-finds-estates-only", Sweep(Sender), &[
         Live(Sender), Live(Receiver), Sent(8), Dead(Act::HoldRead(2)), Dead(Act::HoldRead(2)),
         Dead(Act::HoldRead(2)), Dead(Act::HoldRead(1)),
     ]),

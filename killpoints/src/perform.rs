@@ -13,6 +13,8 @@ use crate::trace::marker;
 
 const FOR_EVER: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
+/// Beyond a short slice, as told by a clock that ticks a hundred times a second.
+const IN_VAIN: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(10);
 
 fn mine(numbers: std::ops::Range<usize>) -> Vec<Item> {
@@ -96,7 +98,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
             tx.set_wait_slice(SHORT);
             assert_eq!(tx.try_send(value), Err(TrySendError::Full(value)));
-            std::thread::sleep(2 * SHORT);
+            std::thread::sleep(IN_VAIN);
             marker();
             let sent = tx.try_send(value);
             diary.reach(1);
@@ -107,7 +109,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             let mut rx = receiver();
             rx.set_wait_slice(SHORT);
             assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-            std::thread::sleep(2 * SHORT);
+            std::thread::sleep(IN_VAIN);
             marker();
             let received = rx.try_recv();
             diary.reach(1);

@@ -82,8 +82,19 @@ const MOST_STEPS: usize = 500_000;
 /// Failures of one operation that tell enough; each may take seconds.
 const ENOUGH: usize = 4;
 
-/// Goes through the scenario; `step`: kills there alone.
-pub fn all<K: Flavour>(scenario: &Scenario, quick: bool, step: Option<usize>) -> Report {
+/// How to go through an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    /// One kill for each state, rather than two.
+    pub quick: bool,
+    /// Kills after this many steps alone.
+    pub step: Option<usize>,
+    /// Tells what distinguishes the states.
+    pub explain: bool,
+}
+
+/// Goes through the scenario.
+pub fn all<K: Flavour>(scenario: &Scenario, mode: Mode) -> Report {
     let mut report = Report::default();
     watch(scenario, "rehearsal");
     if let Err(why) = rehearse::<K>(scenario) {
@@ -102,15 +113,20 @@ pub fn all<K: Flavour>(scenario: &Scenario, quick: bool, step: Option<usize>) ->
     };
     report.steps = record.steps();
     report.states = record.states.len();
+    if mode.explain {
+        for pair in record.states.windows(2) {
+            println!("{:7}: {}", pair[1].0, pair[1].1.difference(&pair[0].1));
+        }
+    }
     let mut points = Vec::new();
-    match step {
+    match mode.step {
         Some(step) => {
             points.push((step.min(record.steps()), Survivors::Present));
             points.push((step.min(record.steps()), Survivors::Newcomers));
         }
         None => {
             for (index, (first, last)) in record.spans().enumerate() {
-                match (quick, index % 2) {
+                match (mode.quick, index % 2) {
                     (true, 0) => points.push((first, Survivors::Present)),
                     (true, _) => points.push((first, Survivors::Newcomers)),
                     (false, _) => {
@@ -176,8 +192,8 @@ impl<K: Flavour> Stage<K> {
         let mut observer = Observer::new(&name, K::SEATS);
         let mut world = World::new(scenario, name)?;
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
-        // Opens the region, in case the operation takes its name away.
-        observer.look(&diary, 0).map_err(|e| e.to_string())?;
+        // Now, in case the operation takes its name away.
+        observer.open().map_err(|e| format!("opening the region: {e}"))?;
         let mut victim = Life::Victim.begin(scenario, &world.name, file)?;
         expect(victim.run(false)?, Stop::Breakpoint)?;
         if let Some(role) = scenario.act.attaches_before() {
@@ -230,6 +246,7 @@ fn record<K: Flavour>(scenario: &Scenario) -> Result<Record, String> {
         if stop == Stop::Asleep {
             record.note(Moment { asleep: true, ..moment }, stage.look(system_calls)?);
             stage.world.wake(scenario)?;
+            stage.observer.forget();
             stop = stage.victim.wake_up()?;
         }
         if stop == Stop::Breakpoint {

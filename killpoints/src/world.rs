@@ -1,9 +1,10 @@
 //! The world around a victim: a ring, those who are attached to it beside the victim, those who
 //! died before, and the books on what was sent and received.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::ops::Range;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use ringpipe::{RecvHandle, Ring, Role, SendHandle};
@@ -72,6 +73,12 @@ pub struct World<K: Flavour> {
     /// Attachments so far, of sending and receiving ends.
     pub arrivals: [u64; 2],
 }
+
+/// Where those died who are to die within an act, and what they left: which scenario, which life;
+/// about to execute the instruction at which address for the how many-th time; the region's words.
+/// Stepped to once, reached by a breakpoint afterwards.
+type Deaths = HashMap<(&'static str, String), (u64, usize, Vec<u64>)>;
+static DEATHS: LazyLock<Mutex<Deaths>> = LazyLock::new(Mutex::default);
 
 /// How soon survivors doubt that their peers are alive.
 const SLICE: Duration = Duration::from_millis(1);
@@ -159,20 +166,7 @@ impl<K: Flavour> World<K> {
                 self.hold(n);
             }
             Step::DeadWithin { act, changes, left } => {
-                let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
-                let mut victim = life.begin(scenario, &self.name, file)?;
-                expect(victim.run(false)?, Stop::Breakpoint)?;
-                let mut observer = Observer::new(&self.name, K::SEATS);
-                let mut look = || observer.look(&diary, 0).map_err(|e| e.to_string());
-                let mut before = look()?.words;
-                let mut seen = 0;
-                while seen < changes {
-                    expect(victim.step(false)?, Stop::Step)?;
-                    let words = look()?.words;
-                    seen += usize::from(words != before);
-                    before = words;
-                }
-                victim.kill()?;
+                self.die_within(scenario, life, changes)?;
                 self.count(act.attaches_before().ok_or("it does not attach")?);
                 self.take_over(left)?;
             }
@@ -193,6 +187,39 @@ impl<K: Flavour> World<K> {
             }
         }
         Ok(())
+    }
+
+    /// Somebody acts until it has changed the region so many times, and is killed there.
+    fn die_within(&self, scenario: &Scenario, life: Life, changes: usize) -> Result<(), String> {
+        let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
+        let mut victim = life.begin(scenario, &self.name, file)?;
+        expect(victim.run(false)?, Stop::Breakpoint)?;
+        let mut observer = Observer::new(&self.name, K::SEATS);
+        let mut look = || observer.look(&diary, 0).map_err(|e| format!("looking: {e}"));
+        let key = (scenario.name, format!("{life:?}"));
+        let known = DEATHS.lock().map_err(|e| e.to_string())?.get(&key).cloned();
+        if let Some((address, nth, words)) = known {
+            victim.run_to(address, nth, None)?;
+            if look()?.words != words {
+                return Err("not where the first of its kind died".into());
+            }
+            return victim.kill();
+        }
+        let mut words = look()?.words;
+        let (mut seen, mut met) = (0, HashMap::new());
+        loop {
+            expect(victim.step(false)?, Stop::Step)?;
+            let address = victim.at()?;
+            let nth = met.entry(address).and_modify(|nth| *nth += 1).or_insert(1);
+            let now = look()?.words;
+            seen += usize::from(now != words);
+            words = now;
+            if seen == changes {
+                let mut deaths = DEATHS.lock().map_err(|e| e.to_string())?;
+                deaths.insert(key, (address, *nth, words));
+                return victim.kill();
+            }
+        }
     }
 
     /// Enters in the books what one who was killed within an act has left.

@@ -274,6 +274,21 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
     wake_word.sleep(ticket, far);
     assert!(now() < far, "slept beside a wake");
 
+    // Nor does it if someone else has announced itself since and the bit is there again: that wake
+    // was for the first.
+    let ticket = wake_word.announce(false);
+    wake_word.notify();
+    wake_word.announce(false);
+    wake_word.sleep(ticket, far);
+    assert!(now() < far, "slept beside a wake");
+
+    // Leaving and attaching wake without regard to the bit.
+    let ticket = wake_word.announce(false);
+    wake_word.wake_all();
+    wake_word.sleep(ticket, far);
+    assert!(now() < far, "slept beside a change of the roster");
+    wake_word.notify();
+
     // What is taken back leaves no trace; what has been seen is left alone.
     let before = word.load(Relaxed);
     let ticket = wake_word.announce(true);

@@ -101,6 +101,7 @@ fn full(refused: Refused) -> BulkError {
     match refused {
         Refused::NotReady => BulkError::Full,
         Refused::Closed => BulkError::Closed,
+        Refused::Fragmented(_) => unreachable!("only items can be"),
     }
 }
 
@@ -108,6 +109,7 @@ fn empty(refused: Refused) -> BulkError {
     match refused {
         Refused::NotReady => BulkError::Empty,
         Refused::Closed => BulkError::Closed,
+        Refused::Fragmented(adjacent) => BulkError::Fragmented { adjacent },
     }
 }
 
@@ -183,6 +185,7 @@ impl<K: Ends> Pair<K> {
                 let expected = self.model.claim_write(1, 1).map_err(|refused| match refused {
                     Refused::NotReady => TrySendError::Full(value[0]),
                     Refused::Closed => TrySendError::Closed(value[0]),
+                    Refused::Fragmented(_) => unreachable!("one item needs no neighbours"),
                 });
                 assert_eq!(tx.try_send(value[0]), expected.map(|_| ()));
                 if expected.is_ok() {
@@ -194,6 +197,7 @@ impl<K: Ends> Pair<K> {
                 let expected = self.model.claim_write(1, 1).map_err(|refused| match refused {
                     Refused::NotReady => SendTimeoutError::Timeout(value[0]),
                     Refused::Closed => SendTimeoutError::Closed(value[0]),
+                    Refused::Fragmented(_) => unreachable!("one item needs no neighbours"),
                 });
                 let sent = tx.send_timeout(value[0], Duration::ZERO);
                 assert_eq!(sent, expected.map(|_| ()));
@@ -268,6 +272,7 @@ impl<K: Ends> Pair<K> {
                 let expected = self.model.claim_read(1, 1).map_err(|refused| match refused {
                     Refused::NotReady => TryRecvError::Empty,
                     Refused::Closed => TryRecvError::Closed,
+                    Refused::Fragmented(_) => unreachable!("one item needs no neighbours"),
                 });
                 let got = rx.try_recv();
                 assert_eq!(got, expected.map(|items| items[0]));
@@ -280,6 +285,7 @@ impl<K: Ends> Pair<K> {
                 let expected = self.model.claim_read(1, 1).map_err(|refused| match refused {
                     Refused::NotReady => RecvTimeoutError::Timeout,
                     Refused::Closed => RecvTimeoutError::Closed,
+                    Refused::Fragmented(_) => unreachable!("one item needs no neighbours"),
                 });
                 let got = rx.recv_timeout(Duration::ZERO);
                 assert_eq!(got, expected.map(|items| items[0]));

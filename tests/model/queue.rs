@@ -39,6 +39,8 @@ pub struct Model {
 pub enum Refused {
     NotReady,
     Closed,
+    /// Holes split a full ring: so many items are all that will ever be adjacent.
+    Fragmented(usize),
 }
 
 impl Model {
@@ -164,6 +166,9 @@ impl Model {
                 self.held = (slots, items);
                 self.received += if self.stamped { slots as u64 } else { 0 };
                 return Ok(());
+            }
+            if slots == self.capacity {
+                return Err(Refused::Fragmented(items));
             }
             let unpublished = self.slots.contains(&Slot::Claimed);
             let gone = self.sender.is_none() && self.receiver == Some(true);

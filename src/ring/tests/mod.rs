@@ -39,7 +39,9 @@ impl<T: Copy, K: Kind> Heap<T, K> {
     pub(crate) fn new(capacity: u64, endpoints: u32) -> Self {
         let page = 4096;
         let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect("a small ring");
-        let layout = Layout::from_size_align(geometry.region_len, page).expect("a small ring");
+        // Not a byte behind the last slot, so that Miri sees a step beyond it.
+        let len = geometry.slots_at + capacity as usize * K::stride::<T>();
+        let layout = Layout::from_size_align(len, page).expect("a small ring");
         // SAFETY: the layout is of many bytes.
         let base = unsafe { alloc_zeroed(layout) };
         Self {
