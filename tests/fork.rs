@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use death::{MANY_DOUBTS, SHORT_SLICE, SOON, doubting_receiver};
@@ -177,8 +177,9 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
             run.write(1, 99);
             run.commit(count);
         });
-        in_a_fork(|| drop(run.take()));
         assert!(region(&me.ring) == before, "the child has written");
+        in_a_fork(|| drop(run.take()));
+        assert!(region(&me.ring) == before, "the child has given up");
         let mut run = run.unwrap();
         run.write(1, 11);
         run.commit_all();
@@ -190,8 +191,9 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
             assert_eq!(run.len(), 2);
             run.release(count);
         });
-        in_a_fork(|| run.take().unwrap().abandon());
         assert!(region(&me.ring) == before, "the child has released");
+        in_a_fork(|| run.take().unwrap().abandon());
+        assert!(region(&me.ring) == before, "the child has abandoned");
         let run = run.unwrap();
         assert!(run.iter().eq([10, 11]) && run.redelivered() == 0);
         run.release_all();
@@ -306,49 +308,58 @@ fn c18_a_child_forked_in_the_middle_of_attaching_holds_nothing<K: Flavour>() {
     plays::<K>("forks_while_it_attaches", &name);
 }
 
+/// Children that do nothing; dropped, they are killed.
+struct Idle(Vec<libc::pid_t>);
+
+impl Idle {
+    fn fork_another(&mut self) {
+        // SAFETY: the child does nothing but wait for its end.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "{}", std::io::Error::last_os_error());
+        if child == 0 {
+            // SAFETY: a plain value: should nobody kill it, it ends by itself.
+            unsafe { libc::alarm(100) };
+            loop {
+                // SAFETY: takes nothing, and returns only after a signal was handled.
+                unsafe { libc::pause() };
+            }
+        }
+        self.0.push(child);
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for &child in &self.0 {
+            // SAFETY: our own child, which has not been waited for.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            // SAFETY: no status is asked for.
+            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
 /// One thread attaches and leaves, over and over; meanwhile another forks children that live on.
 fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
     me.hear();
     let ring = options::<K>().open(&me.ring).unwrap();
-    let (stop, counts) = (AtomicBool::new(false), AtomicU32::new(0));
-    let children: Vec<_> = std::thread::scope(|scope| {
-        scope.spawn(|| {
+    let mut idle = Idle(Vec::new());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let attaching = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
-                counts.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let mut children = Vec::new();
-        while children.len() < 100 || counts.load(Ordering::Relaxed) < 500 {
-            // SAFETY: the child does nothing but wait for its end.
-            let child = unsafe { libc::fork() };
-            assert!(child >= 0);
-            if child == 0 {
-                // SAFETY: a plain value: should nobody kill it, it ends by itself.
-                unsafe { libc::alarm(100) };
-                loop {
-                    // SAFETY: takes nothing, and returns only after a signal was handled.
-                    unsafe { libc::pause() };
-                }
-            }
-            children.push(child);
-            if children.len() > 2000 {
-                break;
-            }
+        while idle.0.len() < 300 && !attaching.is_finished() {
+            idle.fork_another();
         }
         stop.store(true, Ordering::Relaxed);
-        children
     });
-    let held = alive(&me.ring);
-    let attached_anew = (K::sender(&ring).is_ok(), K::receiver(&ring).is_ok());
-    for child in children {
-        // SAFETY: our own child, which has not been waited for.
-        unsafe { libc::kill(child, libc::SIGKILL) };
-        // SAFETY: no status is asked for.
-        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-    }
-    assert_eq!(held, (0, 0), "children hold what their parent has left");
-    assert_eq!(attached_anew, (true, true));
+    // They are alive, and hold nothing of what their parent has left.
+    assert_eq!(alive(&me.ring), (0, 0));
+    drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
+    drop(idle);
     me.say("Ok");
     me.hear();
 }
