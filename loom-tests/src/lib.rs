@@ -20,6 +20,7 @@ mod wait;
 #[path = "../../src/peers"]
 mod peers {
     // Not the locks and the mappings.
+    pub(crate) mod burial;
     pub(crate) mod roster;
 }
 

@@ -15,10 +15,11 @@ use super::recv::RecvHandle;
 use super::send::SendHandle;
 use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
+use crate::peers::burial::{self, Doctor};
 use crate::peers::endpoint::{Endpoint, NoSeat};
 use crate::peers::hold::{self, Hold, RegionFile, Share};
 use crate::peers::roster::{self, Ends, Role};
-use crate::pipe::{self, Doctor, RecvEnd, SendEnd};
+use crate::pipe::{self, RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Mpmc, RecvCursor, Run, SendCursor, Spsc};
 use crate::shm::Region;
@@ -270,7 +271,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
             let mut done = true;
             for clear_first in [false, true] {
                 if clear_first {
-                    done &= pipe::clear_seats(&mem, self);
+                    done &= burial::clear_seats(&mem, self);
                 }
                 match take(0..words.seats.len(), false) {
                     Ok(endpoint) => return Ok((endpoint, None)),
@@ -279,7 +280,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
                 }
             }
             if role == Role::Receiver {
-                match pipe::succeed(&mem, self, |seat| take(seat..seat + 1, true).ok()) {
+                match burial::succeed(&mem, self, |seat| take(seat..seat + 1, true).ok()) {
                     Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
                     Some(None) => {}
                     None => done = false,

@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Pace, Stop, Turn, block};
+use crate::peers::burial::Doctor;
 use crate::peers::roster::{self, Ends, Occupancy, Role};
-use crate::pipe::{Doctor, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::pipe::{GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
 

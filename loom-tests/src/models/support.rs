@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as Counter, Ordering::Relaxed as Count};
 use std::time::Instant;
 
+use crate::peers::burial::Doctor;
 use crate::peers::roster::{self, Ends, Occupancy, Role};
-use crate::pipe::{Doctor, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::pipe::{GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
