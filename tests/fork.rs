@@ -353,13 +353,13 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
             }
         });
         let mut seen = 0;
-        for fork in 0..300 {
+        for fork in 0..150 {
             // Once in each of its rounds, now sooner and now later.
             while rounds.load(Ordering::Relaxed) == seen && !attaching.is_finished() {
-                std::hint::spin_loop();
+                std::thread::yield_now();
             }
             seen = rounds.load(Ordering::Relaxed);
-            (0..fork * 7 % 300).for_each(|_| std::hint::spin_loop());
+            (0..fork * 7 % 150).for_each(|_| std::hint::spin_loop());
             idle.fork_another();
         }
         stop.store(true, Ordering::Relaxed);
