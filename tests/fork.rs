@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use death::{MANY_DOUBTS, SHORT_SLICE, SOON, doubting_receiver};
@@ -344,14 +344,22 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
     me.hear();
     let ring = options::<K>().open(&me.ring).unwrap();
     let mut idle = Idle(Vec::new());
-    let stop = AtomicBool::new(false);
+    let (rounds, stop) = (AtomicU32::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let attaching = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
+                rounds.fetch_add(1, Ordering::Relaxed);
             }
         });
-        while idle.0.len() < 300 && !attaching.is_finished() {
+        let mut seen = 0;
+        for fork in 0..150 {
+            // Once in each of its rounds, now sooner and now later.
+            while rounds.load(Ordering::Relaxed) == seen && !attaching.is_finished() {
+                std::thread::yield_now();
+            }
+            seen = rounds.load(Ordering::Relaxed);
+            (0..fork * 7 % 150).for_each(|_| std::hint::spin_loop());
             idle.fork_another();
         }
         stop.store(true, Ordering::Relaxed);
