@@ -79,7 +79,7 @@ fn die_intending_the_first(ring: &Ring<Mpmc>, seat: usize, die: impl FnOnce()) {
 /// S2 → X1, X1 → X2: whoever sees a position claimed sees its owner's intent.
 #[test]
 fn a_live_sender_is_not_robbed_for_the_intent_of_a_dead_loser() {
-    check_bounded("recovery, dead losing sender", 4, || {
+    check_bounded("recovery, dead losing sender", 3, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let (mut tx, loser) = (ring.sender(0), ring.sender(1));
         let mut rx = ring.receiver(2);
@@ -102,7 +102,7 @@ fn a_live_sender_is_not_robbed_for_the_intent_of_a_dead_loser() {
 /// R2 → X1, R2a and R4 → X2: nor is a live receiver, and what it has released is not delivered again.
 #[test]
 fn a_live_receiver_is_not_robbed_for_the_intent_of_a_dead_loser() {
-    check_bounded("recovery, dead losing receiver", 4, || {
+    check_bounded("recovery, dead losing receiver", 3, || {
         let ring = Ring::<Mpmc>::new(2, 4);
         let mut tx = ring.sender(0);
         let (mut other, loser) = (ring.receiver(1), ring.receiver(2));
