@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ both_kinds!(
     c18_a_killed_parent_is_dead_though_its_child_lives,
     c18_a_program_that_becomes_another_has_left,
     c18_a_child_forked_in_the_middle_of_attaching_holds_nothing,
+    c18_programs_started_meanwhile_keep_no_role_taken,
     c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
 );
 
@@ -370,6 +372,31 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
     drop(idle);
     me.say("Ok");
     me.hear();
+}
+
+/// A program that is being started (`posix_spawn`) shares all descriptors until it runs, and the
+/// library is not told: it may share one that is in the middle of becoming a proof of life.
+fn c18_programs_started_meanwhile_keep_no_role_taken<K: Flavour>() {
+    // With two seats, an MPMC ring's are as scarce as an SPSC ring's.
+    let ring = options::<K>().capacity(1).endpoints(2).create_anonymous().unwrap();
+    let (starting, stop) = (AtomicU32::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                assert!(Command::new("true").status().unwrap().success());
+                starting.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        while starting.load(Ordering::Relaxed) < 300 {
+            let attached = (K::sender(&ring), K::receiver(&ring));
+            if let (Ok(_), Ok(_)) = attached {
+                continue;
+            }
+            stop.store(true, Ordering::Relaxed);
+            panic!("{attached:?} after {} programs", starting.load(Ordering::Relaxed));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 fn c18_a_program_that_becomes_another_has_left<K: Flavour>() {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::FileType;
 
@@ -26,6 +27,11 @@ use crate::shm::Region;
 use crate::shm::place::Place;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
+
+/// How often, and how far apart, a seat is asked for that seems about to become free: a second in
+/// all, far more than another attachment, a recovery or the start of a program takes.
+const ATTEMPTS: u32 = 1000;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
 
 /// A ring that this process has open and mapped, without being one of its ends.
 ///
@@ -249,49 +255,58 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     /// Takes a seat, and with it, if that was the only way, what its last occupant has left.
     fn attach(&self, role: Role) -> Result<(Endpoint, Option<Run>), AttachError> {
-        let Open { region, words, .. } = &*self.open;
-        if !region.is_ours() {
+        if !self.open.region.is_ours() {
             return Err(AttachError::Forked);
         }
+        for _ in 0..ATTEMPTS {
+            match self.sit_down(role) {
+                Ok(seated) => return Ok(seated),
+                Err(NoSeat::Taken) => break,
+                Err(NoSeat::Passing) => std::thread::sleep(BETWEEN_ATTEMPTS),
+                Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
+            }
+        }
+        Err(if K::STAMPED {
+            AttachError::TableFull { endpoints: self.endpoints() }
+        } else {
+            AttachError::RoleTaken(role)
+        })
+    }
+
+    fn sit_down(&self, role: Role) -> Result<(Endpoint, Option<Run>), NoSeat> {
+        let Open { region, words, .. } = &*self.open;
         let take =
             |seats: Range<usize>, evict| Endpoint::take(region.file(), words, seats, role, evict);
         if !K::STAMPED {
             // One seat each, and its lock alone decides: positions outlive their owners whole.
-            let seats = if role == Role::Sender { 0..1 } else { 1..2 };
-            return match take(seats, true) {
-                Ok(endpoint) => Ok((endpoint, None)),
-                Err(NoSeat::Taken) => Err(AttachError::RoleTaken(role)),
-                Err(NoSeat::Io(e)) => Err(AttachError::Io(e)),
-            };
+            let seat = if role == Role::Sender { 0 } else { 1 };
+            return Ok((take(seat..seat + 1, true)?, None));
         }
-        // If all are taken, some of their occupants are dead, perhaps. Somebody else may be clearing
-        // them away at this moment; that takes as long as it takes to ask for each once.
-        for _ in 0..1000 {
-            let mem = self.mem();
-            let mut done = true;
-            for clear_first in [false, true] {
-                if clear_first {
-                    done &= burial::clear_seats(&mem, self);
-                }
-                match take(0..words.seats.len(), false) {
-                    Ok(endpoint) => return Ok((endpoint, None)),
-                    Err(NoSeat::Taken) => {}
-                    Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
-                }
-            }
-            if role == Role::Receiver {
-                match burial::succeed(&mem, self, |seat| take(seat..seat + 1, true).ok()) {
-                    Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
-                    Some(None) => {}
-                    None => done = false,
-                }
-            }
-            if done {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+        let everywhere = 0..words.seats.len();
+        match take(everywhere.clone(), false) {
+            Ok(endpoint) => return Ok((endpoint, None)),
+            Err(NoSeat::Io(e)) => return Err(NoSeat::Io(e)),
+            Err(NoSeat::Taken | NoSeat::Passing) => {}
         }
-        Err(AttachError::TableFull { endpoints: self.endpoints() })
+        // Perhaps some of the occupants are dead. Somebody else may be clearing them away at this
+        // moment; that takes as long as it takes to ask for each once.
+        let mem = self.mem();
+        let cleared = burial::clear_seats(&mem, self);
+        let none = match take(everywhere, false) {
+            Ok(endpoint) => return Ok((endpoint, None)),
+            Err(none) => none,
+        };
+        if let NoSeat::Io(_) = none {
+            return Err(none);
+        }
+        if role == Role::Receiver {
+            match burial::succeed(&mem, self, |seat| take(seat..seat + 1, true).ok()) {
+                Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
+                Some(None) => {}
+                None => return Err(NoSeat::Passing),
+            }
+        }
+        Err(if cleared { none } else { NoSeat::Passing })
     }
 
     /// Undoes an attachment. `estate`: a receiving end leaves claimed items behind.

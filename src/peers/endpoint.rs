@@ -20,6 +20,10 @@ pub(crate) struct Endpoint {
 pub(crate) enum NoSeat {
     /// All seats are taken by the living.
     Taken,
+    /// Some seat is free but its lock is held, which passes: its next occupant is about to sit
+    /// down; or the last one is gone, and a program that its process was starting at the moment it
+    /// sat down still shares the lock, until it runs ([`hold`](super::hold)).
+    Passing,
     /// The kernel refused something.
     Io(io::Error),
 }
@@ -36,12 +40,16 @@ impl Endpoint {
         role: Role,
         evict: bool,
     ) -> Result<Self, NoSeat> {
+        let mut none = NoSeat::Taken;
         for seat in seats {
             if !evict && roster::occupancy(&words.seats[seat]).is_some() {
                 continue;
             }
             let byte = seat_byte(role, seat);
             let Some(hold) = Hold::take(file, byte, Share::Exclusive).map_err(NoSeat::Io)? else {
+                if roster::occupancy(&words.seats[seat]).is_none() {
+                    none = NoSeat::Passing;
+                }
                 continue;
             };
             // A seat can change hands between the look and the lock; with the lock in hand only its
@@ -55,7 +63,7 @@ impl Endpoint {
                 }
             }
         }
-        Err(NoSeat::Taken)
+        Err(none)
     }
 
     /// The process that sits here.

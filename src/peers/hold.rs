@@ -11,6 +11,11 @@
 //!   before that, [`fork::hold_off`]): a child neither holds nor prolongs it;
 //! * costs no descriptor, knows no process ids, needs no daemon, and works across namespaces.
 //!
+//! One thing prolongs a hold, for a moment: a program that another thread is just starting by
+//! `posix_spawn` or `vfork` shares every descriptor until it runs, so also one that is not a mapping
+//! yet. Nothing tells us of such starts. A hold that was let go may thus seem held until the
+//! program runs; who wants it asks again ([`NoSeat::Passing`](super::endpoint::NoSeat)).
+//!
 //! The kernel unmaps (and then drops the lock) only after the last thread of the process has
 //! stopped executing user code: nothing can be stored in the ring by its holder once the lock is
 //! seen free.
