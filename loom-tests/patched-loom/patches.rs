@@ -172,8 +172,8 @@ pub const PATCHES: &[Patch] = &[
         find: "    last_access: Option<Access>,\n",
         place: Place::After,
         text: r"
-    /// Who sleeps here, longest first.
-    sleepers: Vec<thread::Id>,
+    /// Who sleeps here, longest first, and which wakes are for them.
+    sleepers: Vec<(thread::Id, u32)>,
 ",
     },
     Patch {
@@ -190,7 +190,7 @@ pub const PATCHES: &[Patch] = &[
         find: "    fn branch(&self, action: Action, location: Location) {\n",
         place: Place::Before,
         text: r"    /// Sleeps until woken if the newest value is `expected`. Orders nothing.
-    pub(crate) fn futex_wait(&self, location: Location, expected: T)
+    pub(crate) fn futex_wait(&self, location: Location, expected: T, whom: u32)
     where
         T: PartialEq,
     {
@@ -202,7 +202,7 @@ pub const PATCHES: &[Patch] = &[
             let newest = T::from_u64(state.stores[index(state.cnt - 1)].value);
             let asleep = newest == expected;
             if asleep {
-                state.sleepers.push(execution.threads.active_id());
+                state.sleepers.push((execution.threads.active_id(), whom));
             }
             asleep
         });
@@ -211,19 +211,20 @@ pub const PATCHES: &[Patch] = &[
         }
     }
 
-    /// Wakes up to `count` sleepers, any of them. Orders nothing.
-    pub(crate) fn futex_wake(&self, location: Location, count: usize) {
+    /// Wakes up to `count` of the sleepers who share a bit with `whom`, any of them. Orders nothing.
+    pub(crate) fn futex_wake(&self, location: Location, count: usize, whom: u32) {
         self.branch(Action::Rmw, location);
 
         rt::execution(|execution| {
             let state = self.state.get_mut(&mut execution.objects);
-            for _ in 0..count.min(state.sleepers.len()) {
-                // futex(2) promises no order.
-                let last = count < state.sleepers.len()
-                    && !rt::FIFO_WAKES.with(|fifo| fifo.get())
-                    && execution.path.branch_spurious();
-                let at = if last { state.sleepers.len() - 1 } else { 0 };
-                let woken = state.sleepers.remove(at);
+            for left in (1..=count).rev() {
+                let mut meant = (0..state.sleepers.len()).filter(|&at| state.sleepers[at].1 & whom != 0);
+                let Some(first) = meant.next() else { break };
+                let others = 1 + meant.clone().count();
+                // futex(2) promises no order: the one who has slept longest, or shortest.
+                let last = left < others && execution.path.branch_spurious();
+                let at = if last { meant.last().unwrap_or(first) } else { first };
+                let (woken, _) = state.sleepers.remove(at);
                 let order = execution.threads.active().dpor_vv;
                 let (_, thread) = execution.threads.active2_mut(woken);
                 // What it does next could not have come before this: for the exploration, that is.
@@ -241,16 +242,16 @@ pub const PATCHES: &[Patch] = &[
         find: "    /// Read-modify-write\n",
         place: Place::Before,
         text: r"    #[track_caller]
-    pub(crate) fn futex_wait(&self, expected: T)
+    pub(crate) fn futex_wait(&self, expected: T, whom: u32)
     where
         T: PartialEq,
     {
-        self.state.futex_wait(location!(), expected)
+        self.state.futex_wait(location!(), expected, whom)
     }
 
     #[track_caller]
-    pub(crate) fn futex_wake(&self, count: usize) {
-        self.state.futex_wake(location!(), count)
+    pub(crate) fn futex_wake(&self, count: usize, whom: u32) {
+        self.state.futex_wake(location!(), count, whom)
     }
 
 ",
@@ -260,35 +261,18 @@ pub const PATCHES: &[Patch] = &[
         file: "sync/atomic/int.rs",
         find: "            /// Loads a value from the atomic integer.\n",
         place: Place::Before,
-        text: r"            /// FUTEX_WAIT: sleeps until woken if the newest value is `expected`. Hands on no
-            /// happens-before.
+        text: r"            /// FUTEX_WAIT_BITSET: sleeps if the newest value is `expected`, until woken by a wake
+            /// that shares a bit with `whom`. Hands on no happens-before.
             #[track_caller]
-            pub fn futex_wait(&self, expected: $int_type) {
-                self.0.futex_wait(expected)
+            pub fn futex_wait(&self, expected: $int_type, whom: u32) {
+                self.0.futex_wait(expected, whom)
             }
 
-            /// FUTEX_WAKE: wakes up to `count` sleepers.
+            /// FUTEX_WAKE_BITSET: wakes up to `count` of the sleepers who share a bit with `whom`.
             #[track_caller]
-            pub fn futex_wake(&self, count: usize) {
-                self.0.futex_wake(count)
+            pub fn futex_wake(&self, count: usize, whom: u32) {
+                self.0.futex_wake(count, whom)
             }
-
-",
-    },
-    Patch {
-        what: "futex: order of wakes",
-        file: "rt/mod.rs",
-        find: "/// Marks the current thread as blocked\n",
-        place: Place::Before,
-        text: r"std::thread_local! {
-    static FIFO_WAKES: std::cell::Cell<bool> = std::cell::Cell::new(false);
-}
-
-/// For the models that this OS thread runs from now on: a futex wakes who has slept longest, as
-/// Linux does among processes of equal priority, rather than anyone.
-pub fn fifo_wakes(fifo: bool) {
-    FIFO_WAKES.with(|cell| cell.set(fifo));
-}
 
 ",
     },
@@ -309,6 +293,6 @@ pub fn choose() -> bool {
         file: "lib.rs",
         find: "pub use rt::{explore, skip_branch, stop_exploring};\n",
         place: Place::After,
-        text: "pub use rt::{choose, fifo_wakes};\n",
+        text: "pub use rt::choose;\n",
     },
 ];

@@ -135,13 +135,14 @@ pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T
 pub(crate) mod futex {
     use super::AtomicU32;
 
-    /// Sleeps while `word` holds `expected`, until woken, for ever if need be.
-    pub(crate) fn wait(word: &AtomicU32, expected: u32, _until: u64) {
-        word.futex_wait(expected);
+    /// Sleeps while `word` holds `expected`, until woken by a wake that shares a bit with `whom`, for
+    /// ever if need be.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, whom: u32, _until: u64) {
+        word.futex_wait(expected, whom);
     }
 
-    /// Wakes up to `count` sleepers on `word`.
-    pub(crate) fn wake(word: &AtomicU32, count: u32) {
-        word.futex_wake(count as usize);
+    /// Wakes up to `count` of those sleepers on `word` who share a bit with `whom`.
+    pub(crate) fn wake(word: &AtomicU32, count: u32, whom: u32) {
+        word.futex_wake(count as usize, whom);
     }
 }

@@ -266,22 +266,23 @@ pub(crate) mod futex {
 
     use rustix::io::Errno;
     #[cfg(not(miri))]
-    use rustix::thread::futex::wake as kernel_wake;
+    use rustix::thread::futex::wake_bitset;
     use rustix::thread::futex::{Flags, Timespec, wait_bitset};
 
     use super::AtomicU32;
 
-    /// Sleeps while `word` holds `expected`, until woken or until the clock shows `until`
-    /// (nanoseconds of `CLOCK_MONOTONIC`). Returns for any reason or none (a wake, a changed word,
-    /// the time, a signal): the caller looks at the ring again in every case.
-    pub(crate) fn wait(word: &AtomicU32, expected: u32, until: u64) {
+    /// Sleeps while `word` holds `expected`, until woken by a wake that shares a bit with `whom` or
+    /// until the clock shows `until` (nanoseconds of `CLOCK_MONOTONIC`). Returns for any reason or
+    /// none (a wake, a changed word, the time, a signal): the caller looks at the ring again in
+    /// every case.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, whom: u32, until: u64) {
         let until = Timespec {
             tv_sec: (until / 1_000_000_000) as i64,
             tv_nsec: (until % 1_000_000_000) as _,
         };
         // Flags::empty() makes the futex shared between processes; BITSET takes an absolute time,
         // so that a signal cannot stretch the wait.
-        match wait_bitset(word, Flags::empty(), expected, Some(&until), NonZeroU32::MAX) {
+        match wait_bitset(word, Flags::empty(), expected, Some(&until), bits(whom)) {
             Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
             // No futex for us (a sandbox forbids it, a truncation took the word away): look again
             // soon, without burning a processor.
@@ -289,20 +290,32 @@ pub(crate) mod futex {
         }
     }
 
-    /// Wakes up to `count` sleepers on `word`.
-    pub(crate) fn wake(word: &AtomicU32, count: u32) {
+    /// Wakes up to `count` of those sleepers on `word` who share a bit with `whom`.
+    pub(crate) fn wake(word: &AtomicU32, count: u32, whom: u32) {
         // The kernel reads the count as a signed int. A failure (a hostile truncation can unmap
         // the word) leaves the sleepers to their slices.
-        let _ = kernel_wake(word, Flags::empty(), count.min(i32::MAX as u32));
+        let _ = wake_bitset(word, Flags::empty(), count.min(i32::MAX as u32), bits(whom));
+    }
+
+    /// The kernel refuses the empty set.
+    fn bits(whom: u32) -> NonZeroU32 {
+        NonZeroU32::new(whom).unwrap_or(NonZeroU32::MAX)
     }
 
     /// rustix turns the number 0 into the pointer that a wake does not need, which Miri refuses
     /// under `-Zmiri-strict-provenance`.
     #[cfg(miri)]
-    fn kernel_wake(word: &AtomicU32, _: Flags, count: u32) -> rustix::io::Result<usize> {
-        // SAFETY: the word is valid for the call, which takes no other pointer.
+    fn wake_bitset(
+        word: &AtomicU32,
+        _: Flags,
+        count: u32,
+        whom: NonZeroU32,
+    ) -> rustix::io::Result<usize> {
+        let (word, none) = (word.as_ptr(), std::ptr::null::<()>());
+        let command = libc::FUTEX_WAKE_BITSET;
+        // SAFETY: the word is valid for the call, which does not use the other pointers.
         let woken =
-            unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+            unsafe { libc::syscall(libc::SYS_futex, word, command, count, none, none, whom.get()) };
         usize::try_from(woken).map_err(|_| Errno::INVAL)
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bit 0    someone sleeps here (or did: the bit is sticky, not a count)
-//! bit 1    someone sleeps here whom not every wake serves: wake all
+//! bit 1    someone picky sleeps here, whom not every wake serves: wake all
 //! bits 2.. epoch, moved on by every wake
 //! ```
 //!
@@ -43,8 +43,10 @@
 //!   to two receivers going, for 0 and for 1.)
 //! * A taker that was not woken and reads a stale clear bit need not pass anything on: whoever
 //!   cleared the bit has woken someone who has not looked yet, and that one will see what is left.
-//! * One that waits for several items at once, or for a peer rather than for items, might swallow a
-//!   wake that serves another. It announces itself with bit 1 as well, and W3 then wakes all.
+//! * A *picky* sleeper, one that waits for several items at once or for a peer rather than for
+//!   items, might swallow a wake that serves another. It announces itself with bit 1 as well, and
+//!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by that
+//!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
 //!
 //! **Leaving and attaching** are rare, so they do not ask for the bit ([`wake_all`]): they change
 //! the roster and then always move the epoch. A sleeper announces either before that, and the
@@ -65,13 +67,21 @@ const SLEEPING: u32 = 1;
 const WAKE_ALL: u32 = 2;
 const EPOCH: u32 = 4;
 
+/// Which sleepers a futex wake is for.
+const PLAIN: u32 = 1;
+const PICKY: u32 = 2;
+const EVERYBODY: u32 = PLAIN | PICKY;
+
 /// A futex word in the region, seen as the protocol above.
 #[derive(Clone, Copy)]
 pub(crate) struct WakeWord<'a>(&'a AtomicU32);
 
 /// The word as a sleeper announced itself in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket(u32);
+pub(crate) struct Ticket {
+    word: u32,
+    picky: bool,
+}
 
 impl<'a> WakeWord<'a> {
     pub(crate) fn new(word: &'a AtomicU32) -> Self {
@@ -83,23 +93,24 @@ impl<'a> WakeWord<'a> {
     pub(crate) fn announce(self, picky: bool) -> Ticket {
         let bits = if picky { SLEEPING | WAKE_ALL } else { SLEEPING };
         // W1 ← W4: the roster as the last one to leave or attach left it.
-        let ticket = Ticket(self.0.fetch_or(bits, Acquire) | bits);
+        let word = self.0.fetch_or(bits, Acquire) | bits;
         barrier::heavy(); // B1 ↔ B2: before the look at the ring
-        ticket
+        Ticket { word, picky }
     }
 
     /// Sleeps until woken, until the word changes, or until the clock shows `until`. May also
     /// return for no reason.
     pub(crate) fn sleep(self, ticket: Ticket, until: u64) {
-        futex::wait(self.0, ticket.0, until);
+        let whom = if ticket.picky { PICKY } else { PLAIN };
+        futex::wait(self.0, ticket.word, whom, until);
     }
 
     /// Takes an announcement back that turned out to be unnecessary, which spares the next waker
     /// a system call. Only for words on which one end alone can sleep.
     pub(crate) fn retract(self, ticket: Ticket) {
         // Relaxed: nothing hangs on it. A word that has changed was seen by a waker; leave it.
-        let _ =
-            self.0.compare_exchange(ticket.0, ticket.0 & !(SLEEPING | WAKE_ALL), Relaxed, Relaxed);
+        let quiet = ticket.word & !(SLEEPING | WAKE_ALL);
+        let _ = self.0.compare_exchange(ticket.word, quiet, Relaxed, Relaxed);
     }
 
     /// After publishing or freeing: wakes one sleeper if any, without a system call if none.
@@ -139,13 +150,14 @@ impl<'a> WakeWord<'a> {
             // Relaxed: data that the sleeper must see was ordered by the barriers.
             match self.0.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => {
-                    let count = if word & WAKE_ALL != 0 { u32::MAX } else { 1 };
-                    return futex::wake(self.0, count);
+                    let all = word & WAKE_ALL != 0;
+                    let (count, whom) = if all { (u32::MAX, EVERYBODY) } else { (1, PLAIN) };
+                    return futex::wake(self.0, count, whom);
                 }
                 Err(now) => word = now,
             }
         }
-        futex::wake(self.0, u32::MAX);
+        futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 
     /// After a change of the roster, or to cancel: whoever sleeps here looks again.
@@ -154,6 +166,6 @@ impl<'a> WakeWord<'a> {
         // W4 → W1: the roster's change. The bits stay: whoever set them and is not queued yet finds
         // the epoch moved and announces itself again; the next publisher clears them.
         self.0.fetch_add(EPOCH, Release);
-        futex::wake(self.0, u32::MAX);
+        futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 }

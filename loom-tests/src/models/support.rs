@@ -27,7 +27,6 @@ pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync
     explorer.max_branches = 10_000;
     explorer.check(move || {
         counted.fetch_add(1, Count);
-        loom::fifo_wakes(false);
         model();
     });
     executions.load(Count)
