@@ -101,4 +101,5 @@ pub use handles::run::{ReadRun, WriteRun};
 pub use handles::send::SendHandle;
 pub use peers::roster::Role;
 pub use ring::{Kind, Mpmc, Spsc};
+pub use wait::barrier::opt_out_of_membarrier;
 pub use wait::pace::{Deadline, WaitPolicy};

@@ -15,6 +15,13 @@
 //! variables and `unpark` hand the waker's view of memory to the woken, which would hide a missing
 //! ordering.
 //!
+//! **The membarrier.** `membarrier` on loom's integers: every other thread executes an
+//! acquire-release fence where it is at this moment, and the caller exchanges views with each of
+//! them; the caller itself executes a sequentially consistent one. That is what an interrupt with a
+//! barrier in it does to a thread, and less than what sequentially consistent fences in the same
+//! places would do (which would order the other threads among themselves). For the exploration it
+//! does not commute with accesses to the atomic it is called on.
+//!
 //! **The choice.** `choose` explores both answers: for returns without a reason, for instance.
 
 /// Where the new text goes, relative to the anchor.
@@ -211,6 +218,30 @@ pub const PATCHES: &[Patch] = &[
         }
     }
 
+    /// All threads fence.
+    pub(crate) fn membarrier(&self, location: Location) {
+        self.branch(Action::Rmw, location);
+
+        rt::synchronize(|execution| {
+            fence_seqcst(execution);
+            let me = execution.threads.active_id();
+            let others: Vec<_> =
+                execution.threads.iter().map(|(id, _)| id).filter(|&id| id != me).collect();
+            let mine = execution.threads.active().causality;
+            for other in others {
+                execution.threads.set_active(Some(other));
+                fence_acq(execution);
+                let theirs = execution.threads.active_mut();
+                let view = theirs.causality;
+                theirs.causality.join(&mine);
+                theirs.released = theirs.causality;
+                execution.threads.set_active(Some(me));
+                execution.threads.active_mut().causality.join(&view);
+            }
+            fence_seqcst(execution);
+        });
+    }
+
     /// Wakes up to `count` of the sleepers who share a bit with `whom`, any of them. Orders nothing.
     pub(crate) fn futex_wake(&self, location: Location, count: usize, whom: u32) {
         self.branch(Action::Rmw, location);
@@ -254,6 +285,11 @@ pub const PATCHES: &[Patch] = &[
         self.state.futex_wake(location!(), count, whom)
     }
 
+    #[track_caller]
+    pub(crate) fn membarrier(&self) {
+        self.state.membarrier(location!())
+    }
+
 ",
     },
     Patch {
@@ -272,6 +308,12 @@ pub const PATCHES: &[Patch] = &[
             #[track_caller]
             pub fn futex_wake(&self, count: usize, whom: u32) {
                 self.0.futex_wake(count, whom)
+            }
+
+            /// Every thread fences where it is. Does not commute with accesses to this atomic.
+            #[track_caller]
+            pub fn membarrier(&self) {
+                self.0.membarrier()
             }
 
 ",

@@ -176,6 +176,8 @@ mod stock {
     programs!(stock_loom);
 }
 
+use loom::sync::atomic::AtomicU32;
+use loom::thread::spawn;
 use programs::*;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -232,6 +234,61 @@ fn announce_and_look_without_fences_may_see_nothing_on_both_sides() {
 #[test]
 fn announce_and_look_with_fences_sees_something_on_one_side() {
     assert_eq!(outcomes(|| announce_and_look(true)), [(0, 1), (1, 0), (1, 1)].into());
+}
+
+/// The wake protocol's shape with a membarrier in place of the fences. `early`: before the
+/// announcement, where it is of no use.
+fn announce_and_look_by_membarrier(early: bool) -> (u32, u32) {
+    let places = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let others = places.clone();
+    let publisher = spawn(move || {
+        others.0.load(Relaxed);
+        others.0.store(1, Release);
+        others.1.load(Relaxed)
+    });
+    if early {
+        places.1.membarrier();
+    }
+    places.1.fetch_or(1, Acquire);
+    if !early {
+        places.1.membarrier();
+    }
+    let looked = places.0.load(Acquire);
+    (publisher.join().unwrap(), looked)
+}
+
+#[test]
+fn announce_and_look_with_a_membarrier_between_sees_something_on_one_side() {
+    let outcomes = outcomes(|| announce_and_look_by_membarrier(false));
+    assert_eq!(outcomes, [(0, 1), (1, 0), (1, 1)].into());
+}
+
+#[test]
+fn announce_and_look_with_a_membarrier_too_early_may_see_nothing_on_both_sides() {
+    let all = bits().map(|[a, b]| (a as u32, b as u32)).collect();
+    assert_eq!(outcomes(|| announce_and_look_by_membarrier(true)), all);
+}
+
+/// As [`independent_reads`](programs::independent_reads); meanwhile a third party calls membarrier.
+#[test]
+fn a_membarrier_elsewhere_does_not_make_readers_agree_on_the_order_of_writes() {
+    let reached = outcomes(|| {
+        let places = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+        let at = places.clone();
+        let first = spawn(move || at.0.store(1, Relaxed));
+        let at = places.clone();
+        let second = spawn(move || at.1.store(1, Relaxed));
+        let at = places.clone();
+        let reader = spawn(move || (at.0.load(Relaxed), at.1.load(Relaxed)));
+        AtomicU32::new(0).membarrier();
+        let two = places.1.load(Relaxed);
+        let one = places.0.load(Relaxed);
+        first.join().unwrap();
+        second.join().unwrap();
+        let (a, b) = reader.join().unwrap();
+        (a, b, two, one)
+    });
+    assert!(reached.contains(&(1, 0, 1, 0)), "{reached:?}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::shm::Region;
 use crate::shm::place::Place;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
+use crate::wait::barrier;
 
 /// How often, and how far apart, a seat is asked for that seems about to become free: a second in
 /// all, far more than another attachment, a recovery or the start of a program takes.
@@ -258,6 +259,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         if !self.open.region.is_ours() {
             return Err(AttachError::Forked);
         }
+        barrier::register();
         for _ in 0..ATTEMPTS {
             match self.sit_down(role) {
                 Ok(seated) => return Ok(seated),

@@ -8,9 +8,10 @@
 //! | name | for real (`real.rs`) | modelled (`model.rs`) |
 //! | --- | --- | --- |
 //! | `AtomicU32`, `AtomicU64`, `fence` | `std::sync::atomic` | loom's |
+//! | `membarrier` | the system call | fences in all threads, at the caller's moment |
 //! | `Shared<T>` | a pointer into the mapping | an `Arc` on the heap |
 //! | `Slots<T, K>` | racing copies in and out of the mapping | tracked cells: a missing publish is a reported race |
-//! | `futex` | `FUTEX_WAIT_BITSET`, `FUTEX_WAKE` | wait and wake on loom's scheduler |
+//! | `futex` | `FUTEX_WAIT_BITSET`, `FUTEX_WAKE_BITSET` | wait and wake on loom's scheduler |
 
 #[cfg(not(loom))]
 mod real;

@@ -130,6 +130,48 @@ pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T
     Mem { words, slots: Slots::new(capacity), drop_unreleased: false }
 }
 
+/// Only a hint to the compiler, which does not reorder here.
+pub(crate) fn compiler_fence(_: Ordering) {}
+
+/// Barriers that one thread makes all others execute. Unless the model is one of those in which
+/// [nobody has registered](membarrier::nobody_has_registered), publishers do nothing, not even
+/// fence.
+pub(crate) mod membarrier {
+    use std::cell::Cell;
+
+    use super::{AtomicU32, Ordering, fence};
+
+    std::thread_local! {
+        static REGISTERED: Cell<bool> = const { Cell::new(true) };
+    }
+
+    /// For the execution that begins: everybody registers.
+    pub(crate) fn everybody_has_registered() {
+        REGISTERED.set(true);
+    }
+
+    /// For this execution: publishers and sleepers fence for themselves.
+    pub(crate) fn nobody_has_registered() {
+        REGISTERED.set(false);
+    }
+
+    pub(crate) fn register() {}
+
+    pub(crate) fn reaches_us() -> bool {
+        REGISTERED.get()
+    }
+
+    /// `announced_in`: with whose accesses this does not commute, for the exploration.
+    pub(crate) fn everywhere(announced_in: &AtomicU32) -> bool {
+        if REGISTERED.get() {
+            announced_in.membarrier();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        true
+    }
+}
+
 /// The kernel's futex: checking the word and going to sleep are one step, a wake reaches whoever
 /// sleeps then. Returns without a reason are the models' to choose, in their `Pace`.
 pub(crate) mod futex {

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 
 pub(crate) use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU8, AtomicU16};
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 use crate::ring::Kind;
 
@@ -256,6 +256,64 @@ unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
         4 => by_words!(u32, AtomicU32, bytes, out to, from.cast_mut()),
         2 => by_words!(u16, AtomicU16, bytes, out to, from.cast_mut()),
         _ => by_words!(u8, AtomicU8, bytes, out to, from.cast_mut()),
+    }
+}
+
+/// Memory barriers that one thread makes others execute: membarrier(2).
+pub(crate) mod membarrier {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[cfg(not(miri))]
+    use rustix::thread::{MembarrierCommand, membarrier};
+
+    use super::AtomicU32;
+
+    /// Whether this process has registered, once that is decided. For good: there is no way back.
+    static DECISION: OnceLock<bool> = OnceLock::new();
+    /// The same, for the path of every message. Relaxed: it is only ever set when it is true.
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+
+    /// Lets the barriers of others reach this process from now on, if the kernel lets us and nobody
+    /// has [declined](decline).
+    pub(crate) fn register() {
+        let registered = *DECISION.get_or_init(ask);
+        REGISTERED.store(registered, Relaxed);
+    }
+
+    /// Decides that this process does not register; `false`: too late.
+    pub(crate) fn decline() -> bool {
+        !*DECISION.get_or_init(|| false)
+    }
+
+    /// The barriers of others reach this process.
+    #[inline(always)]
+    pub(crate) fn reaches_us() -> bool {
+        REGISTERED.load(Relaxed)
+    }
+
+    #[cfg(not(miri))]
+    fn ask() -> bool {
+        membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+    }
+
+    /// Makes every thread of every process that has registered, and this one, execute a full
+    /// barrier. `false`: the kernel does not let us, and nothing was executed.
+    #[cfg(not(miri))]
+    pub(crate) fn everywhere(_announced_in: &AtomicU32) -> bool {
+        membarrier(MembarrierCommand::GlobalExpedited).is_ok()
+    }
+
+    /// Miri does not know the call, so everybody fences.
+    #[cfg(miri)]
+    fn ask() -> bool {
+        false
+    }
+
+    #[cfg(miri)]
+    pub(crate) fn everywhere(_announced_in: &AtomicU32) -> bool {
+        super::fence(super::Ordering::SeqCst);
+        true
     }
 }
 

@@ -5,6 +5,8 @@
 //! below is the one loop in which every blocking call of the crate waits.
 
 pub(crate) mod barrier;
+#[cfg(all(test, not(loom)))]
+mod litmus;
 pub(crate) mod pace;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -79,6 +79,10 @@ pub(crate) const SLICE: Duration = Duration::from_millis(50);
 pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
+/// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked
+/// ([`barrier`](super::barrier)).
+const UNSURE_SLICE: u64 = 1_000_000;
+
 /// The spinning budget, in turns: a turn is a pause and a look, 20 to 60 ns.
 const FEWEST_TURNS: u32 = 32;
 const MOST_TURNS: u32 = 2048;
@@ -212,7 +216,11 @@ impl Pace for Watch<'_> {
             return true;
         }
         let began = now();
-        word.sleep(ticket, self.waiting.doubt_at.min(self.deadline.0));
+        let mut until = self.waiting.doubt_at.min(self.deadline.0);
+        if !ticket.sure {
+            until = until.min(began + UNSURE_SLICE);
+        }
+        word.sleep(ticket, until);
         let now = now();
         if now.saturating_sub(began) < SHORT_SLEEP {
             // A little more spinning would have done.

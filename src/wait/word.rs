@@ -24,7 +24,8 @@
 //! ```
 //!
 //! **No wake is lost.** The two barriers make this Dekker's pattern: of "set bit, look at ring" and
-//! "publish, look at bit" at least one sees the other. If the sleeper's look sees the publish, it
+//! "publish, look at bit" at least one sees the other ([`barrier`] says by what means, and what if
+//! those cannot be had). If the sleeper's look sees the publish, it
 //! does not sleep. Otherwise the waker sees the bit and performs W3, which changes the word. If W3
 //! comes before the sleeper is queued, the kernel finds the word changed and refuses to put it to
 //! sleep; if after, it is queued and the wake reaches it.
@@ -81,6 +82,8 @@ pub(crate) struct WakeWord<'a>(&'a AtomicU32);
 pub(crate) struct Ticket {
     word: u32,
     picky: bool,
+    /// Every publisher is sure to see the announcement. If not, the sleep must be a short one.
+    pub(crate) sure: bool,
 }
 
 impl<'a> WakeWord<'a> {
@@ -94,8 +97,8 @@ impl<'a> WakeWord<'a> {
         let bits = if picky { SLEEPING | WAKE_ALL } else { SLEEPING };
         // W1 ← W4: the roster as the last one to leave or attach left it.
         let word = self.0.fetch_or(bits, Acquire) | bits;
-        barrier::heavy(); // B1 ↔ B2: before the look at the ring
-        Ticket { word, picky }
+        let sure = barrier::heavy(self.0); // B1 ↔ B2: before the look at the ring
+        Ticket { word, picky, sure }
     }
 
     /// Sleeps until woken, until the word changes, or until the clock shows `until`. May also

@@ -33,6 +33,12 @@ pub fn word(name: &Name, offset: u64) -> u32 {
     u32::from_ne_bytes(bytes)
 }
 
+/// Stores in the 32-bit word at `offset` of a ring's region, as a stranger might.
+pub fn set_word(name: &Name, offset: u64, value: u32) {
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.write_all_at(&value.to_ne_bytes(), offset).unwrap();
+}
+
 /// Somebody has announced that he sleeps on the word at `offset`.
 pub fn flagged(name: &Name, offset: u64) -> bool {
     word(name, offset) & 1 != 0

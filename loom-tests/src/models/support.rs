@@ -27,6 +27,7 @@ pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync
     explorer.max_branches = 10_000;
     explorer.check(move || {
         counted.fetch_add(1, Count);
+        sync::membarrier::everybody_has_registered();
         model();
     });
     executions.load(Count)

@@ -5,6 +5,7 @@ use loom::thread;
 
 use super::support::{JUMPY, Patience, Ring, SLEEPY, TRYING, check_bounded};
 use crate::ring::{Kind, Mpmc, Spsc};
+use crate::sync::membarrier;
 
 /// One sender of two values, one receiver of both.
 fn one_to_one<K: Kind>(capacity: usize, sending: Patience, receiving: Patience) {
@@ -45,6 +46,19 @@ fn mpmc_receiver_sleeps_until_there_is_a_value() {
 #[test]
 fn mpmc_ends_that_sleep_on_full_and_on_empty_wake_each_other() {
     check_bounded("wake, mpmc 1:1, 1 slot", 3, || one_to_one::<Mpmc>(1, SLEEPY, SLEEPY));
+}
+
+/// Where the kernel offers no membarrier, or a process has declined it, both sides fence.
+#[test]
+fn ends_that_fence_for_themselves_wake_each_other() {
+    check_bounded("wake, spsc, fences", 3, || {
+        membarrier::nobody_has_registered();
+        one_to_one::<Spsc>(1, SLEEPY, SLEEPY)
+    });
+    check_bounded("wake, mpmc 1:1, fences", 2, || {
+        membarrier::nobody_has_registered();
+        one_to_one::<Mpmc>(1, SLEEPY, SLEEPY)
+    });
 }
 
 /// One sender of two values, two receivers of one each.
