@@ -142,6 +142,7 @@ fn sends_nothing<K: Flavour>(tx: &mut Tx<K>) {
     assert_eq!(tx.try_claim(1).err(), Some(BulkError::Forked));
     assert_eq!(tx.claim(1, SOON).err(), Some(BulkError::Forked));
     assert_eq!(tx.wait_for_peer(SOON), Err(PeerError::Forked));
+    assert!(!tx.is_closed());
 }
 
 fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
