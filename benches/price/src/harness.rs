@@ -427,10 +427,15 @@ pub fn median(values: &[f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The least one.
+pub fn best(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
 /// Median, least and greatest of `a[i] / b[i]`.
 pub fn ratios(a: &[f64], b: &[f64]) -> (f64, f64, f64) {
     let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| a / b).collect();
-    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let least = best(&ratios);
     let greatest = ratios.iter().copied().fold(0.0, f64::max);
     (median(&ratios), least, greatest)
 }
