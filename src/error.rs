@@ -123,6 +123,12 @@ pub enum CreateError {
         /// Bytes the region takes.
         needed: u64,
     },
+    /// The file system (for a named ring: `/dev/shm`) takes no more files: it has run out of
+    /// inodes, or a quota has.
+    NoFiles {
+        /// Where the file was to be.
+        directory: PathBuf,
+    },
     /// The directory may not be written by this process.
     Permission {
         /// The name or path.
@@ -160,6 +166,9 @@ impl fmt::Display for CreateError {
             ),
             Self::NoSpace { needed } => {
                 write!(f, "no room for the ring's {needed} bytes on its file system")
+            }
+            Self::NoFiles { directory } => {
+                write!(f, "no room for another file in {}", directory.display())
             }
             Self::Permission { ring } => write!(f, "no permission to create ring `{ring}`"),
             Self::FileSystem { path, kind } => write!(
@@ -230,6 +239,9 @@ pub enum OpenError {
     /// A descriptor from elsewhere is accepted only if its size is sealed (`F_SEAL_SHRINK`,
     /// `F_SEAL_GROW`, `F_SEAL_SEAL`), so that nobody can cut the memory from under this process.
     Unsealed,
+    /// A descriptor from elsewhere is open for reading alone, or its memory is sealed against
+    /// writing. All users of a ring write: to know what it holds, receive from it.
+    ReadOnly,
     /// A ring cannot live on this file system.
     FileSystem {
         /// The path.
@@ -266,6 +278,9 @@ impl fmt::Display for OpenError {
             }
             Self::Permission { ring } => write!(f, "no permission to open ring `{ring}`"),
             Self::Unsealed => f.write_str("the descriptor's size is not sealed"),
+            Self::ReadOnly => f.write_str(
+                "the descriptor is not for reading and writing; all users of a ring write",
+            ),
             Self::FileSystem { path, kind } => write!(
                 f,
                 "{} lies on {kind}, where mappings or locks do not work as a ring needs",

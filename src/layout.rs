@@ -195,7 +195,8 @@ pub struct ElementType {
     pub size: u64,
     /// Bytes.
     pub align: u64,
-    /// The user's name for the type; empty if none was given.
+    /// The user's name for the type, as it is in the ring; empty if none was given. Shown
+    /// (`Display`, `Debug`) with control characters escaped.
     pub tag: String,
     /// The user's version of the type; 0 if none was given.
     pub tag_version: u32,
@@ -217,7 +218,11 @@ impl fmt::Display for ElementType {
         let Self { size, align, tag, tag_version } = self;
         match tag.as_str() {
             "" => write!(f, "{size}-byte elements aligned to {align}, untagged"),
-            tag => write!(f, "{size}-byte `{tag}` version {tag_version} aligned to {align}"),
+            // Whoever wrote the header has chosen it: terminals must not obey it.
+            tag => {
+                let tag = tag.escape_debug();
+                write!(f, "{size}-byte `{tag}` version {tag_version} aligned to {align}")
+            }
         }
     }
 }

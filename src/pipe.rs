@@ -103,6 +103,19 @@ pub(crate) fn wake_everybody(words: &Words) {
     WakeWord::new(&words.control.space.0).wake_all();
 }
 
+/// Some end of `opposite` was there, and now none is alive, whatever the roster says.
+fn is_closed(words: &Words, ends: &mut Ends, opposite: Role, doctor: &impl Doctor) -> bool {
+    // The roster first: who comes after this look moves `changes` on, and is looked for again.
+    if ends.gone(words) {
+        return true;
+    }
+    let closed = ends.met() && !peer_alive(words, opposite, doctor);
+    if closed {
+        ends.bury();
+    }
+    closed
+}
+
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already sits on the roster.
     /// `arrivals`: [`Ends::arrivals`] from before.
@@ -151,6 +164,11 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
             settle(self.try_claim(need, max))
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
+    }
+
+    /// There was a receiver, and the locks say that none lives now.
+    pub(crate) fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
+        is_closed(&self.mem.words, &mut self.ends, Role::Receiver, doctor)
     }
 
     /// Looks for the dead: see [`burial`](crate::peers::burial).
@@ -281,6 +299,11 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     pub(crate) fn take_more_to_inherit(&mut self) -> bool {
         let more = std::mem::take(&mut self.more_to_inherit);
         self.ends.take_estates() || more
+    }
+
+    /// There was a sender, and the locks say that none lives now.
+    pub(crate) fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
+        is_closed(&self.mem.words, &mut self.ends, Role::Sender, doctor)
     }
 
     /// Looks for the dead: see [`burial`](crate::peers::burial).

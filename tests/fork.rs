@@ -122,11 +122,14 @@ fn forks_with_ends<K: Flavour>(mut me: Me) {
         assert_eq!(alive(&me.ring), (1, 1));
     }
     // The parent goes on.
-    let (tx, rx) = (tx.as_mut().unwrap(), rx.as_mut().unwrap());
+    let (tx, mut rx) = (tx.as_mut().unwrap(), rx.unwrap());
     assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)));
     assert!(rx.try_iter().eq(0..4));
     tx.send(4).unwrap();
     assert_eq!(rx.recv(), Ok(4));
+    drop(rx);
+    assert!(tx.is_closed());
+    in_a_fork(|| assert!(!tx.is_closed(), "a child's pipes are neither open nor closed"));
     me.say("Ok");
     me.hear();
 }

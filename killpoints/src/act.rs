@@ -64,6 +64,8 @@ pub enum Act {
     OpenOrCreate,
     /// Removes the ring's name.
     Unlink,
+    /// Removes every ring that nobody has open.
+    RemoveOrphans,
     /// `try_send` at the moment when, having tried in vain for a while, it looks after its peers.
     DoubtAndSend { succeeds: bool },
     /// Likewise `try_recv`.
@@ -168,7 +170,8 @@ impl Act {
             | Act::Sweep(_)
             | Act::Create
             | Act::OpenOrCreate
-            | Act::Unlink => None,
+            | Act::Unlink
+            | Act::RemoveOrphans => None,
         }
     }
 

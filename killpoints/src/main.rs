@@ -23,6 +23,9 @@
 //! else of a process, the number of system calls made counts as part of the state: there is a kill
 //! behind each.
 //!
+//! Names of rings are made in a `/dev/shm` of the harness's own ([`private`]), so that an operation that
+//! acts on all rings there are acts on nobody else's.
+//!
 //! Not covered: a kill inside a system call that then takes effect in part. The operations make
 //! few, and of these only the reservation of memory (for a file without a name yet) can be
 //! interrupted half-way. And on x86-64 stores become visible in the order of the program; where
@@ -45,7 +48,9 @@ mod item;
 mod observe;
 mod operations;
 mod oracle;
+mod orphans;
 mod perform;
+mod private;
 mod run;
 mod scenario;
 mod shared;
@@ -59,6 +64,7 @@ use std::time::Instant;
 use clap::Parser;
 use ringpipe::{Mpmc, Spsc};
 
+use act::Act;
 use operations::SCENARIOS;
 use run::{Mode, Report};
 use scenario::{Ring, Scenario, Step};
@@ -128,6 +134,7 @@ fn supervise(cli: &Cli) -> ExitCode {
         eprintln!("no such operation; --list tells which there are");
         return ExitCode::FAILURE;
     }
+    let not_private = private::enter().err();
     watchdog::start();
     let mode = Mode { quick: cli.quick, step: cli.step, explain: cli.explain };
     let started = Instant::now();
@@ -136,7 +143,13 @@ fn supervise(cli: &Cli) -> ExitCode {
         "operation", "steps", "states", "kills", "passed", "ms"
     );
     let mut total = Report::default();
+    let mut not_run = 0;
     for scenario in scenarios {
+        if let (Act::RemoveOrphans, Some(e)) = (scenario.act, &not_private) {
+            println!("!!! NOT RUN: {}: no /dev/shm of our own: {e}", scenario.name);
+            not_run += 1;
+            continue;
+        }
         let began = Instant::now();
         let report = match scenario.ring {
             Ring::Spsc => run::all::<Spsc>(scenario, mode),
@@ -151,6 +164,9 @@ fn supervise(cli: &Cli) -> ExitCode {
     let took = started.elapsed().as_secs_f64();
     println!("{steps} steps, {states} states, {took:.1} s");
     println!("kill points: {kills}, passed: {passed}");
+    if not_run > 0 {
+        println!("!!! NOT RUN: {not_run} operations, for want of CAP_SYS_ADMIN");
+    }
     // No kills at all is no proof.
     if kills > 0 && passed == kills { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -24,57 +24,109 @@ const SEATS_WORD: usize = 1280 / 8;
 /// Everything that kills are distinguished by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
+    /// The ring that the scenario is about, and those beside it.
+    pub rings: Vec<Sight>,
+    pub stage: usize,
+    pub system_calls: usize,
+}
+
+/// What is to be seen of one ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
     pub named: bool,
     pub words: Vec<u64>,
     /// One bit for each lock byte that somebody holds.
     pub locks: u64,
-    pub stage: usize,
-    pub system_calls: usize,
 }
 
 impl State {
     /// What has become different since `before`, for people to read.
     pub fn difference(&self, before: &Self) -> String {
         let mut changes = Vec::new();
-        if self.words.len() == before.words.len() {
-            for (index, (new, old)) in self.words.iter().zip(&before.words).enumerate() {
-                if new != old {
-                    let offset = 8 * (CONTROL_WORD + index);
-                    changes.push(format!("[{offset}] {old:#x} -> {new:#x}"));
-                }
-            }
-        }
-        let mut tell = |what, old: &dyn Debug, new: &dyn Debug| {
-            let (old, new) = (format!("{old:x?}"), format!("{new:x?}"));
+        let mut tell = |what: &str, old: &dyn Debug, new: &dyn Debug| {
+            let (old, new) = (format!("{old:#x?}"), format!("{new:#x?}"));
             if old != new {
                 changes.push(format!("{what} {old} -> {new}"));
             }
         };
-        tell("named", &before.named, &self.named);
-        tell("locks", &before.locks, &self.locks);
+        for (number, (new, old)) in self.rings.iter().zip(&before.rings).enumerate() {
+            let whose = if number == 0 { String::new() } else { format!("ring {number}: ") };
+            if new.words.len() == old.words.len() {
+                for (index, (new, old)) in new.words.iter().zip(&old.words).enumerate() {
+                    tell(&format!("{whose}[{}]", 8 * (CONTROL_WORD + index)), old, new);
+                }
+            }
+            tell(&format!("{whose}named"), &old.named, &new.named);
+            tell(&format!("{whose}locks"), &old.locks, &new.locks);
+        }
         tell("stage", &before.stage, &self.stage);
         tell("system calls", &before.system_calls, &self.system_calls);
         changes.join(", ")
     }
+
+    /// The words of the ring that the scenario is about.
+    pub fn into_words(mut self) -> Vec<u64> {
+        self.rings.swap_remove(0).words
+    }
 }
 
-/// Looks at a ring from outside, holding nothing of it.
+/// Looks at rings from outside, holding nothing of them.
 #[derive(Debug)]
 pub struct Observer {
+    rings: Vec<Outside>,
+    /// The number of system calls when names and locks were last asked for.
+    asked_at: Option<usize>,
+}
+
+/// One ring, from outside.
+#[derive(Debug)]
+struct Outside {
     path: PathBuf,
     seats: usize,
     region: Option<(File, Words)>,
-    /// Number of system calls, whether the name existed, locks: when these were last asked for.
-    kernel: Option<(usize, bool, u64)>,
+    /// Whether the name existed, and locks, when these were last asked for.
+    kernel: (bool, u64),
 }
 
 impl Observer {
+    /// Looks at the ring that a scenario is about.
     pub fn new(ring: &str, seats: usize) -> Self {
-        Self { path: PathBuf::from("/dev/shm").join(ring), seats, region: None, kernel: None }
+        let mut observer = Self { rings: Vec::new(), asked_at: None };
+        observer.watch(ring, seats);
+        observer
     }
 
-    /// Opens the region if it has its name, so that it can be looked at also without.
+    /// Looks at this ring, too.
+    pub fn watch(&mut self, ring: &str, seats: usize) {
+        let path = PathBuf::from("/dev/shm").join(ring);
+        self.rings.push(Outside { path, seats, region: None, kernel: (false, 0) });
+        self.forget();
+    }
+
+    /// Opens the regions that have their names, so that they can be looked at also without.
     pub fn open(&mut self) -> io::Result<()> {
+        self.rings.iter_mut().try_for_each(Outside::open)
+    }
+
+    /// The state now, while the victim stands still. Locks and names change by system calls alone:
+    /// they are asked for when their number has changed, or after [`forget`](Self::forget).
+    pub fn look(&mut self, diary: &Diary, system_calls: usize) -> io::Result<State> {
+        if self.asked_at != Some(system_calls) {
+            self.rings.iter_mut().try_for_each(Outside::ask)?;
+        }
+        self.asked_at = Some(system_calls);
+        let rings = self.rings.iter().map(Outside::sight).collect();
+        Ok(State { rings, stage: diary.stage(), system_calls })
+    }
+
+    /// Somebody else has made system calls.
+    pub fn forget(&mut self) {
+        self.asked_at = None;
+    }
+}
+
+impl Outside {
+    fn open(&mut self) -> io::Result<()> {
         if self.region.is_none() && self.path.exists() {
             let file = File::open(&self.path)?;
             let len = file.metadata()?.len() as usize;
@@ -84,18 +136,14 @@ impl Observer {
         Ok(())
     }
 
-    /// The state now, while the victim stands still. Locks and name change by system calls alone:
-    /// they are asked for when their number has changed, or after [`forget`](Self::forget).
-    pub fn look(&mut self, diary: &Diary, system_calls: usize) -> io::Result<State> {
-        let (named, locks) = match self.kernel {
-            Some((then, named, locks)) if then == system_calls => (named, locks),
-            _ => {
-                self.open()?;
-                (self.path.exists(), self.locks()?)
-            }
-        };
-        self.kernel = Some((system_calls, named, locks));
-        let (mut words, stage) = (Vec::new(), diary.stage());
+    fn ask(&mut self) -> io::Result<()> {
+        self.open()?;
+        self.kernel = (self.path.exists(), self.locks()?);
+        Ok(())
+    }
+
+    fn sight(&self) -> Sight {
+        let mut words = Vec::new();
         if let Some((_, region)) = &self.region {
             words.extend(region.load(CONTROL_WORD));
             // The process ids in the seats differ from run to run, and mean nothing.
@@ -103,12 +151,8 @@ impl Observer {
                 *seat &= 0xffff_ffff;
             }
         }
-        Ok(State { named, words, locks, stage, system_calls })
-    }
-
-    /// Somebody else has made system calls.
-    pub fn forget(&mut self) {
-        self.kernel = None;
+        let (named, locks) = self.kernel;
+        Sight { named, words, locks }
     }
 
     fn locks(&self) -> io::Result<u64> {

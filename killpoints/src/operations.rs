@@ -3,12 +3,13 @@
 //! Positions are moved on first, so that runs wrap around the end of the memory and stamps are in
 //! a later lap than the one that zeroed memory stands for.
 //!
-//! Not in the list: `remove_orphans`, which would remove what other programs have left on this
-//! machine; `unlink`, which is in it, removes a name in the same way.
+//! `remove_orphans` acts on all of `/dev/shm`: the harness and its victims have one of their own
+//! ([`private`](crate::private)), where there is nothing but what a scenario has put there.
 
 use ringpipe::Role::{Receiver, Sender};
 
 use crate::act::Act::{self, *};
+use crate::scenario::Beside::{Held, Orphan};
 use crate::scenario::Step::{
     Dead, DeadAsleep, DeadWithin, HoldRead as Reads, HoldWrite as Writes, Live, Recv as Took,
     Send as Sent,
@@ -88,6 +89,11 @@ pub const SCENARIOS: &[Scenario] = &[
     spsc("spsc/create", Create, &[]),
     spsc("spsc/open_or_create", OpenOrCreate, &[]),
     spsc("spsc/unlink", Unlink, S_WRITER_ALONE),
+    spsc("spsc/remove_orphans", RemoveOrphans, &[
+        Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
+    ]).orphaned().beside(&[Orphan, Held]),
+    spsc("spsc/remove_orphans-beside-a-ring-in-use", RemoveOrphans, S_WRITER_ALONE)
+        .beside(&[Orphan]),
     // Many senders, many receivers: sending.
     mpmc("mpmc/try_send", TrySend, M_SENDERS),
     mpmc("mpmc/try_send-alone", TrySend, &[Live(Receiver), Sent(3)]),
@@ -257,4 +263,10 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/create", Create, &[]),
     mpmc("mpmc/open_or_create", OpenOrCreate, &[]),
     mpmc("mpmc/unlink", Unlink, M_RECEIVERS),
+    mpmc("mpmc/remove_orphans", RemoveOrphans, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(2)),
+        Dead(Act::HoldWrite(2)), Sent(1),
+    ]).orphaned().beside(&[Held, Orphan]),
+    mpmc("mpmc/remove_orphans-beside-a-ring-in-use", RemoveOrphans, M_RECEIVERS)
+        .beside(&[Orphan]),
 ];

@@ -300,6 +300,13 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             unlinked.expect("unlinking the ring");
         }
+        Act::RemoveOrphans => {
+            marker();
+            let removed = ringpipe::remove_orphans();
+            diary.reach(1);
+            marker();
+            removed.expect("reading /dev/shm");
+        }
         Act::Idle(role) => {
             let ring = open();
             let _ends = match role {

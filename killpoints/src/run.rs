@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::act::Act;
 use crate::flavour::Flavour;
 use crate::observe::{Observer, State};
 use crate::oracle::{self, Cost, Survivors};
+use crate::orphans;
 use crate::scenario::Scenario;
 use crate::shared::Diary;
 use crate::trace::{Stop, Victim, Wake};
@@ -207,6 +209,7 @@ impl<K: Flavour> Stage<K> {
         let mut observer = Observer::new(&name, K::SEATS);
         let mut world = World::new(scenario, name)?;
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
+        world.others.iter().for_each(|other| observer.watch(&other.name, K::SEATS));
         // Now, in case the operation takes its name away.
         observer.open().map_err(|e| format!("opening the region: {e}"))?;
         let mut victim = Life::Victim.begin(scenario, &world.name, file)?;
@@ -227,7 +230,10 @@ impl<K: Flavour> Stage<K> {
         if scenario.act.creates() {
             self.world.open_or_create()?;
         }
-        oracle::check(&mut self.world, scenario, stage, survivors)
+        match scenario.act {
+            Act::RemoveOrphans => orphans::check(&mut self.world, scenario, stage, survivors),
+            _ => oracle::check(&mut self.world, scenario, stage, survivors),
+        }
     }
 }
 

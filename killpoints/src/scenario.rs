@@ -40,6 +40,15 @@ pub struct Left {
 /// Nothing of all that.
 pub const NOTHING: Left = Left { published: 0, consumed: 0, held: 0 };
 
+/// A ring beside the one that the scenario is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Ends of it are attached, in the harness.
+    Held,
+    /// Nobody has it open.
+    Orphan,
+}
+
 /// The kinds of rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
@@ -62,6 +71,10 @@ pub struct Scenario {
     pub inherits: bool,
     /// The act gives up slots or clears away after the dead, and counts that after doing it.
     pub counts_late: bool,
+    /// Before the act, everybody leaves the ring.
+    pub orphaned: bool,
+    /// What other rings there are.
+    pub beside: &'static [Beside],
 }
 
 impl Scenario {
@@ -94,6 +107,16 @@ impl Scenario {
         self
     }
 
+    pub const fn orphaned(mut self) -> Self {
+        self.orphaned = true;
+        self
+    }
+
+    pub const fn beside(mut self, others: &'static [Beside]) -> Self {
+        self.beside = others;
+        self
+    }
+
     pub const fn counting_late(mut self) -> Self {
         self.counts_late = true;
         self
@@ -110,6 +133,8 @@ const fn scenario(name: &'static str, ring: Ring, act: Act, script: &'static [St
         drop_unreleased: false,
         inherits: false,
         counts_late: false,
+        orphaned: false,
+        beside: &[],
     }
 }
 

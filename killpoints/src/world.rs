@@ -13,6 +13,7 @@ use crate::act::Act;
 use crate::flavour::{Flavour, options};
 use crate::item::{By, Item};
 use crate::observe::Observer;
+use crate::orphans::Other;
 use crate::scenario::{Left, Scenario, Step};
 use crate::shared::Diary;
 use crate::trace::{Stop, Victim};
@@ -72,6 +73,8 @@ pub struct World<K: Flavour> {
     pub books: Books,
     /// Attachments so far, of sending and receiving ends.
     pub arrivals: [u64; 2],
+    /// The rings beside it.
+    pub others: Vec<Other<K>>,
 }
 
 /// Where those died who are to die within an act, and what they left: which scenario, which life;
@@ -93,6 +96,7 @@ impl<K: Flavour> World<K> {
             receivers: Vec::new(),
             books: Books::default(),
             arrivals: [0; 2],
+            others: Vec::new(),
         };
         if !scenario.act.creates() {
             world.create(scenario.drop_unreleased)?;
@@ -108,6 +112,15 @@ impl<K: Flavour> World<K> {
             (false, false) => world.books.settled.len(),
         };
         world.books.touched = first..first + scenario.act.touches();
+        if scenario.orphaned {
+            world.senders.clear();
+            world.receivers.clear();
+            world.ring = None;
+        }
+        for (number, &beside) in scenario.beside.iter().enumerate() {
+            let name = format!("{}-{number}", world.name);
+            world.others.push(Other::new(name, beside)?);
+        }
         Ok(world)
     }
 
@@ -115,6 +128,12 @@ impl<K: Flavour> World<K> {
     pub fn create(&mut self, drop_unreleased: bool) -> Result<(), String> {
         let options = options().drop_unreleased(drop_unreleased);
         self.ring = Some(options.create(&self.name).map_err(|e| e.to_string())?);
+        Ok(())
+    }
+
+    /// Opens the ring, which everybody had left.
+    pub fn open(&mut self) -> Result<(), String> {
+        self.ring = Some(options().open(&self.name).map_err(|e| e.to_string())?);
         Ok(())
     }
 
@@ -200,18 +219,18 @@ impl<K: Flavour> World<K> {
         let known = DEATHS.lock().map_err(|e| e.to_string())?.get(&key).cloned();
         if let Some((address, nth, words)) = known {
             victim.run_to(address, nth, None)?;
-            if look()?.words != words {
+            if look()?.into_words() != words {
                 return Err("not where the first of its kind died".into());
             }
             return victim.kill();
         }
-        let mut words = look()?.words;
+        let mut words = look()?.into_words();
         let (mut seen, mut met) = (0, HashMap::new());
         loop {
             expect(victim.step(false)?, Stop::Step)?;
             let address = victim.at()?;
             let nth = met.entry(address).and_modify(|nth| *nth += 1).or_insert(1);
-            let now = look()?.words;
+            let now = look()?.into_words();
             seen += usize::from(now != words);
             words = now;
             if seen == changes {

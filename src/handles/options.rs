@@ -250,8 +250,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Unsealed`] unless its size is sealed, [`OpenError::NotARing`] if it is no memfd;
-    /// see [`OpenError`] for others.
+    /// [`OpenError::Unsealed`] unless its size is sealed, [`OpenError::ReadOnly`] unless it can be
+    /// written, [`OpenError::NotARing`] if it is no memfd; see [`OpenError`] for others.
     pub fn from_fd(&self, fd: OwnedFd) -> Result<Ring<T, K>, OpenError> {
         let region = Region::from_fd(fd, self.map, |fd, stat, page| {
             let geometry = self.look("descriptor", fd, stat, page)?;

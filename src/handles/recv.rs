@@ -27,6 +27,10 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// the last receiving end is gone, senders see a broken pipe. What is still in the ring stays there
 /// for whoever attaches next.
 ///
+/// On an MPMC ring, a receiver that holds items it has *inherited* from a dead one puts off
+/// end-of-file for the other receivers until it has released them: should it die, they are
+/// delivered to one of those. Items that a living receiver claimed itself put nothing off.
+///
 /// No call makes a system call or allocates unless it waits, someone sleeps who must be woken, or
 /// nothing has come of the calls for a slice (50 ms) and it asks whether the peers are alive.
 /// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
@@ -380,6 +384,25 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
         let mut pace = self.waiting.until(deadline.into());
         self.end.wait_for_peer(&mut pace, &self.ring).map_err(PeerError::from)
+    }
+
+    /// Whether there was a sender and now none is alive. There may be items left all the same:
+    /// receiving them comes before `Closed` does.
+    ///
+    /// Receiving calls learn of a sender that was killed when they have waited, or tried in vain,
+    /// for a slice. This asks the senders' locks, by two system calls or so, without waiting.
+    /// `false` on a handle that was inherited through `fork`.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u32>(8)?;
+    /// tx.try_send(7).unwrap();
+    /// drop(tx); // or its process is killed
+    /// assert!(rx.is_closed());
+    /// assert_eq!(rx.recv(), Ok(7));
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn is_closed(&mut self) -> bool {
+        self.image.is_current() && self.end.is_closed(&self.ring)
     }
 
     /// From now on, says `Closed` also if no sender has come yet, instead of waiting for the first

@@ -54,7 +54,9 @@ struct Open {
     words: Words,
 }
 
-/// Who is attached to a ring at a moment. A process that was killed counts until someone notices.
+/// Who is attached to a ring at a moment, by the ring's roster: a process that was killed counts
+/// until an end that waits, or wants a seat, notices. [`list`](crate::list) and
+/// [`SendHandle::is_closed`] ask the locks instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peers {

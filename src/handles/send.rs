@@ -366,6 +366,25 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         self.end.wait_for_peer(&mut pace, &self.ring).map_err(PeerError::from)
     }
 
+    /// Whether the pipe is broken: there was a receiver, and now none is alive.
+    ///
+    /// Sending calls learn of a receiver that was killed when they find the ring full and begin to
+    /// doubt: as long as there is room, values are sent to nobody (and stay for whoever attaches
+    /// next). This asks the receivers' locks, by two system calls or so, without waiting. When it
+    /// has said `true`, calls say `Closed`, too, unless others come or go. `false` on a handle that was
+    /// inherited through `fork`.
+    ///
+    /// ```
+    /// let (mut tx, rx) = ringpipe::spsc::channel::<u32>(8)?;
+    /// assert!(!tx.is_closed());
+    /// drop(rx); // or its process is killed
+    /// assert!(tx.is_closed());
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn is_closed(&mut self) -> bool {
+        self.image.is_current() && self.end.is_closed(&self.ring)
+    }
+
     /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the
     /// first as a FIFO does.
     pub fn require_peer(&mut self) {

@@ -223,6 +223,11 @@ impl Ends {
         self.met && !self.present
     }
 
+    /// There was an opposite end at some time since this one attached, as of the last look.
+    pub(crate) fn met(&self) -> bool {
+        self.met
+    }
+
     /// The locks say that nobody opposite is alive: counts them as gone until the roster changes.
     pub(crate) fn bury(&mut self) {
         self.present = false;

@@ -22,7 +22,9 @@ pub(crate) mod reserve;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, Mode, SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::fs::{
+    MemfdFlags, Mode, OFlags, SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fcntl_getfl, fstat,
+};
 use rustix::io::Errno;
 
 use crate::error::{CreateError, OpenError};
@@ -126,6 +128,9 @@ impl Region {
         check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
         match fcntl_get_seals(&fd) {
+            Ok(seals) if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) => {
+                return Err(OpenError::ReadOnly);
+            }
             Ok(seals) if seals.contains(SEALS) => {}
             Ok(_) => return Err(OpenError::Unsealed),
             Err(Errno::INVAL) => {
@@ -135,6 +140,10 @@ impl Region {
                 });
             }
             Err(e) => return Err(open_io("asking for the seals")(e)),
+        }
+        let flags = fcntl_getfl(&fd).map_err(open_io("asking for the descriptor's mode"))?;
+        if flags & OFlags::RWMODE != OFlags::RDWR {
+            return Err(OpenError::ReadOnly);
         }
         Self::adopt(fd, map, check)?.ok_or(OpenError::Busy { ring: "descriptor".into() })
     }

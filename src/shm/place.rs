@@ -86,7 +86,9 @@ impl Place {
             Errno::ACCESS | Errno::PERM | Errno::ROFS => {
                 CreateError::Permission { ring: self.to_string() }
             }
-            Errno::NOSPC | Errno::DQUOT => CreateError::NoSpace { needed: 0 },
+            Errno::NOSPC | Errno::DQUOT => {
+                CreateError::NoFiles { directory: self.directory.clone() }
+            }
             e => create_io("making a file")(e),
         })?;
         match reserve::refused_file_system(unnamed.fd()) {

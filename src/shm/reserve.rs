@@ -3,11 +3,12 @@
 //! A sparse file's page that cannot be had is a `SIGBUS` at its first touch. So every page is
 //! allocated at creation, in steps (a large `fallocate` on tmpfs starts over after a signal, and
 //! could starve), after asking whether there is that much memory at all: on tmpfs and memfds the
-//! kernel would kill processes to satisfy us before it said no.
+//! kernel would kill processes to satisfy us before it said no. Nor is a file system filled up, to
+//! the others' detriment, only to find that it was too small: it is asked first, too.
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FallocateFlags, fallocate, fstatfs};
+use rustix::fs::{FallocateFlags, fallocate, fstatfs, fstatvfs};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::create_io;
@@ -66,6 +67,11 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<(), CreateError> {
         }
     }
     let no_space = || CreateError::NoSpace { needed: len };
+    if len > free_space(fd)? {
+        return Err(no_space());
+    }
+    // Others may take it meanwhile: then this fails on the way, and the file goes with its
+    // descriptor.
     let mut at = 0;
     while at < len {
         let step = STEP.min(len - at);
@@ -99,6 +105,15 @@ fn write_zeros(
         }
     }
     Ok(())
+}
+
+/// Bytes that are free on the file system, including what is reserved for root: nobody can have
+/// more.
+fn free_space(fd: BorrowedFd<'_>) -> Result<u64, CreateError> {
+    let stat = fstatvfs(fd).map_err(create_io("asking for free space"))?;
+    // Memfds, and tmpfs or hugetlbfs without a limit, tell of no blocks at all.
+    let limited = stat.f_blocks > 0;
+    Ok(if limited { stat.f_bfree.saturating_mul(stat.f_frsize) } else { u64::MAX })
 }
 
 /// Bytes of memory and swap that could be had without taking them from anyone.

@@ -3,8 +3,10 @@
 //! accounted for ([`ledger`]), the ring is drained and as good as new, and every wait that a death
 //! should have ended was ended ([`drill`]).
 //!
-//! The last line is `storm: OK`, or the exit status is 1 and the reason is said.
+//! The last line is `storm: OK`, or the exit status is 1 and the reason is said. Where rings of the
+//! backing that is asked for cannot live, the last line says `NOT RUN` and the exit status is 3.
 
+mod backing;
 mod board;
 mod drill;
 mod ledger;
@@ -15,12 +17,14 @@ mod sender;
 mod storm;
 mod worker;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ringpipe::{Mpmc, Spsc};
 
+use backing::Backing;
 use worker::Outcome;
 
 /// Kills, stops and restarts the users of a ringpipe at random, and accounts for every item.
@@ -28,6 +32,7 @@ use worker::Outcome;
 #[command(after_help = "\
 In CI:     cargo run --release -p storm            (about 20 s)
            cargo run --release -p storm -- --kind spsc
+           cargo run --release -p storm -- --backing file
 The long:  cargo run --release -p storm -- --seconds 600 --verbose
 Choices follow the seed, timing does not: a seed repeats a storm's plan, not its course.")]
 struct Cli {
@@ -42,6 +47,12 @@ struct Options {
     /// Which ring.
     #[arg(long, value_enum, default_value_t = RingKind::Mpmc)]
     kind: RingKind,
+    /// What the ring lives in.
+    #[arg(long, value_enum, default_value_t = Backing::Named)]
+    backing: Backing,
+    /// Where a ring in a file lies; by default beside this program, under the build directory.
+    #[arg(long)]
+    directory: Option<PathBuf>,
     /// How long it lasts.
     #[arg(long, default_value_t = 15.0)]
     seconds: f64,
@@ -102,6 +113,9 @@ enum Inner {
     Victim(drill::Victim),
 }
 
+/// Exit status: nothing went wrong, and nothing was shown.
+const NOT_RUN: u8 = 3;
+
 fn seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(1, |now| rng::mix(now.as_nanos() as u64) >> 32)
@@ -110,15 +124,17 @@ fn seed() -> u64 {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
-        Some(inner) => die_with_parent().and_then(|()| match inner {
-            Inner::Worker { kind: RingKind::Mpmc, orders } => worker::work::<Mpmc>(orders),
-            Inner::Worker { kind: RingKind::Spsc, orders } => worker::work::<Spsc>(orders),
-            Inner::Victim(victim) => drill::suffer(victim),
-        }),
+        Some(inner) => die_with_parent()
+            .and_then(|()| match inner {
+                Inner::Worker { kind: RingKind::Mpmc, orders } => worker::work::<Mpmc>(orders),
+                Inner::Worker { kind: RingKind::Spsc, orders } => worker::work::<Spsc>(orders),
+                Inner::Victim(victim) => drill::suffer(victim),
+            })
+            .map(|()| ExitCode::SUCCESS),
         None => supervise(&cli.options),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => {
             eprintln!("storm: FAILED: {why}");
             ExitCode::FAILURE
@@ -132,11 +148,18 @@ fn die_with_parent() -> Outcome {
     rustix::process::set_parent_process_death_signal(Some(signal)).map_err(|e| e.to_string())
 }
 
-fn supervise(options: &Options) -> Outcome {
+fn supervise(options: &Options) -> Outcome<ExitCode> {
     println!("storm: {} ring, seed {}", options.kind.as_str(), options.seed);
     let report = match options.kind {
         RingKind::Mpmc => storm::rage::<Mpmc>(options)?,
         RingKind::Spsc => storm::rage::<Spsc>(options)?,
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(why) => {
+            println!("!!! NOT RUN: {why}");
+            return Ok(ExitCode::from(NOT_RUN));
+        }
     };
     let storm::Report { lasted, counts, sums, stats } = report;
     println!("  {:.1} s, {} workers started", lasted.as_secs_f64(), counts.starts);
@@ -155,5 +178,5 @@ fn supervise(options: &Options) -> Outcome {
         println!("  drills: every sleeper was woken");
     }
     println!("storm: OK");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ringpipe::{Ring, Stats};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::backing::{Address, NoRing};
 use crate::board::{Board, Lane, Parcel, Phase, now};
 use crate::ledger::{Ledger, Reader, Sums};
 use crate::rng::Rng;
@@ -58,7 +59,7 @@ struct Post {
 
 struct Weather<'a, K: Storm> {
     options: &'a Options,
-    name: String,
+    address: Address,
     board: Board,
     board_path: String,
     ring: Ring<Parcel, K>,
@@ -73,24 +74,25 @@ struct Named<'a, K: Storm>(&'a Ring<Parcel, K>);
 
 impl<K: Storm> Drop for Named<'_, K> {
     fn drop(&mut self) {
-        let _ = self.0.unlink(); // best effort; it is in nobody's way
+        let _ = self.0.unlink(); // best effort; it is in nobody's way, or has no name
     }
 }
 
-/// Lets a storm rage, and sees what is left.
-pub fn rage<K: Storm>(options: &Options) -> Outcome<Report> {
-    let name = format!("ringpipe-storm-{}", std::process::id());
-    let ring = Ring::<Parcel, K>::options()
-        .capacity(options.capacity)
-        .endpoints(options.endpoints)
-        .create(&name)
-        .map_err(|e| e.to_string())?;
+/// Lets a storm rage, and sees what is left. Says why if there can be no ring of that backing.
+pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
+    let how = Ring::<Parcel, K>::options().capacity(options.capacity).endpoints(options.endpoints);
+    let (ring, address) = match options.backing.create(&how, options.directory.as_deref()) {
+        Ok(created) => created,
+        Err(NoRing::Unfit(why)) => return Ok(Err(why)),
+        Err(NoRing::Failed(why)) => return Err(why),
+    };
     let _named = Named(&ring);
+    println!("  the ring is {}", address.describe());
     let lanes = usize::from(options.workers) * ENDS;
     let (fd, board) = Board::create(lanes).map_err(|e| format!("the board: {e}"))?;
     let mut weather = Weather {
         options,
-        name,
+        address,
         board,
         board_path: format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()),
         ring: ring.clone(),
@@ -110,7 +112,7 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Report> {
     }
     balance::<K>(&sums, &stats, &weather.counts)?;
     drill::is_as_new(&ring)?;
-    Ok(Report { lasted, counts: weather.counts, sums, stats })
+    Ok(Ok(Report { lasted, counts: weather.counts, sums, stats }))
 }
 
 impl<K: Storm> Weather<'_, K> {
@@ -126,7 +128,7 @@ impl<K: Storm> Weather<'_, K> {
         // This very program, even if the file has been replaced meanwhile.
         let child = Command::new("/proc/self/exe")
             .arg("worker")
-            .args(["--kind", self.options.kind.as_str(), "--name", &self.name])
+            .args(["--kind", self.options.kind.as_str(), "--ring", &self.address.to_string()])
             .args(["--board", &self.board_path])
             .args(["--lanes", &(self.posts.len() * ENDS).to_string()])
             .args(["--index", &index.to_string()])

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringpipe::{AttachError, Kind, Mpmc, RecvHandle, Ring, Role, SendHandle, Spsc, WaitPolicy};
 
+use crate::backing::Address;
 use crate::board::{Board, Lane, Parcel, Phase};
 use crate::receiver::Receiver;
 use crate::rng::Rng;
@@ -73,9 +74,9 @@ impl Storm for Spsc {
 /// What a worker is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Orders {
-    /// The ring's name.
+    /// Where the ring is.
     #[arg(long)]
-    pub name: String,
+    pub ring: Address,
     /// Where to open the board.
     #[arg(long)]
     pub board: String,
@@ -92,11 +93,11 @@ pub struct Orders {
 
 /// Works until the board says otherwise.
 pub fn work<K: Storm>(orders: &Orders) -> Outcome {
-    let Orders { name, board, lanes, index, seed } = orders;
+    let Orders { ring, board, lanes, index, seed } = orders;
     let file = OpenOptions::new().read(true).write(true).open(board);
     let file = file.map_err(|e| format!("{board}: {e}"))?;
     let board = Board::map(file.as_fd(), *lanes).map_err(|e| e.to_string())?;
-    let ring = Ring::<Parcel, K>::options().open(name).map_err(|e| e.to_string())?;
+    let ring = ring.open::<K>()?;
     let (roles, alternating) = K::ends(*index);
     let mut rng = Rng::new(*seed);
     let desks = roles.iter().enumerate().map(|(i, &role)| {

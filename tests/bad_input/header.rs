@@ -164,6 +164,18 @@ fn an_element_description_that_was_changed_is_refused() {
 }
 
 #[test]
+fn a_tag_that_would_command_a_terminal_is_shown_escaped() {
+    let name = Name::new();
+    let error = refusal(&name, &altered(80, b"\x1b[2J\r\x07trade\0"));
+    let seen = ringpipe::list().unwrap().into_iter().find(|seen| seen.name == *name).unwrap();
+    assert_eq!(seen.element.tag, "\x1b[2J\r\x07trade", "for programs, as it is");
+    for shown in [error.to_string(), format!("{error:?}"), format!("{seen:?}")] {
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+        assert!(shown.contains(r"`\u{1b}[2J\r\u{7}trade`"), "{shown}");
+    }
+}
+
+#[test]
 fn a_geometry_that_contradicts_itself_is_damage_even_under_a_good_checksum() {
     let name = Name::new();
     let bytes = good_bytes();

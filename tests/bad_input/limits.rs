@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use ringpipe::{CreateError, OpenError, UnlinkError, unlink};
+use rustix::fs::inotify;
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -164,8 +165,35 @@ fn a_file_system_without_inodes_refuses_too() {
         std::fs::write("/dev/shm/the-only-file", "").unwrap();
         let before = space(Path::new("/dev/shm"));
         let error = spsc::<u64>().create("ring").unwrap_err();
-        assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+        assert!(matches!(error, CreateError::NoFiles { .. }), "{error:?}");
+        assert_eq!(error.to_string(), "no room for another file in /dev/shm");
         assert_eq!(space(Path::new("/dev/shm")), before);
+    });
+}
+
+/// Nobody else is to run out of space for a ring that cannot be.
+#[test]
+fn a_file_system_that_is_too_small_is_not_filled_before_that_is_said() {
+    if !is_root("a small file system") {
+        return;
+    }
+    with_own_mounts(|| {
+        mount_tmpfs("/dev/shm", c"size=48m");
+        // Every allocation in a file of the directory is an event; with or without a name.
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK);
+        let watch = watch.unwrap();
+        inotify::add_watch(&watch, "/dev/shm", inotify::WatchFlags::MODIFY).unwrap();
+        let allocated = || rustix::io::read(&watch, &mut [0; 4096]).is_ok();
+        let options = spsc::<[u8; 4096]>().capacity(16 << 10);
+        for error in [
+            options.create("too-large").unwrap_err(),
+            options.create_file("/dev/shm/too-large").unwrap_err(),
+        ] {
+            assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+            assert!(!allocated(), "it was filled first");
+        }
+        spsc::<u64>().create("small").unwrap();
+        assert!(allocated(), "no allocation is seen here");
     });
 }
 
