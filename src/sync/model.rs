@@ -157,6 +157,10 @@ pub(crate) mod membarrier {
 
     pub(crate) fn register() {}
 
+    pub(crate) fn decline() -> bool {
+        !REGISTERED.get()
+    }
+
     pub(crate) fn reaches_us() -> bool {
         REGISTERED.get()
     }
