@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::board::Board;
 use crate::plan::WORKERS;
+use crate::survey::Survey;
 use crate::worker;
 
 /// The workers' process ids. All are killed, by these ids, when it is dropped.
 #[derive(Debug)]
 pub struct Crew {
     board: &'static Board,
+    survey: Survey,
     pids: [libc::pid_t; WORKERS],
     /// Workers started altogether.
     pub started: u64,
@@ -17,8 +19,8 @@ pub struct Crew {
 
 impl Crew {
     /// Starts all.
-    pub fn start(board: &'static Board) -> Result<Self, String> {
-        let mut crew = Self { board, pids: [0; WORKERS], started: 0 };
+    pub fn start(board: &'static Board, survey: Survey) -> Result<Self, String> {
+        let mut crew = Self { board, survey, pids: [0; WORKERS], started: 0 };
         for index in 0..WORKERS {
             crew.hire(index)?;
         }
@@ -28,6 +30,8 @@ impl Crew {
     /// Starts the worker for a lane that has none.
     pub fn hire(&mut self, index: usize) -> Result<(), String> {
         let overseer = std::process::id();
+        // Read before the fork: the next call is this worker's, however late it is.
+        let last = self.board.lanes[index].call.load(Relaxed);
         // SAFETY: this process has one thread, so the child finds nothing half-done.
         let pid = unsafe { libc::fork() };
         match pid {
@@ -38,7 +42,7 @@ impl Crew {
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 // SAFETY: asks for a number.
                 if unsafe { libc::getppid() } as u32 == overseer
-                    && let Err(why) = worker::work(self.board, index, overseer)
+                    && let Err(why) = worker::work(self.board, index, overseer, last, &self.survey)
                 {
                     self.board.lanes[index].wrong.store(1, Relaxed);
                     eprintln!("worker {index}: {why}");

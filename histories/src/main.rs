@@ -14,6 +14,7 @@ mod overseer;
 mod plan;
 mod report;
 mod rng;
+mod survey;
 mod worker;
 
 use std::process::ExitCode;
@@ -72,10 +73,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, limit: Option<Duration>) -> Result<Report, String> {
     let mut rng = Rng::new(cli.seed);
     let mut overseer = Overseer::new()?;
+    println!("ambushes at {} instructions", overseer.instructions);
     let mut report = Report::default();
     let began = Instant::now();
-    while report.overlapping() < cli.histories
-        && limit.is_none_or(|limit| began.elapsed() < limit)
+    while report.overlapping() < cli.histories && limit.is_none_or(|limit| began.elapsed() < limit)
     {
         let plan = Plan::draw(&mut rng);
         let observed = overseer.perform(&plan)?;

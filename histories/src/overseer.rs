@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use histories::history::{Again, Answer, Call, End, History, Kind, What};
 use ringpipe::{Mpmc, RecvTimeoutError, Ring, Spsc, TryRecvError, TrySendError};
 
+use crate::ambush;
 use crate::board::{Board, sleep, wake};
 use crate::crew::Crew;
 use crate::plan::{Plan, Step};
+use crate::survey::Survey;
 use crate::worker::Flavour;
 
 /// What takes longer hangs: no call waits for more than some milliseconds.
@@ -32,6 +34,8 @@ pub struct Overseer {
     board: &'static Board,
     /// The workers.
     pub crew: Crew,
+    /// Instructions at which calls can be ambushed.
+    pub instructions: usize,
     spsc: Vec<Stage<Spsc>>,
     mpmc: Vec<Stage<Mpmc>>,
     rings: u32,
@@ -53,8 +57,19 @@ impl Overseer {
     /// With workers, and no histories yet. `first`: the number of the first.
     pub fn new() -> Result<Self, String> {
         let board = Board::map()?;
-        let crew = Crew::start(board)?;
-        Ok(Self { board, crew, spsc: Vec::new(), mpmc: Vec::new(), rings: 0, number: 0 })
+        ambush::prepare(&board.stamp)?;
+        let survey = Survey::new()?;
+        let instructions = survey.len();
+        let crew = Crew::start(board, survey)?;
+        Ok(Self {
+            board,
+            crew,
+            instructions,
+            spsc: Vec::new(),
+            mpmc: Vec::new(),
+            rings: 0,
+            number: 0,
+        })
     }
 
     /// Has a plan performed.
@@ -100,7 +115,9 @@ impl Overseer {
         let drained = drain(self.board, &stage.ring, plan.parts.len() as u8, &mut history);
         let from = self.board.stamp.load(Relaxed);
         let outcome = drained.and_then(|()| is_as_good_as_new(&stage.ring));
-        outcome.map_err(|why| format!("{why} after history {} ({from} stamps):\n{history}", self.number))?;
+        outcome.map_err(|why| {
+            format!("{why} after history {} ({from} stamps):\n{history}", self.number)
+        })?;
         if plan.is_deadly() || plan.gives_back() {
             // The dead stay on its roster until somebody looks for them.
             stage.uses = USES;

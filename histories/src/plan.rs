@@ -30,7 +30,8 @@ pub enum Form {
     Close,
 }
 
-const FORMS: [Form; 8] = [
+/// All of them; the last is the close.
+pub const FORMS: [Form; 8] = [
     Form::Try,
     Form::Wait,
     Form::TrySlice,
@@ -101,30 +102,27 @@ pub fn value(history: u64, process: usize, call: usize, index: u8) -> Value {
 pub struct Ambush {
     /// In which call.
     pub call: u8,
-    /// After how many instructions.
-    pub after: u16,
     /// It is stalled until the processes have drawn so many stamps; 0: it is killed.
     pub stamps: u8,
-    /// After how many more it is stalled again; 0: no more.
-    pub again: u16,
+    /// At which of the instructions that such calls consist of; the same twice: once.
+    pub at: [u16; 2],
 }
 
 impl Ambush {
     /// As a word of the board; 0 is none.
     pub fn encode(self) -> u64 {
         1 | u64::from(self.call) << 8
-            | u64::from(self.after) << 16
-            | u64::from(self.stamps) << 32
-            | u64::from(self.again) << 48
+            | u64::from(self.stamps) << 16
+            | u64::from(self.at[0]) << 32
+            | u64::from(self.at[1]) << 48
     }
 
     /// From a word of the board.
     pub fn decode(word: u64) -> Option<Self> {
         (word != 0).then_some(Self {
             call: (word >> 8) as u8,
-            after: (word >> 16) as u16,
-            stamps: (word >> 32) as u8,
-            again: (word >> 48) as u16,
+            stamps: (word >> 16) as u8,
+            at: [(word >> 32) as u16, (word >> 48) as u16],
         })
     }
 }
@@ -175,7 +173,8 @@ impl Plan {
         let ends: Vec<End> = match kind {
             Kind::Spsc => vec![End::Sender, End::Receiver],
             Kind::Mpmc => {
-                let (senders, receivers) = rng.pick(&[(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1)]);
+                let (senders, receivers) =
+                    rng.pick(&[(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1)]);
                 let senders = std::iter::repeat_n(End::Sender, senders);
                 senders.chain(std::iter::repeat_n(End::Receiver, receivers)).collect()
             }
@@ -189,8 +188,14 @@ impl Plan {
                 let calls = rng.within(2..CALLS as u64);
                 let mut steps: Vec<_> =
                     (0..calls).map(|_| draw_step(rng, capacity, simple, gives_back)).collect();
-                steps.push(Step { form: Form::Close, size: 0, part: 0, wait: 0, pause: pause(rng) });
-                let ambush = rng.percent(55).then(|| draw_ambush(rng, steps.len()));
+                steps.push(Step {
+                    form: Form::Close,
+                    size: 0,
+                    part: 0,
+                    wait: 0,
+                    pause: pause(rng),
+                });
+                let ambush = rng.percent(70).then(|| draw_ambush(rng, steps.len()));
                 Part { end, steps, ambush, policy: rng.within(0..3) as u32 }
             })
             .collect();
@@ -248,17 +253,12 @@ fn draw_step(rng: &mut Rng, capacity: u8, simple: bool, gives_back: bool) -> Ste
     Step { form, size, part, wait, pause: pause(rng) }
 }
 
-/// Calls that find what they want take 50 to 150 instructions; those that wait, or close, thousands.
 fn draw_ambush(rng: &mut Rng, calls: usize) -> Ambush {
-    let after = |rng: &mut Rng| match rng.within(0..10) {
-        0..6 => rng.within(1..150) as u16,
-        6..9 => rng.within(1..500) as u16,
-        _ => rng.within(1..2500) as u16,
-    };
+    let (first, second) = (rng.next() as u16, rng.next() as u16);
+    let twice = rng.percent(50);
     Ambush {
         call: rng.within(0..calls as u64) as u8,
-        after: after(rng),
         stamps: rng.within(1..12) as u8,
-        again: if rng.percent(30) { after(rng) } else { 0 },
+        at: [first, if twice { second } else { first }],
     }
 }

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
-use histories::history::{Again, Answer, End, SLOTS, What};
+use histories::history::{self, Again, Answer, End, SLOTS, What};
 use ringpipe::{
     BulkError, Kind, Mpmc, RecvHandle, RecvTimeoutError, Ring, SendHandle, SendTimeoutError, Spsc,
     TryRecvError, TrySendError, WaitPolicy,
@@ -13,6 +13,7 @@ use ringpipe::{
 use crate::ambush;
 use crate::board::{Board, Lane, sleep, wake};
 use crate::plan::{Ambush, Form, Places, Step};
+use crate::survey::Survey;
 
 /// The shortest there is: deaths should be noticed within a history.
 const SLICE: Duration = Duration::from_millis(1);
@@ -46,16 +47,20 @@ impl Flavour for Mpmc {
 /// A ring as it was last opened: the number of the ring, and the ring.
 type Opened<K> = Option<(u32, Ring<u64, K>)>;
 
-/// Works until it is killed.
-pub fn work(board: &'static Board, index: usize, overseer: u32) -> Result<(), String> {
+/// Works until it is killed; `last`: the last call for its lane that was another's.
+pub fn work(
+    board: &'static Board,
+    index: usize,
+    overseer: u32,
+    mut last: u32,
+    survey: &Survey,
+) -> Result<(), String> {
     ambush::prepare(&board.stamp)?;
+    ambush::own_instructions()?;
     let lane = &board.lanes[index];
     let mut spsc: Opened<Spsc> = None;
     let mut mpmc: Opened<Mpmc> = None;
     let mut places = None;
-    // Whoever takes a dead worker's place has nothing to do before it is called.
-    let mut last = lane.call.load(Acquire);
-    wake(&board.done);
     loop {
         while lane.call.load(Acquire) == last {
             sleep(&lane.call, last, Duration::from_secs(10));
@@ -67,9 +72,9 @@ pub fn work(board: &'static Board, index: usize, overseer: u32) -> Result<(), St
             places = Some(wanted);
         }
         if board.kind.load(Relaxed) == 0 {
-            take_part(board, index, open(&mut spsc, board, overseer)?)?;
+            take_part(board, index, open(&mut spsc, board, overseer)?, survey)?;
         } else {
-            take_part(board, index, open(&mut mpmc, board, overseer)?)?;
+            take_part(board, index, open(&mut mpmc, board, overseer)?, survey)?;
         }
         board.done.fetch_add(1, AcqRel);
         wake(&board.done);
@@ -119,12 +124,19 @@ fn settle_down(places: u32, index: usize) -> Result<(), String> {
 pub static ALL: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
 
 /// An end, until it is closed.
-enum Handle<K: Kind> {
+pub enum Handle<K: Kind> {
+    /// That sends.
     Sender(SendHandle<u64, K>),
+    /// That receives.
     Receiver(RecvHandle<u64, K>),
 }
 
-fn take_part<K: Flavour>(board: &Board, index: usize, ring: &Ring<u64, K>) -> Result<(), String> {
+fn take_part<K: Flavour>(
+    board: &Board,
+    index: usize,
+    ring: &Ring<u64, K>,
+    survey: &Survey,
+) -> Result<(), String> {
     let lane = &board.lanes[index];
     let policy = match lane.policy.load(Relaxed) {
         1 => WaitPolicy::Spin,
@@ -148,7 +160,7 @@ fn take_part<K: Flavour>(board: &Board, index: usize, ring: &Ring<u64, K>) -> Re
         turns += 1;
         if turns.is_multiple_of(64) { std::thread::yield_now() } else { std::hint::spin_loop() }
     }
-    perform(board, lane, index, end, handle)
+    perform(board, lane, index, end, handle, survey)
 }
 
 fn perform<K: Flavour>(
@@ -157,7 +169,10 @@ fn perform<K: Flavour>(
     index: usize,
     end: End,
     handle: Handle<K>,
+    survey: &Survey,
 ) -> Result<(), String> {
+    let kind =
+        if board.kind.load(Relaxed) == 0 { history::Kind::Spsc } else { history::Kind::Mpmc };
     let history = board.history.load(Relaxed);
     let ambush = Ambush::decode(lane.ambush.load(Relaxed));
     let mut handle = Some(handle);
@@ -167,19 +182,18 @@ fn perform<K: Flavour>(
         for _ in 0..step.pause {
             std::hint::spin_loop();
         }
-        let here = ambush.filter(|ambush| usize::from(ambush.call) == call);
-        lane.log[call].invoke(board.draw());
-        if let Some(ambush) = here {
-            ambush::lay(ambush);
-        }
-        let answer = match (&mut handle, &what) {
-            (Some(Handle::Sender(tx)), What::Send { values, .. }) => send(tx, step, values),
-            (Some(Handle::Receiver(rx)), What::Receive { .. }) => receive(rx, step),
-            (handle, _) => {
-                drop(handle.take());
-                Ok(Answer::Gone)
+        let (here, stamps) = match ambush {
+            Some(ambush) if usize::from(ambush.call) == call => {
+                let pick = |number: u16| survey.pick(kind, end, step.form, number.into());
+                (Some(ambush.at.map(pick)), ambush.stamps)
             }
+            _ => (None, 0),
         };
+        lane.log[call].invoke(board.draw());
+        if let Some(at) = here {
+            ambush::lay(at, stamps);
+        }
+        let answer = self::call(&mut handle, step, &what);
         if here.is_some() {
             lane.stalled.fetch_add(ambush::lift(), Relaxed);
         }
@@ -187,6 +201,23 @@ fn perform<K: Flavour>(
         lane.log[call].conclude(board.draw(), &answer);
     }
     Ok(())
+}
+
+/// Calls as `step` says. The last call is the close.
+#[inline(never)]
+pub fn call<K: Kind>(
+    handle: &mut Option<Handle<K>>,
+    step: Step,
+    what: &What,
+) -> Result<Answer, String> {
+    match (handle, what) {
+        (Some(Handle::Sender(tx)), What::Send { values, .. }) => send(tx, step, values),
+        (Some(Handle::Receiver(rx)), _) if step.form != Form::Close => receive(rx, step),
+        (handle, _) => {
+            drop(handle.take());
+            Ok(Answer::Gone)
+        }
+    }
 }
 
 fn wait(step: Step) -> Duration {
@@ -272,9 +303,7 @@ fn receive<K: Kind>(rx: &mut RecvHandle<u64, K>, step: Step) -> Result<Answer, S
         }
     };
     match count {
-        Ok(count) => {
-            Ok(Answer::Received(into[..count].to_vec(), Again::First(rx.redelivered())))
-        }
+        Ok(count) => Ok(Answer::Received(into[..count].to_vec(), Again::First(rx.redelivered()))),
         Err(why) => bulk(why),
     }
 }

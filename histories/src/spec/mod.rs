@@ -51,9 +51,9 @@ impl Ends {
 
     fn opposite(&self, ends: &[End], end: End) -> impl Iterator<Item = Presence> {
         let opposite = if end == End::Sender { End::Receiver } else { End::Sender };
-        ends.iter().zip(self.presence).filter_map(move |(&end, presence)| {
-            (end == opposite).then_some(presence)
-        })
+        ends.iter()
+            .zip(self.presence)
+            .filter_map(move |(&end, presence)| (end == opposite).then_some(presence))
     }
 
     fn is_dead(&self, process: u8) -> bool {

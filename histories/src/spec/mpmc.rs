@@ -30,11 +30,17 @@ const FREEING: Progress = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Slot {
     Free,
-    Claimed { by: u8 },
+    Claimed {
+        by: u8,
+    },
     Published(Value),
     Hole,
     /// By a receiver; a hole if there is no item. `again`: it is delivered a second time if at all.
-    Taken { by: u8, item: Option<Value>, again: bool },
+    Taken {
+        by: u8,
+        item: Option<Value>,
+        again: bool,
+    },
 }
 
 /// The ring between two steps.

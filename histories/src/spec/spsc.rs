@@ -82,13 +82,10 @@ impl<'a> Spsc<'a> {
         let count = (state.tail - state.head).min(max.into());
         if count >= need.into() {
             let end = state.head + count;
-            let items: Vec<_> =
-                (state.head..end).map(|at| state.values[self.slot(at)]).collect();
+            let items: Vec<_> = (state.head..end).map(|at| state.values[self.slot(at)]).collect();
             let again = (state.handed_out - state.head).min(count) as u8;
             after.handed_out = state.handed_out.max(end);
-            let same = |answer: &Answer| {
-                matches!(answer, Answer::Received(got, said) if *got == items && said.is(again))
-            };
+            let same = |answer: &Answer| matches!(answer, Answer::Received(got, said) if *got == items && said.is(again));
             if fits(call, same) {
                 next.push((after, LOOKED + release.min(count as u8)));
             }
@@ -96,7 +93,8 @@ impl<'a> Spsc<'a> {
         }
         let open = state.ends.may_be_there(self.ends, End::Receiver);
         let gone = state.ends.may_be_gone(self.ends, End::Receiver);
-        if (open && answered(call, &Answer::NotReady)) || (gone && answered(call, &Answer::Closed)) {
+        if (open && answered(call, &Answer::NotReady)) || (gone && answered(call, &Answer::Closed))
+        {
             next.push((after, DONE));
         }
     }
