@@ -54,7 +54,7 @@ pub struct Observed {
 }
 
 impl Overseer {
-    /// With workers, and no histories yet. `first`: the number of the first.
+    /// With workers, and no histories yet.
     pub fn new() -> Result<Self, String> {
         let board = Board::map()?;
         ambush::prepare(&board.stamp)?;

@@ -1,7 +1,7 @@
 //! Which instructions the calls of every form consist of: where ambushes can be laid.
 
 use histories::history::{End, Kind, What};
-use ringpipe::{Mpmc, Ring, Spsc};
+use ringpipe::{Mpmc, Ring, Spsc, WaitPolicy};
 
 use crate::ambush::trace;
 use crate::plan::{FORMS, Form, Step};
@@ -37,13 +37,13 @@ impl Survey {
     }
 
     fn trace_form<K: Flavour>(&mut self, kind: Kind, form: Form) -> Result<(), String> {
-        let step = Step { form, size: 2, part: 1, wait: 50, pause: 0 };
+        let step = Step { form, size: 2, part: 1, wait: 0, pause: 0 };
         let one = Step { size: 1, part: 1, ..step };
         let step = if matches!(form, Form::Try | Form::Wait) { one } else { step };
         let sending = step.what(End::Sender, 0, 0, 0);
         let receiving = What::Close; // a receiver's call needs no values
         let (mut sends, mut receives) = (Vec::new(), Vec::new());
-        let mut traced = |handle: &mut Option<Handle<K>>, what: &What, into: &mut Vec<usize>| {
+        let traced = |handle: &mut Option<Handle<K>>, what: &What, into: &mut Vec<usize>| {
             let mut outcome = Ok(());
             let found = trace(|| outcome = call(handle, step, what).map(drop))?;
             into.extend(found);
@@ -52,16 +52,30 @@ impl Survey {
         let ring = Ring::options().capacity(2).endpoints(8).create_anonymous();
         let ring = ring.map_err(|e| e.to_string())?;
         // With room and items, twice; then without; then at end-of-file and with a broken pipe.
-        let mut tx = Some(Handle::Sender(K::sender(&ring)?));
-        let mut rx = Some(Handle::Receiver(K::receiver(&ring)?));
+        let (mut tx, mut rx) = (K::sender(&ring)?, K::receiver(&ring)?);
+        if form != Form::Wait {
+            // Once is enough: a trace of much spinning takes long.
+            tx.set_wait_policy(WaitPolicy::Park);
+            rx.set_wait_policy(WaitPolicy::Park);
+        }
+        let (mut tx, mut rx) = (Some(Handle::Sender(tx)), Some(Handle::Receiver(rx)));
         if form == Form::Close {
             traced(&mut tx, &What::Close, &mut sends)?;
             traced(&mut rx, &What::Close, &mut receives)?;
         } else {
-            for _ in 0..4 {
+            for _ in 0..3 {
                 traced(&mut tx, &sending, &mut sends)?;
             }
-            for _ in 0..4 {
+            for _ in 0..3 {
+                traced(&mut rx, &receiving, &mut receives)?;
+            }
+            if kind == Kind::Mpmc {
+                // And what another receiver has left behind.
+                let mut other = Some(Handle::Receiver(K::receiver(&ring)?));
+                let keep = Step { form: Form::TryRun, part: 0, ..step };
+                call(&mut tx, Step { form: Form::Try, ..one }, &one.what(End::Sender, 0, 0, 0))?;
+                call(&mut other, keep, &receiving)?;
+                drop(other);
                 traced(&mut rx, &receiving, &mut receives)?;
             }
             drop(tx.take());
