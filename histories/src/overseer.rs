@@ -185,8 +185,8 @@ impl Overseer {
                 }
             }
         }
-        for index in 0..workers {
-            if deaths[index].is_some() {
+        for (index, death) in deaths.iter().enumerate() {
+            if death.is_some() {
                 self.crew.hire(index)?;
             }
         }

@@ -94,7 +94,8 @@ impl Step {
 
 /// A value that no other call of any history sends.
 pub fn value(history: u64, process: usize, call: usize, index: u8) -> Value {
-    history << 16 | (process as u64) << 8 | (call * SLOTS) as u64 + u64::from(index)
+    let of_process = (call * SLOTS) as u64 + u64::from(index);
+    history << 16 | (process as u64) << 8 | of_process
 }
 
 /// What befalls a process in the midst of a call.

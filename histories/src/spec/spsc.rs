@@ -6,7 +6,7 @@
 //! again what was handed out and not freed, marked.
 
 use crate::history::{Answer, Call, End, History, SLOTS, Value, What};
-use crate::search::{BEGUN, DONE, Progress, Specification};
+use crate::search::{DONE, Progress, Specification};
 
 use super::{Ends, answered, fits};
 
@@ -112,7 +112,6 @@ impl Specification for Spsc<'_> {
         if state.ends.is_dead(call.process) {
             return;
         }
-        debug_assert!(progress >= BEGUN);
         match call.what {
             What::Send { .. } => self.send(state, call, progress, next),
             What::Receive { .. } => self.receive(state, call, progress, next),
