@@ -75,12 +75,16 @@ fn run(cli: &Cli, limit: Option<Duration>) -> Result<Report, String> {
     let mut overseer = Overseer::new()?;
     println!("ambushes at {} instructions", overseer.instructions);
     let mut report = Report::default();
-    let began = Instant::now();
+    let (mut made, began) = (0_u64, Instant::now());
     while report.overlapping() < cli.histories && limit.is_none_or(|limit| began.elapsed() < limit)
     {
         let plan = Plan::draw(&mut rng);
         let observed = overseer.perform(&plan)?;
+        made += 1;
         report.add(&observed)?;
+        if made.is_multiple_of(10_000) {
+            println!("{made} histories after {:.0} s", began.elapsed().as_secs_f64());
+        }
     }
     report.lasted = began.elapsed();
     report.workers = overseer.crew.started;

@@ -250,7 +250,8 @@ fn draw_step(rng: &mut Rng, capacity: u8, simple: bool, gives_back: bool) -> Ste
         false => size,
     };
     let wait = rng.pick(&[0, 20, 100, 300]);
-    let wait = if rng.percent(8) { 4000 } else { wait };
+    // Now and then long enough to notice a death.
+    let wait = if rng.percent(4) { 2500 } else { wait };
     Step { form, size, part, wait, pause: pause(rng) }
 }
 
