@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use histories::history::{Again, Answer, History, Kind};
+use histories::history::{Answer, History, Kind};
 use histories::search::{Explained, Rejected, explain};
 use histories::spec::fifo::Fifo;
 use histories::spec::mpmc::Mpmc;
