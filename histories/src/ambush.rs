@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::
 use std::time::{Duration, Instant};
 
 /// The others may have nothing left to do, or wait for this one: then it goes on after this.
-const LONGEST: Duration = Duration::from_micros(200);
+const LONGEST: Duration = Duration::from_micros(400);
 
 const TRAP_FLAG: i64 = 0x100;
 const BREAKPOINT: u8 = 0xcc;
