@@ -13,6 +13,11 @@ use std::time::{Duration, Instant};
 
 /// The others may have nothing left to do, or wait for this one: then it goes on after this.
 const LONGEST: Duration = Duration::from_micros(400);
+/// Likewise, of stalls for [`LONG`] moments or more: long enough for others to doubt that this one's
+/// peers are alive, and to recover what a dead one had claimed beside this one.
+const VERY_LONGEST: Duration = Duration::from_millis(5);
+/// From so many moments on a stall is a long one.
+pub const LONG: u8 = 64;
 
 const TRAP_FLAG: i64 = 0x100;
 const BREAKPOINT: u8 = 0xcc;
@@ -164,8 +169,9 @@ fn stall(stamps: u64) {
     STALLED.fetch_add(1, Relaxed);
     // SAFETY: set by `prepare` to a word that is never unmapped.
     let stamp = unsafe { &*STAMP.load(Relaxed) };
+    let longest = if stamps < LONG.into() { LONGEST } else { VERY_LONGEST };
     let (began, until) = (Instant::now(), stamp.load(Relaxed) + stamps);
-    while stamp.load(Relaxed) < until && began.elapsed() < LONGEST {
+    while stamp.load(Relaxed) < until && began.elapsed() < longest {
         std::thread::yield_now();
     }
 }

@@ -2,6 +2,7 @@
 
 use histories::history::{End, Kind, SLOTS, Value, What};
 
+use crate::ambush::LONG;
 use crate::rng::Rng;
 
 /// Workers in a history.
@@ -203,7 +204,17 @@ impl Plan {
         if rng.percent(25) {
             let victim = rng.within(0..parts.len() as u64) as usize;
             let calls = parts[victim].steps.len();
-            parts[victim].ambush = Some(Ambush { stamps: 0, ..draw_ambush(rng, calls) });
+            // Half of the time the others' stalls last until somebody has looked for the dead: what
+            // a living one has claimed beside the dead must be left to it.
+            let long = rng.percent(50);
+            let death = Ambush { stamps: 0, ..draw_ambush(rng, calls) };
+            for (index, part) in parts.iter_mut().enumerate() {
+                match &mut part.ambush {
+                    ambush if index == victim => *ambush = Some(death),
+                    Some(ambush) if long => ambush.stamps = LONG,
+                    _ => {}
+                }
+            }
         }
         let places = rng.pick(&[Places::Free, Places::Together, Places::Apart, Places::Apart]);
         Self { kind, capacity, places, parts }
