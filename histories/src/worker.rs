@@ -1,0 +1,319 @@
+//! A worker: a process that plays its part in one history after the other.
+
+use std::fs::OpenOptions;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::time::Duration;
+
+use histories::history::{self, Again, Answer, End, SLOTS, What};
+use ringpipe::{
+    BulkError, Kind, Mpmc, RecvHandle, RecvTimeoutError, Ring, SendHandle, SendTimeoutError, Spsc,
+    TryRecvError, TrySendError, WaitPolicy,
+};
+
+use crate::ambush;
+use crate::board::{Board, Lane, sleep, wake};
+use crate::plan::{Ambush, Form, Places, Step};
+use crate::survey::Survey;
+
+/// The shortest there is: deaths should be noticed within a history.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// Which ends a ring has.
+pub trait Flavour: Kind {
+    /// A new sending end.
+    fn sender(ring: &Ring<u64, Self>) -> Result<SendHandle<u64, Self>, String>;
+    /// A new receiving end.
+    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, String>;
+}
+
+impl Flavour for Spsc {
+    fn sender(ring: &Ring<u64, Self>) -> Result<SendHandle<u64, Self>, String> {
+        ring.producer().map_err(|e| e.to_string())
+    }
+    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, String> {
+        ring.consumer().map_err(|e| e.to_string())
+    }
+}
+
+impl Flavour for Mpmc {
+    fn sender(ring: &Ring<u64, Self>) -> Result<SendHandle<u64, Self>, String> {
+        ring.sender().map_err(|e| e.to_string())
+    }
+    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, String> {
+        ring.receiver().map_err(|e| e.to_string())
+    }
+}
+
+/// A ring as it was last opened: the number of the ring, and the ring.
+type Opened<K> = Option<(u32, Ring<u64, K>)>;
+
+/// Works until it is killed; `last`: the last call for its lane that was another's.
+pub fn work(
+    board: &'static Board,
+    index: usize,
+    overseer: u32,
+    mut last: u32,
+    survey: &Survey,
+) -> Result<(), String> {
+    ambush::prepare(&board.stamp)?;
+    ambush::own_instructions()?;
+    let lane = &board.lanes[index];
+    let mut spsc: Opened<Spsc> = None;
+    let mut mpmc: Opened<Mpmc> = None;
+    let mut places = None;
+    loop {
+        while lane.call.load(Acquire) == last {
+            sleep(&lane.call, last, Duration::from_secs(10));
+        }
+        last = lane.call.load(Acquire);
+        let wanted = board.places.load(Relaxed);
+        if places != Some(wanted) {
+            settle_down(wanted, index)?;
+            places = Some(wanted);
+        }
+        if board.kind.load(Relaxed) == 0 {
+            take_part(board, index, open(&mut spsc, board, overseer)?, survey)?;
+        } else {
+            take_part(board, index, open(&mut mpmc, board, overseer)?, survey)?;
+        }
+        board.done.fetch_add(1, AcqRel);
+        wake(&board.done);
+    }
+}
+
+fn open<'a, K: Flavour>(
+    opened: &'a mut Opened<K>,
+    board: &Board,
+    overseer: u32,
+) -> Result<&'a Ring<u64, K>, String> {
+    let wanted = board.ring.load(Relaxed);
+    if opened.as_ref().is_none_or(|(ring, _)| *ring != wanted) {
+        let path = format!("/proc/{overseer}/fd/{}", board.descriptor.load(Relaxed));
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.map_err(|e| format!("{path}: {e}"))?;
+        let ring = Ring::options().from_fd(file.into()).map_err(|e| e.to_string())?;
+        *opened = Some((wanted, ring));
+    }
+    opened.as_ref().map(|(_, ring)| ring).ok_or("no ring".into())
+}
+
+/// Goes where the history is to take place.
+fn settle_down(places: u32, index: usize) -> Result<(), String> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: all-zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for processor in 0..libc::CPU_SETSIZE as usize {
+        let wanted = match places {
+            p if p == Places::Together as u32 => processor == 0,
+            p if p == Places::Apart as u32 => processor == index % ALL.get().unwrap_or(&processors),
+            _ => processor < *ALL.get().unwrap_or(&processors),
+        };
+        if wanted {
+            // SAFETY: within the set.
+            unsafe { libc::CPU_SET(processor, &mut set) };
+        }
+    }
+    // SAFETY: the set outlives the call.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(format!("affinity: {}", std::io::Error::last_os_error())),
+    }
+}
+
+/// Processors, asked before anybody is bound to one.
+pub static ALL: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+
+/// An end, until it is closed.
+pub enum Handle<K: Kind> {
+    /// That sends.
+    Sender(SendHandle<u64, K>),
+    /// That receives.
+    Receiver(RecvHandle<u64, K>),
+}
+
+fn take_part<K: Flavour>(
+    board: &Board,
+    index: usize,
+    ring: &Ring<u64, K>,
+    survey: &Survey,
+) -> Result<(), String> {
+    let lane = &board.lanes[index];
+    let policy = match lane.policy.load(Relaxed) {
+        1 => WaitPolicy::Spin,
+        2 => WaitPolicy::Park,
+        _ => WaitPolicy::Adaptive,
+    };
+    let (end, handle) = if lane.receives.load(Relaxed) == 0 {
+        let mut tx = K::sender(ring)?;
+        tx.set_wait_slice(SLICE);
+        tx.set_wait_policy(policy);
+        (End::Sender, Handle::Sender(tx))
+    } else {
+        let mut rx = K::receiver(ring)?;
+        rx.set_wait_slice(SLICE);
+        rx.set_wait_policy(policy);
+        (End::Receiver, Handle::Receiver(rx))
+    };
+    board.ready.fetch_add(1, AcqRel);
+    let mut turns = 0_u32;
+    while board.ready.load(Acquire) < board.workers.load(Relaxed) {
+        turns += 1;
+        if turns.is_multiple_of(64) { std::thread::yield_now() } else { std::hint::spin_loop() }
+    }
+    perform(board, lane, index, end, handle, survey)
+}
+
+fn perform<K: Flavour>(
+    board: &Board,
+    lane: &Lane,
+    index: usize,
+    end: End,
+    handle: Handle<K>,
+    survey: &Survey,
+) -> Result<(), String> {
+    let kind =
+        if board.kind.load(Relaxed) == 0 { history::Kind::Spsc } else { history::Kind::Mpmc };
+    let history = board.history.load(Relaxed);
+    let ambush = Ambush::decode(lane.ambush.load(Relaxed));
+    let mut handle = Some(handle);
+    for call in 0..lane.calls.load(Relaxed) as usize {
+        let step = Step::decode(lane.steps[call].load(Relaxed));
+        let what = step.what(end, history, index, call);
+        for _ in 0..step.pause {
+            std::hint::spin_loop();
+        }
+        let (here, stamps) = match ambush {
+            Some(ambush) if usize::from(ambush.call) == call => {
+                let pick = |number: u16| survey.pick(kind, end, step.form, number.into());
+                (Some(ambush.at.map(pick)), ambush.stamps)
+            }
+            _ => (None, 0),
+        };
+        lane.log[call].invoke(board.draw());
+        if let Some(at) = here {
+            ambush::lay(at, stamps);
+        }
+        let answer = self::call(&mut handle, step, &what);
+        if here.is_some() {
+            lane.stalled.fetch_add(ambush::lift(), Relaxed);
+        }
+        let answer = answer.map_err(|wrong| format!("{what:?} {step:?}: {wrong}"))?;
+        lane.log[call].conclude(board.draw(), &answer);
+    }
+    Ok(())
+}
+
+/// Calls as `step` says. The last call is the close.
+#[inline(never)]
+pub fn call<K: Kind>(
+    handle: &mut Option<Handle<K>>,
+    step: Step,
+    what: &What,
+) -> Result<Answer, String> {
+    match (handle, what) {
+        (Some(Handle::Sender(tx)), What::Send { values, .. }) => send(tx, step, values),
+        (Some(Handle::Receiver(rx)), _) if step.form != Form::Close => receive(rx, step),
+        (handle, _) => {
+            drop(handle.take());
+            Ok(Answer::Gone)
+        }
+    }
+}
+
+fn wait(step: Step) -> Duration {
+    Duration::from_micros(step.wait.into())
+}
+
+fn send<K: Kind>(
+    tx: &mut SendHandle<u64, K>,
+    step: Step,
+    values: &[u64],
+) -> Result<Answer, String> {
+    let sent = |count: usize| Answer::Sent(count as u8);
+    match step.form {
+        Form::Try => match tx.try_send(values[0]) {
+            Ok(()) => Ok(sent(1)),
+            Err(TrySendError::Full(_)) => Ok(Answer::NotReady),
+            Err(TrySendError::Closed(_)) => Ok(Answer::Closed),
+            Err(wrong) => Err(wrong.to_string()),
+        },
+        Form::Wait => match tx.send_timeout(values[0], wait(step)) {
+            Ok(()) => Ok(sent(1)),
+            Err(SendTimeoutError::Timeout(_)) => Ok(Answer::NotReady),
+            Err(SendTimeoutError::Closed(_)) => Ok(Answer::Closed),
+            Err(wrong) => Err(wrong.to_string()),
+        },
+        Form::TrySlice => tx.try_send_slice(values).map(sent).or_else(bulk),
+        Form::WaitSlice => tx.send_slice(values, wait(step)).map(sent).or_else(bulk),
+        Form::TryExact => tx.try_send_exact(values).map(|()| sent(values.len())).or_else(bulk),
+        Form::TryRun | Form::WaitRun | Form::Close => {
+            let run = match step.form {
+                Form::TryRun => tx.try_claim(values.len()),
+                _ => tx.claim(values.len(), wait(step)),
+            };
+            let mut run = match run {
+                Ok(run) => run,
+                Err(why) => return bulk(why),
+            };
+            let len = run.len();
+            let commit = len.min(step.part.into());
+            for (k, &value) in values[..commit].iter().enumerate() {
+                run.write(k, value);
+            }
+            run.commit(commit);
+            Ok(sent(len))
+        }
+    }
+}
+
+fn receive<K: Kind>(rx: &mut RecvHandle<u64, K>, step: Step) -> Result<Answer, String> {
+    // On the stack: an ambush should meet the ring's instructions, not the allocator's.
+    let mut into = [0; SLOTS];
+    let into = &mut into[..usize::from(step.size).min(SLOTS)];
+    let count = match step.form {
+        Form::Try => match rx.try_recv() {
+            Ok(item) => return Ok(Answer::Received(vec![item], Again::First(rx.redelivered()))),
+            Err(TryRecvError::Empty) => return Ok(Answer::NotReady),
+            Err(TryRecvError::Closed) => return Ok(Answer::Closed),
+            Err(wrong) => return Err(wrong.to_string()),
+        },
+        Form::Wait => match rx.recv_timeout(wait(step)) {
+            Ok(item) => return Ok(Answer::Received(vec![item], Again::First(rx.redelivered()))),
+            Err(RecvTimeoutError::Timeout) => return Ok(Answer::NotReady),
+            Err(RecvTimeoutError::Closed) => return Ok(Answer::Closed),
+            Err(wrong) => return Err(wrong.to_string()),
+        },
+        Form::TrySlice => rx.try_recv_slice(into),
+        Form::WaitSlice => rx.recv_slice(into, wait(step)),
+        Form::TryExact => rx.try_recv_exact(into).map(|()| step.size.into()),
+        Form::TryRun | Form::WaitRun | Form::Close => {
+            let run = match step.form {
+                Form::TryRun => rx.try_claim(step.size.into()),
+                _ => rx.claim(step.size.into(), wait(step)),
+            };
+            let run = match run {
+                Ok(run) => run,
+                Err(why) => return bulk(why),
+            };
+            let items: Vec<_> = run.iter().collect();
+            let again = Again::Count(run.redelivered() as u8);
+            let release = run.len().min(step.part.into());
+            run.release(release);
+            return Ok(Answer::Received(items, again));
+        }
+    };
+    match count {
+        Ok(count) => Ok(Answer::Received(into[..count].to_vec(), Again::First(rx.redelivered()))),
+        Err(why) => bulk(why),
+    }
+}
+
+fn bulk(why: BulkError) -> Result<Answer, String> {
+    match why {
+        BulkError::Full | BulkError::Empty | BulkError::Timeout => Ok(Answer::NotReady),
+        BulkError::Closed => Ok(Answer::Closed),
+        BulkError::Held { held } => Ok(Answer::Held(held as u8)),
+        BulkError::Fragmented { adjacent } => Ok(Answer::Fragmented(adjacent as u8)),
+        wrong => Err(wrong.to_string()),
+    }
+}
