@@ -16,9 +16,9 @@
 //! would not get past it in a lifetime. So the input says whether the checksum is put right, or the
 //! whole header is a good one, and what is hostile are the words behind it.
 
-mod script;
 #[path = "../../tests/support/region.rs"]
 pub mod region;
+mod script;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};

@@ -31,6 +31,8 @@ struct Stage<'a, T: Item, K: Ends> {
     chart: &'a Chart,
     /// Waits that last, of which a script has few.
     patience: u32,
+    /// Attachments that came to nothing. Each may take a second, if a seat seems free and is not.
+    refusals: u32,
 }
 
 /// Performs the script: a byte for the call, the next ones for its arguments.
@@ -40,7 +42,8 @@ pub(crate) fn perform<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
     raw: &Raw,
     chart: &Chart,
 ) {
-    let mut stage = Stage { ring, tx: [None, None], rx: [None, None], raw, chart, patience: 2 };
+    let (tx, rx) = ([None, None], [None, None]);
+    let mut stage = Stage { ring, tx, rx, raw, chart, patience: 2, refusals: 0 };
     let mut bytes = Bytes(script.iter());
     while bytes.0.len() > 0 {
         stage.step(&mut bytes);
@@ -54,8 +57,13 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
         let call = bytes.next();
         let which = (call >> 7) as usize;
         match call & 0x7f {
-            0..4 => self.tx[which] = attached(K::tx(self.ring)),
-            4..8 => self.rx[which] = attached(K::rx(self.ring)),
+            0..4 if self.refusals < 2 => {
+                self.tx[which] = attached(K::tx(self.ring), &mut self.refusals);
+            }
+            4..8 if self.refusals < 2 => {
+                self.rx[which] = attached(K::rx(self.ring), &mut self.refusals);
+            }
+            0..8 => {}
             8 => self.tx[which] = None,
             9 => self.rx[which] = None,
             10..12 => self.ask(),
@@ -84,7 +92,7 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
     /// Someone changes a word of a class.
     fn scribble(&self, call: usize, bytes: &mut Bytes<'_>) {
         let class = Class::ALL[1 + call % (Class::ALL.len() - 1)];
-        let words = self.chart.of_classes(&[class]);
+        let words = self.chart.of_class(class);
         let Some(&word) = words.get(bytes.choose(words.len().max(1) as u64) as usize) else {
             return; // an SPSC ring has no stamps
         };
@@ -97,9 +105,13 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
     }
 }
 
-fn attached<H>(end: Result<H, ringpipe::AttachError>) -> Option<H> {
-    // An error that cannot be told is no error.
-    end.inspect_err(|error| assert!(!error.to_string().is_empty())).ok()
+fn attached<H>(end: Result<H, ringpipe::AttachError>, refusals: &mut u32) -> Option<H> {
+    end.inspect_err(|error| {
+        *refusals += 1;
+        // An error that cannot be told is no error.
+        assert!(!error.to_string().is_empty());
+    })
+    .ok()
 }
 
 /// So short that a wait is over before it has begun; or long enough to doubt that peers are alive.

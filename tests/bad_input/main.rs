@@ -11,7 +11,7 @@ mod huge_pages;
 mod impostors;
 mod limits;
 mod sandbox;
-#[path = "../common_bad_input/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::os::unix::fs::MetadataExt;

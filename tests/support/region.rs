@@ -131,6 +131,8 @@ impl Class {
 pub struct Chart {
     /// By word.
     classes: Vec<Class>,
+    /// By class, in the order of [`Class::ALL`].
+    words: Vec<Vec<usize>>,
     capacity: u64,
     tail: usize,
     head: usize,
@@ -161,7 +163,9 @@ impl Chart {
         for slot in 0..if stamped { capacity as usize } else { 0 } {
             mark(Class::Stamp, slots_at + stride * slot, 8);
         }
-        Self { classes, capacity, tail: 512 / 8, head: 640 / 8 }
+        let all = |class| (0..classes.len()).filter(|&word| classes[word] == class).collect();
+        let words = Class::ALL.map(all).into();
+        Self { classes, words, capacity, tail: 512 / 8, head: 640 / 8 }
     }
 
     /// What each word is for.
@@ -169,19 +173,14 @@ impl Chart {
         &self.classes
     }
 
-    /// The words of these classes.
-    pub fn of_classes(&self, wanted: &[Class]) -> Vec<usize> {
-        (0..self.classes.len()).filter(|&word| wanted.contains(&self.classes[word])).collect()
+    /// The words of this class.
+    pub fn of_class(&self, class: Class) -> &[usize] {
+        &self.words[class as usize]
     }
 
     /// A value that hurts more than a random one: boundaries, near misses, plausible lies, what
     /// stands in another word of the kind. `choose(n)` chooses one of `n`.
-    pub fn telling(
-        &self,
-        raw: &Raw,
-        word: usize,
-        choose: &mut impl FnMut(u64) -> u64,
-    ) -> u64 {
+    pub fn telling(&self, raw: &Raw, word: usize, choose: &mut impl FnMut(u64) -> u64) -> u64 {
         let words = raw.words();
         let now = words[word].load(Relaxed);
         let (tail, head) = (words[self.tail].load(Relaxed), words[self.head].load(Relaxed));
@@ -192,7 +191,7 @@ impl Chart {
         }
         if choose(4) == 0 {
             // What another word of the kind says, of this end or of others: dead or alive.
-            let alike: Vec<usize> = self.of_classes(&[class]);
+            let alike = self.of_class(class);
             return words[alike[choose(alike.len() as u64) as usize]].load(Relaxed);
         }
         let laps = [0, 1, self.capacity, self.capacity + 1, self.capacity - 1, 2 * self.capacity];
