@@ -29,10 +29,12 @@ struct Stage<'a, T: Item, K: Ends> {
     rx: [Option<RecvHandle<T, K>>; 2],
     raw: &'a Raw,
     chart: &'a Chart,
-    /// Waits that last, of which a script has few.
+    /// Waits that last, of which a script has one.
     patience: u32,
-    /// Attachments that came to nothing. Each may take a second, if a seat seems free and is not.
+    /// Attachments that came to nothing.
     refusals: u32,
+    /// Somebody wrote over the roster.
+    roster_damaged: bool,
 }
 
 /// Performs the script: a byte for the call, the next ones for its arguments.
@@ -43,7 +45,8 @@ pub(crate) fn perform<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
     chart: &Chart,
 ) {
     let (tx, rx) = ([None, None], [None, None]);
-    let mut stage = Stage { ring, tx, rx, raw, chart, patience: 2, refusals: 0 };
+    let mut stage =
+        Stage { ring, tx, rx, raw, chart, patience: 1, refusals: 0, roster_damaged: false };
     let mut bytes = Bytes(script.iter());
     while bytes.0.len() > 0 {
         stage.step(&mut bytes);
@@ -57,10 +60,10 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
         let call = bytes.next();
         let which = (call >> 7) as usize;
         match call & 0x7f {
-            0..4 if self.refusals < 2 => {
+            call @ 0..4 if self.may_attach(call) => {
                 self.tx[which] = attached(K::tx(self.ring), &mut self.refusals);
             }
-            4..8 if self.refusals < 2 => {
+            call @ 4..8 if self.may_attach(call - 4) => {
                 self.rx[which] = attached(K::rx(self.ring), &mut self.refusals);
             }
             0..8 => {}
@@ -81,6 +84,12 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
         }
     }
 
+    /// A seat that seems free and is not is asked for a second long, in which thousands of other
+    /// inputs could be tried: once for each input, and not for most.
+    fn may_attach(&self, call: u64) -> bool {
+        self.refusals == 0 && (call == 0 || !self.roster_damaged)
+    }
+
     /// Every question there is.
     fn ask(&self) {
         let (peers, records) = (self.ring.peers(), self.ring.endpoints() as usize);
@@ -90,7 +99,7 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
     }
 
     /// Someone changes a word of a class.
-    fn scribble(&self, call: usize, bytes: &mut Bytes<'_>) {
+    fn scribble(&mut self, call: usize, bytes: &mut Bytes<'_>) {
         let class = Class::ALL[1 + call % (Class::ALL.len() - 1)];
         let words = self.chart.of_class(class);
         let Some(&word) = words.get(bytes.choose(words.len().max(1) as u64) as usize) else {
@@ -102,6 +111,7 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
             _ => self.chart.telling(self.raw, word, &mut |n| bytes.choose(n)),
         };
         self.raw.words()[word].store(value, Relaxed);
+        self.roster_damaged |= class == Class::Seat;
     }
 }
 
@@ -116,7 +126,7 @@ fn attached<H>(end: Result<H, ringpipe::AttachError>, refusals: &mut u32) -> Opt
 
 /// So short that a wait is over before it has begun; or long enough to doubt that peers are alive.
 fn moment(patience: &mut u32, wanted: u64) -> Duration {
-    if wanted % 4 > 0 || *patience == 0 {
+    if wanted % 16 > 0 || *patience == 0 {
         return Duration::ZERO;
     }
     *patience -= 1;
