@@ -5,7 +5,8 @@
 //! ([`scribbler`]); they punch holes into its file and cut it off ([`holes`]). Then every call must
 //! return, in bounded time, with a value or one of its documented errors: no panic, no hang, no
 //! access beyond the region. Where only the control words were touched, no value may come out that
-//! was never in a slot. [`chart`] sees to it that no word is forgotten.
+//! was never in a slot. [`chart`] sees to it that no word is forgotten; [`crowd`] makes the ring slow
+//! to repair rather than wrong.
 //!
 //! Counts of what was written and of the calls that survived it are printed (`-- --nocapture`). The
 //! scribbling goes on for two seconds for each kind of ring, or for as long as
@@ -14,6 +15,7 @@
 
 mod calls;
 mod chart;
+mod crowd;
 mod flips;
 mod holes;
 mod scribbler;
