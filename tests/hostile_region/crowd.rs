@@ -36,7 +36,8 @@ fn beside_a_crowd(role: u64) {
     let ring: Ring<u64, Mpmc> =
         Ring::options().capacity(SLOTS as usize).endpoints(ENDS).create(&name).unwrap();
     let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
-    (tx.set_wait_slice(SLICE), rx.set_wait_slice(SLICE));
+    tx.set_wait_slice(SLICE);
+    rx.set_wait_slice(SLICE);
     let raw = Raw::of(&name.path());
     let words = raw.words();
     let good = raw.copy();

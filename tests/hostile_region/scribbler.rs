@@ -101,7 +101,7 @@ pub fn dies_with_claims<K: Flavour>(me: Me) {
         std::mem::forget(tx);
     }
     if let Ok(mut rx) = rx {
-        std::mem::forget(rx.try_claim(2));
+        drop(rx.try_claim(2)); // held
         std::mem::forget(rx);
     }
     std::process::exit(0); // nothing is dropped
