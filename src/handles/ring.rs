@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 
@@ -29,9 +29,11 @@ use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
 use crate::wait::barrier;
 
-/// How often, and how far apart, a seat is asked for that seems about to become free: a second in
-/// all, far more than another attachment, a recovery or the start of a program takes.
-const ATTEMPTS: u32 = 1000;
+/// How long a seat is asked for that seems about to become free: far longer than another attachment,
+/// a recovery or the start of a program takes.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// And how often at least, on a machine so busy that a second is a few moments.
+const ATTEMPTS: u32 = 20;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
 
 /// A ring that this process has open and mapped, without being one of its ends.
@@ -262,10 +264,14 @@ impl<T: Item, K: Kind> Ring<T, K> {
             return Err(AttachError::Forked);
         }
         barrier::register();
-        for _ in 0..ATTEMPTS {
+        let began = Instant::now();
+        for attempts in 1.. {
             match self.sit_down(role) {
                 Ok(seated) => return Ok(seated),
                 Err(NoSeat::Taken) => break,
+                Err(NoSeat::Passing) if attempts >= ATTEMPTS && began.elapsed() >= PATIENCE => {
+                    break;
+                }
                 Err(NoSeat::Passing) => std::thread::sleep(BETWEEN_ATTEMPTS),
                 Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
             }

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use super::roster::{self, Occupancy, Role};
 use crate::pipe::wake_everybody;
 use crate::ring::control::Words;
-use crate::ring::recovery::{self, Alive, Remains};
+use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed};
 
@@ -71,7 +71,7 @@ pub(crate) fn round<T: Copy, K: Kind>(
 
 /// What came of burying the dead.
 struct Funeral {
-    /// It took place: nobody else was recovering.
+    /// It took place, for all of them: nobody else was recovering, and there was not too much to do.
     done: bool,
     /// Something changed in the ring.
     changed: bool,
@@ -99,7 +99,8 @@ fn bury_all<T: Copy, K: Kind>(
     }
     let had_heir = heir.is_some();
     let verdicts = Verdicts::new(words, doctor);
-    funeral.done = doctor.exclusively(|| {
+    let mut efforts = Efforts(0);
+    let took_place = doctor.exclusively(|| {
         for (seat, occupancy, role) in dead {
             // Somebody may have cleared this seat, and a newcomer taken it, before we had the lock.
             if roster::occupancy(&words.seats[seat]).map(|found| found.0) != Some(occupancy) {
@@ -109,11 +110,12 @@ fn bury_all<T: Copy, K: Kind>(
                 funeral.unsettled = true; // the heir has its hands full; later
                 continue;
             }
-            let buried = bury(mem, seat, occupancy, role, &verdicts, heir);
+            let buried = bury(mem, seat, occupancy, role, &verdicts, heir, &mut efforts);
             funeral.changed |= buried.changed;
             funeral.unsettled |= buried.unsettled;
         }
     });
+    funeral.done = took_place && !efforts.exhausted();
     if funeral.changed {
         wake_everybody(words);
     }
@@ -165,6 +167,7 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
     take: impl Fn(usize) -> Option<E>,
 ) -> Option<Option<(E, Run)>> {
     let mut taken = None;
+    let mut efforts = Efforts(0);
     let verdicts = Verdicts::new(&mem.words, doctor);
     let done = doctor.exclusively(|| {
         taken = (0..mem.words.seats.len()).find_map(|seat| {
@@ -173,6 +176,9 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
                 return None;
             }
             let intent = mem.words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+            if !efforts.allow(effort(&mem.words, intent, mem.slots.capacity())) {
+                return None;
+            }
             match K::Recv::settle(mem, intent, &verdicts) {
                 // All that the seat's intent still stands for is this run: let it say so before
                 // the seat is ours, and it stays inheritable wherever we die.
@@ -185,6 +191,34 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
         });
     });
     done.then_some(taken)
+}
+
+/// What one funeral has cost so far, in positions of the dead compared with intents of others.
+///
+/// Honest ends claim disjoint slots, few at a time. Liars can fill the roster with dead that claim the
+/// whole ring and living to compare that with: whoever comes to bury them does what is reasonable,
+/// and leaves the rest to the next funeral. The first claim is settled whatever it costs, so that each
+/// funeral gets somewhere.
+struct Efforts(u64);
+
+impl Efforts {
+    /// A few milliseconds at the most: a waiting call may hold one funeral after the other before it
+    /// looks at the clock again.
+    const REASONABLE: u64 = 1 << 20;
+
+    /// There may be this much more, unless there was enough already.
+    fn allow(&mut self, effort: u64) -> bool {
+        if self.0 > 0 && self.0.saturating_add(effort) > Self::REASONABLE {
+            self.0 = u64::MAX;
+            return false;
+        }
+        self.0 = self.0.saturating_add(effort);
+        true
+    }
+
+    fn exhausted(&self) -> bool {
+        self.0 == u64::MAX
+    }
 }
 
 struct Buried {
@@ -205,11 +239,16 @@ fn bury<T: Copy, K: Kind>(
     role: Role,
     alive: &impl Alive,
     heir: &mut Option<&mut K::Recv>,
+    efforts: &mut Efforts,
 ) -> Buried {
     let words = &mem.words;
     let intent = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+    let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
     let mut changed = false;
     for _ in 0..DISCARDS {
+        if !efforts.allow(effort) {
+            break;
+        }
         let remains = match role {
             Role::Sender => K::Send::settle(mem, intent, alive),
             Role::Receiver => K::Recv::settle(mem, intent, alive),

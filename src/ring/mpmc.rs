@@ -107,6 +107,11 @@ pub(super) fn intent_covers(word: u64, position: u64) -> bool {
     position.wrapping_sub(word) & INTENT_POSITION < word >> INTENT_POSITION_BITS
 }
 
+/// How many slots the intent covers.
+pub(super) fn intent_slots(word: u64) -> u64 {
+    word >> INTENT_POSITION_BITS
+}
+
 /// The positions below `index` that the intent covers. An end stores its intent for a position
 /// that it has read from the index, so the intent begins at or below the index.
 pub(super) fn intent_range(word: u64, index: u64, capacity: u64) -> impl Iterator<Item = u64> {

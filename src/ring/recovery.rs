@@ -34,7 +34,7 @@
 //! intent is cleared after everything it covers has been settled, and its seat freed after that.
 
 use super::control::{Intent, Words};
-use super::mpmc::{NO_INTENT, Stamp, intent, intent_covers, intent_range};
+use super::mpmc::{NO_INTENT, Stamp, intent, intent_covers, intent_range, intent_slots};
 use super::{Kind, Mem, Run};
 use crate::peers::roster::{Role, occupancy};
 use crate::sync::AtomicU64;
@@ -74,6 +74,12 @@ impl Intended {
     fn covers(&self, position: u64) -> bool {
         self.0.iter().any(|&word| intent_covers(word, position))
     }
+}
+
+/// How much work it is at the most to settle the intent `word` once: each position is compared with
+/// every intent.
+pub(crate) fn effort(words: &Words, word: u64, capacity: u64) -> u64 {
+    intent_slots(word).min(capacity).saturating_mul(words.intents.len() as u64)
 }
 
 /// What is left of a dead end's claim.

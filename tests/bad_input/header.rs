@@ -4,20 +4,9 @@ use std::path::Path;
 
 use ringpipe::{Mismatch, Mpmc, OpenError, Options, Ring};
 
+use super::support::region::{CHECKSUM, HEADER as IDENTITY, sign};
 use super::support::{Name, Random};
 use super::{Snapshot, Trade, mpmc, spsc};
-
-/// Where the identity's checksum lies; it covers everything before.
-const CHECKSUM: usize = 504;
-const IDENTITY: usize = 512;
-
-/// Writes the checksum that the bytes before it call for: FNV-1a.
-fn sign(bytes: &mut [u8]) {
-    let sum = bytes[..CHECKSUM].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    bytes[CHECKSUM..IDENTITY].copy_from_slice(&sum.to_ne_bytes());
-}
 
 fn options() -> Options<Trade, Mpmc> {
     mpmc().tag("Trade", 1)

@@ -4,31 +4,34 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvError};
 
-use super::support::{LONG, Name, Random, within};
-use super::{
-    CONTROL_AT, Ends, Outcomes, Raw, SLICE, attached, look, receive_every_way, send_every_way,
-    slots_at,
-};
+use super::calls::{Outcomes, SLICE, attached, look, receive_every_way, send_every_way};
+use super::support::region::{Chart, Class, Raw};
+use super::support::{Flavour, LONG, Name, Random, within};
 
 const CAPACITY: usize = 4;
 /// In every slot that was ever written.
 const VALUE: u64 = 0x7a1e_7a1e_7a1e_7a1e;
 
 /// A ring at rest with two items in the second lap, and its region behind its back.
-struct Victim<K: Ends> {
+struct Victim<K: Flavour> {
     name: Name,
     raw: Raw,
     good: Vec<u64>,
+    chart: Chart,
     options: Options<u64, K>,
-    endpoints: u32,
 }
 
-impl<K: Ends> Victim<K> {
+/// Whether slots of such rings have stamps.
+pub fn ring_is_stamped<K: Flavour>() -> bool {
+    K::INDEX == Mpmc::INDEX
+}
+
+impl<K: Flavour> Victim<K> {
     fn new() -> Self {
         let name = Name::new();
         let options = Ring::<u64, K>::options().capacity(CAPACITY).endpoints(4);
         let ring = options.create(&name).unwrap();
-        let (mut tx, mut rx) = (K::tx(&ring).unwrap(), K::rx(&ring).unwrap());
+        let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
         for _ in 0..CAPACITY {
             tx.try_send(VALUE).unwrap();
             rx.try_recv().unwrap();
@@ -37,15 +40,17 @@ impl<K: Ends> Victim<K> {
         drop((tx, rx));
         let raw = Raw::of(&name.path());
         let good = raw.copy();
-        Self { name, good, raw, options, endpoints: ring.endpoints() }
+        let chart = Chart::of(&good, ring_is_stamped::<K>());
+        Self { name, good, chart, raw, options }
     }
 
     /// Opens, attaches and calls everything there is; then puts the region in order.
     fn exercise(&self, wait: bool, seen: &mut Outcomes) {
+        let before = self.raw.copy();
         let ring = self.options.open(&self.name).expect("its header is good");
         look(&ring, seen);
-        let mut tx = attached(K::tx(&ring), seen);
-        let mut rx = attached(K::rx(&ring), seen);
+        let mut tx = attached(K::sender(&ring), seen);
+        let mut rx = attached(K::receiver(&ring), seen);
         // Payload was left alone, or is unwritten.
         let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
         if let Some(rx) = &mut rx {
@@ -60,23 +65,43 @@ impl<K: Ends> Victim<K> {
             receive_every_way(rx, false, seen, &check);
         }
         drop((tx, rx));
+        self.assert_unused_words_are_as(&before);
         self.raw.restore(&self.good);
+    }
+
+    /// Nobody has written where nothing is: between the words, and behind the last slot.
+    fn assert_unused_words_are_as(&self, before: &[u64]) {
+        for &word in self.chart.of_class(Class::Unused) {
+            let now = self.raw.words()[word].load(Relaxed);
+            assert_eq!(now, before[word], "a stray write to word {word}");
+        }
     }
 
     /// In order, the ring gives what was in it: nothing of what happened sticks.
     fn assert_good(&self) {
         let ring = self.options.open(&self.name).unwrap();
-        let mut rx = K::rx(&ring).unwrap();
+        let mut rx = K::receiver(&ring).unwrap();
         assert_eq!(rx.try_iter().collect::<Vec<_>>(), [VALUE; 2]);
         self.raw.restore(&self.good);
     }
 
-    /// Offsets of the bytes that ends share: control words, seats, intents, and the stamps.
+    /// All words but the header and the values: what ends share, and what lies between.
+    fn shared_words(&self) -> Vec<usize> {
+        let slots = |class: &Class| matches!(class, Class::Payload | Class::Stamp);
+        let slots_at = self.chart.classes().iter().position(slots).expect("slots");
+        let classes = self.chart.classes().iter().enumerate();
+        classes
+            .filter(|&(word, &class)| match class {
+                Class::Header | Class::Payload => false,
+                Class::Unused => word < slots_at,
+                _ => true,
+            })
+            .map(|(word, _)| word)
+            .collect()
+    }
+
     fn shared_bytes(&self) -> Vec<usize> {
-        let slots_at = slots_at(self.endpoints);
-        let stamps = (0..CAPACITY).map(|slot| slots_at + 16 * slot);
-        let stamps = stamps.flat_map(|stamp| stamp..stamp + 8);
-        (CONTROL_AT..slots_at).chain(stamps.filter(|_| K::STAMPED)).collect()
+        self.shared_words().into_iter().flat_map(|word| 8 * word..8 * word + 8).collect()
     }
 
     fn flip(&self, offset: usize, flip: u8) {
@@ -86,7 +111,7 @@ impl<K: Ends> Victim<K> {
     }
 }
 
-fn every_flipped_byte<K: Ends>() {
+fn every_flipped_byte<K: Flavour>() {
     let seen = within(LONG, || {
         let victim = Victim::<K>::new();
         let mut seen = Outcomes::default();
@@ -114,36 +139,12 @@ fn an_mpmc_ring_bears_every_flipped_byte_of_its_shared_words() {
     every_flipped_byte::<Mpmc>();
 }
 
-/// Values that are more than random ones: boundaries, near misses, plausible lies.
-pub const TARGETED: [u64; 20] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    1 << 24,
-    1 << 40,
-    (1 << 40) - 1,
-    1 << 61,
-    1 << 62,
-    1 << 63,
-    (1 << 63) - 1,
-    u64::MAX - 4,
-    u64::MAX - 1,
-    u64::MAX,
-    0xffff_ffff_0000_0001,
-];
-
-fn random_words<K: Ends>(seed: u64) {
+fn random_words<K: Flavour>(seed: u64) {
     let seen = within(LONG, move || {
         let victim = Victim::<K>::new();
         let mut random = Random(seed);
         let mut seen = Outcomes::default();
-        let words: Vec<usize> = victim.shared_bytes().iter().map(|offset| offset / 8).collect();
+        let words = victim.shared_words();
         for round in 0..300 {
             // All words, or about every eighth; wild values, or telling ones.
             let sparse = round % 2 == 1;
@@ -154,7 +155,7 @@ fn random_words<K: Ends>(seed: u64) {
                 }
                 let value = match wild {
                     true => random.next(),
-                    false => TARGETED[random.below(TARGETED.len() as u64) as usize],
+                    false => victim.chart.telling(&victim.raw, word, &mut |n| random.below(n)),
                 };
                 victim.raw.words()[word].store(value, Relaxed);
             }
@@ -190,8 +191,7 @@ fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them(
         tx.try_send(VALUE).unwrap();
         assert_eq!(rx.try_claim(2).unwrap().len(), 2); // dropped: held, and received again
 
-        for slot in 0..CAPACITY {
-            let stamp = (slots_at(victim.endpoints) + 16 * slot) / 8;
+        for &stamp in victim.chart.of_class(Class::Stamp) {
             victim.raw.words()[stamp].store(u64::MAX, Relaxed);
         }
         match way {
@@ -212,7 +212,7 @@ fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them(
 }
 
 /// Handles that were attached in good times, while the words change under them.
-fn under_attached_handles<K: Ends>(seed: u64) {
+fn under_attached_handles<K: Flavour>(seed: u64) {
     let seen = within(LONG, move || {
         let victim = Victim::<K>::new();
         let ring = victim.options.open(&victim.name).unwrap();
@@ -222,7 +222,7 @@ fn under_attached_handles<K: Ends>(seed: u64) {
         let bytes = victim.shared_bytes();
         for round in 0..300 {
             victim.raw.restore(&victim.good);
-            let (mut tx, mut rx) = (K::tx(&ring).unwrap(), K::rx(&ring).unwrap());
+            let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
             tx.set_wait_slice(SLICE);
             rx.set_wait_slice(SLICE);
             for turn in 0..32 {
@@ -233,7 +233,7 @@ fn under_attached_handles<K: Ends>(seed: u64) {
                     0 => was ^ 1 << random.below(64),
                     1 => random.next(),
                     2 => was.wrapping_add(random.below(9)).wrapping_sub(4),
-                    _ => TARGETED[random.below(TARGETED.len() as u64) as usize],
+                    _ => victim.chart.telling(&victim.raw, offset / 8, &mut |n| random.below(n)),
                 };
                 word.store(bad, Relaxed);
                 let wait = round % 8 == 0 && turn % 8 == 0;

@@ -5,7 +5,9 @@
 //! * [`puppet`]: the role that most tests need, a process that does to a ring what it is told.
 //! * [`asleep`]: waiting until somebody else really sleeps (or spins), so that a test of waking up
 //!   has someone to wake.
-//! * Here: what both kinds of ring have in common, names that clean up, the watchdog.
+//! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
+//! * Here: what both kinds of ring have in common, names that clean up, the watchdog, numbers that
+//!   look random and are the same in every run.
 //!
 //! Nothing here sleeps to let something happen; whatever waits, waits for a fact, under a limit.
 
@@ -14,6 +16,7 @@
 pub mod asleep;
 pub mod child;
 pub mod puppet;
+pub mod region;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -83,13 +86,18 @@ pub fn options<K: Flavour>() -> Options<u64, K> {
     Ring::options()
 }
 
+/// What all names of this process's tests begin with.
+pub fn prefix() -> String {
+    format!("ringpipe-test-{}-", std::process::id())
+}
+
 fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("ringpipe-test-{}-{count}", std::process::id())
+    format!("{}{count}", prefix())
 }
 
-/// A ring name that nobody else has; whatever has it at the end is unlinked.
+/// A ring name that nobody else has; whatever has it at the end is removed.
 pub struct Name(String);
 
 impl Name {
@@ -120,7 +128,9 @@ impl Deref for Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.path()); // the test may have unlinked it
+        let path = self.path();
+        // Not there: the test has unlinked it, or never made it.
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }
 }
 
@@ -164,6 +174,39 @@ pub fn watched(name: &str, test: impl FnOnce() + Send + 'static) {
             }
         }
         Err(RecvTimeoutError::Timeout) => panic!("{name} hangs: no end after {TEST_LIMIT:?}"),
+    }
+}
+
+/// What no work comes near that does not hang, however busy the machine.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// Runs `work` in a thread of its own and fails if it is not through in time.
+pub fn within<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, is_done) = channel();
+    let worker = std::thread::spawn(move || {
+        let outcome = work();
+        let _ = done.send(()); // unless nobody waits any more
+        outcome
+    });
+    if let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(limit) {
+        panic!("still not through after {limit:?}");
+    }
+    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Marsaglia's xorshift: the same numbers in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
     }
 }
 

@@ -1,0 +1,243 @@
+//! A region behind the crate's back: mapped as any process with permission can map it, with a map of
+//! its words and an idea of which values hurt.
+//!
+//! Where things lie is read from the region's own header where that says it, and else stands here a
+//! second time, as a stranger would have learnt it. That nothing is missing is not left to care:
+//! `tests/hostile_region` compares this map with the words that honest ends really change.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// A whole region, mapped.
+#[derive(Debug)]
+pub struct Raw {
+    base: NonNull<AtomicU64>,
+    len: usize,
+}
+
+// SAFETY: what it gives out is atomics.
+unsafe impl Send for Raw {}
+// SAFETY: as above.
+unsafe impl Sync for Raw {}
+
+impl Raw {
+    /// Of what stands at `path`.
+    pub fn of(path: &Path) -> Self {
+        Self::of_file(&File::options().read(true).write(true).open(path).expect("a region"))
+    }
+
+    /// Of an open file.
+    pub fn of_file(file: &impl AsFd) -> Self {
+        let len = rustix::fs::fstat(file).expect("a status").st_size as usize;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let nowhere = std::ptr::null_mut();
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let base = unsafe { mmap(nowhere, len, access, MapFlags::SHARED, file, 0) };
+        let base = NonNull::new(base.expect("a mapping").cast()).expect("an address");
+        Self { base, len }
+    }
+
+    /// The region as 64-bit words.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is this long, page-aligned, and lives as long as `self`.
+        unsafe { NonNull::slice_from_raw_parts(self.base, self.len / 8).as_ref() }
+    }
+
+    /// All of them as they are.
+    pub fn copy(&self) -> Vec<u64> {
+        self.words().iter().map(|word| word.load(Relaxed)).collect()
+    }
+
+    /// All of them as they were.
+    pub fn restore(&self, copy: &[u64]) {
+        for (word, &value) in self.words().iter().zip(copy) {
+            word.store(value, Relaxed);
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // SAFETY: the range is this mapping, and nothing points into it any more.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
+        assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+/// Bytes of the header.
+pub const HEADER: usize = 512;
+/// Where its checksum lies, which covers everything before it.
+pub const CHECKSUM: usize = 504;
+
+/// Writes the checksum that the header's other bytes call for: FNV-1a.
+pub fn sign(header: &mut [u8]) {
+    let sum = header[..CHECKSUM].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    header[CHECKSUM..HEADER].copy_from_slice(&sum.to_ne_bytes());
+}
+
+/// What a word is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// The identity, written once.
+    Header,
+    /// The senders' index.
+    Tail,
+    /// The receivers' index.
+    Head,
+    /// A word to sleep on.
+    Wake,
+    /// How many came, and how often the roster changed.
+    Arrivals,
+    /// Statistics.
+    Tally,
+    /// Who sits in an endpoint record.
+    Seat,
+    /// What an end is about to claim.
+    Intent,
+    /// Lap and state of a slot.
+    Stamp,
+    /// Values.
+    Payload,
+    /// Nothing, so far.
+    Unused,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Header,
+        Self::Tail,
+        Self::Head,
+        Self::Wake,
+        Self::Arrivals,
+        Self::Tally,
+        Self::Seat,
+        Self::Intent,
+        Self::Stamp,
+        Self::Payload,
+        Self::Unused,
+    ];
+}
+
+/// Where the words of each class are in one region.
+#[derive(Debug)]
+pub struct Chart {
+    /// By word.
+    classes: Vec<Class>,
+    /// By class, in the order of [`Class::ALL`].
+    words: Vec<Vec<usize>>,
+    capacity: u64,
+    tail: usize,
+    head: usize,
+}
+
+impl Chart {
+    /// Of a region with this content, whose header is good. `stamped`: of an MPMC ring.
+    pub fn of(words: &[u64], stamped: bool) -> Self {
+        let (capacity, stride, slots_at) = (words[5], words[6] as usize, words[7] as usize);
+        let records = (words[9] & 0xffff_ffff) as usize;
+        let mut classes = vec![Class::Unused; words.len()];
+        let mut mark = |class: Class, from: usize, bytes: usize| {
+            classes[from / 8..(from + bytes) / 8].fill(class);
+        };
+        mark(Class::Header, 0, HEADER);
+        mark(Class::Tail, 512, 8);
+        mark(Class::Head, 640, 8);
+        mark(Class::Wake, 768, 8);
+        mark(Class::Wake, 896, 8);
+        mark(Class::Arrivals, 1024, 24);
+        mark(Class::Tally, 1152, 24);
+        mark(Class::Seat, 1280, 8 * records);
+        let intents_at = (1280 + 8 * records).next_multiple_of(128);
+        for record in 0..records {
+            mark(Class::Intent, intents_at + 128 * record, 8);
+        }
+        mark(Class::Payload, slots_at, (stride * capacity as usize).next_multiple_of(8));
+        for slot in 0..if stamped { capacity as usize } else { 0 } {
+            mark(Class::Stamp, slots_at + stride * slot, 8);
+        }
+        let all = |class| (0..classes.len()).filter(|&word| classes[word] == class).collect();
+        let words = Class::ALL.map(all).into();
+        Self { classes, words, capacity, tail: 512 / 8, head: 640 / 8 }
+    }
+
+    /// What each word is for.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// The words of this class.
+    pub fn of_class(&self, class: Class) -> &[usize] {
+        &self.words[class as usize]
+    }
+
+    /// A value that hurts more than a random one: boundaries, near misses, plausible lies, what
+    /// stands in another word of the kind. `choose(n)` chooses one of `n`.
+    pub fn telling(&self, raw: &Raw, word: usize, choose: &mut impl FnMut(u64) -> u64) -> u64 {
+        let words = raw.words();
+        let now = words[word].load(Relaxed);
+        let (tail, head) = (words[self.tail].load(Relaxed), words[self.head].load(Relaxed));
+        let class = self.classes[word];
+        if choose(4) == 0 {
+            let boundary = BOUNDARIES[choose(BOUNDARIES.len() as u64) as usize];
+            return boundary.wrapping_add(choose(3)).wrapping_sub(1);
+        }
+        if choose(4) == 0 {
+            // What another word of the kind says, of this end or of others: dead or alive.
+            let alike = self.of_class(class);
+            return words[alike[choose(alike.len() as u64) as usize]].load(Relaxed);
+        }
+        let laps = [0, 1, self.capacity, self.capacity + 1, self.capacity - 1, 2 * self.capacity];
+        let near = |choose: &mut dyn FnMut(u64) -> u64, from: u64| {
+            let by = laps[choose(6) as usize];
+            if choose(2) == 0 { from.wrapping_add(by) } else { from.wrapping_sub(by) }
+        };
+        let index = [now, tail, head][choose(3) as usize];
+        match class {
+            Class::Tail | Class::Head => near(choose, index),
+            Class::Stamp => {
+                let lap = near(choose, index) >> self.capacity.trailing_zeros();
+                lap << 2 | choose(4)
+            }
+            Class::Intent => {
+                let counts = [0, 1, self.capacity, self.capacity * 2, (1 << 24) - 1];
+                let position = near(choose, index) & ((1 << 40) - 1);
+                counts[choose(5) as usize] << 40 | position
+            }
+            // Role, times taken, process: one of them wrong.
+            Class::Seat => match choose(3) {
+                0 => now & !3 | choose(4),
+                1 => now.wrapping_add(4),
+                _ => now ^ choose(1 << 20) << 32,
+            },
+            Class::Wake => match choose(2) {
+                0 => now & !3 | choose(4),
+                _ => now.wrapping_add(4).wrapping_sub(choose(3) * 4),
+            },
+            _ => now.wrapping_add(choose(5)).wrapping_sub(2),
+        }
+    }
+}
+
+/// Where number formats, and the packings of the protocol, come to an end.
+const BOUNDARIES: [u64; 12] = [
+    0,
+    1,
+    1 << 24,
+    1 << 31,
+    1 << 32,
+    1 << 40,
+    1 << 61,
+    1 << 62,
+    1 << 63,
+    u64::MAX - 1,
+    u64::MAX,
+    0xffff_ffff_0000_0001,
+];
