@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 
@@ -18,7 +17,7 @@ use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
 use crate::peers::burial::{self, Doctor};
 use crate::peers::endpoint::{Endpoint, NoSeat};
-use crate::peers::hold::{self, Hold, RegionFile, Share};
+use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
 use crate::peers::roster::{self, Ends, Role};
 use crate::pipe::{self, RecvEnd, SendEnd};
 use crate::ring::control::Words;
@@ -28,13 +27,6 @@ use crate::shm::place::Place;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
 use crate::wait::barrier;
-
-/// How long a seat is asked for that seems about to become free: far longer than another attachment,
-/// a recovery or the start of a program takes.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// And how often at least, on a machine so busy that a second is a few moments.
-const ATTEMPTS: u32 = 20;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
 
 /// A ring that this process has open and mapped, without being one of its ends.
 ///
@@ -264,15 +256,12 @@ impl<T: Item, K: Kind> Ring<T, K> {
             return Err(AttachError::Forked);
         }
         barrier::register();
-        let began = Instant::now();
-        for attempts in 1.. {
+        let mut asking = Asking::new();
+        loop {
             match self.sit_down(role) {
                 Ok(seated) => return Ok(seated),
-                Err(NoSeat::Taken) => break,
-                Err(NoSeat::Passing) if attempts >= ATTEMPTS && began.elapsed() >= PATIENCE => {
-                    break;
-                }
-                Err(NoSeat::Passing) => std::thread::sleep(BETWEEN_ATTEMPTS),
+                Err(NoSeat::Passing) if asking.again() => {}
+                Err(NoSeat::Taken | NoSeat::Passing) => break,
                 Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
             }
         }

@@ -36,6 +36,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, fstat};
 use rustix::io::Errno;
@@ -171,6 +172,35 @@ impl Drop for Hold {
         // SAFETY: the range is this hold's own mapping, and nothing points into it.
         let unmapped = unsafe { munmap(self.page.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+/// Asking again and again for what somebody holds only for a moment: to attach, to recover, to remove
+/// a name, or because it is starting a program (above).
+#[derive(Debug)]
+pub(crate) struct Asking {
+    began: Instant,
+    times: u32,
+}
+
+impl Asking {
+    /// Far longer than any of these takes.
+    const LONG_ENOUGH: Duration = Duration::from_secs(1);
+    /// And how often at least, on a machine so busy that a second is a few moments.
+    const OFTEN_ENOUGH: u32 = 20;
+
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), times: 0 }
+    }
+
+    /// Lets a moment pass; `false` if it has been long enough.
+    pub(crate) fn again(&mut self) -> bool {
+        self.times += 1;
+        if self.times >= Self::OFTEN_ENOUGH && self.began.elapsed() >= Self::LONG_ENOUGH {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        true
     }
 }
 

@@ -28,7 +28,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{CreateError, OpenError};
-use crate::peers::hold::{BIRTH, Hold, RegionFile, Share};
+use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
 use map::{MapOptions, Mapping};
 use place::Place;
 
@@ -105,7 +105,8 @@ impl Region {
     ) -> Result<Self, OpenError> {
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
         // name is gone, or, if it died before, the byte is free.
-        for _ in 0..1000 {
+        let mut asking = Asking::new();
+        loop {
             let fd = place.open()?;
             match Self::adopt(fd, map, &check)? {
                 Some(mut region) => {
@@ -115,10 +116,12 @@ impl Region {
                     }
                     // Unlinked between opening and locking: look at the name anew.
                 }
-                None => std::thread::sleep(std::time::Duration::from_millis(1)),
+                None => {}
+            }
+            if !asking.again() {
+                return Err(OpenError::Busy { ring: place.to_string() });
             }
         }
-        Err(OpenError::Busy { ring: place.to_string() })
     }
 
     /// Opens a memfd that came from elsewhere.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{create_io, open_io, reserve};
 use crate::error::{CreateError, NameError, OpenError, UnlinkError};
-use crate::peers::hold::{Hold, NAME, RegionFile, Share};
+use crate::peers::hold::{Asking, Hold, NAME, RegionFile, Share};
 
 /// Where `shm_open` keeps its names on Linux.
 pub(crate) const SHM: &str = "/dev/shm";
@@ -131,22 +131,20 @@ impl Place {
     /// whoever unlinks through this crate holds the file's name byte from the check to the unlink:
     /// while it is held, the name cannot be taken from this file, hence not be given to another.
     pub(crate) fn unlink_file(&self, file: RegionFile<'_>) -> Result<(), UnlinkError> {
-        for _ in 0..1000 {
-            let Some(_lock) = Hold::take(file, NAME, Share::Exclusive).map_err(UnlinkError::Io)?
-            else {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-                continue;
-            };
-            let stat = fstat(file.fd).map_err(|e| UnlinkError::Io(e.into()))?;
-            return match () {
-                () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
-                () if !self.leads_to(&stat) => {
-                    Err(UnlinkError::Replaced { ring: self.to_string() })
-                }
-                () => self.unlink(),
-            };
+        let mut asking = Asking::new();
+        let _lock = loop {
+            match Hold::take(file, NAME, Share::Exclusive).map_err(UnlinkError::Io)? {
+                Some(lock) => break lock,
+                None if asking.again() => {}
+                None => return Err(UnlinkError::Busy { ring: self.to_string() }),
+            }
+        };
+        let stat = fstat(file.fd).map_err(|e| UnlinkError::Io(e.into()))?;
+        match () {
+            () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
+            () if !self.leads_to(&stat) => Err(UnlinkError::Replaced { ring: self.to_string() }),
+            () => self.unlink(),
         }
-        Err(UnlinkError::Busy { ring: self.to_string() })
     }
 
     /// Removes the name, whatever it leads to.
