@@ -4,11 +4,8 @@
 //! is shared between processes, so its operation lacks `FUTEX_PRIVATE_FLAG`, which tells it from
 //! every lock and thread parker of the standard library.
 
-/// What rustix calls: `futex_time64` where a `long` has 32 bits; libc has no name for it.
-#[cfg(target_pointer_width = "32")]
-const FUTEX: libc::c_long = 422;
-#[cfg(not(target_pointer_width = "32"))]
-const FUTEX: libc::c_long = libc::SYS_futex;
+/// The futex that takes a 64-bit time where a `long` has 32 bits; libc has no name for it.
+const FUTEX_TIME64: libc::c_long = 422;
 
 /// Blocked in a futex wait on a word that processes share.
 pub fn in_shared_futex(pid: u32, tid: u32) -> bool {
@@ -21,7 +18,7 @@ pub fn in_shared_futex(pid: u32, tid: u32) -> bool {
         words.nth(1).and_then(|op| i32::from_str_radix(op.trim_start_matches("0x"), 16).ok());
     // A call that was interrupted without a handler having run (by a stop, say) goes on under
     // another number, with the same arguments.
-    matches!(number, Some(FUTEX | libc::SYS_restart_syscall))
+    matches!(number, Some(libc::SYS_futex | FUTEX_TIME64 | libc::SYS_restart_syscall))
         && operation.is_some_and(|op| {
             op & libc::FUTEX_CMD_MASK == libc::FUTEX_WAIT_BITSET
                 && op & libc::FUTEX_PRIVATE_FLAG == 0
