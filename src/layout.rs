@@ -463,7 +463,7 @@ mod tests {
     }
 
     fn check_all<K: Kind>() {
-        for (capacity, page) in [(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 18, 2 << 20)] {
+        for (capacity, page) in [(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 17, 2 << 20)] {
             for endpoints in [2, 3, 64, 65, MAX_ENDPOINTS] {
                 check::<u8, K>(capacity, endpoints, page);
                 check::<u64, K>(capacity, endpoints, page);
