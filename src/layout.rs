@@ -165,8 +165,9 @@ impl Geometry {
             .checked_mul(K::stride::<T>())?
             .checked_add(slots_at)?
             .checked_next_multiple_of(page)?;
-        // Lengths are signed in the kernel, and the lock bytes must lie beyond the end.
-        let fits = i64::try_from(region_len).ok()? < crate::peers::hold::BIRTH;
+        // No pointer can go further than a signed number tells, and the lock bytes must lie beyond
+        // the end.
+        let fits = (isize::try_from(region_len).ok()? as i64) < crate::peers::hold::BIRTH;
         fits.then_some(Self { capacity, endpoints, slots_at, region_len })
     }
 
@@ -467,7 +468,7 @@ mod tests {
     }
 
     fn check_all<K: Kind>() {
-        for (capacity, page) in [(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 20, 2 << 20)] {
+        for (capacity, page) in [(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 17, 2 << 20)] {
             for endpoints in [2, 3, 64, 65, MAX_ENDPOINTS] {
                 check::<u8, K>(capacity, endpoints, page);
                 check::<u64, K>(capacity, endpoints, page);
@@ -498,11 +499,13 @@ mod tests {
     fn what_overflows_is_refused() {
         let spsc = |capacity| Geometry::new::<u64, Spsc>(capacity, 2, PAGE);
         let mpmc = |capacity| Geometry::new::<AlignedPage, Mpmc>(capacity, 64, PAGE);
-        for capacity in [u64::MAX, (1 << 63) + 1, 1 << 63, 1 << 60, 1 << 59, (1 << 58) + 1] {
+        let most = if usize::BITS == 64 { 1 << 58 } else { 1 << 27 };
+        for capacity in [u64::MAX, (1 << 63) + 1, 1 << 63, 1 << 60, 1 << 59, most << 1, most + 1] {
             assert!(spsc(capacity).is_none() && mpmc(capacity).is_none(), "{capacity}");
         }
-        // The lock bytes lie beyond the largest that is not.
-        let largest = spsc(1 << 58).unwrap();
+        // The lock bytes lie beyond the largest that is not, and a pointer can reach its end.
+        let largest = spsc(most).unwrap();
         assert!((largest.region_len as i64) < crate::peers::hold::BIRTH);
+        assert!(largest.region_len <= isize::MAX as usize);
     }
 }

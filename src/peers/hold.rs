@@ -220,6 +220,17 @@ pub(crate) fn any_alive(fd: BorrowedFd<'_>, role: Role, seats: usize) -> io::Res
     is_held(fd, seat_byte(role, 0), seats as i64)
 }
 
+#[cfg(not(all(target_pointer_width = "32", not(target_arch = "x86_64"))))]
+use libc::fcntl as fcntl64;
+
+/// Where `off_t` has 32 bits, glibc's `fcntl` takes these commands with the short `flock`, which
+/// cannot name our bytes, and translates it; the system call itself takes the long one.
+#[cfg(all(target_pointer_width = "32", not(target_arch = "x86_64")))]
+unsafe fn fcntl64(fd: libc::c_int, command: libc::c_int, lock: *mut libc::flock64) -> libc::c_long {
+    // SAFETY: the caller's promise.
+    unsafe { libc::syscall(libc::SYS_fcntl64, fd, command, lock) }
+}
+
 fn lock_command(
     fd: BorrowedFd<'_>,
     command: libc::c_int,
@@ -235,7 +246,7 @@ fn lock_command(
     lock.l_len = len;
     loop {
         // SAFETY: the commands used here read and write one `flock64`, which outlives the call.
-        let outcome = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut lock) };
+        let outcome = unsafe { fcntl64(fd.as_raw_fd(), command, &raw mut lock) };
         if outcome == 0 {
             return Ok(lock.l_type.into());
         }

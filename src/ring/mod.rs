@@ -19,7 +19,7 @@ pub mod spsc;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 
-use crate::sync::Slots;
+use crate::sync::{AtomicU64, Slots};
 use control::Words;
 use recovery::{Alive, Remains};
 
@@ -230,7 +230,8 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     /// What a slot's address is a multiple of.
     #[inline(always)]
     fn slot_align<T>() -> usize {
-        if Self::STAMPED { align_of::<T>().max(align_of::<u64>()) } else { align_of::<T>() }
+        // An atomic's alignment: a plain `u64`'s is 4 on some 32-bit machines.
+        if Self::STAMPED { align_of::<T>().max(align_of::<AtomicU64>()) } else { align_of::<T>() }
     }
 
     #[doc(hidden)]

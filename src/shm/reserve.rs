@@ -128,6 +128,8 @@ fn available_memory() -> u64 {
     };
     from_meminfo().unwrap_or_else(|| {
         let info = rustix::system::sysinfo();
-        (info.freeram + info.bufferram + info.freeswap) * u64::from(info.mem_unit)
+        // Longs, which have 32 bits on some machines: hence the unit.
+        let units = [info.freeram, info.bufferram, info.freeswap].map(|units| units as u64);
+        units.iter().sum::<u64>() * u64::from(info.mem_unit)
     })
 }

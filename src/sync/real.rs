@@ -323,9 +323,11 @@ pub(crate) mod futex {
     use std::time::Duration;
 
     use rustix::io::Errno;
+    #[cfg(not(all(miri, target_pointer_width = "32")))]
+    use rustix::thread::futex::wait_bitset;
     #[cfg(not(miri))]
     use rustix::thread::futex::wake_bitset;
-    use rustix::thread::futex::{Flags, Timespec, wait_bitset};
+    use rustix::thread::futex::{Flags, Timespec};
 
     use super::AtomicU32;
 
@@ -375,5 +377,34 @@ pub(crate) mod futex {
         let woken =
             unsafe { libc::syscall(libc::SYS_futex, word, command, count, none, none, whom.get()) };
         usize::try_from(woken).map_err(|_| Errno::INVAL)
+    }
+
+    /// Where a `long` has 32 bits rustix calls the futex that takes a 64-bit time, which Miri does
+    /// not know.
+    #[cfg(all(miri, target_pointer_width = "32"))]
+    fn wait_bitset(
+        word: &AtomicU32,
+        _: Flags,
+        expected: u32,
+        until: Option<&Timespec>,
+        bits: NonZeroU32,
+    ) -> rustix::io::Result<()> {
+        let until = until.map(|until| libc::timespec {
+            tv_sec: until.tv_sec.try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: until.tv_nsec as _,
+        });
+        let until = until.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let (word, second) = (word.as_ptr(), std::ptr::null::<u32>());
+        let wait = libc::FUTEX_WAIT_BITSET;
+        // SAFETY: the word and the time are valid for the call.
+        let outcome = unsafe {
+            libc::syscall(libc::SYS_futex, word, wait, expected, until, second, bits.get())
+        };
+        match outcome {
+            0 => Ok(()),
+            _ => {
+                Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+            }
+        }
     }
 }

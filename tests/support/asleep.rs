@@ -4,18 +4,21 @@
 //! is shared between processes, so its operation lacks `FUTEX_PRIVATE_FLAG`, which tells it from
 //! every lock and thread parker of the standard library.
 
+/// The futex that takes a 64-bit time where a `long` has 32 bits; libc has no name for it.
+const FUTEX_TIME64: libc::c_long = 422;
+
 /// Blocked in a futex wait on a word that processes share.
 pub fn in_shared_futex(pid: u32, tid: u32) -> bool {
     // Gone, if it cannot be read: then it does not sleep either.
     let line = read(pid, tid, "syscall").unwrap_or_default();
     let mut words = line.split_ascii_whitespace();
-    let number = words.next().and_then(|n| n.parse::<i64>().ok());
+    let number = words.next().and_then(|n| n.parse::<libc::c_long>().ok());
     // Arguments in hexadecimal: the word's address, then the operation.
     let operation =
         words.nth(1).and_then(|op| i32::from_str_radix(op.trim_start_matches("0x"), 16).ok());
     // A call that was interrupted without a handler having run (by a stop, say) goes on under
     // another number, with the same arguments.
-    matches!(number, Some(libc::SYS_futex | libc::SYS_restart_syscall))
+    matches!(number, Some(libc::SYS_futex | FUTEX_TIME64 | libc::SYS_restart_syscall))
         && operation.is_some_and(|op| {
             op & libc::FUTEX_CMD_MASK == libc::FUTEX_WAIT_BITSET
                 && op & libc::FUTEX_PRIVATE_FLAG == 0

@@ -7,10 +7,12 @@
 //!
 //! * [`single`] drives the ends by turns in one thread, where every outcome is known.
 //! * [`threads`] lets them race; `-Zmiri-many-seeds` varies the schedule.
+//! * [`recovery`] lets them die meanwhile.
 //!
 //! [`Heap`] lays a block out as a region is laid out and hands out [`Mem`]s over it, just as
 //! `handles::ring` does over a mapping.
 
+mod recovery;
 mod single;
 mod threads;
 

@@ -15,16 +15,29 @@ use crate::ring::{Mpmc, Spsc};
 /// What no honest wait comes near. Miri's clock is virtual and slower.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
+/// For loops that wait for others: yields, but not for ever.
+pub(super) struct Patience(Instant);
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn wait(&self, complaint: impl Debug) {
+        assert!(self.0.elapsed() < TOO_LONG, "stuck: {complaint:?}");
+        thread::yield_now();
+    }
+}
+
 /// Tries until it works; anything but "not now" is a bug.
-fn until_ready<R>(mut attempt: impl FnMut() -> Result<R, Blocked>) -> R {
-    let since = Instant::now();
+pub(super) fn until_ready<R>(mut attempt: impl FnMut() -> Result<R, Blocked>) -> R {
+    let patience = Patience::new();
     loop {
         match attempt() {
             Ok(done) => return done,
             Err(Blocked::Corrupt) => panic!("an honest ring says it is corrupt"),
-            Err(blocked) => assert!(since.elapsed() < TOO_LONG, "stuck: {blocked:?}"),
+            Err(blocked) => patience.wait(blocked),
         }
-        thread::yield_now();
     }
 }
 
@@ -120,7 +133,7 @@ fn mpmc_batches_keep_order_whatever_is_abandoned_or_given_back() {
 }
 
 /// The sample that sender `sender` sends as its `n`th.
-fn signed(sender: u64, n: u64) -> u64 {
+pub(super) fn signed(sender: u64, n: u64) -> u64 {
     sender << 32 | n
 }
 

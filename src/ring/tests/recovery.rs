@@ -1,0 +1,223 @@
+//! Recovery while others are at work: one end dies again and again in the midst of a claim, and
+//! those who wait for it bury it and go on, several at once.
+//!
+//! A death is a cursor that its thread drops: what it had stored stays as it was. The [`Morgue`]
+//! knows the dead by their seats. It is all that tells of a death, as the kernel's lock is between
+//! processes: who sees one dead sees all that it ever stored, and nothing else orders the ends.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::thread;
+
+use super::threads::{Patience, signed, until_ready};
+use super::*;
+use crate::peers::burial::{Doctor, round};
+use crate::peers::roster::{self, Role};
+use crate::ring::Mpmc;
+use crate::ring::mpmc::Stamp;
+
+/// Who is dead, by seats; and the recovery lock.
+#[derive(Default)]
+struct Morgue {
+    dead: AtomicU64,
+    recovering: Mutex<()>,
+}
+
+impl Morgue {
+    fn admit(&self, seat: usize) {
+        self.dead.fetch_or(1 << seat, Release);
+    }
+
+    /// Sits down in `seat` as soon as its last occupant is buried; `None` if `enough` comes first.
+    fn sit(
+        &self,
+        heap: &Heap<u64, Mpmc>,
+        seat: usize,
+        role: Role,
+        enough: impl Fn() -> bool,
+    ) -> Option<()> {
+        let patience = Patience::new();
+        let words = heap.mem().words;
+        while roster::occupancy(&words.seats[seat]).is_some() {
+            if enough() {
+                return None;
+            }
+            patience.wait("the seat is not freed");
+        }
+        self.dead.fetch_and(!(1 << seat), Relaxed); // the lock is taken before the seat
+        roster::take(&words.seats[seat], role, 1, false).expect("only we sit here");
+        roster::arrived(&words, role);
+        Some(())
+    }
+}
+
+impl Doctor for Morgue {
+    fn alive(&self, _: Role, seat: usize) -> bool {
+        self.dead.load(Acquire) >> seat & 1 == 0
+    }
+
+    fn any_alive(&self, _: Role) -> bool {
+        true
+    }
+
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
+        let Ok(_lock) = self.recovering.try_lock() else { return false };
+        recover();
+        true
+    }
+}
+
+/// Where the ends of these tests sit.
+const SENDER: usize = 0;
+const RECEIVERS: [usize; 2] = [1, 2];
+const VICTIM: usize = 3;
+
+/// A ring whose lasting ends have sat down.
+fn ring(capacity: u64) -> Heap<u64, Mpmc> {
+    let heap = Heap::new(capacity, 4);
+    let words = heap.mem().words;
+    roster::take(&words.seats[SENDER], Role::Sender, 1, false).expect("free");
+    for seat in RECEIVERS {
+        roster::take(&words.seats[seat], Role::Receiver, 1, false).expect("free");
+    }
+    heap
+}
+
+/// Receives until all have been received by someone; whoever finds nothing looks for the dead.
+fn receive_and_bury(
+    heap: &Heap<u64, Mpmc>,
+    seat: usize,
+    morgue: &Morgue,
+    received: &AtomicU64,
+    enough: &dyn Fn() -> bool,
+) -> Vec<u64> {
+    let mut rx = heap.rx(seat);
+    let (mut got, mut turn) = (Vec::new(), 0);
+    let patience = Patience::new();
+    while !enough() {
+        let Ok(run) = rx.claim(1, 2) else {
+            let heir = (!rx.cursor.has_claim()).then_some(&mut rx.cursor);
+            round(&rx.mem, Role::Receiver, morgue, heir);
+            patience.wait("not all has come");
+            continue;
+        };
+        turn += 1;
+        let values = rx.values(run);
+        // Every other time one item stays behind, and this end is no heir meanwhile.
+        let released = run.items - u64::from(turn % 2 == 0 && run.items > 1);
+        rx.release(run, released);
+        got.extend_from_slice(&values[..released as usize]);
+        received.fetch_add(released, Relaxed);
+    }
+    got
+}
+
+/// Each of `expected` came once, each sender's in order as far as one receiver saw them.
+fn check(got: Vec<Vec<u64>>, expected: impl Iterator<Item = u64>, in_order: bool) {
+    let mut times = BTreeMap::new();
+    for values in got {
+        let mut last = BTreeMap::new();
+        for value in values {
+            *times.entry(value).or_insert(0) += 1;
+            let before = last.insert(value >> 32, value);
+            assert!(!in_order || before < Some(value), "{value:x} after {before:x?}");
+        }
+    }
+    assert_eq!(times, expected.map(|value| (value, 1)).collect());
+}
+
+#[test]
+fn senders_that_die_in_mid_call_cost_the_living_nothing() {
+    const EACH: u64 = 6;
+    const DEATHS: u64 = 4;
+    let heap = &ring(4);
+    let (morgue, received) = (&Morgue::default(), &AtomicU64::new(0));
+    let (skipped, published) = (&AtomicU64::new(0), DEATHS.div_ceil(2));
+    let enough = &move || received.load(Relaxed) == EACH + published;
+    let got = thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut tx = heap.tx(SENDER);
+            for n in 0..EACH {
+                until_ready(|| tx.send(signed(0, n)));
+            }
+        });
+        scope.spawn(move || {
+            for death in 0..DEATHS {
+                if morgue.sit(heap, VICTIM, Role::Sender, enough).is_none() {
+                    break; // the last of those who publish is dead and received; nobody buries
+                }
+                let mut tx = heap.tx(VICTIM);
+                let run = until_ready(|| tx.claim(1, 2));
+                let mut rest = run.slots;
+                if death % 2 == 0 {
+                    // The first is published, and no more is done.
+                    tx.mem.slots.write(run.at, &signed(1, death));
+                    let stamp = tx.mem.slots.stamp(run.at);
+                    stamp.store(Stamp::published(run.at, 4).0, Release);
+                    rest -= 1;
+                }
+                skipped.fetch_add(rest, Relaxed);
+                morgue.admit(VICTIM);
+            }
+        });
+        RECEIVERS
+            .map(|seat| scope.spawn(move || receive_and_bury(heap, seat, morgue, received, enough)))
+            .map(|receiver| receiver.join().unwrap())
+    });
+    let dying = (0..DEATHS).step_by(2).map(|death| signed(1, death));
+    check(got.into(), (0..EACH).map(|n| signed(0, n)).chain(dying), true);
+    // Whoever died last is buried now, and then no claim is left of any of them.
+    assert!(!round(&heap.mem(), Role::Receiver, morgue, None).unsettled);
+    let tally = &heap.mem().words.control.tally.0;
+    assert_eq!(tally.skipped.load(Relaxed), skipped.load(Relaxed));
+    assert_eq!(heap.intent(VICTIM), 0);
+}
+
+#[test]
+fn what_dying_receivers_hold_is_received_once_by_the_living() {
+    const ITEMS: u64 = 12;
+    let heap = &ring(4);
+    let (morgue, received) = (&Morgue::default(), &AtomicU64::new(0));
+    let enough = &move || received.load(Relaxed) == ITEMS;
+    let got = thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut tx = heap.tx(SENDER);
+            for n in 0..ITEMS {
+                until_ready(|| tx.send(n));
+            }
+        });
+        let dying = scope.spawn(move || {
+            let mut got = Vec::new();
+            while morgue.sit(heap, VICTIM, Role::Receiver, enough).is_some() {
+                let mut rx = heap.rx(VICTIM);
+                let patience = Patience::new();
+                while !enough() {
+                    let Ok(run) = rx.claim(1, 3) else {
+                        patience.wait("nothing to die with");
+                        continue;
+                    };
+                    // The last one is always left behind.
+                    let values = rx.values(run);
+                    let released = run.items - 1;
+                    if released > 0 {
+                        rx.release(run, released);
+                    }
+                    got.extend_from_slice(&values[..released as usize]);
+                    received.fetch_add(released, Relaxed);
+                    break;
+                }
+                morgue.admit(VICTIM);
+            }
+            got
+        });
+        let living = RECEIVERS.map(|seat| {
+            scope.spawn(move || receive_and_bury(heap, seat, morgue, received, enough))
+        });
+        let living = living.into_iter().chain([dying]);
+        living.map(|receiver| receiver.join().unwrap()).collect()
+    });
+    check(got, 0..ITEMS, false); // what is inherited comes late
+    assert_eq!(heap.mem().words.control.tally.0.dropped.load(Relaxed), 0);
+}
