@@ -55,8 +55,9 @@ pub(crate) fn ordering(site: usize, shipped: Ordering) -> Ordering {
     choose(site, shipped).expect("an access cannot be left out")
 }
 
-pub(crate) fn fence(site: usize, shipped: Ordering) {
+/// `fence` is the function that the site calls.
+pub(crate) fn fence(site: usize, shipped: Ordering, fence: fn(Ordering)) {
     if let Some(ordering) = choose(site, shipped) {
-        loom::sync::atomic::fence(ordering);
+        fence(ordering);
     }
 }

@@ -11,7 +11,9 @@
 //! A *site* is an ordering above Relaxed in `src/` ([`sites`]); its *mutants* are the sources with
 //! that one ordering weaker, or the fence left out. A mutant is *noticed* if a model of `loom-tests`
 //! that passes on the shipped sources fails on it. One that no model notices must have a written
-//! explanation ([`explanations`]), and one that has an explanation must not be noticed. The working
+//! explanation ([`explanations`]), and one that has an explanation must not be noticed. If the
+//! explanation is that another site does the same, some model must notice the mutant once that other
+//! site is weakened. The working
 //! tree is not touched ([`tree`]).
 //!
 //! Mutants point, the written argument decides: that no model complains is no reason to weaken
@@ -30,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use explanations::{EXPLANATIONS, Explanation};
@@ -50,7 +52,7 @@ struct Options {
     /// Print the sites.
     #[arg(long)]
     list: bool,
-    /// Only sites with this label (`S3`) or whose name begins so; the table is not written.
+    /// Only sites with this label (`S3`), or whose name begins with these words; no table.
     #[arg(long)]
     site: Option<String>,
     /// Seconds after which a model is stopped. That is not noticing.
@@ -77,10 +79,6 @@ impl Mutant<'_> {
             change: format!("{} → {}", self.site.ordering, self.to),
             noticed,
         }
-    }
-
-    fn name(&self) -> String {
-        format!("{} → {}", self.site.key(), self.to)
     }
 }
 
@@ -133,9 +131,10 @@ fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let target = target_directory(root)?;
-    let program = tree::build(root, &target, &sites)?;
+    let scratch = target.join("ordering-mutants");
+    let program = tree::build(root, &target, &scratch, &sites)?;
     let jury = Jury {
-        models: Models::new(&program.path, &target.join("ordering-mutants")),
+        models: Models::new(&program.path, &scratch)?,
         modelled: program.modelled,
         limit: Duration::from_secs(options.limit),
         jobs: options
@@ -147,10 +146,8 @@ fn run(options: &Options) -> Result<()> {
     if options.quick {
         jury.repeat(&sites)?;
     } else {
-        let chosen = |mutant: &Mutant<'_>| {
-            options.site.as_ref().is_none_or(|wanted| {
-                mutant.site.label == *wanted || mutant.site.key().starts_with(&format!("{wanted} "))
-            })
+        let chosen = |site: &Site| {
+            options.site.as_ref().is_none_or(|wanted| site.key().starts_with(&format!("{wanted} ")))
         };
         let rows = jury.try_all(&sites, chosen)?;
         if options.site.is_none() {
@@ -162,8 +159,8 @@ fn run(options: &Options) -> Result<()> {
 }
 
 fn target_directory(root: &Path) -> Result<PathBuf> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| root.join("target"), PathBuf::from);
     fs::create_dir_all(target.join("ordering-mutants"))?;
     fs::canonicalize(target).context("the target directory")
 }
@@ -199,61 +196,86 @@ fn check_explanations(sites: &[Site]) -> Result<()> {
 }
 
 /// The explanation of a mutant, and its number.
-fn explanation(mutant: &Mutant<'_>) -> Option<usize> {
+fn explanation(mutant: &Mutant<'_>) -> Option<(usize, &'static Explanation)> {
     let key = mutant.site.key();
-    let of = |explanation: &Explanation| {
+    (1..).zip(EXPLANATIONS).find(|(_, explanation)| {
         explanation.mutants.iter().any(|(site, to)| *site == key && *to == mutant.to)
-    };
-    EXPLANATIONS.iter().position(of).map(|index| index + 1)
+    })
 }
 
-/// The row that stands for all mutants of a note.
-fn row_of_all(note: usize, noticed: Noticed) -> Row {
-    Row {
-        label: format!("({note})"),
-        place: table::ALL.to_owned(),
-        change: "at once".to_owned(),
-        noticed,
+/// A mutant, perhaps beside others.
+struct Trial {
+    /// In the table.
+    row: Row,
+    mutant: (usize, &'static str),
+    /// Weakened besides. Models that notice this alone are not asked.
+    beside: Vec<(usize, &'static str)>,
+    /// The note that says why no model notices, from the explanations.
+    note: Option<usize>,
+}
+
+impl Trial {
+    fn whole(&self) -> Vec<(usize, &'static str)> {
+        [&self.beside[..], &[self.mutant]].concat()
     }
 }
 
-/// The table has a row for each mutant, and says of the explained ones what the explanations say.
+/// All that must be tried: every mutant alone, and the explained ones beside what they rely on.
+fn trials(sites: &[Site]) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    for mutant in mutants(sites) {
+        let explained = explanation(&mutant);
+        let row = mutant.row(Noticed::Note(0));
+        let alone = (mutant.number, mutant.to);
+        let note = explained.map(|(note, _)| note);
+        trials.push(Trial { row: row.clone(), mutant: alone, beside: Vec::new(), note });
+        let Some((_, explanation)) = explained else { continue };
+        if explanation.relies_on.is_empty() {
+            continue;
+        }
+        let (mut beside, mut change) = (Vec::new(), row.change.clone());
+        for (key, to) in explanation.relies_on {
+            let number = sites.iter().position(|site| site.key() == *key);
+            let number = number
+                .with_context(|| format!("note {note:?} relies on {key}, which there is not"))?;
+            ensure!(sites[number].weaker().contains(to), "{key} cannot be weakened to {to}");
+            beside.push((number, *to));
+            let site = &sites[number];
+            change.push_str(&format!("; {} {} → {to}", site.label, site.ordering));
+        }
+        trials.push(Trial { row: Row { change, ..row }, mutant: alone, beside, note: None });
+    }
+    Ok(trials)
+}
+
+/// The table has a row for each trial, and says of the explained ones what the explanations say.
 fn check_table(sites: &[Site], rows: &[Row], document: &str) -> Result<()> {
     let again = "; run `cargo run -p ordering-mutants`";
-    let there: BTreeSet<_> = rows.iter().map(Row::key).collect();
     let mut wanted = BTreeSet::new();
-    for mutant in mutants(sites) {
-        let note = explanation(&mutant);
-        let row = mutant.row(Noticed::Note(note.unwrap_or(0)));
-        let found = rows.iter().find(|found| found.key() == row.key());
-        let found = found.with_context(|| format!("no row for {}{again}", mutant.name()))?;
-        match (&found.noticed, note) {
-            (Noticed::By(_), None) => {}
-            (Noticed::Note(number), Some(note)) if *number == note => {}
-            (found, _) => {
-                bail!("{}: the table says {found:?}, the notes do not{again}", mutant.name())
-            }
-        }
-        wanted.insert(row.key());
-    }
-    for (note, _) in backing() {
-        let key = row_of_all(note, Noticed::Note(note)).key();
-        ensure!(there.contains(&key), "no row for note {note}, all at once{again}");
+    for trial in trials(sites)? {
+        let key = trial.row.key();
+        let found = rows.iter().find(|found| found.key() == key);
+        let found = found.with_context(|| format!("the table has no row for {key}{again}"))?;
+        let agree = match (&found.noticed, trial.note) {
+            (Noticed::By(_), None) => true,
+            (Noticed::Note(number), Some(note)) => *number == note,
+            _ => false,
+        };
+        ensure!(agree, "{key}: table and notes disagree{again}");
         wanted.insert(key);
     }
-    for key in there.difference(&wanted) {
-        bail!("the table has a row for {key}, which there is not{again}");
+    for row in rows {
+        ensure!(
+            wanted.contains(&row.key()),
+            "the table has a row for {}, which there is not{again}",
+            row.key()
+        );
     }
     ensure!(
         table::write(document, rows, EXPLANATIONS)? == document,
-        "the notes are not up to date{again}"
+        "the table's text is not up to date{again}"
     );
     Ok(())
-}
-
-/// The notes whose orderings back each other up.
-fn backing() -> impl Iterator<Item = (usize, &'static Explanation)> {
-    (1..).zip(EXPLANATIONS).filter(|(_, explanation)| explanation.back_each_other_up)
 }
 
 fn short(model: &str) -> &str {
@@ -270,58 +292,47 @@ struct Jury {
     known: Vec<Row>,
 }
 
-/// What came of a mutant, when no model noticed it.
+/// What came of a mutant.
 enum Verdict {
     NoticedBy(String),
-    /// By none. What is to be said about it.
+    /// By none; and what is to be said about it.
     Unnoticed(String),
 }
 
 impl Jury {
-    /// Tries the mutants that are `chosen`, and gives the table's rows. An error if one survives
-    /// without an explanation, or is explained and does not survive.
-    fn try_all(&self, sites: &[Site], chosen: impl Fn(&Mutant<'_>) -> bool) -> Result<Vec<Row>> {
+    /// Tries what is `chosen`, and gives the table's rows. An error if a mutant survives without an
+    /// explanation, or is explained and does not survive.
+    fn try_all(&self, sites: &[Site], chosen: impl Fn(&Site) -> bool) -> Result<Vec<Row>> {
         let models = self.models.baseline(self.jobs)?;
-        let tried: Vec<_> = mutants(sites).into_iter().filter(&chosen).collect();
-        ensure!(!tried.is_empty(), "there is no such site");
-        eprintln!("trying {} mutants", tried.len());
-        let results = parallel(self.jobs, tried, |mutant| {
-            let verdict =
-                self.judge(&mutant.row(Noticed::Note(0)), &[(mutant.number, mutant.to)], &models)?;
-            let (row, problem) = match (verdict, explanation(&mutant)) {
+        let mut trials = trials(sites)?;
+        trials.retain(|trial| chosen(&sites[trial.mutant.0]));
+        ensure!(!trials.is_empty(), "there is no such site");
+        eprintln!("{} mutants, alone or beside others", trials.len());
+        let results = parallel(self.jobs, trials, |trial| {
+            let verdict = self.judge(&trial, &models)?;
+            let key = trial.row.key();
+            let (noticed, problem) = match (verdict, trial.note) {
                 (Verdict::NoticedBy(model), None) => (Noticed::By(model), None),
-                (Verdict::NoticedBy(model), Some(note)) => {
-                    let problem =
-                        format!("note {note} explains why no model notices it, but one does");
-                    (Noticed::By(model), Some(problem))
-                }
+                (Verdict::NoticedBy(model), Some(note)) => (
+                    Noticed::By(model),
+                    Some(format!("noticed, though note {note} says why it is not")),
+                ),
                 (Verdict::Unnoticed(how), Some(note)) => {
-                    println!("{}: note {note} ({how})", mutant.name());
+                    println!("{key}: note {note} ({how})");
                     (Noticed::Note(note), None)
                 }
                 (Verdict::Unnoticed(how), None) => {
-                    (Noticed::Note(0), Some(format!("survives ({how}) and nothing explains it")))
+                    println!("{key}: NOT NOTICED ({how})");
+                    (
+                        Noticed::Note(0),
+                        Some(format!("not noticed ({how}), and nothing explains it")),
+                    )
                 }
             };
-            Ok((mutant.row(row), problem.map(|problem| format!("{}: {problem}", mutant.name()))))
+            Ok((Row { noticed, ..trial.row }, problem.map(|problem| format!("{key}: {problem}"))))
         })?;
-        let (mut rows, problems): (Vec<_>, Vec<_>) = results.into_iter().unzip();
-        let mut problems: Vec<_> = problems.into_iter().flatten().collect();
-        for (note, explanation) in backing() {
-            let group = self.group(sites, explanation)?;
-            if !group.iter().any(|(number, _)| {
-                chosen(&Mutant { number: *number, site: &sites[*number], to: "" })
-            }) {
-                continue;
-            }
-            let row = row_of_all(note, Noticed::Note(note));
-            match self.judge(&row, &group, &models)? {
-                Verdict::NoticedBy(model) => rows.push(Row { noticed: Noticed::By(model), ..row }),
-                Verdict::Unnoticed(how) => {
-                    problems.push(format!("note {note}: all of them at once survive, too ({how})"))
-                }
-            }
-        }
+        let (rows, problems): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+        let problems: Vec<_> = problems.into_iter().flatten().collect();
         ensure!(
             problems.is_empty(),
             "{} of {} mutants:\n{}",
@@ -332,41 +343,33 @@ impl Jury {
         Ok(rows)
     }
 
-    /// The mutants of a note that are in the program.
-    fn group(
-        &self,
-        sites: &[Site],
-        explanation: &Explanation,
-    ) -> Result<Vec<(usize, &'static str)>> {
-        let find = |(key, to): &(&str, &'static str)| {
-            let number = sites.iter().position(|site| site.key() == *key);
-            Ok((number.context("checked before")?, *to))
-        };
-        explanation.mutants.iter().map(find).collect()
-    }
-
-    /// Asks all models that reach the mutant's sites, the most promising first, until one notices.
-    fn judge(&self, row: &Row, mutant: &models::Mutant<'_>, models: &[Model]) -> Result<Verdict> {
-        if !mutant.iter().any(|(site, _)| self.modelled[*site]) {
+    /// Asks all models that reach the mutant's site, the most promising first, until one notices.
+    fn judge(&self, trial: &Trial, models: &[Model]) -> Result<Verdict> {
+        let site = trial.mutant.0;
+        if !self.modelled[site] {
             return Ok(Verdict::Unnoticed("not in loom-tests".to_owned()));
         }
-        let last = self.known.iter().find(|known| known.key() == row.key());
-        let mut asked: Vec<_> = models
-            .iter()
-            .filter(|model| mutant.iter().any(|(site, _)| model.reaches.contains(site)))
-            .collect();
+        let key = trial.row.key();
+        let last = self.known.iter().find(|known| known.key() == key);
+        let mut asked: Vec<_> =
+            models.iter().filter(|model| model.reaches.contains(&site)).collect();
         asked.sort_by_key(|model| {
-            let last =
-                last.is_some_and(|row| row.noticed == Noticed::By(short(&model.name).to_owned()));
-            (!last, model.took)
+            let by = Noticed::By(short(&model.name).to_owned());
+            (last.is_none_or(|row| row.noticed != by), model.took)
         });
         let mut timed_out = Vec::new();
         for model in &asked {
-            match self.models.run(&model.name, mutant, self.limit)? {
+            if !trial.beside.is_empty() {
+                let alone = self.models.run(&model.name, &trial.beside, self.limit)?;
+                if alone != Outcome::Passed {
+                    continue;
+                }
+            }
+            match self.models.run(&model.name, &trial.whole(), self.limit)? {
                 Outcome::Passed => {}
                 Outcome::TimedOut => timed_out.push(short(&model.name)),
                 Outcome::Failed(saying) => {
-                    println!("{}: {}: {saying}", row.key(), short(&model.name));
+                    println!("{key}: {}: {saying}", short(&model.name));
                     return Ok(Verdict::NoticedBy(short(&model.name).to_owned()));
                 }
             }
@@ -380,27 +383,26 @@ impl Jury {
 
     /// Runs each row's model again: it must notice.
     fn repeat(&self, sites: &[Site]) -> Result<()> {
-        let mut work: Vec<_> = mutants(sites)
-            .into_iter()
-            .map(|mutant| (mutant.row(Noticed::Note(0)).key(), vec![(mutant.number, mutant.to)]))
-            .collect();
-        for (note, explanation) in backing() {
-            let key = row_of_all(note, Noticed::Note(note)).key();
-            work.push((key, self.group(sites, explanation)?));
-        }
-        let results = parallel(self.jobs, work, |(key, mutant)| {
+        let results = parallel(self.jobs, trials(sites)?, |trial| {
+            let key = trial.row.key();
             let row = self.known.iter().find(|row| row.key() == key).context("checked before")?;
             let Noticed::By(model) = &row.noticed else { return Ok(None) };
             let name = format!("models::{model}");
-            match self.models.run(&name, &mutant, self.limit)? {
-                Outcome::Failed(_) => Ok(Some(None)),
-                outcome => Ok(Some(Some(format!("{key}: {model} should notice, but {outcome:?}")))),
+            if !trial.beside.is_empty() {
+                let alone = self.models.run(&name, &trial.beside, self.limit)?;
+                ensure!(
+                    alone == Outcome::Passed,
+                    "{key}: {model} does not need the mutant: {alone:?}"
+                );
             }
+            let outcome = self.models.run(&name, &trial.whole(), self.limit)?;
+            let noticed = matches!(outcome, Outcome::Failed(_));
+            Ok(Some((!noticed).then(|| format!("{key}: {model} should notice, but {outcome:?}"))))
         })?;
-        let noticed = results.iter().flatten().filter(|problem| problem.is_none()).count();
+        let asked = results.iter().flatten().count();
         let problems: Vec<_> = results.into_iter().flatten().flatten().collect();
         ensure!(problems.is_empty(), "{}", problems.join("\n"));
-        println!("{noticed} mutants noticed, as the table says");
+        println!("{asked} mutants noticed, as the table says");
         Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! The models of `loom-tests`, run one to a process, on the shipped orderings or on a mutant's.
 
-use std::collections::hash_map::DefaultHasher;
-use std::fs::{self, File};
-use std::hash::{Hash, Hasher};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,13 +39,22 @@ pub type Mutant<'a> = [(usize, &'a str)];
 pub struct Models {
     program: PathBuf,
     scratch: PathBuf,
+    /// What this very program has been found to do with mutants, in this run or before.
+    known: Mutex<BTreeMap<String, Outcome>>,
+    known_at: PathBuf,
 }
 
 static RUNS: AtomicUsize = AtomicUsize::new(0);
 
 impl Models {
-    pub fn new(program: &Path, scratch: &Path) -> Self {
-        Self { program: program.to_owned(), scratch: scratch.to_owned() }
+    /// Remembers what `program` does below `scratch`: the same program does the same again.
+    pub fn new(program: &Path, scratch: &Path) -> Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        fs::read(program).with_context(|| program.display().to_string())?.hash(&mut hasher);
+        let known_at = scratch.join(format!("known-{:016x}", hasher.finish()));
+        let text = fs::read_to_string(&known_at).unwrap_or_default();
+        let known = Mutex::new(text.lines().filter_map(parse_outcome).collect());
+        Ok(Self { program: program.to_owned(), scratch: scratch.to_owned(), known, known_at })
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -65,9 +75,31 @@ impl Models {
     /// Runs one model.
     pub fn run(&self, name: &str, mutant: &Mutant<'_>, limit: Duration) -> Result<Outcome> {
         let mutant: Vec<_> = mutant.iter().map(|(site, to)| format!("{site}={to}")).collect();
+        let mutant = mutant.join(",");
+        let key = format!("{name} {mutant}");
+        if let Some(outcome) = self.known().get(&key) {
+            return Ok(outcome.clone());
+        }
         let mut command = Command::new(&self.program);
-        command.env("ORDERING_MUTANT", mutant.join(","));
-        self.outcome(&mut command, name, limit)
+        command.env("ORDERING_MUTANT", mutant);
+        let outcome = self.outcome(&mut command, name, limit)?;
+        let line = match &outcome {
+            Outcome::Passed => format!("{key}: passed\n"),
+            Outcome::Failed(saying) => format!("{key}: failed {saying}\n"),
+            Outcome::TimedOut => return Ok(outcome), // may do better next time
+        };
+        let mut known = self.known();
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.known_at)?
+            .write_all(line.as_bytes())?;
+        known.insert(key, outcome.clone());
+        Ok(outcome)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Outcome>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn outcome(&self, command: &mut Command, name: &str, limit: Duration) -> Result<Outcome> {
@@ -115,9 +147,7 @@ impl Models {
     /// Runs every model on the shipped orderings, where all must pass. Known already if the same
     /// program was asked before.
     pub fn baseline(&self, jobs: usize) -> Result<Vec<Model>> {
-        let mut hasher = DefaultHasher::new();
-        fs::read(&self.program)?.hash(&mut hasher);
-        let known = self.scratch.join(format!("baseline-{:016x}", hasher.finish()));
+        let known = self.known_at.with_extension("baseline");
         if let Ok(text) = fs::read_to_string(&known) {
             return text.lines().map(parse).collect();
         }
@@ -146,6 +176,15 @@ fn complaint(text: &str) -> Option<String> {
     let mut lines = text.lines().skip_while(|line| !line.contains("panicked at"));
     lines.next()?;
     Some(lines.next()?.trim().to_owned())
+}
+
+fn parse_outcome(line: &str) -> Option<(String, Outcome)> {
+    let (key, outcome) = line.split_once(": ")?;
+    let outcome = match outcome.strip_prefix("failed ") {
+        Some(saying) => Outcome::Failed(saying.to_owned()),
+        None => (outcome == "passed").then_some(Outcome::Passed)?,
+    };
+    Some((key.to_owned(), outcome))
 }
 
 fn line(model: &Model) -> String {

@@ -1,8 +1,9 @@
 //! The table in SAFETY.md: written by a full run, read by a quick one.
 //!
 //! A row is a mutant: label, place, change, and the model that noticed it or the number of the note
-//! that says why none does. A row whose place is [`ALL`] stands for a note whose orderings back
-//! each other up: all its mutants at once.
+//! that says why none does. A note that names a site that does the same has a further row for each of
+//! its mutants: the model that notices it when that site is weakened, too, and passes when that site
+//! alone is.
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,15 +11,12 @@ use crate::explanations::Explanation;
 
 const BEGIN: &str = "<!-- ordering-mutants: begin -->\n";
 const END: &str = "<!-- ordering-mutants: end -->\n";
-/// What the place of a row says that stands for all mutants of a note.
-pub const ALL: &str = "all of them";
-
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub label: String,
     pub place: String,
-    /// `Acquire → Relaxed`.
+    /// `Acquire → Relaxed`, and behind that what else is weakened.
     pub change: String,
     pub noticed: Noticed,
 }
@@ -114,7 +112,7 @@ mod tests {
             noticed,
         };
         let rows = [row("S3", Noticed::By("mpmc::some".to_owned())), row("S4", Noticed::Note(1))];
-        let note = Explanation { mutants: &[], back_each_other_up: false, reason: "why" };
+        let note = Explanation { mutants: &[], relies_on: &[], reason: "why" };
         let document = format!("| S1 | text |\n{BEGIN}old\n{END}more\n");
         let written = write(&document, &rows, &[note]).unwrap();
         assert_eq!(read(&written).unwrap(), rows);

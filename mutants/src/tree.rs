@@ -19,12 +19,15 @@ pub struct Program {
 }
 
 /// Makes the copy and builds it.
-pub fn build(root: &Path, target: &Path, sites: &[Site]) -> Result<Program> {
-    let tree = target.join("ordering-mutants/tree");
+///
+/// The copy's `loom-tests` has another name: cargo tells packages apart by their name and their place
+/// in the workspace, so that it would take one for the other. What they depend on is built once.
+pub fn build(root: &Path, target: &Path, scratch: &Path, sites: &[Site]) -> Result<Program> {
+    let tree = scratch.join("tree");
     mirror(root, &tree, &|path| instrumented(root, path, sites))?;
     eprintln!("building loom-tests with {} switches", sites.len());
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["test", "--release", "--locked", "-p", "loom-tests", "--no-run"])
+        .args(["test", "--release", "--locked", "-p", "loom-mutants", "--no-run"])
         .arg("--message-format=json-render-diagnostics")
         .env("CARGO_TARGET_DIR", target)
         .current_dir(&tree)
@@ -48,6 +51,15 @@ fn instrumented(root: &Path, path: &Path, sites: &[Site]) -> Result<Vec<u8>> {
         );
         return Ok([text, switch.into_bytes()].concat());
     }
+    if path.file_name().is_some_and(|name| name == "Cargo.toml" || name == "Cargo.lock") {
+        let text = String::from_utf8(text)?
+            .replace("name = \"loom-tests\"", "name = \"loom-mutants\"")
+            .replace(
+                "[profile.release.package.loom-tests]",
+                "[profile.release.package.loom-mutants]",
+            );
+        return Ok(text.into_bytes());
+    }
     let Ok(in_src) = path.strip_prefix("src") else { return Ok(text) };
     let mut text = String::from_utf8(text)?;
     // From the end, so that positions hold.
@@ -55,9 +67,14 @@ fn instrumented(root: &Path, path: &Path, sites: &[Site]) -> Result<Vec<u8>> {
         if Path::new(&site.file) != in_src {
             continue;
         }
-        let call = if site.is_fence() { "fence" } else { "ordering" };
-        let switch =
-            format!("crate::switch::{call}({number}, crate::sync::Ordering::{})", site.ordering);
+        // What it was stays in it, so that nothing imported is unused.
+        let shipped = &text[site.bytes.clone()];
+        let switch = match shipped.strip_suffix(')').and_then(|call| call.split_once('(')) {
+            Some((fence, ordering)) => {
+                format!("crate::switch::fence({number}, {ordering}, {fence})")
+            }
+            None => format!("crate::switch::ordering({number}, {shipped})"),
+        };
         text.replace_range(site.bytes.clone(), &switch);
     }
     Ok(text.into_bytes())

@@ -163,6 +163,20 @@ fn a_sender_that_arrives_while_the_receiver_looks_is_not_end_of_file() {
     check_bounded("attach, arriving", 5, arriving::<Mpmc>);
 }
 
+/// C8: who was there when the receiver came has been met, whichever of the two was faster.
+#[test]
+fn a_sender_that_arrives_with_the_receiver_and_leaves_later_is_noticed() {
+    check_bounded("attach, at once", 5, || {
+        let ring = Ring::<Mpmc>::new(1, 2);
+        let theirs = ring.clone();
+        let arriving = thread::spawn(move || theirs.sender(0));
+        let mut rx = ring.receiver(1);
+        let tx = arriving.join().unwrap();
+        tx.leave();
+        assert_eq!(rx.try_recv(), Err(Refused::Closed));
+    });
+}
+
 /// C9: a sender leaves after its successor has come: there was always one.
 #[test]
 fn a_sender_that_succeeds_another_is_not_end_of_file() {
