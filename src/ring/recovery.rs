@@ -194,7 +194,7 @@ pub(crate) fn inherit(words: &Words, heir: usize, run: Run) {
 pub(crate) fn forget(words: &Words, seat: usize, word: u64) {
     if word != NO_INTENT {
         let intent = &words.intents[seat].0;
-        // X4 → A1: the seat's next occupant starts clean. Failure: somebody scribbles.
+        // X4 → X2: who sees it gone sees what was settled. If it fails, somebody scribbles.
         let _ = intent.compare_exchange(word, NO_INTENT, Release, Relaxed);
     }
 }

@@ -188,8 +188,8 @@ fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
         let ring = Ring::<Mpmc>::new(1, 4);
         let (mut victim, mut doctor) = (ring.sender(0), ring.sender(1));
         let locks = ring.locks.clone();
+        let run = victim.end.try_claim(1, 1).unwrap();
         let dying = thread::spawn(move || {
-            let run = victim.end.try_claim(1, 1).unwrap();
             victim.end.mem.slots.write(run.at, &0);
             victim.die();
             doctor.end.doubt(&*locks);
