@@ -55,8 +55,8 @@ struct Options {
     /// Only sites with this label (`S3`), or whose name begins with these words; no table.
     #[arg(long)]
     site: Option<String>,
-    /// Seconds after which a model is stopped. That is not noticing.
-    #[arg(long, default_value_t = 300)]
+    /// Seconds of processor time after which a model is stopped. That is not noticing.
+    #[arg(long, default_value_t = 120)]
     limit: u64,
     /// Models to run at a time.
     #[arg(long)]

@@ -1,9 +1,11 @@
 //! The models of `loom-tests`, run one to a process, on the shipped orderings or on a mutant's.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +46,9 @@ pub struct Models {
     known_at: PathBuf,
 }
 
+/// What ends a process that has used its time. (At the limit Linux sends this one first.)
+const SIGXCPU: i32 = 24;
+
 static RUNS: AtomicUsize = AtomicUsize::new(0);
 
 impl Models {
@@ -80,9 +85,7 @@ impl Models {
         if let Some(outcome) = self.known().get(&key) {
             return Ok(outcome.clone());
         }
-        let mut command = Command::new(&self.program);
-        command.env("ORDERING_MUTANT", mutant);
-        let outcome = self.outcome(&mut command, name, limit)?;
+        let outcome = self.outcome([("ORDERING_MUTANT", mutant.as_ref())], name, limit)?;
         let line = match &outcome {
             Outcome::Passed => format!("{key}: passed\n"),
             Outcome::Failed(saying) => format!("{key}: failed {saying}\n"),
@@ -102,12 +105,22 @@ impl Models {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn outcome(&self, command: &mut Command, name: &str, limit: Duration) -> Result<Outcome> {
+    fn outcome(
+        &self,
+        environment: [(&str, &OsStr); 1],
+        name: &str,
+        limit: Duration,
+    ) -> Result<Outcome> {
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let said = self.scratch.join(format!("said-{}-{run}", std::process::id()));
         let file = File::create(&said)?;
-        let mut child = command
+        // The shell sets the limit, of processor time, and then is the program: a machine that is
+        // busy with other things makes no model too slow.
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -t \"$0\" && exec \"$@\"", &limit.as_secs().to_string()])
+            .arg(&self.program)
             .args(["--exact", name, "--nocapture", "--test-threads=1"])
+            .envs(environment)
             .env_remove("LOOM_TESTS_BOUND")
             .env_remove("LOOM_LOG")
             .env("RUST_BACKTRACE", "0")
@@ -121,7 +134,8 @@ impl Models {
             if let Some(status) = child.try_wait()? {
                 break Some(status);
             }
-            if started.elapsed() > limit {
+            // Should it sleep, which no model does.
+            if started.elapsed() > limit * 20 {
                 child.kill()?;
                 child.wait()?;
                 break None;
@@ -132,6 +146,7 @@ impl Models {
         fs::remove_file(&said)?;
         match status {
             None => Ok(Outcome::TimedOut),
+            Some(status) if status.signal() == Some(SIGXCPU) => Ok(Outcome::TimedOut),
             Some(status) if status.success() => {
                 ensure!(text.contains("1 passed"), "{name} was not run:\n{text}");
                 Ok(Outcome::Passed)
@@ -156,9 +171,8 @@ impl Models {
         let models = parallel(jobs, names, |name| {
             let reached = self.scratch.join(format!("reached-{}", name.replace(':', "-")));
             let started = Instant::now();
-            let mut command = Command::new(&self.program);
-            command.env("ORDERING_REACHED", &reached);
-            let outcome = self.outcome(&mut command, &name, Duration::from_secs(600))?;
+            let environment = [("ORDERING_REACHED", reached.as_ref())];
+            let outcome = self.outcome(environment, &name, Duration::from_secs(600))?;
             ensure!(outcome == Outcome::Passed, "{name} on the shipped orderings: {outcome:?}");
             let sites = fs::read_to_string(&reached)?;
             fs::remove_file(&reached)?;
