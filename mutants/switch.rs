@@ -55,6 +55,11 @@ pub(crate) fn ordering(site: usize, shipped: Ordering) -> Ordering {
     choose(site, shipped).expect("an access cannot be left out")
 }
 
+/// `barrier` is the function that the site calls; left out, it says that all is well.
+pub(crate) fn membarrier<W>(site: usize, word: W, barrier: fn(W) -> bool) -> bool {
+    choose(site, Ordering::SeqCst).is_none() || barrier(word)
+}
+
 /// `fence` is the function that the site calls.
 pub(crate) fn fence(site: usize, shipped: Ordering, fence: fn(Ordering)) {
     if let Some(ordering) = choose(site, shipped) {

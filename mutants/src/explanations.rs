@@ -77,10 +77,17 @@ pub const EXPLANATIONS: &[Explanation] = &[
     },
     Explanation {
         mutants: &[("W1 wait/word.rs WakeWord::announce fetch_or", "Relaxed")],
-        relies_on: &[("B1 wait/barrier.rs heavy fence", "nothing")],
-        reason: "The fence B1 follows at once, and a fence acquires what relaxed accesses before it have \
-            read. W1 keeps its ordering because what B1 is may change: to end of a sleep for a roster's \
-            change needs no fence.",
+        relies_on: &[("B1 wait/barrier.rs heavy everywhere", "nothing")],
+        reason: "The sleeper's barrier follows at once, and acquires what relaxed accesses before it have \
+            read. W1 does not lean on that: to end a sleep for a change of the roster takes no barrier, \
+            and without B1 the acquire is what does it.",
+    },
+    Explanation {
+        mutants: &[("B2 wait/barrier.rs light compiler_fence", "nothing")],
+        relies_on: &[],
+        reason: "It binds the compiler, and loom's executions follow the program's order. The barrier that \
+            the processor executes is B1's. On real processors `wait::litmus` plays the two sides against \
+            each other.",
     },
     Explanation {
         mutants: &[("R1 ring/recovery.rs unreleased load", "Relaxed")],

@@ -1,7 +1,7 @@
 //! Finds every memory ordering above Relaxed in the sources, and its label in the comment beside it.
 //!
-//! A site is an `Acquire`, `Release`, `AcqRel` or `SeqCst` anywhere in `src/`, tests excepted. It must
-//! be labelled: a comment at the end of its line, or directly above its statement, says
+//! A site is an `Acquire`, `Release`, `AcqRel` or `SeqCst` anywhere in `src/`, or a membarrier; tests
+//! and the models' own half of `sync` excepted. It must be labelled: a comment at the end of its line, or directly above its statement, says
 //!
 //! ```text
 //! // P2 → C1: ...        a release, and the acquire that it is for
@@ -25,6 +25,12 @@ use syn::visit::{self, Visit};
 
 /// The orderings that can be weakened.
 const STRONG: [&str; 4] = ["Acquire", "Release", "AcqRel", "SeqCst"];
+
+/// A call that orders without saying `Ordering`.
+const MEMBARRIER: &str = "everywhere";
+
+/// Whose orderings are the models' own: it is not shipped.
+const NOT_SHIPPED: &str = "sync/model.rs";
 
 /// One ordering in the sources.
 #[derive(Debug)]
@@ -50,8 +56,11 @@ impl Site {
         format!("{} {} {} {}", self.label, self.file, self.function, self.operation)
     }
 
+    /// It can be left out altogether.
     pub fn is_fence(&self) -> bool {
-        self.operation.starts_with("fence")
+        ["fence", "compiler_fence", MEMBARRIER]
+            .iter()
+            .any(|name| self.operation.split(' ').next() == Some(name))
     }
 
     /// What it is weakened to. A fence is removed, too, which is called `nothing`.
@@ -60,7 +69,7 @@ impl Site {
             ("Acquire" | "Release", false) => &["Relaxed"],
             ("AcqRel", false) => &["Acquire", "Release", "Relaxed"],
             ("SeqCst", false) => &["AcqRel"],
-            ("SeqCst", true) => &["AcqRel", "nothing"],
+            ("SeqCst", true) if self.operation.starts_with("fence") => &["AcqRel", "nothing"],
             (_, true) => &["nothing"],
             _ => unreachable!("only strong orderings are sites"),
         }
@@ -70,11 +79,19 @@ impl Site {
 /// All sites below `root/src`, in the order of files and lines.
 pub fn find(root: &Path) -> Result<Vec<Site>> {
     let src = root.join("src");
-    let mut sites = Vec::new();
+    let (mut files, mut for_tests) = (Vec::new(), Vec::new());
     for file in rust_files(&src)? {
         let path = src.join(&file);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        sites.extend(find_in(&file, &text)?);
+        for_tests.extend(test_modules(&file, &text)?);
+        files.push((file, text));
+    }
+    let mut sites = Vec::new();
+    for (file, text) in &files {
+        let skip = for_tests.iter().any(|module| file.starts_with(module.as_str()));
+        if !skip && file != NOT_SHIPPED {
+            sites.extend(find_in(file, text)?);
+        }
     }
     number_namesakes(&mut sites);
     let keys: BTreeSet<_> = sites.iter().map(Site::key).collect();
@@ -82,17 +99,32 @@ pub fn find(root: &Path) -> Result<Vec<Site>> {
     Ok(sites)
 }
 
-/// Relative to `src`, sorted. Without tests.
+/// The modules that a file declares for tests alone: how the paths of their files begin.
+fn test_modules(file: &str, text: &str) -> Result<Vec<String>> {
+    let syntax = syn::parse_file(text).with_context(|| file.to_owned())?;
+    let stem = file.trim_end_matches(".rs");
+    let inside = match stem.rsplit_once('/') {
+        Some((directory, "mod")) => format!("{directory}/"),
+        None if stem == "lib" => String::new(),
+        _ => format!("{stem}/"),
+    };
+    let module = |item: &syn::Item| match item {
+        syn::Item::Mod(item) if item.content.is_none() && for_tests(&item.attrs) => {
+            Some(item.ident.to_string())
+        }
+        _ => None,
+    };
+    let names = syntax.items.iter().filter_map(module);
+    Ok(names.flat_map(|name| [format!("{inside}{name}.rs"), format!("{inside}{name}/")]).collect())
+}
+
+/// Relative to `src`, sorted.
 fn rust_files(src: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut directories = vec![src.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
             let path = entry?.path();
-            let name = path.file_name().unwrap_or_default();
-            if name == "tests" || name == "tests.rs" {
-                continue;
-            }
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -195,11 +227,15 @@ impl Finder<'_> {
         }
         let operation = format!("{}{}", call.name, if failure { " failure" } else { "" });
         let bytes = call.fence.clone().unwrap_or(bytes);
+        self.site(line, operation, ordering, bytes);
+    }
+
+    fn site(&mut self, line: usize, operation: String, ordering: String, bytes: Range<usize>) {
         let Some(comment) = self.text.comment(line, self.statement) else {
             return self.problem(line, "an ordering without a comment beside or above it");
         };
         let (success, on_failure) = comment.split_once("On failure").unwrap_or((&comment, ""));
-        match label(if failure { on_failure } else { success }, &ordering) {
+        match label(if operation.ends_with(" failure") { on_failure } else { success }, &ordering) {
             Err(why) => self.problem(line, &format!("{ordering}: {why}")),
             Ok(label) => self.sites.push(Site {
                 file: self.file.to_owned(),
@@ -239,13 +275,13 @@ impl Finder<'_> {
     }
 }
 
-/// Built for tests alone.
+/// Built for tests alone, or for Miri, whose half of `sync` is simpler.
 fn for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else { return false };
         list.path.is_ident("cfg") && {
             let condition = list.tokens.to_string();
-            condition == "test" || condition.starts_with("all (test")
+            condition == "test" || condition == "miri" || condition.starts_with("all (test")
         }
     })
 }
@@ -342,7 +378,12 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             _ => None,
         };
         let name = name.unwrap_or_default();
-        let fence = (name == "fence").then(|| self.bytes(call.span()));
+        let whole = ["fence", "compiler_fence", MEMBARRIER].contains(&name.as_str());
+        let fence = whole.then(|| self.bytes(call.span()));
+        if let (MEMBARRIER, Some(bytes)) = (name.as_str(), &fence) {
+            let line = call.span().start().line;
+            self.site(line, name.clone(), "membarrier".to_owned(), bytes.clone());
+        }
         self.in_call(name, fence, |this| visit::visit_expr_call(this, call));
     }
 
@@ -401,6 +442,26 @@ mod tests {
         let sites = find_in("b.rs", text).unwrap();
         assert_eq!(&text[sites[0].bytes.clone()], "fence(SeqCst)");
         assert_eq!(sites[0].weaker(), ["AcqRel", "nothing"]);
+    }
+
+    #[test]
+    fn a_membarrier_is_a_site() {
+        let text = "fn f() {\n  g(membarrier::everywhere(word)); // B1 ↔ B2\n}";
+        let sites = find_in("b.rs", text).unwrap();
+        assert_eq!(&text[sites[0].bytes.clone()], "membarrier::everywhere(word)");
+        assert_eq!(
+            (sites[0].key().as_str(), sites[0].weaker()),
+            ("B1 b.rs f everywhere", &["nothing"][..])
+        );
+        assert!(problem("fn f() { membarrier::everywhere(word); }").contains("without a comment"));
+    }
+
+    #[test]
+    fn a_module_for_tests_is_known_by_its_declaration() {
+        let text = "#[cfg(all(test, not(loom)))]\nmod litmus;\nmod word;";
+        assert_eq!(test_modules("wait/mod.rs", text).unwrap(), ["wait/litmus.rs", "wait/litmus/"]);
+        assert_eq!(test_modules("lib.rs", "#[cfg(test)] mod t;").unwrap(), ["t.rs", "t/"]);
+        assert_eq!(test_modules("a/b.rs", "#[cfg(test)] mod t;").unwrap(), ["a/b/t.rs", "a/b/t/"]);
     }
 
     #[test]

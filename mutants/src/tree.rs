@@ -70,6 +70,9 @@ fn instrumented(root: &Path, path: &Path, sites: &[Site]) -> Result<Vec<u8>> {
         // What it was stays in it, so that nothing imported is unused.
         let shipped = &text[site.bytes.clone()];
         let switch = match shipped.strip_suffix(')').and_then(|call| call.split_once('(')) {
+            Some((barrier, word)) if site.ordering == "membarrier" => {
+                format!("crate::switch::membarrier({number}, {word}, {barrier})")
+            }
             Some((fence, ordering)) => {
                 format!("crate::switch::fence({number}, {ordering}, {fence})")
             }

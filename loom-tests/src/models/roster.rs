@@ -8,7 +8,7 @@ use crate::peers::roster::{self, Role};
 use crate::ring::Spsc;
 use crate::ring::control::Words;
 use crate::sync;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed};
 
 /// Sits down, stores something in the ring, without order, and goes as `goes` says. Beside it runs
 /// `look`, which is told what it may see of the store.
@@ -104,5 +104,20 @@ fn who_sees_a_successor_sees_what_its_predecessor_stored() {
                 assert_stored(words);
             }
         });
+    });
+}
+
+/// A6 → A7: an end looks for estates only when something has changed.
+#[test]
+fn who_sees_that_the_roster_changed_sees_the_estate() {
+    check("roster, change", None, || {
+        let words = sync::ring::<u64, Spsc>(1, 1).words;
+        let sits = roster::take(&words.seats[0], Role::Receiver, 1, false).expect("it is free");
+        let theirs = words.clone();
+        let leaving = thread::spawn(move || roster::bequeath(&theirs, 0, sits));
+        let changed = words.control.arrivals.0.changes.load(Acquire) > 0; // as A7
+        let estate = roster::occupancy(&words.seats[0]).is_some_and(|(found, _)| found.is_estate());
+        assert!(estate || !changed, "it would not be looked for again");
+        assert!(leaving.join().unwrap());
     });
 }
