@@ -50,7 +50,7 @@ impl Canceller {
     ///
     /// Everyone who sleeps in the same direction of the ring is woken for a look, and sleeps on.
     pub fn cancel(&self) {
-        // Release: what the caller did before is visible to who finds itself cancelled.
+        // K1 → K2: what the caller did before is visible to who finds itself cancelled.
         self.flag.store(true, Ordering::Release);
         let word = match self.role {
             Role::Sender => &self.control.space.0,
@@ -63,12 +63,12 @@ impl Canceller {
 
     /// Lets the handle wait again.
     pub fn reset(&self) {
-        self.flag.store(false, Ordering::Release);
+        self.flag.store(false, Ordering::Release); // K1 → K2: likewise
     }
 
     /// Whether the handle is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.flag.load(Ordering::Acquire)
+        self.flag.load(Ordering::Acquire) // K2 ← K1: what the canceller did before
     }
 }
 

@@ -175,7 +175,7 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
             if !occupancy.is_estate() {
                 return None;
             }
-            let intent = mem.words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+            let intent = mem.words.intents[seat].0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
             if !efforts.allow(effort(&mem.words, intent, mem.slots.capacity())) {
                 return None;
             }
@@ -242,7 +242,7 @@ fn bury<T: Copy, K: Kind>(
     efforts: &mut Efforts,
 ) -> Buried {
     let words = &mem.words;
-    let intent = words.intents[seat].0.load(Acquire); // X2: the dead stores no more
+    let intent = words.intents[seat].0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
     let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
     let mut changed = false;
     for _ in 0..DISCARDS {

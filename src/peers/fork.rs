@@ -65,6 +65,7 @@ pub(crate) struct HeldOff(());
 /// Holds forks off.
 pub(crate) fn hold_off() -> io::Result<HeldOff> {
     let page = page()?;
+    // F2 ← F1: the handlers are registered.
     if page.registered.load(Ordering::Acquire) == 0 {
         // Two threads may come here at once, or a child that has inherited its parent's handlers:
         // the gate counts, so that handlers may run more than once.
@@ -74,7 +75,7 @@ pub(crate) fn hold_off() -> io::Result<HeldOff> {
         if outcome != 0 {
             return Err(io::Error::from_raw_os_error(outcome));
         }
-        page.registered.store(1, Ordering::Release);
+        page.registered.store(1, Ordering::Release); // F1 → F2: the handlers are registered
     }
     page.close();
     Ok(HeldOff(()))
@@ -94,7 +95,7 @@ impl Page {
         let me = rustix::thread::gettid().as_raw_nonzero().get() as u64;
         // Relaxed: only this thread ever stores its own number.
         if self.gate.load(Ordering::Relaxed) != me {
-            // Acquire, release: an ordinary lock.
+            // F4 ← F3: an ordinary lock.
             let take = || self.gate.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
             while take().is_err() {
                 std::thread::yield_now();
@@ -109,7 +110,7 @@ impl Page {
         if self.gate.load(Ordering::Relaxed) == me
             && self.depth.fetch_sub(1, Ordering::Relaxed) == 1
         {
-            self.gate.store(0, Ordering::Release);
+            self.gate.store(0, Ordering::Release); // F3 → F4: an ordinary lock
         }
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn take(seat: &Seat, role: Role, pid: u32, evict: bool) -> Option<Occ
     }
     let times = found.wrapping_add(TAKEN_ONCE) & TIMES_TAKEN;
     let taken = u64::from(pid) << 32 | times | role as u64;
-    // A1 → A3: our predecessor's last stores stay visible to whoever sees us.
+    // A1 ← A2: again. A1 → A3: our predecessor's last stores stay visible to whoever sees us.
     seat.compare_exchange(found, taken, AcqRel, Relaxed).ok()?;
     Some(Occupancy(taken))
 }

@@ -181,7 +181,7 @@ impl SendCursor for Sender {
             if slots >= need {
                 // S2a → X2: what this end handed over before.
                 mem.words.intents[self.seat].0.store(intent(at, slots), Release);
-                // S2 → X1: the intent; → S0: the stamps seen. On failure a guess again: S0.
+                // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
                 match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) => {
                         self.claimed = Run { at, slots, items: slots, again: 0 };
@@ -199,7 +199,7 @@ impl SendCursor for Sender {
                 break;
             }
             // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
-            // acquired shows it (see "ahead" in the module's opening); if it has, S0 again.
+            // acquired shows it (see "ahead" in the module's opening). S0 ← S2: if it has, a guess again.
             let now = tail.load(Acquire);
             if now == at {
                 outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
@@ -335,7 +335,7 @@ impl RecvCursor for Receiver {
             if items >= need || only_holes {
                 // R2a → X2: what this end handed over before.
                 mem.words.intents[self.seat].0.store(intent(at, slots), Release);
-                // R2 → X1: the intent; → R0: the stamps seen. On failure a guess again: R0.
+                // R2 → X1: the intent; R2 → R0: the stamps seen. On failure R0 ← R2: a guess again.
                 match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) if only_holes => {
                         free(mem, at, slots);
@@ -359,7 +359,7 @@ impl RecvCursor for Receiver {
                 break;
             }
             // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
-            // acquired shows it (see "ahead" in the module's opening); if it has, R0 again.
+            // acquired shows it (see "ahead" in the module's opening). R0 ← R2: if it has, a guess again.
             let now = head.load(Acquire);
             if now == at && slots == most {
                 outcome = Blocked::Fragmented(items);

@@ -124,7 +124,7 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
             continue;
         }
         let skipped = Stamp::skipped(position, capacity).0;
-        // The second look. X3 → R1: nothing to read here.
+        // The second look. X3 → R1: nothing to read here. X3 ← R3: nor is anything written.
         if stamp.compare_exchange(free, skipped, AcqRel, Relaxed).is_ok() {
             words.control.tally.0.skipped.fetch_add(1, Relaxed); // a statistic
             progress = true;
@@ -182,7 +182,7 @@ fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<bool> 
 
 /// Makes orphans the claim of the receiver in `heir`, which has none. Under the recovery lock.
 pub(crate) fn inherit(words: &Words, heir: usize, run: Run) {
-    words.intents[heir].0.store(intent(run.at, run.slots), Release); // R2' → X2
+    words.intents[heir].0.store(intent(run.at, run.slots), Release); // R2a → X2: what the heir handed over before
 }
 
 /// Forgets a dead end's intent, as it was read: everything it covers is settled. Under the recovery
@@ -194,7 +194,7 @@ pub(crate) fn inherit(words: &Words, heir: usize, run: Run) {
 pub(crate) fn forget(words: &Words, seat: usize, word: u64) {
     if word != NO_INTENT {
         let intent = &words.intents[seat].0;
-        // X4 → A1: the seat's next occupant starts clean. Failure: somebody scribbles.
+        // X4 → X2: who sees it gone sees what was settled. If it fails, somebody scribbles.
         let _ = intent.compare_exchange(word, NO_INTENT, Release, Relaxed);
     }
 }

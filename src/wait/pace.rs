@@ -204,7 +204,7 @@ impl Pace for Watch<'_> {
     }
 
     fn stop(&self) -> Option<Stop> {
-        // Acquire: pairs with the canceller's store; what its caller did before is visible.
+        // K2 ← K1: what the canceller did before is visible.
         if self.waiting.cancel.load(Ordering::Acquire) {
             return Some(Stop::Cancelled);
         }

@@ -163,6 +163,20 @@ fn a_sender_that_arrives_while_the_receiver_looks_is_not_end_of_file() {
     check_bounded("attach, arriving", 5, arriving::<Mpmc>);
 }
 
+/// C8: who was there when the receiver came has been met, whichever of the two was faster.
+#[test]
+fn a_sender_that_arrives_with_the_receiver_and_leaves_later_is_noticed() {
+    check_bounded("attach, at once", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 2);
+        let theirs = ring.clone();
+        let arriving = thread::spawn(move || theirs.sender(0));
+        let mut rx = ring.receiver(1);
+        let tx = arriving.join().unwrap();
+        tx.leave();
+        assert_eq!(rx.try_recv(), Err(Refused::Closed));
+    });
+}
+
 /// C9: a sender leaves after its successor has come: there was always one.
 #[test]
 fn a_sender_that_succeeds_another_is_not_end_of_file() {
@@ -206,6 +220,19 @@ fn receiver_that_waits_for_a_peer_learns_that_one_attached() {
         let ring = Ring::<Mpmc>::new(1, 2);
         let mut rx = ring.receiver(1);
         let visitor = thread::spawn(move || ring.sender(0));
+        assert_eq!(rx.wait_for_peer(SLEEPY), Ok(()));
+        visitor.join().unwrap();
+    });
+}
+
+/// A7 ← A6: nor does it overlook one that attaches at the same time.
+#[test]
+fn receiver_that_attaches_with_a_sender_and_waits_for_a_peer_finds_it() {
+    check_bounded("attach, at once, wait for a peer", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 2);
+        let theirs = ring.clone();
+        let visitor = thread::spawn(move || theirs.sender(0));
+        let mut rx = ring.receiver(1);
         assert_eq!(rx.wait_for_peer(SLEEPY), Ok(()));
         visitor.join().unwrap();
     });

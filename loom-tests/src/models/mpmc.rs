@@ -6,44 +6,65 @@ use loom::thread;
 
 use super::support::{Ring, Rx, check_bounded};
 use crate::pipe::Refused;
-use crate::ring::{Mpmc, RecvCursor, SendCursor, mpmc};
+use crate::ring::{Blocked, Mpmc, RecvCursor, Run, SendCursor, mpmc};
 
 /// A bare cursor at work: no wake words, no roster.
-struct Sender(Ring<Mpmc>, mpmc::Sender);
-struct Receiver(Ring<Mpmc>, mpmc::Receiver);
+pub(super) struct Sender(Ring<Mpmc>, mpmc::Sender);
+pub(super) struct Receiver(Ring<Mpmc>, mpmc::Receiver);
 
-fn sender(ring: &Ring<Mpmc>, seat: usize) -> Sender {
+pub(super) fn sender(ring: &Ring<Mpmc>, seat: usize) -> Sender {
     Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), seat).unwrap())
 }
 
-fn receiver(ring: &Ring<Mpmc>, seat: usize) -> Receiver {
+pub(super) fn receiver(ring: &Ring<Mpmc>, seat: usize) -> Receiver {
     Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), seat).unwrap())
+}
+
+/// A refusal is never for damage.
+fn claimed(outcome: Result<Run, Blocked>) -> Option<Run> {
+    assert_ne!(outcome, Err(Blocked::Corrupt));
+    outcome.ok()
 }
 
 impl Sender {
     /// Claims for all of `values`, sends as many as were claimed but at most `publish`, and gives up
     /// the others.
-    fn try_send(&mut self, values: &[u64], publish: usize) -> Vec<u64> {
+    pub(super) fn try_send(&mut self, values: &[u64], publish: usize) -> Vec<u64> {
         let mem = self.0.mem();
-        let Ok(run) = self.1.claim(&mem, 1, values.len() as u64) else { return Vec::new() };
+        let Some(run) = claimed(self.1.claim(&mem, 1, values.len() as u64)) else {
+            return Vec::new();
+        };
         let sent = &values[..publish.min(run.items as usize)];
         mem.slots.write_run(run.at, sent);
         self.1.publish(&mem, run, sent.len() as u64);
         sent.to_vec()
     }
+
+    /// Claims one slot, writes into it, and never publishes.
+    pub(super) fn claim_and_die(mut self) {
+        let mem = self.0.mem();
+        if let Some(run) = claimed(self.1.claim(&mem, 1, 1)) {
+            mem.slots.write(run.at, &0);
+        }
+    }
 }
 
 impl Receiver {
-    fn try_recv(&mut self, max: u64) -> Vec<u64> {
+    pub(super) fn try_recv(&mut self, max: u64) -> Vec<u64> {
         let mem = self.0.mem();
-        let Ok(run) = self.1.claim(&mem, 1, max) else { return Vec::new() };
+        let Some(run) = claimed(self.1.claim(&mem, 1, max)) else { return Vec::new() };
         let values: Vec<_> = self.1.items(&mem, run).map(|at| mem.slots.read(at)).collect();
         assert_eq!(values.len() as u64, run.items);
         self.1.release(&mem, run, run.items);
         values
     }
 
-    fn drain(&mut self) -> Vec<u64> {
+    /// Claims one item and never releases it.
+    pub(super) fn claim_and_die(&mut self) {
+        let _ = claimed(self.1.claim(&self.0.mem(), 1, 1));
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<u64> {
         let mut values = Vec::new();
         loop {
             match self.try_recv(2) {
@@ -55,7 +76,7 @@ impl Receiver {
 }
 
 /// Everything sent was received once, and nothing else.
-fn assert_same(mut sent: Vec<u64>, mut received: Vec<u64>) {
+pub(super) fn assert_same(mut sent: Vec<u64>, mut received: Vec<u64>) {
     sent.sort();
     received.sort();
     assert_eq!(sent, received);
@@ -160,5 +181,26 @@ fn mpmc_receiver_passes_over_an_abandoned_claim_to_what_lies_behind() {
             Ok(1) => assert_eq!(late, Err(Refused::NotReady)),
             early => assert_eq!((early, late), (Err(Refused::NotReady), Ok(1))),
         }
+    });
+}
+
+/// A hole hands on what was handed to it: the value of the lap before was read, though neither the
+/// one that gave the slot up nor those behind it have met its reader.
+#[test]
+fn mpmc_slot_of_a_hole_is_written_after_the_value_of_the_lap_before_was_read() {
+    check_bounded("mpmc 2:2, hole over a value", 2, || {
+        let ring = Ring::new(1, 5);
+        assert_eq!(sender(&ring, 0).try_send(&[10], 1), [10]);
+        let mut first = receiver(&ring, 1);
+        let reading = thread::spawn(move || first.try_recv(1));
+        let mut quitter = sender(&ring, 2);
+        let quitting = thread::spawn(move || quitter.try_send(&[11], 0));
+        let (mut rx, mut tx) = (receiver(&ring, 3), sender(&ring, 4));
+        let mut received = rx.try_recv(1);
+        let sent = [vec![10], tx.try_send(&[20], 1)].concat();
+        received.extend(reading.join().unwrap());
+        assert_eq!(quitting.join().unwrap(), []);
+        received.extend(rx.drain());
+        assert_same(sent, received);
     });
 }

@@ -5,6 +5,7 @@
 
 use loom::thread;
 
+use super::mpmc;
 use super::support::{Ring, Rx, check_bounded};
 use crate::pipe::Refused;
 use crate::ring::Mpmc;
@@ -176,5 +177,28 @@ fn of_two_that_recover_one_inherits() {
         heir.end.doubt(&*ring.locks);
         received.extend(taken(&mut heir));
         assert_eq!(received, [1]);
+    });
+}
+
+/// X3 → R1: a dead sender may have written into its slot. Whoever writes there next comes after that,
+/// though it met neither the dead one nor the one that passed over the slot for it.
+#[test]
+fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
+    check_bounded("recovery, dead sender wrote", 2, || {
+        let ring = Ring::<Mpmc>::new(1, 4);
+        let (mut victim, mut doctor) = (ring.sender(0), ring.sender(1));
+        let locks = ring.locks.clone();
+        let run = victim.end.try_claim(1, 1).unwrap();
+        let dying = thread::spawn(move || {
+            victim.end.mem.slots.write(run.at, &0);
+            victim.die();
+            doctor.end.doubt(&*locks);
+        });
+        let (mut rx, mut tx) = (mpmc::receiver(&ring, 2), mpmc::sender(&ring, 3));
+        let early = rx.try_recv(1);
+        assert_eq!(early, []);
+        let sent = tx.try_send(&[1], 1);
+        dying.join().unwrap();
+        assert_eq!(rx.drain(), sent);
     });
 }

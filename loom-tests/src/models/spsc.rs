@@ -92,3 +92,61 @@ fn spsc_batches_wrap_around() {
         pass(2, &[&[1], &[2, 3], &[4, 5]], 3, 2);
     });
 }
+
+/// A producer that attaches while the consumer reads: it may write where its predecessor's value was
+/// only when that has been read.
+#[test]
+fn spsc_successor_of_a_producer_does_not_overwrite_what_is_being_read() {
+    check("spsc, next producer", None, || {
+        let ((mem, mut producer), (theirs, mut consumer)) = ring(1);
+        assert_eq!(try_send(&mem, &mut producer, &[1]), 1);
+        let receiving = thread::spawn(move || {
+            let mut received = Vec::new();
+            try_recv(&theirs, &mut consumer, 1, &mut received);
+            (received, theirs, consumer)
+        });
+        // On this thread: taking the role's lock orders it after its predecessor.
+        let mut successor = Producer::attach(&mem, 0).expect("the ring is sound");
+        let sent = try_send(&mem, &mut successor, &[2]);
+        let (mut received, theirs, mut consumer) = receiving.join().unwrap();
+        try_recv(&theirs, &mut consumer, 1, &mut received);
+        assert_eq!(received, [1, 2][..1 + sent]);
+    });
+}
+
+#[test]
+fn spsc_successor_of_a_consumer_reads_what_was_written() {
+    check("spsc, next consumer", None, || {
+        let ((mem, mut producer), (theirs, _)) = ring(1);
+        let sending = thread::spawn(move || try_send(&mem, &mut producer, &[1]));
+        let mut successor = Consumer::attach(&theirs, 1).expect("the ring is sound");
+        let mut received = Vec::new();
+        try_recv(&theirs, &mut successor, 1, &mut received);
+        assert_eq!(sending.join().unwrap(), 1);
+        try_recv(&theirs, &mut successor, 1, &mut received);
+        assert_eq!(received, [1]);
+    });
+}
+
+/// A ring that drops what a dead consumer had not released: its slot is written again after the
+/// dead one's reading.
+#[test]
+fn spsc_successor_that_drops_items_frees_them_after_the_dead_ones_reading() {
+    check("spsc, next consumer drops", None, || {
+        let ((mem, mut producer), (mut theirs, mut consumer)) = ring(1);
+        theirs.drop_unreleased = true;
+        assert_eq!(try_send(&mem, &mut producer, &[1]), 1);
+        let dying = thread::spawn(move || {
+            let run = consumer.claim(&theirs, 1, 1).expect("there is one");
+            assert_eq!(theirs.slots.read(run.at), 1);
+            let mut successor = Consumer::attach(&theirs, 1).expect("the ring is sound");
+            let mut received = Vec::new();
+            try_recv(&theirs, &mut successor, 1, &mut received);
+            (received, theirs, successor)
+        });
+        let sent = try_send(&mem, &mut producer, &[2]);
+        let (mut received, theirs, mut successor) = dying.join().unwrap();
+        try_recv(&theirs, &mut successor, 1, &mut received);
+        assert_eq!(received, [2][..sent]);
+    });
+}

@@ -1,0 +1,122 @@
+//! What recovery's argument rests on: who sees a claimed position, and its owner's intent replaced or
+//! cleared, sees that it was handed over (S2a, S4, R2a, R4, X4 → X2).
+//!
+//! An observer looks as recovery does: index, intent, stamp. It needs no lock and takes no second
+//! look by read-modify-write, so it would notice a store that others can see too early, where the
+//! real recoverer is protected by more than one thing. Bare cursors: a fence in a wake must not help.
+
+use loom::thread;
+
+use super::mpmc::{receiver, sender};
+use super::support::{Ring, check};
+use crate::peers::roster::Role;
+use crate::ring::recovery::{self, Alive};
+use crate::ring::{Mpmc, Run};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{Acquire, Relaxed};
+
+/// The intent of position 0 alone.
+const THE_FIRST: u64 = 1 << 40;
+/// Its stamps.
+const FREE: u64 = 0;
+const PUBLISHED: u64 = 1;
+
+/// If position 0 is claimed by `index` and nothing in `seat` covers it, it is not in `state` any
+/// more. Whether it was so.
+fn observe(ring: &Ring<Mpmc>, index: &AtomicU64, seat: usize, state: u64) -> bool {
+    let claimed = index.load(Acquire) > 0; // as X1
+    let covered = ring.words.intents[seat].0.load(Acquire) == THE_FIRST; // as X2
+    let gone = claimed && !covered;
+    if gone {
+        let stamp = ring.mem().slots.stamp(0).load(Relaxed);
+        assert_ne!(stamp, state, "the intent is gone, and the slot not handed over");
+    }
+    gone
+}
+
+#[test]
+fn who_sees_a_senders_intent_gone_sees_what_it_published() {
+    check("hand-over, sender", None, || {
+        let ring = Ring::new(2, 2);
+        let mut tx = sender(&ring, 0);
+        let sending =
+            thread::spawn(move || [tx.try_send(&[10], 1), tx.try_send(&[11], 1)].concat());
+        observe(&ring, &ring.words.control.tail.0, 0, FREE);
+        assert_eq!(sending.join().unwrap(), [10, 11]);
+        assert!(observe(&ring, &ring.words.control.tail.0, 0, FREE));
+    });
+}
+
+#[test]
+fn who_sees_a_receivers_intent_gone_sees_what_it_released() {
+    check("hand-over, receiver", None, || {
+        let ring = Ring::new(2, 2);
+        assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
+        let mut rx = receiver(&ring, 1);
+        let receiving = thread::spawn(move || [rx.try_recv(1), rx.try_recv(1)].concat());
+        observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
+        assert_eq!(receiving.join().unwrap(), [10, 11]);
+        assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
+    });
+}
+
+/// One that takes over a dead receiver's item has released what it had itself.
+#[test]
+fn who_sees_an_heirs_intent_sees_what_it_released_before() {
+    check("hand-over, heir", None, || {
+        let ring = Ring::new(2, 2);
+        assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
+        let mut heir = receiver(&ring, 1);
+        let words = ring.words.clone();
+        let receiving = thread::spawn(move || {
+            assert_eq!(heir.try_recv(1), [10]);
+            recovery::inherit(&words, 1, Run { at: 1, slots: 1, items: 1, again: 1 });
+        });
+        observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
+        receiving.join().unwrap();
+        assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
+    });
+}
+
+struct NobodyIsAlive;
+
+impl Alive for NobodyIsAlive {
+    fn alive(&self, _: Role, _: usize) -> bool {
+        false
+    }
+}
+
+#[test]
+fn who_sees_a_dead_ends_intent_forgotten_sees_what_was_settled() {
+    check("hand-over, forgotten", None, || {
+        let ring = Ring::new(1, 2);
+        sender(&ring, 0).claim_and_die();
+        let mem = ring.mem();
+        let recovering = thread::spawn(move || {
+            recovery::settle_sender(&mem, THE_FIRST, &NobodyIsAlive);
+            recovery::forget(&mem.words, 0, THE_FIRST);
+        });
+        observe(&ring, &ring.words.control.tail.0, 0, FREE);
+        recovering.join().unwrap();
+        assert!(observe(&ring, &ring.words.control.tail.0, 0, FREE));
+    });
+}
+
+/// The heir reads what a sender wrote whom it never met: the dead receiver saw it published, and
+/// then moved the head.
+#[test]
+fn who_inherits_an_item_sees_its_value() {
+    check("hand-over, inherited value", None, || {
+        let ring = Ring::new(1, 3);
+        let (mut tx, mut victim) = (sender(&ring, 0), receiver(&ring, 1));
+        let sending = thread::spawn(move || tx.try_send(&[10], 1));
+        let dying = thread::spawn(move || victim.claim_and_die());
+        let remains = recovery::settle_receiver(&ring.mem(), THE_FIRST, &NobodyIsAlive);
+        if let recovery::Remains::Orphans { run, more: false } = remains {
+            assert_eq!((run.at, run.items), (0, 1));
+            assert_eq!(ring.mem().slots.read(run.at), 10);
+        }
+        sending.join().unwrap();
+        dying.join().unwrap();
+    });
+}

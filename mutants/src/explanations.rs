@@ -1,0 +1,98 @@
+//! Why a mutant that no model notices is equivalent, or needed only outside loom's model.
+//!
+//! An explanation is checked as far as a program can: its sites must exist, its mutants must
+//! survive, and if it says that another site does the same, then with that one weakened there must be
+//! a model that passes, and fails when the mutant is weakened, too. Whether it is *true* is for the reader: it must be precise, and name what
+//! would notice if that on which it relies went away.
+
+/// One reason, for one mutant or for several.
+#[derive(Debug)]
+pub struct Explanation {
+    /// Site, as the list names it, and what it is weakened to.
+    pub mutants: &'static [(&'static str, &'static str)],
+    /// What does the same at present, and what to weaken it to. With that alone some model passes
+    /// that notices each of the mutants. Empty: it is not a site that does the same.
+    pub relies_on: &'static [(&'static str, &'static str)],
+    pub reason: &'static str,
+}
+
+pub const EXPLANATIONS: &[Explanation] = &[
+    Explanation {
+        mutants: &[
+            ("K1 handles/cancel.rs Canceller::cancel store", "Relaxed"),
+            ("K1 handles/cancel.rs Canceller::reset store", "Relaxed"),
+            ("K2 handles/cancel.rs Canceller::is_cancelled load", "Relaxed"),
+            ("K2 wait/pace.rs Watch::stop load", "Relaxed"),
+        ],
+        relies_on: &[],
+        reason: "Not in the models: the flag is one process's own, and the ring promises nothing by it. \
+            That a cancelled sleeper ends its sleep is W4's and W1's doing: the flag is stored before the \
+            epoch moves, and read after the announcement (`tests/contract_stop.rs`). These orderings are a \
+            promise to the caller: what it did before `cancel` is seen by whoever finds itself \
+            cancelled. No test weakens them.",
+    },
+    Explanation {
+        mutants: &[
+            ("F2 peers/fork.rs hold_off load", "Relaxed"),
+            ("F1 peers/fork.rs hold_off store", "Relaxed"),
+            ("F4 peers/fork.rs Page::close compare_exchange", "Relaxed"),
+            ("F3 peers/fork.rs Page::open store", "Relaxed"),
+        ],
+        relies_on: &[],
+        reason: "Not in the models: the gate holds off libc's `fork`, which they do not have. What it \
+            guards beyond its own words is the kernel's (descriptors and mappings that a child would \
+            inherit), and no processor moves a store across a system call; the orderings keep the compiler \
+            from it, too. `tests/fork.rs` runs the gate for real, on orderings as they are.",
+    },
+    Explanation {
+        mutants: &[
+            ("X2 peers/burial.rs succeed load", "Relaxed"),
+            ("X2 peers/burial.rs bury load", "Relaxed"),
+        ],
+        relies_on: &[],
+        reason: "The intent is that of one who stores no more, and all it stored was acquired before this \
+            load: with the proof of its death (the kernel takes the lock of the file's list of locks to \
+            answer; the models' locks acquire, too), or with the estate's word (A3 ← A2, which \
+            `roster::who_sees_an_estate_sees_what_was_stored_before_it_was_one` defends). An older value \
+            than the last is then not to be had, acquire or not.",
+    },
+    Explanation {
+        mutants: &[("A1 peers/roster.rs take load", "Relaxed")],
+        relies_on: &[("A1 peers/roster.rs take compare_exchange", "Release")],
+        reason: "The compare-and-swap that follows reads the same word, and acquires.",
+    },
+    Explanation {
+        mutants: &[("A1 peers/roster.rs take compare_exchange", "Release")],
+        relies_on: &[("A1 peers/roster.rs take load", "Relaxed")],
+        reason: "The load before it has read, and acquired, the word that this one succeeds on.",
+    },
+    Explanation {
+        mutants: &[("X3 ring/recovery.rs settle_sender compare_exchange", "Release")],
+        relies_on: &[],
+        reason: "The recoverer touches nothing in the slot, so it has no use for what the last release of \
+            the slot handed on (R3); and whoever acquires SKIPPED acquires that as well, because a \
+            read-modify-write goes on with the release sequence of the store that it read. That the \
+            release half is there is what `recovery::a_dead_senders_slot_is_written_again_after_…` \
+            defends.",
+    },
+    Explanation {
+        mutants: &[("W1 wait/word.rs WakeWord::announce fetch_or", "Relaxed")],
+        relies_on: &[("B1 wait/barrier.rs heavy everywhere", "nothing")],
+        reason: "The sleeper's barrier follows at once, and acquires what relaxed accesses before it have \
+            read. W1 does not lean on that: to end a sleep for a change of the roster takes no barrier, \
+            and without B1 the acquire is what does it.",
+    },
+    Explanation {
+        mutants: &[("B2 wait/barrier.rs light compiler_fence", "nothing")],
+        relies_on: &[],
+        reason: "It binds the compiler, and loom's executions follow the program's order. The barrier that \
+            the processor executes is B1's. On real processors `wait::litmus` plays the two sides against \
+            each other.",
+    },
+    Explanation {
+        mutants: &[("R1 ring/recovery.rs unreleased load", "Relaxed")],
+        relies_on: &[("X1 ring/recovery.rs settle_receiver load", "Relaxed")],
+        reason: "The dead receiver had acquired the value before it moved the head (R1, then R2), and the \
+            recoverer has acquired that head (X1).",
+    },
+];
