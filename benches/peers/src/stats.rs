@@ -11,7 +11,7 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 /// A ratio of two things measured side by side, round by round.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Ratio {
     pub rounds: Vec<f64>,
     pub median: f64,

@@ -68,28 +68,34 @@ pub const MAX: usize = 8;
 /// Plays all roles of the orders.
 pub fn work<C: Contender>(orders: &Orders) -> Outcome<Vec<Account>> {
     match orders.links[0].size {
-        8 => play_all::<C, Item<1>>(orders),
-        64 => play_all::<C, Item<8>>(orders),
-        256 => play_all::<C, Item<32>>(orders),
-        1024 => play_all::<C, Item<128>>(orders),
-        4096 => play_all::<C, Item<512>>(orders),
+        // All other work is done with words; what nobody plays need not be compiled.
+        8 if orders.links[0].work != Work::Stream => {
+            play_all::<C, Item<1>>(orders, |player, doors| player.play_timed(doors))
+        }
+        8 => play_all::<C, Item<1>>(orders, |player, doors| player.play_stream(doors)),
+        64 => play_all::<C, Item<8>>(orders, |player, doors| player.play_stream(doors)),
+        256 => play_all::<C, Item<32>>(orders, |player, doors| player.play_stream(doors)),
+        1024 => play_all::<C, Item<128>>(orders, |player, doors| player.play_stream(doors)),
+        4096 => play_all::<C, Item<512>>(orders, |player, doors| player.play_stream(doors)),
         other => Err(format!("no items of {other} bytes").into()),
     }
 }
 
-fn play_all<C: Contender, P: Payload>(orders: &Orders) -> Outcome<Vec<Account>> {
+fn play_all<C: Contender, P: Payload>(
+    orders: &Orders,
+    how: fn(&Player<'_>, &[C::Door<P>]) -> Outcome<Account>,
+) -> Outcome<Vec<Account>> {
     let control = Control::inherit(orders.control)?;
     let doors = orders.links.iter().map(C::door::<P>).collect::<Outcome<Vec<_>>>()?;
     let play = |(role, processor)| {
         pin(processor)?;
-        Player { orders, control, role }.play(&doors)
+        how(&Player { orders, control, role }, &doors)
     };
     if let [only] = orders.roles[..] {
         return Ok(vec![play(only)?]);
     }
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            orders.roles.iter().map(|role| scope.spawn(|| play(*role))).collect();
+        let threads: Vec<_> = orders.roles.iter().map(|role| scope.spawn(|| play(*role))).collect();
         let joined = threads.into_iter().map(|t| t.join().map_err(|_| "a thread panicked")?);
         joined.collect()
     })
@@ -178,39 +184,48 @@ impl Check {
 }
 
 impl Player<'_> {
-    fn play<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
-        let tx_count = self.orders.links.iter().map(|link| link.senders).sum();
+    /// Senders of all links together.
+    fn senders(&self) -> u32 {
+        self.orders.links.iter().map(|link| link.senders).sum()
+    }
+
+    fn play_stream<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
         match self.role {
             Role::Sender(number) => {
                 let tx = doors[0].tx()?;
                 self.control.sender_attached();
-                match self.link().work {
-                    Work::LowRate => self.tick(tx),
-                    Work::Idle => self.wait_and_end(tx),
-                    _ => self.send(tx, u64::from(number)),
-                }
+                self.send(tx, u64::from(number))
             }
             Role::Receiver(_) => {
-                self.control.until_senders_attached(tx_count);
-                let rx = doors[0].rx()?;
-                match self.link().work {
-                    Work::LowRate => self.hear_ticks(rx),
-                    _ => self.receive(rx),
-                }
+                self.control.until_senders_attached(self.senders());
+                self.receive(doors[0].rx()?)
             }
-            Role::Asker => {
-                let tx = doors[0].tx()?;
-                self.control.sender_attached();
-                self.control.until_senders_attached(tx_count);
-                self.ask(tx, doors[1].rx()?)
-            }
-            Role::Echo => {
-                let tx = doors[1].tx()?;
-                self.control.sender_attached();
-                self.control.until_senders_attached(tx_count);
-                self.echo(tx, doors[0].rx()?)
-            }
+            other => Err(format!("{other:?} has no part in a stream").into()),
         }
+    }
+
+    fn play_timed<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
+        let idle = self.link().work == Work::Idle;
+        let (sends_on, receives_on) = match self.role {
+            Role::Echo => (1, 0),
+            Role::Asker => (0, 1),
+            _ => (0, 0),
+        };
+        if let Role::Receiver(_) = self.role {
+            self.control.until_senders_attached(self.senders());
+            let rx = doors[receives_on].rx()?;
+            return self.hear(rx, idle);
+        }
+        let tx = doors[sends_on].tx()?;
+        self.control.sender_attached();
+        match self.role {
+            Role::Sender(_) if idle => return self.wait_and_end(tx),
+            Role::Sender(_) => return self.tick(tx),
+            _ => {}
+        }
+        self.control.until_senders_attached(self.senders());
+        let rx = doors[receives_on].rx()?;
+        if self.role == Role::Asker { self.ask(tx, rx) } else { self.echo(tx, rx) }
     }
 
     fn link(&self) -> &Link {
@@ -384,7 +399,8 @@ impl Player<'_> {
         Ok(account)
     }
 
-    fn hear_ticks<P: Payload>(&self, mut rx: impl Rx<P>) -> Outcome<Account> {
+    /// Hears what comes once a millisecond; or nothing, until the end.
+    fn hear<P: Payload>(&self, mut rx: impl Rx<P>, idle: bool) -> Outcome<Account> {
         let mut check = Check::new(self.link());
         let mut marks = Marks::default();
         let mut times = histogram()?;
@@ -402,7 +418,9 @@ impl Player<'_> {
         }
         marks.look(self.control, check.items);
         let mut account = self.account(&usage, &check, &marks);
-        account.latency = quantiles(&times);
+        if !idle {
+            account.latency = quantiles(&times);
+        }
         self.control.receiver_done();
         Ok(account)
     }
@@ -446,7 +464,8 @@ impl Usage {
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the structure is alive and ours. The call cannot fail with these arguments.
         unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-        let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+        let ns =
+            |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
         let cpu = ns(usage.ru_utime) + ns(usage.ru_stime);
         Self { clock: now(), cpu, switches: usage.ru_nvcsw as u64 }
     }

@@ -81,11 +81,7 @@ impl Contender for Channel {
     }
 }
 
-pub struct Ends<P>(
-    crossbeam_channel::Sender<P>,
-    crossbeam_channel::Receiver<P>,
-    Option<Pause>,
-);
+pub struct Ends<P>(crossbeam_channel::Sender<P>, crossbeam_channel::Receiver<P>, Option<Pause>);
 
 impl<P: Payload> Door<P> for Ends<P> {
     type Tx = Ends<P>;

@@ -10,8 +10,10 @@ use iceoryx2::prelude::*;
 use super::{Contender, Door, Link, Pause, Payload, Rx, Tx, Wait};
 use crate::Outcome;
 
-/// Begins the names of its files in /dev/shm.
-pub const PREFIX: &str = "peers_iox2_";
+/// Begins the names of its files in /dev/shm; a run's own, by its scratch directory.
+pub fn prefix(scratch: &str) -> String {
+    format!("iox2_{}_", scratch.rsplit('/').next().unwrap_or_default().replace('-', "_"))
+}
 
 pub struct Iceoryx2;
 
@@ -44,7 +46,8 @@ type Factory<P> =
 impl Named {
     fn service<P: Payload>(&self) -> Outcome<(Node<ipc::Service>, Factory<P>)> {
         let mut config = Config::default();
-        config.global.prefix = FileName::new(PREFIX.as_bytes()).map_err(|e| format!("{e:?}"))?;
+        config.global.prefix =
+            FileName::new(prefix(&self.0.scratch).as_bytes()).map_err(|e| format!("{e:?}"))?;
         let root = iceoryx2::prelude::Path::new(self.0.scratch.as_bytes());
         config.global.set_root_path(&root.map_err(|e| format!("{e:?}"))?);
         let node = NodeBuilder::new().config(&config).create::<ipc::Service>()?;
