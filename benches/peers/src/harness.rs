@@ -16,10 +16,10 @@ use crate::control::{Control, MEASURED, STOP, WARM};
 use crate::worker::{self, Account, Orders, Role, now};
 
 /// How long workers may take beside what they are told to.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a round is tried again.
-const NOTHING: &str = "nothing arrived while it counted";
+pub const NOTHING: &str = "nothing arrived while it counted";
 
 /// The worker's orders come in this variable.
 const ORDERS: &str = "PEERS_ORDERS";
@@ -298,4 +298,44 @@ fn serve(orders: &str) -> Outcome {
     let accounts = (entry.work)(&orders).map_err(|e| format!("{}: {e}", entry.name))?;
     println!("{}", serde_json::to_string(&accounts)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(role: Role, items: u64, sum: u64, bad: u64) -> Account {
+        let (latency, cpu_ns, switches, elapsed_ns) = (Vec::new(), 0, 0, 1);
+        Account { role, items, sum, bad, measured: items, latency, cpu_ns, switches, elapsed_ns }
+    }
+
+    fn judged(accounts: &[Account]) -> Outcome<Round> {
+        let scenario = crate::scenario::all().remove(0);
+        judge(&scenario.plan(true), accounts, 0.5)
+    }
+
+    #[test]
+    fn a_rate_is_believed_if_everything_has_arrived() {
+        let sent = account(Role::Sender(0), 10, 45, 0);
+        let round = judged(&[sent, account(Role::Receiver(0), 10, 45, 0)]);
+        assert_eq!(round.map(|round| round.rate).ok(), Some(20.0));
+    }
+
+    #[test]
+    fn nothing_is_believed_if_something_is_missing_or_wrong() {
+        for (items, sum, bad) in [(9, 45, 0), (10, 44, 0), (10, 45, 1)] {
+            let sent = account(Role::Sender(0), 10, 45, 0);
+            let why = judged(&[sent, account(Role::Receiver(0), items, sum, bad)]).unwrap_err();
+            assert!(why.to_string().starts_with("10 items sent"), "{why}");
+        }
+    }
+
+    #[test]
+    fn fairness_is_the_least_served_over_the_most_served() {
+        let mut accounts =
+            vec![account(Role::Sender(0), 30, 3, 0), account(Role::Sender(1), 10, 1, 0)];
+        accounts.push(account(Role::Receiver(0), 40, 4, 0));
+        let fairness = judged(&accounts).map(|round| round.fairness);
+        assert_eq!(fairness.ok(), Some([10.0 / 30.0, 1.0]));
+    }
 }

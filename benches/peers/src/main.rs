@@ -106,8 +106,10 @@ fn compare(args: &Args) -> Outcome {
     println!("{} processors, load {}, commit {}\n", processors, machine.load, machine.commit);
     let scratch = Scratch::new(scenarios[0].link.scratch.as_str())?;
     let mut tables = Vec::new();
+    let mut disqualified = Vec::new();
     for scenario in scenarios.iter().filter(|scenario| args.wants(&scenario.name)) {
-        let table = measure::run(scenario, &entries, &args.against, rounds, args.quick);
+        let table =
+            measure::run(scenario, &entries, &args.against, rounds, args.quick, &mut disqualified);
         println!("{}", report::table(&table));
         tables.push(table);
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::harness::{Entry, Round, once};
+use crate::harness::{Entry, NOTHING, Round, once};
 use crate::scenario::{Against, Scenario, Target, Unit, is_yardstick};
 use crate::stats::Ratio;
 
@@ -34,6 +34,10 @@ pub struct Table {
     pub absent: Vec<(&'static str, &'static str)>,
 }
 
+/// Contenders that have delivered something wrong, or nothing more: they are not tried again, since
+/// that takes long and says no more. Never ourselves.
+pub type Disqualified = Vec<(&'static str, String)>;
+
 /// Runs a scenario. `only`: with these (and the yardsticks), or with all if there are none.
 pub fn run(
     scenario: &Scenario,
@@ -41,6 +45,7 @@ pub fn run(
     only: &[String],
     rounds: usize,
     quick: bool,
+    disqualified: &mut Disqualified,
 ) -> Table {
     let plan = scenario.plan(quick);
     let mut absent: Vec<_> = NOT_BUILT.to_vec();
@@ -55,7 +60,9 @@ pub fn run(
             Err(why) => absent.push((entry.name, why)),
             Ok(()) => {
                 let (name, threads) = (entry.name, entry.threads);
-                takers.push((entry, Row { name, threads, rounds: Vec::new(), failed: None }));
+                let failed = disqualified.iter().find(|(known, _)| *known == name);
+                let failed = failed.map(|(_, why)| why.clone());
+                takers.push((entry, Row { name, threads, rounds: Vec::new(), failed }));
             }
         }
     }
@@ -71,6 +78,9 @@ pub fn run(
                 Ok(figures) => row.rounds.push(figures),
                 Err(e) => {
                     eprintln!("!!! {}: {}: NOT RUN: {e}", scenario.name, row.name);
+                    if !is_yardstick(row.name) && e.to_string() != NOTHING {
+                        disqualified.push((row.name, format!("in `{}`: {e}", scenario.name)));
+                    }
                     row.failed = Some(e.to_string());
                 }
             }

@@ -39,7 +39,7 @@ impl Machine {
             processor: model.unwrap_or("unknown").into(),
             processors,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
-            compiler: first_line(std::process::Command::new("rustc").arg("-V")),
+            compiler: env!("PEERS_COMPILER").into(),
             commit: first_line(git.args(["rev-parse", "--short=12", "HEAD"])) + mark,
             load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
         }
@@ -60,8 +60,12 @@ pub fn time(ns: f64) -> String {
 
 fn ratio(ratio: &Ratio) -> String {
     let digits = if ratio.median < 10.0 { 2 } else { 0 };
+    let number = |value: f64| match value {
+        value if value < 1e4 => format!("{value:.digits$}"),
+        _ => "∞".into(), // two rounds that have nothing in common
+    };
     let (from, to) = ratio.interval;
-    format!("{:.digits$} ({from:.digits$}–{to:.digits$})", ratio.median)
+    format!("{} ({}–{})", number(ratio.median), number(from), number(to))
 }
 
 /// How many times as fast ours is.
@@ -277,15 +281,21 @@ pub fn document(
         machine.load
     );
     let load: f64 = machine.load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0.0);
-    if load > 0.5 {
+    if load > QUIET {
         text.push_str(
             "> **Taken on a busy machine** (see the load average): the figures show that the \
-             comparison works, and no more than that.\n\n",
+             comparison works, and no more than that; nothing is judged by them.\n\n",
         );
     }
     text.push_str(METHOD);
     text.push_str("## What was to be reached\n\n");
-    text.push_str(&targets_table(tables));
+    let reached = targets_table(tables);
+    text.push_str(&match load > QUIET {
+        true => {
+            reached.replace("| met |", "| not judged |").replace("| **missed** |", "| not judged |")
+        }
+        false => reached,
+    });
     for (title, file) in charts {
         let _ = write!(text, "\n![{title}]({file})\n");
     }
@@ -300,6 +310,9 @@ pub fn document(
     }
     text
 }
+
+/// The load average below which figures mean something.
+const QUIET: f64 = 0.5;
 
 const METHOD: &str = "\
 Every figure is the median over rounds. In each round every contender runs once, in an order that \

@@ -470,3 +470,62 @@ impl Usage {
         Self { clock: now(), cpu, switches: usage.ru_nvcsw as u64 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contenders::{Wait, Work};
+
+    fn check(senders: u32, receivers: u32, labels: &[u64]) -> Check {
+        let link = Link {
+            work: Work::Stream,
+            scratch: String::new(),
+            name: String::new(),
+            fds: Vec::new(),
+            size: 8,
+            batch: 1,
+            capacity: 1,
+            senders,
+            receivers,
+            wait: Wait::Usual,
+            crowded: false,
+        };
+        let mut check = Check::new(&link);
+        let mut item = Item([0; 8]);
+        for label in labels {
+            item.set_label(*label);
+            check.look(&item);
+        }
+        check
+    }
+
+    #[test]
+    fn a_receiver_takes_what_comes_in_order_and_whole() {
+        let second = 1 << SERIAL_BITS;
+        let check = check(2, 1, &[0, second, 1, 2, second + 1, END]);
+        assert_eq!((check.items, check.bad, check.ended), (5, 0, true));
+    }
+
+    #[test]
+    fn a_lost_doubled_or_late_item_is_noticed() {
+        assert_eq!(check(1, 1, &[0, 2, 3]).bad, 1);
+        assert_eq!(check(1, 1, &[0, 1, 1, 2]).bad, 1);
+        assert_eq!(check(1, 1, &[1, 0]).bad, 2);
+        // Others receive too: gaps are theirs, but order holds.
+        assert_eq!(check(1, 2, &[0, 5, 7]).bad, 0);
+        assert_eq!(check(1, 2, &[5, 3]).bad, 1);
+        assert_eq!(check(1, 1, &[0, END, 1]).bad, 1);
+        // From a sender that there is not.
+        assert_eq!(check(1, 1, &[3 << SERIAL_BITS]).bad, 1);
+    }
+
+    #[test]
+    fn a_torn_item_is_noticed() {
+        let mut item = Item([0; 8]);
+        item.set_label(0);
+        item.0[7] ^= 1;
+        let mut check = check(1, 1, &[]);
+        check.look(&item);
+        assert_eq!(check.bad, 1);
+    }
+}
