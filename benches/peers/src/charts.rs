@@ -140,6 +140,7 @@ fn plot(
         .map_err(|e| e.to_string())?;
     chart
         .configure_mesh()
+        .label_style(("sans-serif", 15))
         .x_labels(marks)
         .x_label_formatter(x_label)
         .x_desc(x_axis)
@@ -162,9 +163,9 @@ fn plot(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(SIZE.0 as i32 - 260, 0))
+        .position(SeriesLabelPosition::Coordinate(SIZE.0 as i32 - 215, 0))
         .background_style(WHITE.mix(0.8))
-        .label_font(("sans-serif", 12))
+        .label_font(("sans-serif", 15))
         .draw()
         .map_err(|e| e.to_string())?;
     Ok(())
