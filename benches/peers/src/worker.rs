@@ -81,9 +81,12 @@ pub fn work<C: Contender>(orders: &Orders) -> Outcome<Vec<Account>> {
     }
 }
 
+/// One role's part, given what its links are reached through.
+type Play<D> = fn(&Player<'_>, &[D]) -> Outcome<Account>;
+
 fn play_all<C: Contender, P: Payload>(
     orders: &Orders,
-    how: fn(&Player<'_>, &[C::Door<P>]) -> Outcome<Account>,
+    how: Play<C::Door<P>>,
 ) -> Outcome<Vec<Account>> {
     let control = Control::inherit(orders.control)?;
     let doors = orders.links.iter().map(C::door::<P>).collect::<Outcome<Vec<_>>>()?;

@@ -57,7 +57,7 @@ impl Memory {
     fn slot<S>(&self, at: u64) -> *const S {
         let first = std::ptr::from_ref(self.indices).cast::<u8>();
         // SAFETY: the mapping continues behind the indices with as many slots as the mask says.
-        unsafe { first.add(SLOTS_AT).cast::<S>().add((at & self.mask) as usize) }
+        unsafe { first.add(SLOTS_AT + (at & self.mask) as usize * size_of::<S>()) }.cast()
     }
 }
 

@@ -34,7 +34,10 @@ impl Contender for Ringbuf {
     }
 }
 
-pub struct Pair<P>(Mutex<(Option<Sender<P>>, Option<Receiver<P>>)>);
+/// Taken once each.
+type Ends<P> = (Option<Sender<P>>, Option<Receiver<P>>);
+
+pub struct Pair<P>(Mutex<Ends<P>>);
 
 pub struct Sender<P> {
     tx: HeapProd<P>,

@@ -31,7 +31,10 @@ impl Contender for Rtrb {
     }
 }
 
-pub struct Pair<P>(Mutex<(Option<Sender<P>>, Option<Receiver<P>>)>);
+/// Taken once each.
+type Ends<P> = (Option<Sender<P>>, Option<Receiver<P>>);
+
+pub struct Pair<P>(Mutex<Ends<P>>);
 
 pub struct Sender<P> {
     tx: rtrb::Producer<P>,
