@@ -18,6 +18,7 @@
 //! a wrong command line.
 
 mod charts;
+mod check;
 mod contenders;
 mod control;
 mod harness;

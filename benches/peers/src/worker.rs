@@ -8,13 +8,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
+use crate::check::{Check, END, SERIAL_BITS};
 use crate::contenders::{Contender, Door, Item, Link, Payload, Rx, Tx, Work};
 use crate::control::{Control, MEASURED, STOP};
 
-/// The label of an end mark. Each receiver gets one, behind everything else.
-const END: u64 = u64::MAX;
-/// The label of an item: its sender's number above these bits, a serial number below.
-const SERIAL_BITS: u32 = 48;
 /// How often those who pass single items look at the phase.
 const LOOK_EVERY: u64 = 64;
 /// Between two items at the low rate.
@@ -147,45 +144,6 @@ impl Marks {
     }
 }
 
-/// What a receiver checks.
-struct Check {
-    expected: Vec<u64>,
-    /// With one receiver every serial number must come, otherwise only in order.
-    all: bool,
-    items: u64,
-    sum: u64,
-    bad: u64,
-    ended: bool,
-}
-
-impl Check {
-    fn new(link: &Link) -> Self {
-        let expected = vec![0; link.senders as usize];
-        Self { expected, all: link.receivers == 1, items: 0, sum: 0, bad: 0, ended: false }
-    }
-
-    #[inline(always)]
-    fn look<P: Payload>(&mut self, item: &P) {
-        let label = item.label();
-        if label == END {
-            self.ended = true;
-            return;
-        }
-        let serial = label & ((1 << SERIAL_BITS) - 1);
-        let good = match self.expected.get_mut((label >> SERIAL_BITS) as usize) {
-            None => false,
-            Some(expected) => {
-                let fits = if self.all { serial == *expected } else { serial >= *expected };
-                *expected = serial + 1;
-                fits
-            }
-        };
-        self.bad += u64::from(!(good && item.whole() && !self.ended));
-        self.sum = self.sum.wrapping_add(label);
-        self.items += 1;
-    }
-}
-
 impl Player<'_> {
     /// Senders of all links together.
     fn senders(&self) -> u32 {
@@ -283,7 +241,8 @@ impl Player<'_> {
             }
         }
         tx.flush()?;
-        let sent = Check { items: label - first, sum, ..Check::new(self.link()) };
+        let mut sent = Check::new(self.link());
+        (sent.items, sent.sum) = (label - first, sum);
         let account = self.account(&usage, &sent, &marks);
         self.end(tx)?;
         Ok(account)
@@ -471,64 +430,5 @@ impl Usage {
             |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
         let cpu = ns(usage.ru_utime) + ns(usage.ru_stime);
         Self { clock: now(), cpu, switches: usage.ru_nvcsw as u64 }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contenders::{Wait, Work};
-
-    fn check(senders: u32, receivers: u32, labels: &[u64]) -> Check {
-        let link = Link {
-            work: Work::Stream,
-            scratch: String::new(),
-            name: String::new(),
-            fds: Vec::new(),
-            size: 8,
-            batch: 1,
-            capacity: 1,
-            senders,
-            receivers,
-            wait: Wait::Usual,
-            crowded: false,
-        };
-        let mut check = Check::new(&link);
-        let mut item = Item([0; 8]);
-        for label in labels {
-            item.set_label(*label);
-            check.look(&item);
-        }
-        check
-    }
-
-    #[test]
-    fn a_receiver_takes_what_comes_in_order_and_whole() {
-        let second = 1 << SERIAL_BITS;
-        let check = check(2, 1, &[0, second, 1, 2, second + 1, END]);
-        assert_eq!((check.items, check.bad, check.ended), (5, 0, true));
-    }
-
-    #[test]
-    fn a_lost_doubled_or_late_item_is_noticed() {
-        assert_eq!(check(1, 1, &[0, 2, 3]).bad, 1);
-        assert_eq!(check(1, 1, &[0, 1, 1, 2]).bad, 1);
-        assert_eq!(check(1, 1, &[1, 0]).bad, 2);
-        // Others receive too: gaps are theirs, but order holds.
-        assert_eq!(check(1, 2, &[0, 5, 7]).bad, 0);
-        assert_eq!(check(1, 2, &[5, 3]).bad, 1);
-        assert_eq!(check(1, 1, &[0, END, 1]).bad, 1);
-        // From a sender that there is not.
-        assert_eq!(check(1, 1, &[3 << SERIAL_BITS]).bad, 1);
-    }
-
-    #[test]
-    fn a_torn_item_is_noticed() {
-        let mut item = Item([0; 8]);
-        item.set_label(0);
-        item.0[7] ^= 1;
-        let mut check = check(1, 1, &[]);
-        check.look(&item);
-        assert_eq!(check.bad, 1);
     }
 }
