@@ -1,0 +1,105 @@
+//! Whether all that was sent has arrived: whole, once, and in order.
+
+use crate::contenders::{Link, Payload};
+
+/// The label of an end mark. Each receiver gets one, behind everything else.
+pub const END: u64 = u64::MAX;
+/// The label of an item: its sender's number above these bits, a serial number below.
+pub const SERIAL_BITS: u32 = 48;
+/// What a receiver checks.
+pub struct Check {
+    expected: Vec<u64>,
+    /// With one receiver every serial number must come, otherwise only in order.
+    all: bool,
+    pub items: u64,
+    pub sum: u64,
+    pub bad: u64,
+    pub ended: bool,
+}
+
+impl Check {
+    pub fn new(link: &Link) -> Self {
+        let expected = vec![0; link.senders as usize];
+        Self { expected, all: link.receivers == 1, items: 0, sum: 0, bad: 0, ended: false }
+    }
+
+    #[inline(always)]
+    pub fn look<P: Payload>(&mut self, item: &P) {
+        let label = item.label();
+        if label == END {
+            self.ended = true;
+            return;
+        }
+        let serial = label & ((1 << SERIAL_BITS) - 1);
+        let good = match self.expected.get_mut((label >> SERIAL_BITS) as usize) {
+            None => false,
+            Some(expected) => {
+                let fits = if self.all { serial == *expected } else { serial >= *expected };
+                *expected = serial + 1;
+                fits
+            }
+        };
+        self.bad += u64::from(!(good && item.whole() && !self.ended));
+        self.sum = self.sum.wrapping_add(label);
+        self.items += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contenders::{Item, Wait, Work};
+
+    fn check(senders: u32, receivers: u32, labels: &[u64]) -> Check {
+        let link = Link {
+            work: Work::Stream,
+            scratch: String::new(),
+            name: String::new(),
+            fds: Vec::new(),
+            size: 8,
+            batch: 1,
+            capacity: 1,
+            senders,
+            receivers,
+            wait: Wait::Usual,
+            crowded: false,
+        };
+        let mut check = Check::new(&link);
+        let mut item = Item([0; 8]);
+        for label in labels {
+            item.set_label(*label);
+            check.look(&item);
+        }
+        check
+    }
+
+    #[test]
+    fn a_receiver_takes_what_comes_in_order_and_whole() {
+        let second = 1 << SERIAL_BITS;
+        let check = check(2, 1, &[0, second, 1, 2, second + 1, END]);
+        assert_eq!((check.items, check.bad, check.ended), (5, 0, true));
+    }
+
+    #[test]
+    fn a_lost_doubled_or_late_item_is_noticed() {
+        assert_eq!(check(1, 1, &[0, 2, 3]).bad, 1);
+        assert_eq!(check(1, 1, &[0, 1, 1, 2]).bad, 1);
+        assert_eq!(check(1, 1, &[1, 0]).bad, 2);
+        // Others receive too: gaps are theirs, but order holds.
+        assert_eq!(check(1, 2, &[0, 5, 7]).bad, 0);
+        assert_eq!(check(1, 2, &[5, 3]).bad, 1);
+        assert_eq!(check(1, 1, &[0, END, 1]).bad, 1);
+        // From a sender that there is not.
+        assert_eq!(check(1, 1, &[3 << SERIAL_BITS]).bad, 1);
+    }
+
+    #[test]
+    fn a_torn_item_is_noticed() {
+        let mut item = Item([0; 8]);
+        item.set_label(0);
+        item.0[7] ^= 1;
+        let mut check = check(1, 1, &[]);
+        check.look(&item);
+        assert_eq!(check.bad, 1);
+    }
+}

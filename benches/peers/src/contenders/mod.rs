@@ -1,0 +1,280 @@
+//! Who takes part, and what each must be able to do: pass items from a sender to a receiver.
+//!
+//! One file per contender. Each is used as its documentation recommends for speed: its batch call
+//! where it has one, in place where it lends memory, all with the same number of slots. Contenders
+//! that cannot block are polled with [`Pause`], which is what their own examples do.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Outcome;
+
+pub mod crossbeam;
+pub mod eventfd;
+pub mod iceoryx;
+pub mod ipmpsc;
+pub mod kernel;
+pub mod limits;
+pub mod mq;
+pub mod ours;
+pub mod plain;
+pub mod que;
+pub mod ringbuf;
+pub mod ringfire;
+pub mod rtrb;
+#[cfg(feature = "shaq")]
+pub mod shaq;
+pub mod shmring;
+
+/// How a receiver (and a sender at a full ring) waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// As it does when nobody tells it.
+    Usual,
+    /// It looks again and again.
+    Spin,
+    /// It sleeps in the kernel at once.
+    Sleep,
+    /// It spins a little, then sleeps.
+    Adaptive,
+}
+
+/// What is done with the contenders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// As many items as possible, one way.
+    Stream,
+    /// One item there and back.
+    Trips,
+    /// One item per millisecond.
+    LowRate,
+    /// Nothing: a receiver waits.
+    Idle,
+}
+
+/// One way from senders to receivers, as workers and coordinator know it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Link {
+    pub work: Work,
+    /// A directory for files that are not in /dev/shm.
+    pub scratch: String,
+    /// Unique on this machine.
+    pub name: String,
+    /// Descriptors that the coordinator made.
+    pub fds: Vec<RawFd>,
+    /// Bytes of an item.
+    pub size: usize,
+    /// Items per call.
+    pub batch: usize,
+    /// Slots.
+    pub capacity: usize,
+    pub senders: u32,
+    pub receivers: u32,
+    pub wait: Wait,
+    /// More workers than processors.
+    pub crowded: bool,
+}
+
+impl Link {
+    pub fn one_to_one(&self) -> bool {
+        self.senders == 1 && self.receivers == 1
+    }
+
+    /// A file for contenders that want a path.
+    pub fn path(&self) -> String {
+        format!("/dev/shm/{}", self.name)
+    }
+
+    pub fn pause(&self) -> Pause {
+        Pause { spins: 0, patience: if self.crowded { 64 } else { 1 << 14 } }
+    }
+}
+
+/// What the coordinator made for a link, and what it clears away afterwards.
+#[derive(Default)]
+pub struct Laid {
+    pub fds: Vec<OwnedFd>,
+    /// Runs when the link is done with.
+    pub clear: Option<Box<dyn FnOnce()>>,
+}
+
+impl Drop for Laid {
+    fn drop(&mut self) {
+        if let Some(clear) = self.clear.take() {
+            clear();
+        }
+    }
+}
+
+impl Laid {
+    pub fn of(fds: impl IntoIterator<Item = OwnedFd>) -> Self {
+        Self { fds: fds.into_iter().collect(), clear: None }
+    }
+
+    pub fn raw(&self) -> Vec<RawFd> {
+        self.fds.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+}
+
+/// A library or a kernel object that passes items.
+pub trait Contender: 'static {
+    const NAME: &'static str;
+    /// It works between threads only, and so is measured between threads.
+    const THREADS: bool = false;
+    type Door<P: Payload>: Door<P>;
+
+    /// Whether it can take part, or why not.
+    fn fits(link: &Link) -> Result<(), &'static str>;
+
+    /// In the coordinator, before the workers are started.
+    fn lay<P: Payload>(_: &Link) -> Outcome<Laid> {
+        Ok(Laid::default())
+    }
+
+    /// In each worker.
+    fn door<P: Payload>(link: &Link) -> Outcome<Self::Door<P>>;
+}
+
+/// Where a worker's threads get their ends from.
+pub trait Door<P: Payload>: Sync {
+    type Tx: Tx<P>;
+    type Rx: Rx<P>;
+    /// Comes before all receivers.
+    fn tx(&self) -> Outcome<Self::Tx>;
+    fn rx(&self) -> Outcome<Self::Rx>;
+}
+
+pub trait Tx<P: Payload> {
+    /// Sends, waiting as long as there is no room.
+    fn send(&mut self, item: &P) -> Outcome;
+
+    /// Sends all, with the contender's means for many at once if it has any.
+    fn send_batch(&mut self, items: &[P]) -> Outcome {
+        items.iter().try_for_each(|item| self.send(item))
+    }
+
+    /// Makes everything sent visible, for contenders that hold it back.
+    fn flush(&mut self) -> Outcome {
+        Ok(())
+    }
+}
+
+pub trait Rx<P: Payload> {
+    /// Receives one item, waiting for it, and shows it.
+    fn recv(&mut self, look: impl FnMut(&P)) -> Outcome;
+
+    /// Receives between one and `max` items, waiting for the first.
+    fn recv_batch(&mut self, _max: usize, look: impl FnMut(&P)) -> Outcome {
+        self.recv(look)
+    }
+}
+
+/// An item of so many words: a label in the first, its complement in the last.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Item<const W: usize>(pub [u64; W]);
+
+// SAFETY: an array of words.
+unsafe impl<const W: usize> bytemuck::Zeroable for Item<W> {}
+// SAFETY: an array of words, transparently.
+unsafe impl<const W: usize> bytemuck::Pod for Item<W> {}
+// SAFETY: an array of words, `repr(C)`, without pointers.
+unsafe impl<const W: usize> iceoryx2::prelude::ZeroCopySend for Item<W> {}
+
+pub trait Payload:
+    bytemuck::Pod + Send + Sync + std::fmt::Debug + iceoryx2::prelude::ZeroCopySend
+{
+    fn label(&self) -> u64;
+    fn set_label(&mut self, label: u64);
+    /// The last word belongs to the first.
+    fn whole(&self) -> bool;
+}
+
+impl<const W: usize> Payload for Item<W> {
+    #[inline(always)]
+    fn label(&self) -> u64 {
+        self.0[0]
+    }
+
+    #[inline(always)]
+    fn set_label(&mut self, label: u64) {
+        if W > 1 {
+            self.0[W - 1] = !label;
+        }
+        self.0[0] = label;
+    }
+
+    #[inline(always)]
+    fn whole(&self) -> bool {
+        W == 1 || self.0[W - 1] == !self.0[0]
+    }
+}
+
+/// Waiting without the kernel's help: a spin hint, and after a while the processor's time slice.
+#[derive(Clone, Copy)]
+pub struct Pause {
+    spins: u32,
+    patience: u32,
+}
+
+impl Pause {
+    #[inline(always)]
+    pub fn idle(&mut self) {
+        self.spins += 1;
+        if self.spins <= self.patience {
+            std::hint::spin_loop();
+        } else {
+            self.yield_now();
+        }
+    }
+
+    #[cold]
+    fn yield_now(&mut self) {
+        self.spins = self.patience;
+        std::thread::yield_now();
+    }
+
+    /// Tries until there is something.
+    #[inline(always)]
+    pub fn until<T>(mut self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        loop {
+            match attempt() {
+                Some(value) => return value,
+                None => self.idle(),
+            }
+        }
+    }
+}
+
+/// Calls the macro `$with` with the type of every contender.
+macro_rules! everybody {
+    ($with:ident) => {{
+        $with!(ours::Spsc);
+        $with!(ours::SpscSpin);
+        $with!(ours::Mpmc);
+        $with!(plain::Spsc);
+        $with!(plain::Vyukov);
+        $with!(limits::TwoLines);
+        $with!(limits::Futex);
+        $with!(rtrb::Rtrb);
+        $with!(ringbuf::Ringbuf);
+        $with!(crossbeam::Queue);
+        $with!(crossbeam::Channel);
+        #[cfg(feature = "shaq")]
+        $with!(shaq::Spsc);
+        #[cfg(feature = "shaq")]
+        $with!(shaq::Mpmc);
+        $with!(ringfire::Ringfire);
+        $with!(que::Que);
+        $with!(shmring::Shmring);
+        $with!(ipmpsc::Ipmpsc);
+        $with!(iceoryx::Iceoryx2);
+        $with!(kernel::Pipe);
+        $with!(kernel::Datagram);
+        $with!(kernel::Stream);
+        $with!(mq::Mq);
+        $with!(eventfd::Eventfd);
+    }};
+}
+pub(crate) use everybody;

@@ -1,0 +1,173 @@
+//! ringpipe beside its peers.
+//!
+//! ```text
+//! cargo run --release -p peers -- [SCENARIO…] [--against NAME,…] [--rounds N] [--quick] [--out docs/performance.md]
+//! cargo +nightly run --release -p peers --features shaq -- …
+//! ```
+//!
+//! All contenders do the same work in turn, round after round, in processes of their own (threads,
+//! where a contender knows nothing else), each pinned to a processor, behind a start barrier. So
+//! whatever else the machine does hits all of them, and what is compared are ratios within a round.
+//! Every run checks that all that was sent has arrived: a contender that loses an item has no
+//! figure, but the reason in its place.
+//!
+//! With `--out`, the tables go into that file and pictures beside it, the raw rounds into
+//! `target/peers/rounds.json`.
+//!
+//! Exit codes: 0, 1 with the reason on stderr (also if ringpipe itself failed in some round), 2 for
+//! a wrong command line.
+
+mod charts;
+mod check;
+mod contenders;
+mod control;
+mod harness;
+mod measure;
+mod report;
+mod scale;
+mod scenario;
+mod stats;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Why something could not be done.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// What may not have worked.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Compares ringpipe with its peers: the same work, interleaved in one run, between processes.
+#[derive(Parser)]
+struct Args {
+    /// Scenarios, or beginnings of their names, as `spsc` or `mpmc-2x2`; none means all
+    scenarios: Vec<String>,
+    /// The same, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Compare with these contenders alone (and our own yardsticks)
+    #[arg(long, value_delimiter = ',')]
+    against: Vec<String>,
+    /// Rounds
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    rounds: Option<u32>,
+    /// Two short rounds of everything: to see that it works
+    #[arg(long)]
+    quick: bool,
+    /// Write the tables to this file, and pictures beside it
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Say what there is to measure, and with whom
+    #[arg(long)]
+    list: bool,
+}
+
+impl Args {
+    fn wants(&self, name: &str) -> bool {
+        let mut asked = self.scenarios.iter().chain(&self.only).peekable();
+        asked.peek().is_none() || asked.any(|asked| name.starts_with(asked.as_str()))
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match harness::as_worker() {
+        Some(served) => served,
+        None => compare(&Args::parse()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("peers: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(args: &Args) -> Outcome {
+    let entries = harness::entries();
+    let scenarios = scenario::all();
+    let scales = scale::ALL;
+    if args.list {
+        scenarios.iter().for_each(|s| println!("{:<16}{}", s.name, s.title));
+        scales.iter().for_each(|(name, _)| println!("{name}"));
+        let names: Vec<_> = entries.iter().map(|entry| entry.name).collect();
+        println!("\ncontenders: {}", names.join(", "));
+        return Ok(());
+    }
+    if let Some(unknown) =
+        args.against.iter().find(|name| !entries.iter().any(|entry| entry.name == **name))
+    {
+        return Err(format!("no contender {unknown}; --list names them").into());
+    }
+    let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 5 }) as usize;
+    let processors = harness::processors()?.len();
+    let machine = report::Machine::now(processors);
+    println!("{} processors, load {}, commit {}\n", processors, machine.load, machine.commit);
+    let scratch = Scratch::new(scenarios[0].link.scratch.as_str())?;
+    let mut tables = Vec::new();
+    let mut disqualified = Vec::new();
+    for scenario in scenarios.iter().filter(|scenario| args.wants(&scenario.name)) {
+        let table =
+            measure::run(scenario, &entries, &args.against, rounds, args.quick, &mut disqualified);
+        println!("{}", report::table(&table));
+        tables.push(table);
+    }
+    let mut scaled = Vec::new();
+    for (_, measure) in scales.iter().filter(|(name, _)| args.wants(name)) {
+        let scale = measure(args.quick)?;
+        println!("{}", scale.markdown());
+        scaled.push(scale);
+    }
+    drop(scratch);
+    if tables.is_empty() && scaled.is_empty() {
+        return Err("no such scenario; --list names them".into());
+    }
+    println!("{}", report::targets_table(&tables));
+    let raw = serde_json::json!({
+        "scenarios": tables,
+        "targets": report::reached(&tables),
+        "scales": scaled,
+    });
+    std::fs::create_dir_all("target/peers")?;
+    std::fs::write("target/peers/rounds.json", format!("{raw:#}"))?;
+    if let Some(out) = &args.out {
+        let pictures = out.with_extension("");
+        let charts = charts::draw(&tables, &pictures)?;
+        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        let arguments = arguments.join(" ");
+        let text = report::document(&machine, &arguments, rounds, &tables, &scaled, &charts);
+        std::fs::write(out, text)?;
+    }
+    let failed = tables.iter().find(|table| table.ours().is_none());
+    match failed {
+        Some(table) => Err(format!("{} failed in {}", table.scenario.ours, table.name).into()),
+        None => Ok(()),
+    }
+}
+
+/// A directory for what contenders keep in files, removed at the end with what iceoryx2 leaves in
+/// /dev/shm.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(path: &str) -> Outcome<Self> {
+        std::fs::create_dir_all(path)?;
+        Ok(Self(path.into()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is no reason to withhold the figures.
+        let _ = std::fs::remove_dir_all(&self.0);
+        let Ok(entries) = std::fs::read_dir(Path::new("/dev/shm")) else { return };
+        for entry in entries.flatten() {
+            let ours = contenders::iceoryx::prefix(&self.0.to_string_lossy());
+            if entry.file_name().to_string_lossy().starts_with(&ours) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Rounds: every contender of a scenario in turn, in an order that rotates.
+
+use serde::Serialize;
+
+use crate::harness::{Entry, NOTHING, Round, once};
+use crate::scenario::{Against, Scenario, Target, Unit, is_yardstick};
+use crate::stats::Ratio;
+
+/// Those that this build leaves out.
+#[cfg(feature = "shaq")]
+const NOT_BUILT: &[(&str, &str)] = &[];
+#[cfg(not(feature = "shaq"))]
+const NOT_BUILT: &[(&str, &str)] =
+    &[("shaq", "it needs a nightly compiler; this build is without the feature `shaq`")];
+
+/// A contender in a scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub name: &'static str,
+    /// Measured between threads.
+    pub threads: bool,
+    pub rounds: Vec<Round>,
+    /// Why it has no figures.
+    pub failed: Option<String>,
+}
+
+/// A scenario's outcome.
+#[derive(Clone, Debug, Serialize)]
+pub struct Table {
+    pub name: String,
+    #[serde(skip)]
+    pub scenario: Scenario,
+    pub rows: Vec<Row>,
+    pub absent: Vec<(&'static str, &'static str)>,
+}
+
+/// Contenders that have delivered something wrong, or nothing more: they are not tried again, since
+/// that takes long and says no more. Never ourselves.
+pub type Disqualified = Vec<(&'static str, String)>;
+
+/// Runs a scenario. `only`: with these (and the yardsticks), or with all if there are none.
+pub fn run(
+    scenario: &Scenario,
+    entries: &[Entry],
+    only: &[String],
+    rounds: usize,
+    quick: bool,
+    disqualified: &mut Disqualified,
+) -> Table {
+    let plan = scenario.plan(quick);
+    let mut absent: Vec<_> = NOT_BUILT.to_vec();
+    let mut takers: Vec<(&Entry, Row)> = Vec::new();
+    for entry in entries {
+        let skipped = scenario.skip.contains(&entry.name) && entry.name != scenario.ours;
+        let wanted = only.is_empty()
+            || is_yardstick(entry.name)
+            || only.iter().any(|name| entry.name == name);
+        match (entry.fits)(&plan.link) {
+            _ if skipped || !wanted => {}
+            Err(why) => absent.push((entry.name, why)),
+            Ok(()) => {
+                let (name, threads) = (entry.name, entry.threads);
+                let failed = disqualified.iter().find(|(known, _)| *known == name);
+                let failed = failed.map(|(_, why)| why.clone());
+                takers.push((entry, Row { name, threads, rounds: Vec::new(), failed }));
+            }
+        }
+    }
+    for round in 0..rounds {
+        let count = takers.len();
+        for turn in 0..count {
+            // Another one begins each round, so that nobody always follows the same neighbour.
+            let (entry, row) = &mut takers[(turn + round) % count];
+            if row.failed.is_some() {
+                continue;
+            }
+            match once(entry, &plan) {
+                Ok(figures) => row.rounds.push(figures),
+                Err(e) => {
+                    eprintln!("!!! {}: {}: NOT RUN: {e}", scenario.name, row.name);
+                    if !is_yardstick(row.name) && e.to_string() != NOTHING {
+                        disqualified.push((row.name, format!("in `{}`: {e}", scenario.name)));
+                    }
+                    row.failed = Some(e.to_string());
+                }
+            }
+        }
+    }
+    let rows = takers.into_iter().map(|(_, row)| row).collect();
+    Table { name: scenario.name.clone(), scenario: scenario.clone(), rows, absent }
+}
+
+impl Table {
+    /// A contender's row, if it has figures in every round.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name && row.failed.is_none())
+    }
+
+    pub fn ours(&self) -> Option<&Row> {
+        self.row(self.scenario.ours)
+    }
+
+    pub fn is_timed(&self) -> bool {
+        matches!(self.scenario.unit, Unit::Trips | Unit::LowRate)
+    }
+
+    /// Round by round: rates, or times at a quantile.
+    pub fn figures(&self, row: &Row, quantile: usize) -> Vec<f64> {
+        let figure = |round: &Round| match self.is_timed() {
+            true => round.latency[quantile] as f64,
+            false => round.rate,
+        };
+        row.rounds.iter().map(figure).collect()
+    }
+
+    /// Round by round, the best of the peers.
+    fn best(&self) -> Option<Vec<f64>> {
+        let peers: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|row| !is_yardstick(row.name) && row.failed.is_none())
+            .map(|row| self.figures(row, crate::worker::P50))
+            .collect();
+        let rounds = peers.first()?.len();
+        Some((0..rounds).map(|i| peers.iter().map(|p| p[i]).fold(0.0, f64::max)).collect())
+    }
+
+    /// Ours over theirs.
+    pub fn ratio(&self, target: &Target) -> Option<Ratio> {
+        let ours = self.figures(self.ours()?, target.quantile);
+        let theirs = match target.against {
+            Against::Best => self.best()?,
+            Against::One(name) => self.figures(self.row(name)?, target.quantile),
+        };
+        Some(Ratio::of(&ours, &theirs))
+    }
+}

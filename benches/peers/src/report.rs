@@ -1,0 +1,329 @@
+//! Tables: for the terminal and for `docs/performance.md`.
+
+use std::fmt::Write as _;
+
+use crate::measure::{Row, Table};
+use crate::scale::Scale;
+use crate::scenario::{Against, Bound, IDLE, MPMC_MEAN, Unit, targets};
+use crate::stats::{Ratio, geometric_mean, median};
+use crate::worker::{MAX, P50, P99, P999};
+
+/// What the figures were taken on.
+pub struct Machine {
+    pub processor: String,
+    pub processors: usize,
+    pub kernel: String,
+    pub compiler: String,
+    pub commit: String,
+    pub load: String,
+}
+
+fn first_line(command: &mut std::process::Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or("unknown".into())
+}
+
+impl Machine {
+    /// As it is now: ask before measuring, for the load is then nobody's but the others'.
+    pub fn now(processors: usize) -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = read("/proc/cpuinfo");
+        let model =
+            cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+        let mut git = std::process::Command::new("git");
+        let mut dirty = std::process::Command::new("git");
+        let dirty = first_line(dirty.args(["status", "--porcelain", "-uno"]));
+        let mark = if dirty == "unknown" { "" } else { ", with changes" };
+        Self {
+            processor: model.unwrap_or("unknown").into(),
+            processors,
+            kernel: read("/proc/sys/kernel/osrelease").trim().into(),
+            compiler: env!("PEERS_COMPILER").into(),
+            commit: first_line(git.args(["rev-parse", "--short=12", "HEAD"])) + mark,
+            load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+/// A time in nanoseconds, in the unit that suits it.
+pub fn time(ns: f64) -> String {
+    match ns {
+        ns if ns.is_nan() => "–".into(),
+        ns if ns < 10.0 => format!("{ns:.2} ns"),
+        ns if ns < 1000.0 => format!("{ns:.0} ns"),
+        ns if ns < 100_000.0 => format!("{:.1} µs", ns / 1e3),
+        ns if ns < 1e6 => format!("{:.0} µs", ns / 1e3),
+        ns => format!("{:.1} ms", ns / 1e6),
+    }
+}
+
+fn ratio(ratio: &Ratio) -> String {
+    let digits = if ratio.median < 10.0 { 2 } else { 0 };
+    let number = |value: f64| match value {
+        value if value < 1e4 => format!("{value:.digits$}"),
+        _ => "∞".into(), // two rounds that have nothing in common
+    };
+    let (from, to) = ratio.interval;
+    format!("{} ({}–{})", number(ratio.median), number(from), number(to))
+}
+
+/// How many times as fast ours is.
+fn lead(table: &Table, row: &Row) -> Option<Ratio> {
+    let ours = table.figures(table.ours()?, P50);
+    let theirs = table.figures(row, P50);
+    Some(match table.is_timed() {
+        true => Ratio::of(&theirs, &ours),
+        false => Ratio::of(&ours, &theirs),
+    })
+}
+
+fn of(row: &Row, figure: impl Fn(&crate::harness::Round) -> f64) -> f64 {
+    median(&row.rounds.iter().map(figure).collect::<Vec<_>>())
+}
+
+/// The cells of a row.
+fn cells(table: &Table, row: &Row) -> Vec<String> {
+    let at = |quantile: usize| time(of(row, |round| round.latency[quantile] as f64));
+    let lead = match (row.name == table.scenario.ours, lead(table, row)) {
+        (true, _) => "1".into(),
+        (false, None) => "–".into(),
+        (false, Some(lead)) => ratio(&lead),
+    };
+    let rate = of(row, |round| round.rate);
+    let link = &table.scenario.link;
+    match table.scenario.unit {
+        Unit::Stream => {
+            let mut cells = vec![time(1e9 / rate), format!("{:.2}", rate / 1e6)];
+            cells.push(format!("{:.2}", rate * link.size as f64 / 1e9));
+            cells.push(lead);
+            if !link.one_to_one() {
+                let worst = |side: usize| format!("{:.2}", of(row, |round| round.fairness[side]));
+                cells.extend([worst(0), worst(1)]);
+            }
+            cells
+        }
+        Unit::Trips => vec![at(P50), at(P99), at(P999), at(MAX), lead],
+        Unit::LowRate => {
+            let cpu = format!("{:.2} %", of(row, |round| round.cpu) * 100.0);
+            let switches = format!("{:.2}", of(row, |round| round.switches_per_item));
+            vec![at(P50), at(P99), at(P999), at(MAX), lead, cpu, switches]
+        }
+        Unit::Idle => {
+            let cpu = format!("{:.3} %", of(row, |round| round.cpu) * 100.0);
+            vec![cpu, format!("{:.0}", of(row, |round| round.switches))]
+        }
+    }
+}
+
+fn heads(table: &Table) -> Vec<&'static str> {
+    let mut heads = match table.scenario.unit {
+        Unit::Stream => vec!["an item", "M items/s", "GB/s", "ringpipe is … times as fast"],
+        Unit::Trips => vec!["p50", "p99", "p99.9", "max", "ringpipe is … times as fast"],
+        Unit::LowRate => vec![
+            "p50",
+            "p99",
+            "p99.9",
+            "max",
+            "ringpipe is … times as fast",
+            "receiver's processor",
+            "its sleeps an item",
+        ],
+        Unit::Idle => vec!["receiver's processor", "its wake-ups a second"],
+    };
+    if table.scenario.unit == Unit::Stream && !table.scenario.link.one_to_one() {
+        heads.extend(["least / most served sender", "… receiver"]);
+    }
+    heads
+}
+
+/// One scenario, as Markdown, which also reads well in a terminal.
+pub fn table(table: &Table) -> String {
+    let mut text = format!("### {} (`{}`)\n\n", table.scenario.title, table.name);
+    let heads = heads(table);
+    let mut lines = vec![vec![String::new()]];
+    lines[0].extend(heads.iter().map(|head| head.to_string()));
+    for row in &table.rows {
+        let name = match (row.threads, row.name) {
+            (true, name) => format!("{name} (threads)"),
+            (false, name) if name == table.scenario.ours => format!("**{name}**"),
+            (false, name) => name.into(),
+        };
+        let mut line = vec![name];
+        match &row.failed {
+            None => line.extend(cells(table, row)),
+            Some(why) => {
+                line.push(format!("**not run**: {}", why.replace(['|', '\n'], " ")));
+                line.resize(heads.len() + 1, String::new());
+            }
+        }
+        lines.push(line);
+    }
+    let widths: Vec<usize> = (0..=heads.len())
+        .map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0))
+        .collect();
+    for (number, line) in lines.iter().enumerate() {
+        for (cell, width) in line.iter().zip(&widths) {
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text.push_str("|\n");
+        if number == 0 {
+            for width in &widths {
+                let _ = write!(text, "| {:-<width$} ", "");
+            }
+            text.push_str("|\n");
+        }
+    }
+    if !table.absent.is_empty() {
+        let absent: Vec<_> =
+            table.absent.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+        let _ = write!(text, "\nNot run: {}.\n", absent.join("; "));
+    }
+    text
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "**missed**" }
+}
+
+/// The targets' ratios, round by round.
+pub fn reached(tables: &[Table]) -> Vec<(String, Ratio)> {
+    let mut reached = Vec::new();
+    for target in targets() {
+        let table = tables.iter().find(|table| table.name == target.scenario);
+        if let Some(ratio) = table.and_then(|table| table.ratio(&target)) {
+            reached.push((format!("{} / {:?}", target.scenario, target.against), ratio));
+        }
+    }
+    reached
+}
+
+/// What was to be reached, and what was.
+pub fn targets_table(tables: &[Table]) -> String {
+    let mut text = String::from("| scenario | ringpipe / | bound | measured (95 % interval) | |\n");
+    text.push_str("| --- | --- | --- | --- | --- |\n");
+    for target in targets() {
+        let Some(table) = tables.iter().find(|table| table.name == target.scenario) else {
+            continue;
+        };
+        let mut against = match target.against {
+            Against::Best => "the best peer".into(),
+            Against::One(name) => name.to_owned(),
+        };
+        if table.is_timed() {
+            against += if target.quantile == P99 { ", p99" } else { ", p50" };
+        }
+        let (bound, measured, verdict) = match (table.ratio(&target), target.bound) {
+            (None, Bound::AtLeast(least)) => (format!("≥ {least}"), "–".into(), "not measured"),
+            (None, Bound::AtMost(most)) => (format!("≤ {most}"), "–".into(), "not measured"),
+            (Some(r), Bound::AtLeast(least)) => {
+                (format!("≥ {least}"), ratio(&r), verdict(r.median >= least))
+            }
+            (Some(r), Bound::AtMost(most)) => {
+                (format!("≤ {most}"), ratio(&r), verdict(r.median <= most))
+            }
+        };
+        let _ = writeln!(text, "| {} | {against} | {bound} | {measured} | {verdict} |", table.name);
+    }
+    let means: Vec<f64> = tables
+        .iter()
+        .filter(|table| table.name.starts_with("mpmc-"))
+        .filter_map(|table| lead(table, table.row(MPMC_MEAN.0)?).map(|lead| lead.median))
+        .collect();
+    if !means.is_empty() {
+        let mean = geometric_mean(&means);
+        let (name, least) = MPMC_MEAN;
+        let shapes = means.len();
+        let verdict = verdict(mean >= least);
+        let _ = writeln!(
+            text,
+            "| mpmc, mean of {shapes} shapes | {name} | ≥ {least} | {mean:.2} | {verdict} |"
+        );
+    }
+    for table in tables.iter().filter(|table| table.scenario.unit == Unit::Idle) {
+        for row in table.rows.iter().filter(|row| row.name.starts_with("ringpipe")) {
+            let (cpu, wakes) = (of(row, |round| round.cpu), of(row, |round| round.switches));
+            let met = verdict(cpu <= IDLE.0 && wakes <= IDLE.1);
+            let _ = writeln!(
+                text,
+                "| {} | {}: processor, wake-ups/s | ≤ 0.1 %, ≤ 20 | {:.3} %, {wakes:.0} | {met} |",
+                table.name,
+                row.name,
+                cpu * 100.0
+            );
+        }
+    }
+    text
+}
+
+/// The whole document.
+pub fn document(
+    machine: &Machine,
+    arguments: &str,
+    rounds: usize,
+    tables: &[Table],
+    scales: &[Scale],
+    charts: &[(String, String)],
+) -> String {
+    let mut text = format!(
+        "# How fast it is, beside its peers\n\n\
+         Written by `cargo run --release -p peers -- {arguments}` \
+         (with shaq: `cargo +nightly run --release -p peers --features shaq -- …`). \
+         Do not edit: run it again.\n\n\
+         | | |\n| --- | --- |\n\
+         | Processor | {}, {} in use |\n| Kernel | {} |\n| Compiler | {} |\n| Commit | {} |\n\
+         | Load average before the run (1, 5, 15 min) | {} |\n| Rounds | {rounds} |\n\n",
+        machine.processor,
+        machine.processors,
+        machine.kernel,
+        machine.compiler,
+        machine.commit,
+        machine.load
+    );
+    let load: f64 = machine.load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0.0);
+    if load > QUIET {
+        text.push_str(
+            "> **Taken on a busy machine** (see the load average): the figures show that the \
+             comparison works, and no more than that; nothing is judged by them.\n\n",
+        );
+    }
+    text.push_str(METHOD);
+    text.push_str("## What was to be reached\n\n");
+    let reached = targets_table(tables);
+    text.push_str(&match load > QUIET {
+        true => {
+            reached.replace("| met |", "| not judged |").replace("| **missed** |", "| not judged |")
+        }
+        false => reached,
+    });
+    for (title, file) in charts {
+        let _ = write!(text, "\n![{title}]({file})\n");
+    }
+    text.push_str("\n## Figures\n\n");
+    for scenario in tables {
+        text.push_str(&table(scenario));
+        text.push('\n');
+    }
+    for scale in scales {
+        text.push_str(&scale.markdown());
+        text.push('\n');
+    }
+    text
+}
+
+/// The load average below which figures mean something.
+const QUIET: f64 = 0.5;
+
+const METHOD: &str = "\
+Every figure is the median over rounds. In each round every contender runs once, in an order that \
+rotates; a ratio is taken within a round, so that what else the machine does hits both sides, and \
+the interval is Student's 95 % of the mean of the ratios' logarithms. Each sender and receiver is a \
+process of its own, pinned to a processor (the first processors in turn: senders, then receivers; \
+with more of them than processors, they share); contenders marked *threads* know nothing but \
+threads, and run as pinned threads of one process. All start behind a barrier, warm up, and are then \
+counted for a fixed time. Items carry a serial number and, beyond a word, its complement at their \
+end; receivers check both, and counts and checksums must agree at the end: whoever loses, doubles or \
+tears an item has no figure. Rings have 1,024 slots (a POSIX queue or a socket, what the system \
+grants). `plain-spsc` and `plain-vyukov` are our algorithms without waiting, crash protocol and \
+distrust of the peer; `ringpipe-spin` is ringpipe told never to sleep; `two-lines` and `raw-futex` \
+are the limits of a round trip: two bare cache lines, two bare futexes. Sizes include no headers.\n\n";

@@ -1,0 +1,195 @@
+//! What is measured, by whom, and what is to be reached.
+
+use std::time::Duration;
+
+use crate::contenders::{Link, Wait, Work};
+use crate::harness::Plan;
+
+/// What the figures of a scenario are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Items per second.
+    Stream,
+    /// Nanoseconds there and back.
+    Trips,
+    /// Nanoseconds one way, at a thousand a second.
+    LowRate,
+    /// Processor time while nothing comes.
+    Idle,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: String,
+    pub title: String,
+    pub unit: Unit,
+    pub link: Link,
+    /// Whom the others are compared with.
+    pub ours: &'static str,
+    /// Who could take part, but is another scenario's.
+    pub skip: &'static [&'static str],
+}
+
+/// Items of all streams but the bulk copy: slots of a ring, items of a batch.
+const SLOTS: usize = 1024;
+const BATCH: usize = 32;
+/// The bulk copy: pages, 16 of them at a time, through 256 KiB.
+pub const BULK: (usize, usize, usize) = (4096, 16, 64);
+
+const MANY: &[&str] = &["ringpipe-mpmc", "plain-vyukov", "shaq-mpmc"];
+const ONE: &[&str] = &[
+    "ringpipe",
+    "ringpipe-spin",
+    "plain-spsc",
+    "shaq",
+    "rtrb",
+    "ringbuf",
+    "ringfire",
+    "que",
+    "shmring",
+    "iceoryx2",
+    "stream-socket",
+];
+
+pub fn all() -> Vec<Scenario> {
+    let link = Link {
+        work: Work::Stream,
+        scratch: format!("/tmp/peers-{}", std::process::id()),
+        name: String::new(),
+        fds: Vec::new(),
+        size: 8,
+        batch: 1,
+        capacity: SLOTS,
+        senders: 1,
+        receivers: 1,
+        wait: Wait::Usual,
+        crowded: false,
+    };
+    let scenario = |name: String, title: String, unit, link| Scenario {
+        name,
+        title,
+        unit,
+        link,
+        ours: "ringpipe",
+        skip: MANY,
+    };
+    let mut all = Vec::new();
+    for size in [8, 64, 256, 1024] {
+        let link = Link { size, ..link.clone() };
+        let title = format!("SPSC, one {size}-byte item a call");
+        all.push(scenario(format!("spsc-{size}"), title, Unit::Stream, link));
+    }
+    for size in [8, 64, 256, 1024] {
+        let link = Link { size, batch: BATCH, ..link.clone() };
+        let title = format!("SPSC, {BATCH} items of {size} bytes a call");
+        all.push(scenario(format!("spsc-batch-{size}"), title, Unit::Stream, link));
+    }
+    for (senders, receivers) in [(1, 1), (2, 2), (4, 4), (4, 1), (1, 4)] {
+        let name = format!("mpmc-{senders}x{receivers}");
+        let title = format!("MPMC, {senders} senders, {receivers} receivers, 8 bytes");
+        let link = Link { senders, receivers, ..link.clone() };
+        let scenario = scenario(name, title, Unit::Stream, link);
+        all.push(Scenario { ours: "ringpipe-mpmc", skip: ONE, ..scenario });
+    }
+    for (name, wait) in [("spin", Wait::Spin), ("sleep", Wait::Sleep), ("adaptive", Wait::Adaptive)]
+    {
+        let link = Link { work: Work::Trips, wait, ..link.clone() };
+        let title = format!("Round trip of 8 bytes, waiting: {name}");
+        all.push(scenario(format!("trip-{name}"), title, Unit::Trips, link));
+    }
+    let (size, batch, capacity) = BULK;
+    let bulk = Link { size, batch, capacity, ..link.clone() };
+    let title = format!("Bulk copy, {} KiB a call", size * batch / 1024);
+    all.push(scenario("bulk".into(), title, Unit::Stream, bulk));
+    for (name, wait) in [("sleep", Wait::Sleep), ("adaptive", Wait::Adaptive)] {
+        let low = Link { work: Work::LowRate, wait, ..link.clone() };
+        let title = format!("1,000 items a second, waiting: {name}");
+        all.push(scenario(format!("rate-{name}"), title, Unit::LowRate, low));
+        let idle = Link { work: Work::Idle, wait, ..link.clone() };
+        let title = format!("A receiver of which nothing comes, waiting: {name}");
+        let scenario = scenario(format!("idle-{name}"), title, Unit::Idle, idle);
+        all.push(Scenario { skip: &["plain-vyukov", "shaq-mpmc"], ..scenario });
+    }
+    all
+}
+
+impl Scenario {
+    pub fn plan(&self, quick: bool) -> Plan {
+        let slow = matches!(self.unit, Unit::LowRate | Unit::Idle);
+        let measured = match (slow, quick) {
+            (false, false) => 150,
+            (false, true) => 20,
+            (true, false) => 1000,
+            (true, true) => 60,
+        };
+        let (warm, measured) =
+            (Duration::from_millis(measured / 5), Duration::from_millis(measured));
+        Plan { link: self.link.clone(), warm, measured }
+    }
+}
+
+/// Whom to compare with.
+#[derive(Clone, Copy, Debug)]
+pub enum Against {
+    /// The best of the peers in the same round (not our own rings, nor the limits).
+    Best,
+    One(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// A ratio to be reached. Of rates for streams, of times for round trips.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub scenario: String,
+    pub against: Against,
+    /// An index into [`crate::worker::QUANTILES`], for times.
+    pub quantile: usize,
+    pub bound: Bound,
+}
+
+pub fn targets() -> Vec<Target> {
+    use crate::worker::{P50, P99};
+    use Against::{Best, One};
+    use Bound::{AtLeast, AtMost};
+    let mut targets = Vec::new();
+    let mut add = |scenario: String, against, quantile, bound| {
+        targets.push(Target { scenario, against, quantile, bound });
+    };
+    for size in [8, 64, 256, 1024] {
+        add(format!("spsc-{size}"), Best, P50, AtLeast(1.2));
+        add(format!("spsc-{size}"), One("shaq"), P50, AtLeast(10.0));
+        add(format!("spsc-{size}"), One("ringpipe-spin"), P50, AtLeast(0.97));
+        add(format!("spsc-{size}"), One("plain-spsc"), P50, AtLeast(0.97));
+        add(format!("spsc-batch-{size}"), Best, P50, AtLeast(1.2));
+    }
+    add("spsc-8".into(), One("pipe"), P50, AtLeast(100.0));
+    for shape in ["1x1", "2x2", "4x4", "4x1", "1x4"] {
+        add(format!("mpmc-{shape}"), One("plain-vyukov"), P50, AtLeast(0.95));
+        add(format!("mpmc-{shape}"), One("ArrayQueue"), P50, AtLeast(1.0));
+        add(format!("mpmc-{shape}"), One("shaq-mpmc"), P50, AtLeast(3.0));
+    }
+    add("trip-spin".into(), One("two-lines"), P50, AtMost(1.10));
+    add("trip-spin".into(), One("two-lines"), P99, AtMost(1.2));
+    add("trip-sleep".into(), One("raw-futex"), P50, AtMost(1.0));
+    add("trip-sleep".into(), One("pipe"), P50, AtMost(1.0));
+    add("bulk".into(), One("plain-spsc"), P50, AtLeast(0.95));
+    add("bulk".into(), One("pipe"), P50, AtLeast(8.0));
+    targets
+}
+
+/// Over all shapes, the geometric mean of the ratios to this one.
+pub const MPMC_MEAN: (&str, f64) = ("ArrayQueue", 1.3);
+/// A receiver that waits: share of a processor, wake-ups a second.
+pub const IDLE: (f64, f64) = (0.001, 20.5);
+
+/// Not a peer: ours, or a limit.
+pub fn is_yardstick(name: &str) -> bool {
+    name.starts_with("ringpipe")
+        || name.starts_with("plain")
+        || ["two-lines", "raw-futex"].contains(&name)
+}

@@ -1,0 +1,434 @@
+//! A worker: a process (or, for contenders that know threads only, all roles in one process) that
+//! plays its role through the phases of a run, and tells what it did and whether all was well.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use serde::{Deserialize, Serialize};
+
+use crate::Outcome;
+use crate::check::{Check, END, SERIAL_BITS};
+use crate::contenders::{Contender, Door, Item, Link, Payload, Rx, Tx, Work};
+use crate::control::{Control, MEASURED, STOP};
+
+/// How often those who pass single items look at the phase.
+const LOOK_EVERY: u64 = 64;
+/// Between two items at the low rate.
+const TICK: u64 = 1_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    Sender(u32),
+    Receiver(u32),
+    /// Sends on the first link, and times how long the answer on the second takes.
+    Asker,
+    Echo,
+}
+
+/// What a worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Orders {
+    pub contender: String,
+    pub control: i32,
+    pub links: Vec<Link>,
+    /// Each with its processor.
+    pub roles: Vec<(Role, usize)>,
+}
+
+/// What a worker tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Account {
+    pub role: Role,
+    /// All items, and the sum of their labels.
+    pub items: u64,
+    pub sum: u64,
+    /// Items torn, lost, doubled or out of order.
+    pub bad: u64,
+    /// Items while it counted.
+    pub measured: u64,
+    /// Nanoseconds at [`QUANTILES`]; empty if nothing was timed.
+    pub latency: Vec<u64>,
+    /// Processor time and voluntary context switches from the barrier to the end.
+    pub cpu_ns: u64,
+    pub switches: u64,
+    pub elapsed_ns: u64,
+}
+
+/// Where latencies are told; the last is the longest.
+pub const QUANTILES: [f64; 9] = [0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 1.0];
+pub const P50: usize = 2;
+pub const P99: usize = 5;
+pub const P999: usize = 6;
+pub const MAX: usize = 8;
+
+/// Plays all roles of the orders.
+pub fn work<C: Contender>(orders: &Orders) -> Outcome<Vec<Account>> {
+    match orders.links[0].size {
+        // All other work is done with words; what nobody plays need not be compiled.
+        8 if orders.links[0].work != Work::Stream => {
+            play_all::<C, Item<1>>(orders, |player, doors| player.play_timed(doors))
+        }
+        8 => play_all::<C, Item<1>>(orders, |player, doors| player.play_stream(doors)),
+        64 => play_all::<C, Item<8>>(orders, |player, doors| player.play_stream(doors)),
+        256 => play_all::<C, Item<32>>(orders, |player, doors| player.play_stream(doors)),
+        1024 => play_all::<C, Item<128>>(orders, |player, doors| player.play_stream(doors)),
+        4096 => play_all::<C, Item<512>>(orders, |player, doors| player.play_stream(doors)),
+        other => Err(format!("no items of {other} bytes").into()),
+    }
+}
+
+/// One role's part, given what its links are reached through.
+type Play<D> = fn(&Player<'_>, &[D]) -> Outcome<Account>;
+
+fn play_all<C: Contender, P: Payload>(
+    orders: &Orders,
+    how: Play<C::Door<P>>,
+) -> Outcome<Vec<Account>> {
+    let control = Control::inherit(orders.control)?;
+    let doors = orders.links.iter().map(C::door::<P>).collect::<Outcome<Vec<_>>>()?;
+    let play = |(role, processor)| {
+        pin(processor)?;
+        how(&Player { orders, control, role }, &doors)
+    };
+    if let [only] = orders.roles[..] {
+        return Ok(vec![play(only)?]);
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = orders.roles.iter().map(|role| scope.spawn(|| play(*role))).collect();
+        let joined = threads.into_iter().map(|t| t.join().map_err(|_| "a thread panicked")?);
+        joined.collect()
+    })
+}
+
+fn pin(processor: usize) -> Outcome {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+struct Player<'a> {
+    orders: &'a Orders,
+    control: Control,
+    role: Role,
+}
+
+/// Where the phases began, in items.
+#[derive(Default)]
+struct Marks {
+    phase: u32,
+    begun: u64,
+    ended: u64,
+}
+
+impl Marks {
+    /// Looks at the phase; `true` when it is time to stop.
+    #[inline(always)]
+    fn look(&mut self, control: Control, items: u64) -> bool {
+        let phase = control.phase();
+        if phase != self.phase {
+            self.turn(phase, items);
+        }
+        phase == STOP
+    }
+
+    #[cold]
+    fn turn(&mut self, phase: u32, items: u64) {
+        if self.phase < MEASURED && phase >= MEASURED {
+            self.begun = items;
+        }
+        if phase == STOP {
+            self.ended = items;
+        }
+        self.phase = phase;
+    }
+}
+
+impl Player<'_> {
+    /// Senders of all links together.
+    fn senders(&self) -> u32 {
+        self.orders.links.iter().map(|link| link.senders).sum()
+    }
+
+    fn play_stream<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
+        match self.role {
+            Role::Sender(number) => {
+                let tx = doors[0].tx()?;
+                self.control.sender_attached();
+                self.send(tx, u64::from(number))
+            }
+            Role::Receiver(_) => {
+                self.control.until_senders_attached(self.senders());
+                self.receive(doors[0].rx()?)
+            }
+            other => Err(format!("{other:?} has no part in a stream").into()),
+        }
+    }
+
+    fn play_timed<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
+        let idle = self.link().work == Work::Idle;
+        let (sends_on, receives_on) = match self.role {
+            Role::Echo => (1, 0),
+            Role::Asker => (0, 1),
+            _ => (0, 0),
+        };
+        if let Role::Receiver(_) = self.role {
+            self.control.until_senders_attached(self.senders());
+            let rx = doors[receives_on].rx()?;
+            return self.hear(rx, idle);
+        }
+        let tx = doors[sends_on].tx()?;
+        self.control.sender_attached();
+        match self.role {
+            Role::Sender(_) if idle => return self.wait_and_end(tx),
+            Role::Sender(_) => return self.tick(tx),
+            _ => {}
+        }
+        self.control.until_senders_attached(self.senders());
+        let rx = doors[receives_on].rx()?;
+        if self.role == Role::Asker { self.ask(tx, rx) } else { self.echo(tx, rx) }
+    }
+
+    fn link(&self) -> &Link {
+        &self.orders.links[0]
+    }
+
+    fn start(&self) -> Usage {
+        self.control.ready_and_wait();
+        Usage::now()
+    }
+
+    fn account(&self, usage: &Usage, check: &Check, marks: &Marks) -> Account {
+        let now = Usage::now();
+        Account {
+            role: self.role,
+            items: check.items,
+            sum: check.sum,
+            bad: check.bad,
+            measured: marks.ended - marks.begun,
+            latency: Vec::new(),
+            cpu_ns: now.cpu - usage.cpu,
+            switches: now.switches - usage.switches,
+            elapsed_ns: now.clock - usage.clock,
+        }
+    }
+
+    fn send<P: Payload>(&self, mut tx: impl Tx<P>, number: u64) -> Outcome<Account> {
+        let batch = self.link().batch;
+        let first = number << SERIAL_BITS;
+        let mut items = vec![P::zeroed(); batch];
+        let mut marks = Marks::default();
+        let (mut label, mut sum) = (first, 0_u64);
+        let usage = self.start();
+        if batch == 1 {
+            let mut item = items[0];
+            while !marks.look(self.control, label - first) {
+                for _ in 0..LOOK_EVERY {
+                    item.set_label(label);
+                    tx.send(&item)?;
+                    sum = sum.wrapping_add(label);
+                    label += 1;
+                }
+            }
+        } else {
+            while !marks.look(self.control, label - first) {
+                for item in &mut items {
+                    item.set_label(label);
+                    sum = sum.wrapping_add(label);
+                    label += 1;
+                }
+                tx.send_batch(&items)?;
+            }
+        }
+        tx.flush()?;
+        let mut sent = Check::new(self.link());
+        (sent.items, sent.sum) = (label - first, sum);
+        let account = self.account(&usage, &sent, &marks);
+        self.end(tx)?;
+        Ok(account)
+    }
+
+    /// The last sender to be done ends it for the receivers, and all stay until they have seen it.
+    fn end<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome {
+        let link = self.link();
+        if self.control.sender_done(link.senders) {
+            let mut mark = P::zeroed();
+            mark.set_label(END);
+            for _ in 0..link.receivers {
+                tx.send(&mark)?;
+            }
+            tx.flush()?;
+        }
+        self.control.until_receivers_done(link.receivers);
+        Ok(())
+    }
+
+    fn receive<P: Payload>(&self, mut rx: impl Rx<P>) -> Outcome<Account> {
+        let batch = self.link().batch;
+        let mut check = Check::new(self.link());
+        let mut marks = Marks::default();
+        let usage = self.start();
+        while !check.ended {
+            if batch == 1 {
+                rx.recv(|item| check.look(item))?;
+                if !check.items.is_multiple_of(LOOK_EVERY) {
+                    continue;
+                }
+            } else {
+                rx.recv_batch(batch, |item| check.look(item))?;
+            }
+            marks.look(self.control, check.items);
+        }
+        // One that had nothing to receive while it counted has not looked.
+        marks.look(self.control, check.items);
+        let account = self.account(&usage, &check, &marks);
+        self.control.receiver_done();
+        Ok(account)
+    }
+
+    fn ask<P: Payload>(&self, mut tx: impl Tx<P>, mut rx: impl Rx<P>) -> Outcome<Account> {
+        let mut check = Check::new(self.link());
+        let mut marks = Marks::default();
+        let mut times = histogram()?;
+        let mut item = P::zeroed();
+        let usage = self.start();
+        let mut last = now();
+        while !marks.look(self.control, check.items) {
+            // From 1: fresh memory says 0.
+            let label = check.items + 1;
+            item.set_label(label);
+            tx.send(&item)?;
+            tx.flush()?;
+            let mut answer = 0;
+            rx.recv(|item| answer = item.label())?;
+            let arrived = now();
+            check.bad += u64::from(answer != label);
+            check.sum = check.sum.wrapping_add(answer);
+            check.items += 1;
+            if marks.phase == MEASURED {
+                times.saturating_record(arrived - last);
+            }
+            last = arrived;
+        }
+        let mut account = self.account(&usage, &check, &marks);
+        account.latency = quantiles(&times);
+        item.set_label(END);
+        tx.send(&item)?;
+        tx.flush()?;
+        self.control.until_receivers_done(1);
+        Ok(account)
+    }
+
+    fn echo<P: Payload>(&self, mut tx: impl Tx<P>, mut rx: impl Rx<P>) -> Outcome<Account> {
+        let mut check = Check::new(self.link());
+        let usage = self.start();
+        let mut item = P::zeroed();
+        loop {
+            rx.recv(|asked| item = *asked)?;
+            if item.label() == END {
+                break;
+            }
+            check.items += 1;
+            check.sum = check.sum.wrapping_add(item.label());
+            check.bad += u64::from(item.label() != check.items || !item.whole());
+            tx.send(&item)?;
+            tx.flush()?;
+        }
+        let account = self.account(&usage, &check, &Marks::default());
+        self.control.receiver_done();
+        Ok(account)
+    }
+
+    /// Sends the time, once a millisecond.
+    fn tick<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
+        let mut check = Check::new(self.link());
+        let mut marks = Marks::default();
+        let mut item = P::zeroed();
+        let usage = self.start();
+        let mut due = now();
+        while !marks.look(self.control, check.items) {
+            due += TICK;
+            std::thread::sleep(Duration::from_nanos(due.saturating_sub(now())));
+            let label = now();
+            item.set_label(label);
+            tx.send(&item)?;
+            tx.flush()?;
+            check.items += 1;
+            check.sum = check.sum.wrapping_add(label);
+        }
+        let account = self.account(&usage, &check, &marks);
+        self.end(tx)?;
+        Ok(account)
+    }
+
+    /// Hears what comes once a millisecond; or nothing, until the end.
+    fn hear<P: Payload>(&self, mut rx: impl Rx<P>, idle: bool) -> Outcome<Account> {
+        let mut check = Check::new(self.link());
+        let mut marks = Marks::default();
+        let mut times = histogram()?;
+        let usage = self.start();
+        loop {
+            let mut label = END;
+            rx.recv(|item| label = item.label())?;
+            if label == END {
+                break;
+            }
+            times.saturating_record(now().saturating_sub(label));
+            check.items += 1;
+            check.sum = check.sum.wrapping_add(label);
+            marks.look(self.control, check.items);
+        }
+        marks.look(self.control, check.items);
+        let mut account = self.account(&usage, &check, &marks);
+        if !idle {
+            account.latency = quantiles(&times);
+        }
+        self.control.receiver_done();
+        Ok(account)
+    }
+
+    /// Sends nothing until it is time to stop.
+    fn wait_and_end<P: Payload>(&self, tx: impl Tx<P>) -> Outcome<Account> {
+        let usage = self.start();
+        while self.control.phase() != STOP {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let account = self.account(&usage, &Check::new(self.link()), &Marks::default());
+        self.end(tx)?;
+        Ok(account)
+    }
+}
+
+fn histogram() -> Outcome<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
+}
+
+fn quantiles(times: &Histogram<u64>) -> Vec<u64> {
+    QUANTILES.iter().map(|quantile| times.value_at_quantile(*quantile)).collect()
+}
+
+/// Nanoseconds of the monotonic clock.
+pub fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// What this thread has used.
+struct Usage {
+    clock: u64,
+    cpu: u64,
+    switches: u64,
+}
+
+impl Usage {
+    fn now() -> Self {
+        // SAFETY: all-zero is a valid `rusage`.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is alive and ours. The call cannot fail with these arguments.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        let ns =
+            |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+        let cpu = ns(usage.ru_utime) + ns(usage.ru_stime);
+        Self { clock: now(), cpu, switches: usage.ru_nvcsw as u64 }
+    }
+}
