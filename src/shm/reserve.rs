@@ -128,8 +128,8 @@ fn available_memory() -> u64 {
     };
     from_meminfo().unwrap_or_else(|| {
         let info = rustix::system::sysinfo();
-        // Longs, which have 32 bits on some machines: hence the unit.
-        let units = [info.freeram, info.bufferram, info.freeswap].map(|units| units as u64);
-        units.iter().sum::<u64>() * u64::from(info.mem_unit)
+        // Longs, of 32 or 64 bits.
+        let units = [info.freeram, info.bufferram, info.freeswap].map(u128::from);
+        (units.iter().sum::<u128>() * u128::from(info.mem_unit)) as u64
     })
 }

@@ -16,7 +16,7 @@ use super::*;
 use crate::peers::burial::{Doctor, round};
 use crate::peers::roster::{self, Role};
 use crate::ring::Mpmc;
-use crate::ring::mpmc::Stamp;
+use crate::ring::mpmc::{Stamp, intent};
 
 /// Who is dead, by seats; and the recovery lock.
 #[derive(Default)]
@@ -67,6 +67,12 @@ impl Doctor for Morgue {
         recover();
         true
     }
+}
+
+/// Dies having lost the race for what comes next at `index`: its intent says what others claim.
+fn lose(heap: &Heap<u64, Mpmc>, index: &AtomicU64) {
+    let at = index.load(Acquire);
+    heap.mem().words.intents[VICTIM].0.store(intent(at, 2), Release);
 }
 
 /// Where the ends of these tests sit.
@@ -131,10 +137,10 @@ fn check(got: Vec<Vec<u64>>, expected: impl Iterator<Item = u64>, in_order: bool
 #[test]
 fn senders_that_die_in_mid_call_cost_the_living_nothing() {
     const EACH: u64 = 6;
-    const DEATHS: u64 = 4;
+    const DEATHS: u64 = 6;
     let heap = &ring(4);
     let (morgue, received) = (&Morgue::default(), &AtomicU64::new(0));
-    let (skipped, published) = (&AtomicU64::new(0), DEATHS.div_ceil(2));
+    let (skipped, published) = (&AtomicU64::new(0), DEATHS / 3);
     let enough = &move || received.load(Relaxed) == EACH + published;
     let got = thread::scope(|scope| {
         scope.spawn(move || {
@@ -149,9 +155,14 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
                     break; // the last of those who publish is dead and received; nobody buries
                 }
                 let mut tx = heap.tx(VICTIM);
+                if death % 3 == 0 {
+                    lose(heap, &tx.mem.words.control.tail.0);
+                    morgue.admit(VICTIM);
+                    continue;
+                }
                 let run = until_ready(|| tx.claim(1, 2));
                 let mut rest = run.slots;
-                if death % 2 == 0 {
+                if death % 3 == 2 {
                     // The first is published, and no more is done.
                     tx.mem.slots.write(run.at, &signed(1, death));
                     let stamp = tx.mem.slots.stamp(run.at);
@@ -166,7 +177,7 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
             .map(|seat| scope.spawn(move || receive_and_bury(heap, seat, morgue, received, enough)))
             .map(|receiver| receiver.join().unwrap())
     });
-    let dying = (0..DEATHS).step_by(2).map(|death| signed(1, death));
+    let dying = (2..DEATHS).step_by(3).map(|death| signed(1, death));
     check(got.into(), (0..EACH).map(|n| signed(0, n)).chain(dying), true);
     // Whoever died last is buried now, and then no claim is left of any of them.
     assert!(!round(&heap.mem(), Role::Receiver, morgue, None).unsettled);
@@ -189,8 +200,14 @@ fn what_dying_receivers_hold_is_received_once_by_the_living() {
             }
         });
         let dying = scope.spawn(move || {
-            let mut got = Vec::new();
+            let (mut got, mut death) = (Vec::new(), 0);
             while morgue.sit(heap, VICTIM, Role::Receiver, enough).is_some() {
+                death += 1;
+                if death % 2 == 0 {
+                    lose(heap, &heap.mem().words.control.head.0);
+                    morgue.admit(VICTIM);
+                    continue;
+                }
                 let mut rx = heap.rx(VICTIM);
                 let patience = Patience::new();
                 while !enough() {
