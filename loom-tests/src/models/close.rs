@@ -7,6 +7,7 @@ use loom::thread;
 use super::support::{Ring, SLEEPY, check_bounded};
 use crate::pipe::{GaveUp, Refused};
 use crate::ring::{Kind, Mpmc, Spsc};
+use crate::sync::membarrier;
 
 /// C2, C7: the sender's last value, then end-of-file, for a receiver that waits for both.
 fn sender_leaves<K: Kind>() {
@@ -111,6 +112,15 @@ fn spsc_sender_learns_that_the_receiver_made_room_and_left() {
 #[test]
 fn mpmc_sleeping_sender_learns_that_the_receiver_left() {
     check_bounded("close, mpmc, sender asleep", 3, || receiver_leaves::<Mpmc>(false));
+}
+
+/// W4 → W1: where there is no membarrier, which would show the sleeper all that others have stored.
+#[test]
+fn sleeping_sender_that_fences_for_itself_learns_that_the_receiver_left() {
+    check_bounded("close, spsc, sender asleep, fences", 3, || {
+        membarrier::nobody_has_registered();
+        receiver_leaves::<Spsc>(false);
+    });
 }
 
 /// C8: a sender that comes and goes while the receiver waits for a first one is noticed, whether
