@@ -23,6 +23,9 @@
 //! does not commute with accesses to the atomic it is called on.
 //!
 //! **The choice.** `choose` explores both answers: for returns without a reason, for instance.
+//!
+//! **The steps.** Whoever asked with `before_steps` is told before every access to an atomic or a
+//! cell: the point at which an end can be killed.
 
 /// Where the new text goes, relative to the anchor.
 pub enum Place {
@@ -335,6 +338,52 @@ pub fn choose() -> bool {
         file: "lib.rs",
         find: "pub use rt::{explore, skip_branch, stop_exploring};\n",
         place: Place::After,
-        text: "pub use rt::choose;\n",
+        text: "pub use rt::{before_steps, choose};\n",
+    },
+    Patch {
+        what: "steps: whom to tell",
+        file: "rt/mod.rs",
+        find: "/// Marks the current thread as blocked\n",
+        place: Place::Before,
+        text: r"std::thread_local! {
+    static BEFORE_STEPS: std::cell::Cell<fn(bool)> = std::cell::Cell::new(|_| ());
+}
+
+/// For the models that this OS thread runs from now on: `tell` is called before each access to an
+/// atomic or a cell, by the thread that is about to make it. `true`: it may leave a trace, as all but
+/// atomic loads do.
+pub fn before_steps(tell: fn(bool)) {
+    BEFORE_STEPS.with(|cell| cell.set(tell));
+}
+
+pub(crate) fn before_step(leaves_trace: bool) {
+    BEFORE_STEPS.with(|cell| cell.get())(leaves_trace);
+}
+
+",
+    },
+    Patch {
+        what: "steps: of atomics",
+        file: "rt/atomic.rs",
+        find: "    fn branch(&self, action: Action, location: Location) {\n",
+        place: Place::After,
+        text: r"        rt::before_step(!matches!(action, Action::Load));
+",
+    },
+    Patch {
+        what: "steps: reads of cells",
+        file: "rt/cell.rs",
+        find: "    pub(crate) fn start_read(&self, location: Location) -> Reading {\n",
+        place: Place::After,
+        text: r"        rt::before_step(true);
+",
+    },
+    Patch {
+        what: "steps: writes to cells",
+        file: "rt/cell.rs",
+        find: "    pub(crate) fn start_write(&self, location: Location) -> Writing {\n",
+        place: Place::After,
+        text: r"        rt::before_step(true);
+",
     },
 ];

@@ -2,7 +2,13 @@
 
 pub(crate) mod support;
 
+mod death;
+mod ledger;
+
 mod close;
+mod crash;
+mod crash_asleep;
+mod crash_spsc;
 mod handover;
 mod laps;
 mod mpmc;

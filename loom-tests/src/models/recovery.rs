@@ -1,7 +1,7 @@
 //! Recovery: what a dead end had claimed is settled, what a live one claims is left alone.
 //!
-//! Here an end dies between two calls of its cursor, with its claim open; deaths at every
-//! instruction are tried by `killpoints`.
+//! Here an end dies between two calls of its cursor, with its claim open, while the others ask whether
+//! it lives; deaths between any two steps are `crash`'s.
 
 use loom::thread;
 

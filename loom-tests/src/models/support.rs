@@ -1,10 +1,12 @@
 //! What the models share: the explorer, and what takes the place of mappings, locks and clocks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as Counter, Ordering::Relaxed as Count};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::peers::burial::Doctor;
+use loom::thread::{self, ThreadId};
+
+use crate::peers::burial::{self, Doctor};
 use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::pipe::{GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::control::Words;
@@ -70,16 +72,40 @@ pub(crate) struct Locks {
     /// By role and seat; 1 is locked.
     holds: [Vec<AtomicU32>; 2],
     recovery: AtomicU32,
+    /// Who has the recovery lock.
+    recoverer: Mutex<Option<ThreadId>>,
 }
 
 impl Locks {
     fn new(seats: usize) -> Self {
         let row = || (0..seats).map(|_| AtomicU32::new(0)).collect();
-        Self { holds: [row(), row()], recovery: AtomicU32::new(0) }
+        let recovery = AtomicU32::new(0);
+        Self { holds: [row(), row()], recovery, recoverer: Mutex::new(None) }
     }
 
     fn hold(&self, role: Role, seat: usize) -> &AtomicU32 {
         &self.holds[role as usize - 1][seat]
+    }
+
+    fn take(&self, role: Role, seat: usize) -> bool {
+        self.hold(role, seat).compare_exchange(0, 1, AcqRel, Relaxed).is_ok()
+    }
+
+    fn release(&self, role: Role, seat: usize) {
+        self.hold(role, seat).swap(0, AcqRel);
+    }
+
+    /// What the kernel does for an end that the calling thread had: none of its locks outlives it.
+    pub(crate) fn release_of_the_dead(&self, role: Role, seat: usize) {
+        let recovering = self.recoverer().take_if(|thread| *thread == thread::current().id());
+        if recovering.is_some() {
+            self.recovery.store(0, Release);
+        }
+        self.release(role, seat);
+    }
+
+    fn recoverer(&self) -> std::sync::MutexGuard<'_, Option<ThreadId>> {
+        self.recoverer.lock().expect("nobody panics with it")
     }
 }
 
@@ -97,8 +123,10 @@ impl Doctor for Locks {
         if self.recovery.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             return false;
         }
+        *self.recoverer() = Some(thread::current().id());
         recover();
         self.recovery.store(0, Release);
+        *self.recoverer() = None;
         true
     }
 }
@@ -128,28 +156,82 @@ impl<K: Kind> Ring<K> {
 
     /// As `handles::ring` and `peers::endpoint` do it.
     fn attach(&self, role: Role, seat: usize) -> Seated {
-        let lock = self.locks.hold(role, seat).compare_exchange(0, 1, AcqRel, Relaxed);
-        assert_eq!(lock, Ok(0), "the model gives every end its own seat");
-        let occupancy = roster::take(&self.words.seats[seat], role, 1, false);
-        roster::arrived(&self.words, role);
-        Seated { role, seat, occupancy: occupancy.expect("the seat is free") }
+        // SPSC: a dead end's seat is its successor's.
+        self.take(role, seat, !K::STAMPED).expect("the model gives every end its own seat")
+    }
+
+    fn take(&self, role: Role, seat: usize, evict: bool) -> Option<Seated> {
+        let state = &self.words.seats[seat];
+        if !evict && roster::occupancy(state).is_some() || !self.locks.take(role, seat) {
+            return None;
+        }
+        for _ in 0..2 {
+            if let Some(occupancy) = roster::take(state, role, 1, evict) {
+                roster::arrived(&self.words, role);
+                return Some(Seated { role, seat, occupancy });
+            }
+        }
+        self.locks.release(role, seat);
+        None
+    }
+
+    /// Takes whatever seat there is, and with it, if that was the only way, what its last occupant
+    /// has left. `None`: none is free, or none yet.
+    fn attach_somewhere(&self, role: Role) -> Option<(Seated, Option<Run>)> {
+        let anywhere = || (0..self.words.seats.len()).find_map(|seat| self.take(role, seat, false));
+        if let Some(seated) = anywhere() {
+            return Some((seated, None));
+        }
+        burial::clear_seats(&self.mem(), &*self.locks);
+        if let Some(seated) = anywhere() {
+            return Some((seated, None));
+        }
+        if role == Role::Sender {
+            return None;
+        }
+        let take = |seat| self.take(role, seat, true);
+        let (seated, run) = burial::succeed(&self.mem(), &*self.locks, take)??;
+        Some((seated, Some(run)))
     }
 
     pub(crate) fn sender(&self, seat: usize) -> Tx<K> {
         let arrivals = Ends::arrivals(&self.words, Role::Sender);
-        let seated = self.attach(Role::Sender, seat);
+        self.sending(self.attach(Role::Sender, seat), arrivals)
+    }
+
+    pub(crate) fn receiver(&self, seat: usize) -> Rx<K> {
+        let arrivals = Ends::arrivals(&self.words, Role::Receiver);
+        self.receiving(self.attach(Role::Receiver, seat), arrivals, None)
+    }
+
+    /// A sender in whatever seat there is.
+    pub(crate) fn new_sender(&self) -> Option<Tx<K>> {
+        let arrivals = Ends::arrivals(&self.words, Role::Sender);
+        let (seated, _) = self.attach_somewhere(Role::Sender)?;
+        Some(self.sending(seated, arrivals))
+    }
+
+    /// A receiver in whatever seat there is.
+    pub(crate) fn new_receiver(&self) -> Option<Rx<K>> {
+        let arrivals = Ends::arrivals(&self.words, Role::Receiver);
+        let (seated, inherited) = self.attach_somewhere(Role::Receiver)?;
+        Some(self.receiving(seated, arrivals, inherited))
+    }
+
+    fn sending(&self, seated: Seated, arrivals: u64) -> Tx<K> {
         let mem = self.mem();
-        let cursor = K::Send::attach(&mem, seat).expect("the ring is sound");
+        let cursor = K::Send::attach(&mem, seated.seat).expect("the ring is sound");
         let end = SendEnd::new(mem, cursor, arrivals, &*self.locks);
         wake_everybody(&self.words);
         Tx { end, seated, ring: self.clone() }
     }
 
-    pub(crate) fn receiver(&self, seat: usize) -> Rx<K> {
-        let arrivals = Ends::arrivals(&self.words, Role::Receiver);
-        let seated = self.attach(Role::Receiver, seat);
+    fn receiving(&self, seated: Seated, arrivals: u64, inherited: Option<Run>) -> Rx<K> {
         let mem = self.mem();
-        let cursor = K::Recv::attach(&mem, seat).expect("the ring is sound");
+        let mut cursor = K::Recv::attach(&mem, seated.seat).expect("the ring is sound");
+        if let Some(run) = inherited {
+            cursor.inherit(&mem, run);
+        }
         let end = RecvEnd::new(mem, cursor, arrivals, &*self.locks);
         wake_everybody(&self.words);
         Rx { end, seated, ring: self.clone() }
@@ -157,7 +239,7 @@ impl<K: Kind> Ring<K> {
 
     /// The lock of a dead end goes, and nothing else happens.
     fn release_hold(&self, seated: &Seated) {
-        self.locks.hold(seated.role, seated.seat).swap(0, AcqRel);
+        self.locks.release(seated.role, seated.seat);
     }
 
     /// As `handles::ring` and `peers::endpoint` do it.
@@ -227,7 +309,7 @@ impl Pace for Patience {
 pub(crate) struct Tx<K: Kind> {
     pub(crate) end: SendEnd<u64, K>,
     seated: Seated,
-    ring: Ring<K>,
+    pub(crate) ring: Ring<K>,
 }
 
 impl<K: Kind> Tx<K> {
@@ -263,7 +345,7 @@ impl<K: Kind> Tx<K> {
 pub(crate) struct Rx<K: Kind> {
     pub(crate) end: RecvEnd<u64, K>,
     seated: Seated,
-    ring: Ring<K>,
+    pub(crate) ring: Ring<K>,
 }
 
 impl<K: Kind> Rx<K> {

@@ -1,0 +1,324 @@
+//! MPMC: an end dies between any two of its steps, and the others go on.
+//!
+//! A victim does a deed, and is killed at some point of it or, at the latest, after it (`death`). The
+//! models differ in who is about when it dies, and in who recovers. The books are in `ledger`.
+
+use loom::thread;
+
+use super::death::{check_deaths, until_death};
+use super::ledger::{Ledger, receive, send, settle_accounts};
+use super::support::{Ring, Rx, Tx};
+use crate::peers::roster::Role;
+use crate::ring::Mpmc;
+
+/// What an end does in a model.
+#[derive(Clone, Copy)]
+enum Deed {
+    /// Claims as many slots as there are values, and publishes so many of them.
+    Send { values: &'static [u64], publish: usize },
+    /// Claims so many items, and releases so many of them.
+    Receive { max: u64, release: u64 },
+}
+use Deed::{Receive, Send};
+
+impl Deed {
+    fn role(self) -> Role {
+        match self {
+            Send { .. } => Role::Sender,
+            Receive { .. } => Role::Receiver,
+        }
+    }
+
+    /// What a live end of the same role does meanwhile.
+    fn beside(self) -> Self {
+        match self {
+            Send { .. } => Send { values: &[20], publish: 1 },
+            Receive { .. } => Receive { max: 1, release: 1 },
+        }
+    }
+}
+
+/// A deed, and the ring in which it is done.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    /// Slots used up before: where in the ring it begins.
+    used: usize,
+    /// What is in the ring: 0 is a hole.
+    filled: &'static [u64],
+    deed: Deed,
+}
+
+const SEND: Case =
+    Case { name: "send", used: 0, filled: &[], deed: Send { values: &[10], publish: 1 } };
+const SEND_BATCH: Case =
+    Case { name: "send batch", used: 1, filled: &[], deed: Send { values: &[10, 11], publish: 2 } };
+const SEND_PART: Case =
+    Case { name: "send part", used: 0, filled: &[], deed: Send { values: &[10, 11], publish: 1 } };
+const ABANDON: Case =
+    Case { name: "abandon", used: 0, filled: &[], deed: Send { values: &[10], publish: 0 } };
+const SEND_FULL: Case =
+    Case { name: "send, full", used: 0, filled: &[1, 2], deed: Send { values: &[10], publish: 1 } };
+const RECV: Case =
+    Case { name: "recv", used: 0, filled: &[1, 2], deed: Receive { max: 1, release: 1 } };
+const RECV_BATCH: Case =
+    Case { name: "recv batch", used: 1, filled: &[1, 2], deed: Receive { max: 2, release: 2 } };
+const RECV_PART: Case =
+    Case { name: "recv part", used: 0, filled: &[1, 2], deed: Receive { max: 2, release: 1 } };
+const RECV_HOLE: Case =
+    Case { name: "recv, hole", used: 0, filled: &[0, 1], deed: Receive { max: 1, release: 1 } };
+const RECV_HOLES: Case =
+    Case { name: "recv, holes", used: 0, filled: &[0, 0], deed: Receive { max: 1, release: 1 } };
+const RECV_EMPTY: Case =
+    Case { name: "recv, empty", used: 0, filled: &[], deed: Receive { max: 1, release: 1 } };
+
+/// The seats.
+const VICTIM: usize = 0;
+const NEIGHBOUR: usize = 1;
+const RX: usize = 2;
+const TX: usize = 3;
+const RECOVERER: usize = 4;
+
+enum End {
+    Sending(Tx<Mpmc>),
+    Receiving(Rx<Mpmc>),
+}
+
+impl End {
+    fn attach(ring: &Ring<Mpmc>, role: Role, seat: usize) -> Self {
+        match role {
+            Role::Sender => Self::Sending(ring.sender(seat)),
+            Role::Receiver => Self::Receiving(ring.receiver(seat)),
+        }
+    }
+
+    fn perform(&mut self, deed: Deed, book: &mut Ledger) {
+        match (self, deed) {
+            (Self::Sending(tx), Send { values, publish }) => {
+                send(tx, values, publish, book);
+            }
+            (Self::Receiving(rx), Receive { max, release }) => {
+                receive(rx, max, release, book);
+            }
+            _ => unreachable!("no deed for this end"),
+        }
+    }
+}
+
+/// A ring of two slots, and the two that see to the end of the model.
+struct Scene {
+    ring: Ring<Mpmc>,
+    tx: Tx<Mpmc>,
+    rx: Rx<Mpmc>,
+    book: Ledger,
+}
+
+impl Scene {
+    fn new(case: Case, seats: usize) -> Self {
+        let ring = Ring::new(2, seats);
+        let (mut tx, mut rx) = (ring.sender(TX), ring.receiver(RX));
+        let mut book = Ledger::default();
+        for _ in 0..case.used {
+            send(&mut tx, &[90], 1, &mut book);
+            receive(&mut rx, 1, 1, &mut book);
+        }
+        for &value in case.filled {
+            send(&mut tx, &[value], usize::from(value != 0), &mut book);
+        }
+        Self { ring, tx, rx, book }
+    }
+
+    /// An end that will do its deed and die of it, or after it.
+    fn victim(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<> {
+        let ring = self.ring.clone();
+        let role = deed.role();
+        let mut end = End::attach(&ring, role, VICTIM);
+        move || {
+            let mut book = Ledger::default();
+            let locks = &ring.locks;
+            let died =
+                until_death("victim", locks, (role, VICTIM), || end.perform(deed, &mut book));
+            let book = book.of_the_dead(died);
+            match &mut end {
+                End::Sending(_) => book,
+                End::Receiving(rx) => book.with_claim_of(rx),
+            }
+        }
+    }
+
+    /// An end that does its deed and lives on.
+    fn neighbour(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<> {
+        let mut end = End::attach(&self.ring, deed.role(), NEIGHBOUR);
+        move || {
+            let mut book = Ledger::default();
+            end.perform(deed, &mut book);
+            book
+        }
+    }
+
+    fn settle(self, books: impl IntoIterator<Item = Ledger>) {
+        settle_accounts(self.tx, self.rx, books.into_iter().chain([self.book]));
+    }
+}
+
+/// The victim and another of its kind are at it; when the victim is dead, the receiver recovers, and
+/// the other may still be anywhere in its call: a live end is not robbed, however slow.
+fn beside_a_live_one(case: Case) {
+    let mut scene = Scene::new(case, 4);
+    let victim = thread::spawn(scene.victim(case.deed));
+    let neighbour = thread::spawn(scene.neighbour(case.deed.beside()));
+    let victim = victim.join().unwrap();
+    scene.rx.end.doubt(&*scene.ring.locks);
+    receive(&mut scene.rx, 1, 1, &mut scene.book);
+    let neighbour = neighbour.join().unwrap();
+    scene.settle([victim, neighbour]);
+}
+
+/// The victim is dead; a sender and a receiver find out at the same time, while another is in
+/// mid-call.
+fn two_recover(case: Case) {
+    let mut scene = Scene::new(case, 4);
+    let victim = scene.victim(case.deed);
+    let neighbour = scene.neighbour(case.deed.beside());
+    let victim = victim();
+    let neighbour = thread::spawn(neighbour);
+    let mut tx = scene.tx;
+    let sender = thread::spawn(move || {
+        tx.end.doubt(&*tx.ring.locks);
+        tx
+    });
+    scene.rx.end.doubt(&*scene.ring.locks);
+    receive(&mut scene.rx, 1, 1, &mut scene.book);
+    let tx = sender.join().unwrap();
+    let neighbour = neighbour.join().unwrap();
+    Scene { tx, ..scene }.settle([victim, neighbour]);
+}
+
+/// The victim is dead; whoever recovers is killed, too, while another is in mid-call.
+fn recoverer_dies(case: Case) {
+    let scene = Scene::new(case, 5);
+    let victim = scene.victim(case.deed);
+    let neighbour = scene.neighbour(case.deed.beside());
+    let mut rx = scene.ring.receiver(RECOVERER);
+    let victim = victim();
+    let recoverer = thread::spawn(move || {
+        let mut book = Ledger::default();
+        let locks = rx.ring.locks.clone();
+        let died = until_death("recoverer", &locks, (Role::Receiver, RECOVERER), || {
+            rx.end.doubt(&*locks);
+            receive(&mut rx, 1, 1, &mut book);
+        });
+        book.of_the_dead(died).with_claim_of(&mut rx)
+    });
+    let neighbour = neighbour();
+    let recoverer = recoverer.join().unwrap();
+    scene.settle([victim, neighbour, recoverer]);
+}
+
+/// The same, and the one who recovers and is killed is a sender, who cannot take over what a receiver
+/// had claimed.
+fn sending_recoverer_dies(case: Case) {
+    let scene = Scene::new(case, 5);
+    let victim = scene.victim(case.deed);
+    let neighbour = scene.neighbour(case.deed.beside());
+    let mut tx = scene.ring.sender(RECOVERER);
+    let victim = victim();
+    let recoverer = thread::spawn(move || {
+        let mut book = Ledger::default();
+        let locks = tx.ring.locks.clone();
+        let died = until_death("recoverer", &locks, (Role::Sender, RECOVERER), || {
+            tx.end.doubt(&*locks);
+            send(&mut tx, &[30], 1, &mut book);
+        });
+        book.of_the_dead(died)
+    });
+    let neighbour = neighbour();
+    let recoverer = recoverer.join().unwrap();
+    scene.settle([victim, neighbour, recoverer]);
+}
+
+/// The victim is dead and all seats are taken; a newcomer wants its seat, goes to work, and is killed
+/// at some point of either, while a receiver finds out and does its own work.
+fn newcomer_dies(case: Case, role: Role) {
+    let mut scene = Scene::new(case, 4);
+    let victim = scene.victim(case.deed);
+    let neighbour = End::attach(&scene.ring, case.deed.role(), NEIGHBOUR);
+    let victim = victim();
+    let ring = scene.ring.clone();
+    let newcomer = thread::spawn(move || {
+        let mut book = Ledger::default();
+        let mut end = None;
+        let died = until_death("newcomer", &ring.locks, (role, VICTIM), || {
+            end = match role {
+                Role::Sender => ring.new_sender().map(End::Sending),
+                Role::Receiver => ring.new_receiver().map(End::Receiving),
+            };
+            match (&mut end, role) {
+                (None, _) => {}
+                (Some(end), Role::Sender) => end.perform(SEND.deed.beside(), &mut book),
+                (Some(end), Role::Receiver) => end.perform(RECV_BATCH.deed, &mut book),
+            }
+        });
+        let book = book.of_the_dead(died);
+        match &mut end {
+            Some(End::Receiving(rx)) => book.with_claim_of(rx),
+            _ => book,
+        }
+    });
+    scene.rx.end.doubt(&*scene.ring.locks);
+    receive(&mut scene.rx, 1, 1, &mut scene.book);
+    let newcomer = newcomer.join().unwrap();
+    let ring = scene.ring.clone();
+    scene.settle([victim, newcomer]);
+    assert!(ring.new_sender().is_some(), "the seat can be had");
+    drop(neighbour);
+}
+
+fn new_sender(case: Case) {
+    newcomer_dies(case, Role::Sender);
+}
+
+fn new_receiver(case: Case) {
+    newcomer_dies(case, Role::Receiver);
+}
+
+macro_rules! deaths {
+    ($($test:ident: $model:ident($case:ident), $bound:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            let name = concat!("crash, ", stringify!($model)).replace('_', " ");
+            check_deaths(&format!("{name}, {}", $case.name), $bound, || $model($case));
+        })*
+    };
+}
+
+deaths! {
+    sender_killed_in_send_beside_a_live_one: beside_a_live_one(SEND), 1;
+    sender_killed_in_batch_beside_a_live_one: beside_a_live_one(SEND_BATCH), 1;
+    sender_killed_in_partial_commit_beside_a_live_one: beside_a_live_one(SEND_PART), 1;
+    sender_killed_in_abandoning_beside_a_live_one: beside_a_live_one(ABANDON), 1;
+    sender_killed_at_a_full_ring_beside_a_live_one: beside_a_live_one(SEND_FULL), 1;
+    receiver_killed_in_recv_beside_a_live_one: beside_a_live_one(RECV), 1;
+    receiver_killed_in_batch_beside_a_live_one: beside_a_live_one(RECV_BATCH), 1;
+    receiver_killed_in_partial_release_beside_a_live_one: beside_a_live_one(RECV_PART), 1;
+    receiver_killed_in_passing_over_a_hole_beside_a_live_one: beside_a_live_one(RECV_HOLE), 1;
+    receiver_killed_in_passing_over_holes_beside_a_live_one: beside_a_live_one(RECV_HOLES), 1;
+    receiver_killed_at_an_empty_ring_beside_a_live_one: beside_a_live_one(RECV_EMPTY), 1;
+
+    two_recover_from_a_sender_killed_in_partial_commit: two_recover(SEND_PART), 1;
+    two_recover_from_a_receiver_killed_in_batch: two_recover(RECV_BATCH), 1;
+    two_recover_from_a_receiver_killed_in_passing_over_a_hole: two_recover(RECV_HOLE), 1;
+
+    recoverer_killed_after_a_sender_in_send: recoverer_dies(SEND), 1;
+    recoverer_killed_after_a_sender_in_batch: recoverer_dies(SEND_BATCH), 1;
+    recoverer_killed_after_a_sender_in_partial_commit: recoverer_dies(SEND_PART), 1;
+    recoverer_killed_after_a_receiver_in_recv: recoverer_dies(RECV), 1;
+    recoverer_killed_after_a_receiver_in_batch: recoverer_dies(RECV_BATCH), 1;
+    recoverer_killed_after_a_receiver_in_partial_release: recoverer_dies(RECV_PART), 1;
+    recoverer_killed_after_a_receiver_in_passing_over_a_hole: recoverer_dies(RECV_HOLE), 1;
+    sending_recoverer_killed_after_a_sender_in_batch: sending_recoverer_dies(SEND_BATCH), 1;
+    sending_recoverer_killed_after_a_receiver_in_batch: sending_recoverer_dies(RECV_BATCH), 1;
+
+    new_sender_killed_after_a_sender_in_batch: new_sender(SEND_BATCH), 1;
+    new_receiver_killed_after_a_receiver_in_batch: new_receiver(RECV_BATCH), 1;
+}

@@ -1,0 +1,215 @@
+//! What the contract says of deaths, kept in books.
+//!
+//! Every end writes down by position what it published and what it received. The books of the dead
+//! are exact, too: a hand-over is one store (of a slot's stamp; in SPSC rings, of the index), and
+//! `death` tells how many of its stores the dead had made. In the end the books must agree:
+//!
+//! * every position that was published was received once, with its value, and no other was: what a dead
+//!   sender had not published does not exist, what a dead receiver had released is its own;
+//! * what was received is marked as redelivered if one who died had claimed it and not released it,
+//!   and not otherwise;
+//! * all seats but those of the living are free, no claim is in progress, and the whole capacity can be
+//!   used.
+
+use super::death::traces;
+use super::support::{Rx, Tx};
+use crate::peers::burial::{Doctor, clear_seats};
+use crate::peers::roster::{self, Occupancy};
+use crate::pipe::Refused;
+use crate::ring::{Kind, Mpmc, Run};
+use crate::sync::Ordering::Relaxed;
+
+/// One value at its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
+    at: u64,
+    value: u64,
+    /// Received: marked as redelivered.
+    marked: bool,
+}
+
+/// What one end has done; or several.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    published: Vec<Item>,
+    received: Vec<Item>,
+    /// Claimed for receiving and not released.
+    held: Vec<u64>,
+    /// The hand-over in progress.
+    underway: Option<HandOver>,
+}
+
+#[derive(Debug)]
+struct HandOver {
+    published: bool,
+    /// What its end had left in all before it.
+    traces_before: u32,
+    /// The items, each with how many traces of the hand-over it takes.
+    items: Vec<(u32, Item)>,
+}
+
+impl Ledger {
+    fn begins(&mut self, published: bool, items: impl Iterator<Item = (u32, Item)>) {
+        let items = items.collect();
+        self.underway = Some(HandOver { published, traces_before: traces(), items });
+    }
+
+    /// The hand-over in progress, if there is one, went as far as this many traces in all took it.
+    fn ended_after(&mut self, traces: u32) {
+        let Some(HandOver { published, traces_before, items }) = self.underway.take() else {
+            return;
+        };
+        let done = items.into_iter().filter(|(takes, _)| traces_before + takes <= traces);
+        let book = if published { &mut self.published } else { &mut self.received };
+        book.extend(done.map(|(_, item)| item));
+        self.held.retain(|at| self.received.iter().all(|item| item.at != *at));
+    }
+
+    /// Closes the book of an end that died, in mid-deed after so many traces if that is known.
+    pub(super) fn of_the_dead(mut self, in_mid_deed: Option<u32>) -> Self {
+        self.ended_after(in_mid_deed.unwrap_or(u32::MAX));
+        self
+    }
+
+    /// Of a receiver that died: what it had claimed, also if it did not live to write that down.
+    pub(super) fn with_claim_of(mut self, rx: &mut Rx<Mpmc>) -> Self {
+        if rx.end.has_claim() {
+            // What its private memory says; stores nothing.
+            let run = rx.end.try_claim(1, u64::MAX, &*rx.ring.locks).expect("it has a claim");
+            let released = |at: &u64| self.received.iter().any(|item| item.at == *at);
+            self.held.extend((run.at..run.at + run.slots).filter(|at| !released(at)));
+        }
+        self
+    }
+
+    fn add(&mut self, other: Self) {
+        assert!(other.underway.is_none(), "{other:?}");
+        let firsts = other.received.iter().filter(|item| !item.marked);
+        assert!(firsts.is_sorted_by_key(|item| item.at), "one FIFO: {other:?}");
+        self.published.extend(other.published);
+        self.received.extend(other.received);
+        self.held.extend(other.held);
+    }
+
+    fn must_agree(mut self) {
+        self.published.sort();
+        self.received.sort();
+        let positions =
+            |items: &[Item]| -> Vec<_> { items.iter().map(|item| (item.at, item.value)).collect() };
+        assert_eq!(
+            positions(&self.received),
+            positions(&self.published),
+            "what was received, and what was published: {self:?}"
+        );
+        for item in &self.received {
+            assert_eq!(item.marked, self.held.contains(&item.at), "{item:?} in {self:?}");
+        }
+    }
+}
+
+/// Tries to send `values`, and publishes the first `publish` of those that there is room for. Gives
+/// their number.
+pub(super) fn send<K: Kind>(
+    tx: &mut Tx<K>,
+    values: &[u64],
+    publish: usize,
+    book: &mut Ledger,
+) -> usize {
+    let run = match tx.end.try_claim(1, values.len() as u64) {
+        Ok(run) => run,
+        Err(refused) => {
+            assert_eq!(refused, Refused::NotReady);
+            return 0;
+        }
+    };
+    let values = &values[..publish.min(run.items as usize)];
+    put(tx, run, values, book);
+    values.len()
+}
+
+/// Fills a claimed run and publishes it.
+pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut Ledger) {
+    tx.end.mem.slots.write_run(run.at, values);
+    book.begins(
+        true,
+        values.iter().zip(0..).map(|(&value, i)| {
+            let takes = if K::STAMPED { i + 1 } else { 1 };
+            (takes, Item { at: run.at + u64::from(i), value, marked: false })
+        }),
+    );
+    tx.end.publish(run, values.len() as u64);
+    book.ended_after(u32::MAX);
+}
+
+/// Tries to receive `max` values, and releases the first `release` of them. Gives how many there were.
+pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mut Ledger) -> usize {
+    match rx.end.try_claim(1, max, &*rx.ring.locks) {
+        Ok(run) => take(rx, run, release, book),
+        Err(refused) => {
+            assert!(matches!(refused, Refused::NotReady | Refused::Closed), "{refused:?}");
+            0
+        }
+    }
+}
+
+/// Copies a claimed run out and releases its first items.
+pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut Ledger) -> usize {
+    // Holes, too: nobody looks for them.
+    book.held.extend(run.at..run.at + run.slots);
+    let mut values = vec![0; run.items as usize];
+    rx.end.copy_out(run, &mut values).expect("the ring is sound");
+    let places: Vec<_> = rx.end.items(run).collect();
+    let release = release.min(run.items);
+    // What was handed out before is counted first.
+    let counting = u32::from(run.again > 0);
+    let items = values.iter().zip(&places).zip(0..run.items).take(release as usize);
+    book.begins(
+        false,
+        items.map(|((&value, &at), i)| {
+            let takes = if K::STAMPED { (at - run.at) as u32 + 1 } else { 1 };
+            (counting + takes, Item { at, value, marked: i < run.again })
+        }),
+    );
+    if release > 0 {
+        rx.end.release(run, release);
+    }
+    book.ended_after(u32::MAX);
+    values.len()
+}
+
+/// After all else, when everybody but these two has finished: what is left is settled and received,
+/// everything can be used again, and the books agree.
+pub(super) fn settle_accounts<K: Kind>(
+    mut tx: Tx<K>,
+    mut rx: Rx<K>,
+    books: impl IntoIterator<Item = Ledger>,
+) {
+    let ring = rx.ring.clone();
+    let mut book = Ledger::default();
+    // Each death leaves at most one run in a row to inherit, and two may die.
+    let settled = (0..4).any(|_| {
+        let findings = rx.end.doubt(&*ring.locks);
+        receive(&mut rx, 2, 2, &mut book) == 0 && !findings.unsettled
+    });
+    assert!(settled, "what the dead have left is settled");
+    assert!(clear_seats(&ring.mem(), &*ring.locks), "nobody else is recovering");
+    for (seat, state) in ring.words.seats.iter().enumerate() {
+        if let Some((occupancy, role)) = roster::occupancy(state) {
+            assert!(!Occupancy::is_estate(occupancy), "seat {seat} is an estate");
+            assert!(ring.locks.alive(role, seat), "the dead in seat {seat} have it still");
+        }
+        let intent = ring.words.intents[seat].0.load(Relaxed);
+        assert!(!K::STAMPED || intent == 0, "the intent in seat {seat} is {intent:#x}");
+    }
+    let capacity = ring.mem().slots.capacity();
+    for value in 1..=capacity {
+        assert_eq!(send(&mut tx, &[900 + value], 1, &mut book), 1, "slot {value} is free");
+    }
+    assert_eq!(send(&mut tx, &[999], 1, &mut book), 0, "the ring is full");
+    while receive(&mut rx, capacity, capacity, &mut book) > 0 {}
+    let mut all = Ledger::default();
+    for book in books.into_iter().chain([book]) {
+        all.add(book);
+    }
+    all.must_agree();
+}
