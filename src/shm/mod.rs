@@ -108,16 +108,13 @@ impl Region {
         let mut asking = Asking::new();
         loop {
             let fd = place.open()?;
-            match Self::adopt(fd, map, &check)? {
-                Some(mut region) => {
-                    if place.leads_to(&region.stat()?) {
-                        region.place = Some(place);
-                        return Ok(region);
-                    }
-                    // Unlinked between opening and locking: look at the name anew.
-                }
-                None => {}
+            if let Some(mut region) = Self::adopt(fd, map, &check)?
+                && place.leads_to(&region.stat()?)
+            {
+                region.place = Some(place);
+                return Ok(region);
             }
+            // Locked by a remover, or unlinked between opening and locking: look at the name anew.
             if !asking.again() {
                 return Err(OpenError::Busy { ring: place.to_string() });
             }
