@@ -54,7 +54,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
             load: with the proof of its death (the kernel takes the lock of the file's list of locks to \
             answer; the models' locks acquire, too), or with the estate's word (A3 ← A2, which \
             `roster::who_sees_an_estate_sees_what_was_stored_before_it_was_one` defends). An older value \
-            than the last is then not to be had, acquire or not. (No model runs `succeed` itself.)",
+            than the last is then not to be had, acquire or not.",
     },
     Explanation {
         mutants: &[("A1 peers/roster.rs take load", "Relaxed")],

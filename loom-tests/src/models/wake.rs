@@ -187,3 +187,26 @@ fn a_receiver_that_waits_for_several_items_does_not_swallow_anothers_wake() {
         assert_eq!(picky.join().unwrap(), [2, 3]);
     });
 }
+
+/// A hole is no item, so the receiver that passes over it gets nothing; its slot is room all the same.
+#[test]
+fn mpmc_sender_asleep_behind_a_hole_wakes_when_a_receiver_passes_over_it() {
+    check_bounded("wake, mpmc 2:1, hole", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 3);
+        let (mut quitter, mut tx) = (ring.sender(0), ring.sender(1));
+        let mut rx = ring.receiver(2);
+        quitter.end.try_claim(1, 1).unwrap();
+        quitter.leave(); // gives the claim up
+        let sender = thread::spawn(move || {
+            tx.send(1, SLEEPY).unwrap();
+            tx
+        });
+        let early = rx.try_recv();
+        let tx = sender.join().unwrap();
+        match early {
+            Ok(value) => assert_eq!(value, 1),
+            Err(_) => assert_eq!(rx.try_recv(), Ok(1)),
+        }
+        drop(tx);
+    });
+}
