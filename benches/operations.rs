@@ -11,7 +11,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use ringpipe::{Item, mpmc, spsc};
 
 const SLOTS: usize = 1024;
@@ -125,5 +125,8 @@ fn operations(c: &mut Criterion) {
     lives(c);
 }
 
-criterion_group!(all, operations);
-criterion_main!(all);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    operations(&mut criterion);
+    criterion.final_summary();
+}
