@@ -13,6 +13,7 @@ mod crew;
 mod overseer;
 mod plan;
 mod report;
+#[path = "../../storm/src/rng.rs"]
 mod rng;
 mod survey;
 mod worker;

@@ -1,4 +1,6 @@
-//! Random numbers that a seed repeats: SplitMix64. Not worth a dependency.
+//! Random numbers that a seed repeats: SplitMix64. Not worth a dependency. `histories` uses it, too.
+
+#![allow(dead_code, reason = "each program uses a part of this")]
 
 use std::ops::Range;
 
@@ -21,6 +23,16 @@ impl Rng {
     /// A number in `range`, which is not empty.
     pub fn within(&mut self, range: Range<u64>) -> u64 {
         range.start + self.next() % (range.end - range.start)
+    }
+
+    /// True `percent` times in a hundred.
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.within(0..100) < percent
+    }
+
+    /// One of `choices`, which are some.
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.within(0..choices.len() as u64) as usize]
     }
 
     /// True once in `n`.

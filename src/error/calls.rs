@@ -1,0 +1,240 @@
+//! Errors of sending, receiving and waiting for a peer.
+
+use std::error::Error;
+use std::fmt;
+
+const FULL: &str = "the ring is full";
+const EMPTY: &str = "the ring is empty";
+const BROKEN_PIPE: &str = "every receiver is gone";
+const END_OF_FILE: &str = "the ring is drained and every sender is gone";
+const TIMEOUT: &str = "the deadline passed";
+const CANCELLED: &str = "the call was cancelled";
+const CORRUPT: &str = "the ring's shared words are corrupt";
+pub(super) const FORKED: &str = "the handle belongs to the process that forked this one";
+
+/// An error of a sending call, which gives the value back: with `into_inner`, and `Debug` and
+/// `Error` for every `T`.
+macro_rules! sending_error {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $text:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $name<T> {
+            $($(#[$vdoc])* $variant(T),)+
+        }
+
+        impl<T> $name<T> {
+            /// The value that was not sent.
+            pub fn into_inner(self) -> T {
+                match self {
+                    $(Self::$variant(value))|+ => value,
+                }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => concat!(stringify!($variant), "(..)"),)+
+                })
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => $text,)+
+                })
+            }
+        }
+
+        impl<T> Error for $name<T> {}
+    };
+}
+
+/// An error without a payload.
+macro_rules! plain_error {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $text:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant => $text,)+
+                })
+            }
+        }
+
+        impl Error for $name {}
+    };
+}
+
+sending_error! {
+    /// `try_send` did not send.
+    TrySendError {
+        /// No free slot now. Wait, or drop the value.
+        Full => FULL,
+        /// Every receiver has gone: a broken pipe. Another may attach later.
+        Closed => BROKEN_PIPE,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+sending_error! {
+    /// `send` did not send.
+    SendError {
+        /// Every receiver has gone: a broken pipe. Another may attach later.
+        Closed => BROKEN_PIPE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+sending_error! {
+    /// `send_timeout` or `send_deadline` did not send.
+    SendTimeoutError {
+        /// The ring was full until the deadline.
+        Timeout => TIMEOUT,
+        /// Every receiver has gone: a broken pipe. Another may attach later.
+        Closed => BROKEN_PIPE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+plain_error! {
+    /// `try_recv` received nothing.
+    TryRecvError {
+        /// Nothing there now, but there may be later.
+        Empty => EMPTY,
+        /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
+        Closed => END_OF_FILE,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+plain_error! {
+    /// `recv` received nothing.
+    RecvError {
+        /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
+        Closed => END_OF_FILE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+plain_error! {
+    /// `recv_timeout` or `recv_deadline` received nothing.
+    RecvTimeoutError {
+        /// The ring was empty until the deadline.
+        Timeout => TIMEOUT,
+        /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
+        Closed => END_OF_FILE,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// A process has written over the ring's shared words. Unlink it and start anew.
+        Corrupt => CORRUPT,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+plain_error! {
+    /// Waiting for a peer came to nothing.
+    PeerError {
+        /// None attached until the deadline.
+        Timeout => TIMEOUT,
+        /// A [`Canceller`](crate::Canceller) of this handle was used.
+        Cancelled => CANCELLED,
+        /// This handle was inherited through `fork`. Attach anew in the child.
+        Forked => FORKED,
+    }
+}
+
+/// A call on several items at once moved none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BulkError {
+    /// Sending: not enough free slots now (`try_` forms only).
+    Full,
+    /// Receiving: not enough items now (`try_` forms only).
+    Empty,
+    /// The deadline passed before there were enough slots or items.
+    Timeout,
+    /// Sending: every receiver has gone. Receiving: every sender has gone and what is left, if
+    /// anything, is less than what was asked for.
+    Closed,
+    /// A [`Canceller`](crate::Canceller) of this handle was used.
+    Cancelled,
+    /// A process has written over the ring's shared words. Unlink it and start anew.
+    Corrupt,
+    /// This handle was inherited through `fork`. Attach anew in the child.
+    Forked,
+    /// More items than the ring can ever hand over in one piece.
+    TooLong {
+        /// Items in the call.
+        len: usize,
+        /// The most that is possible with this ring.
+        most: usize,
+    },
+    /// Holes split what is in the ring, and it is full: so many items could be received in one
+    /// piece, but never as many as were asked for. Receive fewer.
+    Fragmented {
+        /// Items that are adjacent.
+        adjacent: usize,
+    },
+    /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, or that it
+    /// inherited from a dead one: fewer than were asked for in one piece. Receive those first.
+    Held {
+        /// Items held.
+        held: usize,
+    },
+}
+
+impl fmt::Display for BulkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str(FULL),
+            Self::Empty => f.write_str(EMPTY),
+            Self::Timeout => f.write_str(TIMEOUT),
+            Self::Closed => f.write_str("the opposite ends of the ring are gone"),
+            Self::Cancelled => f.write_str(CANCELLED),
+            Self::Corrupt => f.write_str(CORRUPT),
+            Self::Forked => f.write_str(FORKED),
+            Self::TooLong { len, most } => {
+                write!(f, "{len} items in one piece; this ring can hand over {most}")
+            }
+            Self::Fragmented { adjacent } => {
+                write!(f, "the ring is full and holes split it; {adjacent} items are adjacent")
+            }
+            Self::Held { held } => {
+                write!(f, "{held} items given back earlier have to be received first")
+            }
+        }
+    }
+}
+
+impl Error for BulkError {}
