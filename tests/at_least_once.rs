@@ -6,6 +6,9 @@
 //! input says and answers with a line. So a worker is killed exactly when it has said that it is in
 //! the midst of a job; nothing here depends on when things happen.
 
+#[path = "support/by_fork.rs"]
+mod by_fork;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use by_fork::by_fork;
 use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc};
 
 /// How long a worker may take to answer: far more than it needs on a busy machine.
@@ -96,7 +100,8 @@ struct Claimed {
 impl Worker {
     fn start(kind: &str, ring: &str) -> Self {
         let this = std::env::current_exe().unwrap();
-        let mut process = Command::new(this)
+        let mut command = Command::new(this);
+        let mut process = by_fork(&mut command)
             .args([STAGE, "--exact", "--nocapture", "--test-threads=1"])
             .envs([(RING, ring), (KIND, kind)])
             .stdin(Stdio::piped())

@@ -37,6 +37,7 @@ roles!(
     becomes_another_program,
     closes_everything,
     forks_while_it_attaches,
+    attaches_while_it_starts_programs,
 );
 
 both_kinds!(
@@ -380,6 +381,13 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
 /// A program that is being started (`posix_spawn`) shares all descriptors until it runs, and the
 /// library is not told: it may share one that is in the middle of becoming a proof of life.
 fn c18_programs_started_meanwhile_keep_no_role_taken<K: Flavour>() {
+    // In a process of its own: other tests' locks are not to be shared.
+    let (name, _ring) = new_ring::<K>(1);
+    plays::<K>("attaches_while_it_starts_programs", &name);
+}
+
+fn attaches_while_it_starts_programs<K: Flavour>(mut me: Me) {
+    me.hear();
     // With two seats, an MPMC ring's are as scarce as an SPSC ring's.
     let ring = options::<K>().capacity(1).endpoints(2).create_anonymous().unwrap();
     let (starting, stop) = (AtomicU32::new(0), AtomicBool::new(false));
@@ -400,6 +408,8 @@ fn c18_programs_started_meanwhile_keep_no_role_taken<K: Flavour>() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+    me.say("Ok");
+    me.hear();
 }
 
 fn c18_a_program_that_becomes_another_has_left<K: Flavour>() {

@@ -20,6 +20,7 @@ use rustix::process::{
     set_parent_process_death_signal,
 };
 
+use super::by_fork::by_fork;
 use super::{CHILD_LIMIT, Flavour, WOKEN, asleep};
 
 /// What a child can be asked to play, for both kinds of ring.
@@ -78,7 +79,7 @@ impl Child {
             .stdin(OwnedFd::from(there))
             .stdout(Stdio::from(output.try_clone().unwrap()))
             .stderr(Stdio::from(output.try_clone().unwrap()));
-        let process = command.spawn().unwrap();
+        let process = by_fork(&mut command).spawn().unwrap();
         drop(command); // and with it our copy of the child's socket
         let pid = Pid::from_raw(process.id() as i32).unwrap();
         let mut child = Self {
