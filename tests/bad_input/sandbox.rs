@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use super::support::by_fork::by_fork;
 use super::support::{LONG, Name, within};
 
 /// Tells which part a child plays; the rest of the line is its argument.
@@ -71,7 +72,8 @@ impl Drop for Directory {
 /// Runs this program again as a child that plays one part, and waits for it. Its failure is ours.
 #[track_caller]
 pub fn play(part: &str, argument: &str) {
-    let mut child = Command::new(std::env::current_exe().expect("a program"))
+    let mut command = Command::new(std::env::current_exe().expect("a program"));
+    let mut child = by_fork(&mut command)
         .args(["sandbox::plays_a_part", "--exact", "--nocapture"])
         .env(PART, format!("{part} {argument}"))
         .stdin(Stdio::null())
