@@ -29,7 +29,7 @@ use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::word::WakeWord;
-use crate::wait::{Pace, Stop, block};
+use crate::wait::{Look, Pace, Stop, block};
 
 /// Why nothing was claimed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(crate) enum Refused {
 impl From<Blocked> for Refused {
     fn from(blocked: Blocked) -> Self {
         match blocked {
-            Blocked::NotReady | Blocked::Unpublished | Blocked::Contended => Refused::NotReady,
+            Blocked::NotReady | Blocked::Contended => Refused::NotReady,
             Blocked::Held => Refused::Held,
             Blocked::Fragmented(adjacent) => Refused::Fragmented(adjacent),
             Blocked::Corrupt => Refused::Corrupt,
@@ -135,7 +135,16 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         space(&self.mem)
     }
 
-    #[inline]
+    /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
+    /// better.
+    #[inline(always)]
+    pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
+            return None;
+        }
+        self.cursor.claim(&self.mem, need, max).ok()
+    }
+
     pub(crate) fn try_claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if self.ends.gone(&self.mem.words) {
             return Err(Refused::Closed);
@@ -157,9 +166,11 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.space.0), K::Send::SHARED, need > 1, pace, |doubt| {
-            if doubt {
-                self.doubt(doctor);
+        block(WakeWord::new(&word.space.0), K::Send::SHARED, need > 1, pace, |look| {
+            match look {
+                Look::Glance => return self.claim_at_once(need, max).map(Ok),
+                Look::Proper { doubt: true } => _ = self.doubt(doctor),
+                Look::Proper { doubt: false } => {}
             }
             settle(self.try_claim(need, max))
         })
@@ -208,8 +219,8 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.space.0), K::Send::SHARED, true, pace, |doubt| {
-            if doubt {
+        block(WakeWord::new(&word.space.0), K::Send::SHARED, true, pace, |look| {
+            if look == (Look::Proper { doubt: true }) {
                 self.doubt(doctor);
             }
             let words = &self.mem.words;
@@ -239,8 +250,14 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         data(&self.mem)
     }
 
+    /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
+    /// better.
+    #[inline(always)]
+    pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        self.claim_once(need, max).ok()
+    }
+
     /// `doctor` is asked only before saying closed.
-    #[inline]
     pub(crate) fn try_claim(
         &mut self,
         need: u64,
@@ -258,9 +275,11 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         if K::STAMPED && self.others_hold() && !self.estates_settled(doctor) {
             return Err(Refused::NotReady);
         }
-        // A3 has shown us everything that those who left had stored: look once more.
+        // A3 has shown us everything that those who left had stored: look once more. First at what
+        // is still to come, as what comes between the two looks is then found by the second.
+        let more_to_come = self.cursor.unpublished(&self.mem);
         match self.claim_once(need, max) {
-            Err(Blocked::NotReady) => Err(Refused::Closed),
+            Err(Blocked::NotReady) if !more_to_come => Err(Refused::Closed),
             Err(blocked) => Err(blocked.into()),
             Ok(run) => Ok(run),
         }
@@ -318,7 +337,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         findings
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
         let outcome = self.cursor.claim(&self.mem, need, max);
         if K::Recv::SHARED && self.cursor.take_skipped() > 0 {
@@ -337,9 +356,11 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.data.0), K::Recv::SHARED, need > 1, pace, |doubt| {
-            if doubt {
-                self.doubt(doctor);
+        block(WakeWord::new(&word.data.0), K::Recv::SHARED, need > 1, pace, |look| {
+            match look {
+                Look::Glance => return self.claim_at_once(need, max).map(Ok),
+                Look::Proper { doubt: true } => _ = self.doubt(doctor),
+                Look::Proper { doubt: false } => {}
             }
             let settled = settle(self.try_claim(need, max, doctor));
             if settled.is_none() && self.take_more_to_inherit() {
@@ -418,8 +439,8 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.data.0), K::Recv::SHARED, true, pace, |doubt| {
-            if doubt {
+        block(WakeWord::new(&word.data.0), K::Recv::SHARED, true, pace, |look| {
+            if look == (Look::Proper { doubt: true }) {
                 self.doubt(doctor);
             }
             let words = &self.mem.words;

@@ -82,7 +82,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let run = self.claim_now(1, 1).map_err(|refused| match refused {
+        match self.claim_at_once(1, 1) {
+            Some(run) => self.take(run).ok_or(TryRecvError::Corrupt),
+            None => self.try_recv_properly(),
+        }
+    }
+
+    #[cold]
+    fn try_recv_properly(&mut self) -> Result<T, TryRecvError> {
+        let run = self.claim_properly(1, 1).map_err(|refused| match refused {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
             Refused::Forked => TryRecvError::Forked,
@@ -101,7 +109,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        self.recv_deadline(Deadline::NEVER).map_err(|e| match e {
+        if let Some(run) = self.claim_at_once(1, 1) {
+            return self.take(run).ok_or(RecvError::Corrupt);
+        }
+        self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
             RecvTimeoutError::Closed => RecvError::Closed,
             RecvTimeoutError::Cancelled => RecvError::Cancelled,
             RecvTimeoutError::Corrupt => RecvError::Corrupt,
@@ -138,7 +149,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        let run = self.claim_until(1, 1, deadline).map_err(|e| match e {
+        match self.claim_at_once(1, 1) {
+            Some(run) => self.take(run).ok_or(RecvTimeoutError::Corrupt),
+            None => self.recv_waiting(deadline.into()),
+        }
+    }
+
+    #[cold]
+    fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
+        let run = self.claim_waiting(1, 1, deadline).map_err(|e| match e {
             GaveUp::Closed => RecvTimeoutError::Closed,
             GaveUp::NotReady => RecvTimeoutError::Timeout,
             // One item needs no neighbours: the others cannot be.
@@ -322,22 +341,41 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         Ok(len as u64)
     }
 
+    /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
+    /// nothing that would force the claim out of registers.
+    #[inline(always)]
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        if !self.image.is_current() {
+            return None;
+        }
+        let run = self.end.claim_at_once(need, max)?;
+        self.waiting.looked_well();
+        Some(run)
+    }
+
     /// Claims without waiting.
     #[inline(always)]
     fn claim_now(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
+        match self.claim_at_once(need, max) {
+            Some(run) => Ok(run),
+            None => self.claim_properly(need, max),
+        }
+    }
+
+    /// Claims without waiting, or says why not.
+    #[cold]
+    fn claim_properly(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
-        let tried = self.end.try_claim(need, max, &self.ring);
-        match tried {
-            Ok(_) => self.waiting.looked_well(),
-            Err(Refused::NotReady)
-                if self.end.take_more_to_inherit() || self.waiting.tried_in_vain() =>
-            {
-                self.end.doubt(&self.ring);
-                return self.end.try_claim(need, max, &self.ring);
-            }
-            Err(_) => {}
+        let mut tried = self.end.try_claim(need, max, &self.ring);
+        if tried == Err(Refused::NotReady)
+            && (self.end.take_more_to_inherit() || self.waiting.tried_in_vain())
+        {
+            self.end.doubt(&self.ring);
+            tried = self.end.try_claim(need, max, &self.ring);
+        } else if tried.is_ok() {
+            self.waiting.looked_well();
         }
         tried
     }
@@ -349,15 +387,17 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         max: u64,
         deadline: impl Into<Deadline>,
     ) -> Result<Run, GaveUp> {
-        match self.claim_now(need, max) {
-            Ok(run) => Ok(run),
-            Err(Refused::NotReady) => self.claim_waiting(need, max, deadline.into()),
-            Err(refused) => Err(refused.into()),
+        match self.claim_at_once(need, max) {
+            Some(run) => Ok(run),
+            None => self.claim_waiting(need, max, deadline.into()),
         }
     }
 
     #[cold]
     fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        if !self.image.is_current() {
+            return Err(GaveUp::Forked);
+        }
         let mut pace = self.waiting.until(deadline);
         let claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
         if claimed.is_ok() {

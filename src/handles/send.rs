@@ -72,7 +72,16 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// and all are gone; see [`TrySendError`].
     #[inline]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        match self.claim_now(1, 1) {
+        if let Some(run) = self.claim_at_once(1, 1) {
+            self.put(run, &value);
+            return Ok(());
+        }
+        self.try_send_properly(value)
+    }
+
+    #[cold]
+    fn try_send_properly(&mut self, value: T) -> Result<(), TrySendError<T>> {
+        match self.claim_properly(1, 1) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -106,7 +115,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// waiting; see [`SendError`]. The value comes back.
     #[inline]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
-        self.send_deadline(value, Deadline::NEVER).map_err(|e| match e {
+        if let Some(run) = self.claim_at_once(1, 1) {
+            self.put(run, &value);
+            return Ok(());
+        }
+        self.send_waiting(value, Deadline::NEVER).map_err(|e| match e {
             SendTimeoutError::Closed(value) => SendError::Closed(value),
             SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
             SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
@@ -138,7 +151,16 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         value: T,
         deadline: impl Into<Deadline>,
     ) -> Result<(), SendTimeoutError<T>> {
-        match self.claim_until(1, 1, deadline) {
+        if let Some(run) = self.claim_at_once(1, 1) {
+            self.put(run, &value);
+            return Ok(());
+        }
+        self.send_waiting(value, deadline.into())
+    }
+
+    #[cold]
+    fn send_waiting(&mut self, value: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
+        match self.claim_waiting(1, 1, deadline) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -311,20 +333,39 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         Ok(len as u64)
     }
 
+    /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
+    /// nothing that would force the claim out of registers.
+    #[inline(always)]
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        if !self.image.is_current() {
+            return None;
+        }
+        let run = self.end.claim_at_once(need, max)?;
+        self.waiting.looked_well();
+        Some(run)
+    }
+
     /// Claims without waiting.
     #[inline(always)]
     fn claim_now(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
+        match self.claim_at_once(need, max) {
+            Some(run) => Ok(run),
+            None => self.claim_properly(need, max),
+        }
+    }
+
+    /// Claims without waiting, or says why not.
+    #[cold]
+    fn claim_properly(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
-        let tried = self.end.try_claim(need, max);
-        match tried {
-            Ok(_) => self.waiting.looked_well(),
-            Err(Refused::NotReady) if self.waiting.tried_in_vain() => {
-                self.end.doubt(&self.ring);
-                return self.end.try_claim(need, max);
-            }
-            Err(_) => {}
+        let mut tried = self.end.try_claim(need, max);
+        if tried == Err(Refused::NotReady) && self.waiting.tried_in_vain() {
+            self.end.doubt(&self.ring);
+            tried = self.end.try_claim(need, max);
+        } else if tried.is_ok() {
+            self.waiting.looked_well();
         }
         tried
     }
@@ -336,15 +377,17 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         max: u64,
         deadline: impl Into<Deadline>,
     ) -> Result<Run, GaveUp> {
-        match self.claim_now(need, max) {
-            Ok(run) => Ok(run),
-            Err(Refused::NotReady) => self.claim_waiting(need, max, deadline.into()),
-            Err(refused) => Err(refused.into()),
+        match self.claim_at_once(need, max) {
+            Some(run) => Ok(run),
+            None => self.claim_waiting(need, max, deadline.into()),
         }
     }
 
     #[cold]
     fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        if !self.image.is_current() {
+            return Err(GaveUp::Forked);
+        }
         let mut pace = self.waiting.until(deadline);
         let claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
         if claimed.is_ok() {

@@ -135,6 +135,9 @@ pub(crate) struct Ends {
     opposite: Role,
     /// `changes` at the last scan; `None` forces the next.
     scanned_at: Option<u64>,
+    /// The same if a scan would find no change in whether the opposite ends are there: what the
+    /// path of every message compares with. [`NEVER`](Self::NEVER) otherwise.
+    uneventful_at: u64,
     present: bool,
     arrivals_at_attach: u64,
     met: bool,
@@ -143,6 +146,9 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
+    /// More changes than there will ever be. (A peer that stores this number is taken for present.)
+    const NEVER: u64 = u64::MAX;
+
     /// How many opposite ends have ever arrived. To be read before this end takes its seat, so that
     /// whoever has seen it there counts as met.
     pub(crate) fn arrivals(words: &Words, role: Role) -> u64 {
@@ -160,16 +166,27 @@ impl Ends {
         // Before the question: whoever attaches after it moves `changes` on, and is scanned for.
         let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
         let alive = peer_alive();
-        Self {
+        let mut ends = Self {
             opposite: role.opposite(),
             // If nobody opposite lives, whoever is on the roster is dead and no peer of ours. (Who
             // is about to take a seat will be counted among the arrivals.)
             scanned_at: (!alive).then_some(changes),
+            uneventful_at: Self::NEVER,
             present: false,
             arrivals_at_attach: arrivals,
             met: alive,
             estates: false,
-        }
+        };
+        ends.sum_up();
+        ends
+    }
+
+    /// After any change of what it is made of.
+    fn sum_up(&mut self) {
+        self.uneventful_at = match self.scanned_at {
+            Some(changes) if self.present || !self.met => changes,
+            _ => Self::NEVER,
+        };
     }
 
     /// Looks at the roster if it has changed.
@@ -178,6 +195,7 @@ impl Ends {
         let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
         if self.scanned_at != Some(changes) {
             self.scan(words, changes);
+            self.sum_up();
         }
     }
 
@@ -223,6 +241,13 @@ impl Ends {
         self.met && !self.present
     }
 
+    /// None has come or gone since the last look, and by that the opposite ends are not gone.
+    #[inline(always)]
+    pub(crate) fn still_there(&self, words: &Words) -> bool {
+        let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+        changes == self.uneventful_at
+    }
+
     /// There was an opposite end at some time since this one attached, as of the last look.
     pub(crate) fn met(&self) -> bool {
         self.met
@@ -231,6 +256,7 @@ impl Ends {
     /// The locks say that nobody opposite is alive: counts them as gone until the roster changes.
     pub(crate) fn bury(&mut self) {
         self.present = false;
+        self.sum_up();
     }
 
     /// Somebody has left an estate since the last time of asking.
@@ -246,5 +272,6 @@ impl Ends {
     /// Counts a missing peer as gone from the start, rather than waiting for the first.
     pub(crate) fn expect_present(&mut self) {
         self.met = true;
+        self.sum_up();
     }
 }

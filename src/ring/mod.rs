@@ -52,10 +52,8 @@ pub struct Run {
 /// Why a claim failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
-    /// Full, or empty with nothing claimed ahead.
+    /// Full; or empty, or what comes next is not published yet.
     NotReady,
-    /// Receiving end: the next position has been claimed by a sender that has not published yet.
-    Unpublished,
     /// Others moved the position away more often than [`PATIENCE`] allows.
     Contended,
     /// Receiving end: it holds items, fewer than needed; those come first and alone.
@@ -153,6 +151,10 @@ pub trait RecvCursor {
 
     /// Frees what [`settle`](Self::settle) found, undelivered. Under the recovery lock.
     fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run);
+
+    /// Some position has been claimed by a sender and is neither published nor given up. For when
+    /// all senders are gone, and what they had stored is visible.
+    fn unpublished<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
 
     /// An item is ready for whoever comes next.
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;

@@ -153,7 +153,7 @@ impl SendCursor for Sender {
         Ok(Self { seat, claimed: NOTHING })
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim<T: Copy, K: Kind>(
         &mut self,
         mem: &Mem<T, K>,
@@ -300,7 +300,7 @@ impl RecvCursor for Receiver {
         Ok(Self { seat, held: NOTHING, skipped: 0 })
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim<T: Copy, K: Kind>(
         &mut self,
         mem: &Mem<T, K>,
@@ -367,14 +367,8 @@ impl RecvCursor for Receiver {
             }
             if now == at {
                 outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
-                    // Free in this lap: claimed by a sender if the tail is beyond it. Relaxed: if
-                    // the senders have left, the roster's acquire has shown us their last tail.
-                    0 if mem.words.control.tail.0.load(Relaxed) != at.wrapping_add(slots) => {
-                        Blocked::Unpublished
-                    }
-                    0 => Blocked::NotReady,
-                    // Not yet released by a receiver of the lap before.
-                    -1 => Blocked::NotReady,
+                    // Not published yet in this lap, or not yet released in the one before.
+                    0 | -1 => Blocked::NotReady,
                     _ if slots > 0 => Blocked::NotReady,
                     _ => Blocked::Corrupt,
                 };
@@ -437,6 +431,18 @@ impl RecvCursor for Receiver {
 
     fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run) {
         free(mem, run.at, run.slots);
+    }
+
+    fn unpublished<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
+        let capacity = mem.slots.capacity();
+        // Relaxed, all: stamps only grow, so one seen to have been handed over was, and one seen too
+        // late puts off an answer that is asked for again.
+        let at = mem.words.control.head.0.load(Relaxed);
+        let claimed = mem.words.control.tail.0.load(Relaxed).wrapping_sub(at);
+        positions(at, 0..claimed.min(capacity)).any(|position| {
+            let stamp = mem.slots.stamp(position).load(Relaxed);
+            stamp < Stamp::published(position, capacity).0
+        })
     }
 
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {

@@ -56,7 +56,7 @@ impl SendCursor for Producer {
         Ok(Self { tail, head_seen })
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim<T: Copy, K: Kind>(
         &mut self,
         mem: &Mem<T, K>,
@@ -138,7 +138,7 @@ impl RecvCursor for Consumer {
         Ok(Self { head, tail_seen, handed_out, seat })
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim<T: Copy, K: Kind>(
         &mut self,
         mem: &Mem<T, K>,
@@ -194,6 +194,10 @@ impl RecvCursor for Consumer {
     }
 
     fn discard<T: Copy, K: Kind>(_: &Mem<T, K>, _: Run) {}
+
+    fn unpublished<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
+        false // a claim is private
+    }
 
     fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
         false // there is no other consumer whom it could interest

@@ -26,7 +26,9 @@ pub(crate) enum Stop {
 /// What to do next while spinning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Look again. `doubt`: it has been as long as a slice, ask whether the peers are alive.
+    /// Pause and glance, so many times.
+    Spin(u32),
+    /// Look. `doubt`: it has been as long as a slice, ask whether the peers are alive.
     Look { doubt: bool },
     /// Enough: sleep.
     Sleep,
@@ -34,9 +36,18 @@ pub(crate) enum Turn {
     Stop(Stop),
 }
 
+/// How to look for what is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Fast rather than thorough: what it misses, the next proper look finds.
+    Glance,
+    /// Also at who is there; and if in doubt, at who is alive.
+    Proper { doubt: bool },
+}
+
 /// The pace of one wait: how long to spin, how long to sleep, when to stop.
 pub(crate) trait Pace {
-    /// Lets a moment pass and says what to do next.
+    /// Says what to do next.
     fn turn(&mut self) -> Turn;
     /// The wait ended while spinning.
     fn spun_well(&mut self);
@@ -50,18 +61,28 @@ pub(crate) trait Pace {
 /// Waits until `look` finds something, as the protocol of [`word`] demands.
 ///
 /// `shared`: several ends may sleep on this word. `picky`: a wake may be of no use to this one
-/// though it would be to another. `look` is told when it should doubt that its peers are alive.
+/// though it would be to another. `look` is told how to look.
+#[inline]
 pub(crate) fn block<R>(
     word: WakeWord<'_>,
     shared: bool,
     picky: bool,
     pace: &mut impl Pace,
-    mut look: impl FnMut(bool) -> Option<R>,
+    mut look: impl FnMut(Look) -> Option<R>,
 ) -> Result<R, Stop> {
     loop {
         match pace.turn() {
+            Turn::Spin(turns) => {
+                for _ in 0..turns {
+                    crate::sync::spin_loop();
+                    if let Some(found) = look(Look::Glance) {
+                        pace.spun_well();
+                        return Ok(found);
+                    }
+                }
+            }
             Turn::Look { doubt } => {
-                if let Some(found) = look(doubt) {
+                if let Some(found) = look(Look::Proper { doubt }) {
                     pace.spun_well();
                     return Ok(found);
                 }
@@ -72,13 +93,13 @@ pub(crate) fn block<R>(
     }
     let mut doubt = false;
     loop {
-        if !shared && let Some(found) = look(doubt) {
+        if !shared && let Some(found) = look(Look::Proper { doubt }) {
             // Alone on this word: no need to announce before looking, as none but us could miss a
             // wake by our not doing so.
             return Ok(found);
         }
         let ticket = word.announce(picky);
-        let outcome = match look(doubt) {
+        let outcome = match look(Look::Proper { doubt }) {
             Some(found) => Ok(found),
             None => match pace.stop() {
                 Some(stop) => Err(stop),

@@ -83,13 +83,13 @@ pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
 /// ([`barrier`](super::barrier)).
 const UNSURE_SLICE: u64 = 1_000_000;
 
-/// The spinning budget, in turns: a turn is a pause and a look, 20 to 60 ns.
-const FEWEST_TURNS: u32 = 32;
+/// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
+const FEWEST_TURNS: u32 = 256;
 const MOST_TURNS: u32 = 2048;
 /// A sleep so short, in nanoseconds, that spinning through it would have been cheaper.
 const SHORT_SLEEP: u64 = 50_000;
-/// Turns between two looks at the clock.
-const TURNS_PER_CLOCK: u32 = 64;
+/// Turns between two proper looks, at the ring and at the clock.
+const TURNS_PER_LOOK: u32 = 64;
 
 /// How one handle waits; lives in the handle and learns.
 #[derive(Debug)]
@@ -122,9 +122,7 @@ impl Waiting {
     /// A look came to something.
     #[inline(always)]
     pub(crate) fn looked_well(&mut self) {
-        if self.doubt_at != 0 {
-            self.doubt_at = 0;
-        }
+        self.doubt_at = 0;
     }
 
     /// A look came to nothing, at `now`: `true` if it is time to doubt.
@@ -145,7 +143,7 @@ impl Waiting {
 
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
-        Watch { waiting: self, deadline, turns: 0 }
+        Watch { waiting: self, deadline, turns: 0, to_look: false }
     }
 }
 
@@ -165,6 +163,8 @@ pub(crate) struct Watch<'a> {
     waiting: &'a mut Waiting,
     deadline: Deadline,
     turns: u32,
+    /// The next turn is a proper look.
+    to_look: bool,
 }
 
 impl Pace for Watch<'_> {
@@ -176,20 +176,20 @@ impl Pace for Watch<'_> {
             WaitPolicy::Adaptive if many => self.waiting.budget,
             WaitPolicy::Adaptive => 0,
         };
-        if self.turns >= budget {
+        if !self.to_look && self.turns >= budget {
             if self.turns > 0 {
                 self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
             }
             return Turn::Sleep;
         }
-        self.turns = (self.turns + 1) % u32::MAX;
-        if many {
-            crate::sync::spin_loop();
-        } else {
-            std::thread::yield_now();
+        if !self.to_look && many {
+            self.to_look = true;
+            self.turns = self.turns.saturating_add(TURNS_PER_LOOK);
+            return Turn::Spin(TURNS_PER_LOOK);
         }
-        if !self.turns.is_multiple_of(TURNS_PER_CLOCK) {
-            return Turn::Look { doubt: false };
+        self.to_look = false;
+        if !many {
+            std::thread::yield_now();
         }
         if let Some(stop) = self.stop() {
             return Turn::Stop(stop);
@@ -198,9 +198,8 @@ impl Pace for Watch<'_> {
     }
 
     fn spun_well(&mut self) {
-        // Room for waits somewhat longer than this one.
-        let wanted = self.turns.saturating_mul(2).clamp(FEWEST_TURNS, MOST_TURNS);
-        self.waiting.budget = self.waiting.budget.max(wanted);
+        // One wait too long in a row of short ones shall not count for long.
+        self.waiting.budget = (self.waiting.budget + self.waiting.budget / 16).min(MOST_TURNS);
     }
 
     fn stop(&self) -> Option<Stop> {

@@ -334,11 +334,11 @@ fn mpmc_what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_n
     victim.mem.slots.stamp(run.at).store(published, Relaxed);
     tx.send(1).unwrap();
     assert_eq!(rx.recv(), Ok(0));
-    assert_eq!(rx.recv(), Err(Blocked::Unpublished));
+    assert_eq!(rx.recv(), Err(Blocked::NotReady));
     let alive =
         <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &Dead(&[]));
     assert!(matches!(alive, Remains::Unclear { progress: false }), "{alive:?}");
-    assert_eq!(rx.recv(), Err(Blocked::Unpublished));
+    assert_eq!(rx.recv(), Err(Blocked::NotReady));
     let dead =
         <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &Dead(&[0]));
     assert!(matches!(dead, Remains::Nothing), "{dead:?}");
@@ -354,7 +354,7 @@ fn mpmc_a_sender_in_the_midst_of_a_call_holds_up_receivers_in_order_and_nobody_e
     let mut rx = heap.rx(2);
     let run = slow.claim(1, 1).unwrap();
     fast.send(1).unwrap();
-    assert_eq!(rx.claim(1, 1), Err(Blocked::Unpublished));
+    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
     assert_eq!(fast.send_some(2, 9), Ok(2), "other senders have room to go on");
     assert_eq!(fast.send(4), Err(Blocked::NotReady));
     slow.fill(run, 0, 1);
@@ -400,7 +400,7 @@ fn mpmc_an_intent_covers_the_claim_from_before_it_is_made_until_it_is_handed_ove
     // A claim that comes to nothing leaves none behind either.
     assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
     assert_eq!(tx.claim(8, 8).map(|run| run.at), Ok(3));
-    assert_eq!(rx.claim(1, 1), Err(Blocked::Unpublished));
+    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
     assert_eq!(intent(1), 0);
 }
 
