@@ -29,7 +29,7 @@ use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::word::WakeWord;
-use crate::wait::{Look, Pace, Stop, block};
+use crate::wait::{Look, Pace, Stop, Waiter, block};
 
 /// Why nothing was claimed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,12 @@ fn is_closed(words: &Words, ends: &mut Ends, opposite: Role, doctor: &impl Docto
     closed
 }
 
+/// How many pauses a sender makes that finds the ring full: while so much of it drains that the
+/// sender can go on for a while, but not so long that receivers find it empty.
+fn gather(capacity: u64) -> u32 {
+    (capacity / 16).min(64) as u32
+}
+
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already sits on the roster.
     /// `arrivals`: [`Ends::arrivals`] from before.
@@ -166,7 +172,13 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.space.0), K::Send::SHARED, need > 1, pace, |look| {
+        let waiter = Waiter {
+            word: WakeWord::new(&word.space.0),
+            shared: K::Send::SHARED,
+            picky: need > 1,
+            gather: gather(self.mem.slots.capacity()),
+        };
+        block(waiter, pace, |look| {
             match look {
                 Look::Glance => return self.claim_at_once(need, max).map(Ok),
                 Look::Proper { doubt: true } => _ = self.doubt(doctor),
@@ -219,7 +231,13 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.space.0), K::Send::SHARED, true, pace, |look| {
+        let waiter = Waiter {
+            word: WakeWord::new(&word.space.0),
+            shared: K::Send::SHARED,
+            picky: true,
+            gather: 0,
+        };
+        block(waiter, pace, |look| {
             if look == (Look::Proper { doubt: true }) {
                 self.doubt(doctor);
             }
@@ -356,7 +374,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<Run, GaveUp> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.data.0), K::Recv::SHARED, need > 1, pace, |look| {
+        let waiter = Waiter {
+            word: WakeWord::new(&word.data.0),
+            shared: K::Recv::SHARED,
+            picky: need > 1,
+            gather: 0, // the next item may be a lone one
+        };
+        block(waiter, pace, |look| {
             match look {
                 Look::Glance => return self.claim_at_once(need, max).map(Ok),
                 Look::Proper { doubt: true } => _ = self.doubt(doctor),
@@ -370,6 +394,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             settled
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
+    }
+
+    /// For whoever shows the items of a claimed run to somebody before it releases them, and keeps
+    /// them for long: for [`pass_on`](Self::pass_on) is done, too.
+    pub(crate) fn hand_out(&mut self, run: Run) {
+        self.cursor.hand_out(&self.mem, run);
+        self.pass_on();
     }
 
     /// The position of item `index` of a claimed run.
@@ -439,7 +470,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         doctor: &impl Doctor,
     ) -> Result<(), Stop> {
         let word = self.mem.words.control.clone();
-        block(WakeWord::new(&word.data.0), K::Recv::SHARED, true, pace, |look| {
+        let waiter = Waiter {
+            word: WakeWord::new(&word.data.0),
+            shared: K::Recv::SHARED,
+            picky: true,
+            gather: 0,
+        };
+        block(waiter, pace, |look| {
             if look == (Look::Proper { doubt: true }) {
                 self.doubt(doctor);
             }

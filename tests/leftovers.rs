@@ -67,6 +67,19 @@ fn names() -> Vec<String> {
 
 /// The locks on a file, as the kernel shows them to everybody.
 fn locks(file: &fs::Metadata) -> Vec<String> {
+    // The kernel shows a page of them at a time, and while others come and go one may be shown
+    // twice or not at all.
+    let mut before = read_locks(file);
+    loop {
+        let now = read_locks(file);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
+fn read_locks(file: &fs::Metadata) -> Vec<String> {
     // Other tests' file systems have files of the same number.
     let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
     let file = format!(" {major:02x}:{minor:02x}:{} ", file.ino());

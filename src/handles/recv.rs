@@ -253,7 +253,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
         let run = self.claim_now(1, max).map_err(|e| self.bulk(e))?;
-        self.end.pass_on();
+        self.end.hand_out(run);
         Ok(ReadRun::new(self, run, max))
     }
 
@@ -269,7 +269,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = self.up_to(max).max(1);
         let run = self.claim_until(1, max, deadline).map_err(|e| self.bulk(e))?;
-        self.end.pass_on();
+        self.end.hand_out(run);
         Ok(ReadRun::new(self, run, max))
     }
 

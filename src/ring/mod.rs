@@ -129,6 +129,10 @@ pub trait RecvCursor {
         max: u64,
     ) -> Result<Run, Blocked>;
 
+    /// The items of a claimed run are about to be shown to somebody before they are released: should
+    /// this end die now, whoever receives them next receives them again.
+    fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
+
     /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
     fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64>;
 

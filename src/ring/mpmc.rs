@@ -380,6 +380,10 @@ impl RecvCursor for Receiver {
         Err(outcome)
     }
 
+    fn hand_out<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
+        // The intent says so already.
+    }
+
     fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
         let capacity = mem.slots.capacity();
         positions(run.at, 0..run.slots).filter(move |&at| {

@@ -14,9 +14,9 @@
 //! slot `p` again one lap later. Nothing else is shared.
 //!
 //! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
-//! its last C2 are received again by its successor. Both positions are always whole, so a
-//! successor starts from them and needs no repair. The consumer leaves word in its endpoint record
-//! of how far it has handed items out, so that the successor can tell which it receives again.
+//! its last C2 are received by its successor. Both positions are always whole, so a successor starts
+//! from them and needs no repair. A consumer that hands items out before it releases them leaves
+//! word in its endpoint record of how far, so that the successor can tell which it receives again.
 //!
 //! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
@@ -109,9 +109,9 @@ pub struct Consumer {
     head: u64,
     /// `tail` as last seen.
     tail_seen: u64,
-    /// Everything before it has been handed to a consumer at some time: this one, or, as the
-    /// region's copy told, one before. What is received from below it is received again.
-    handed_out: u64,
+    /// So many of the next items have been handed out unreleased before, by this consumer or, as
+    /// the region told, by one before it. They are received again.
+    again: u64,
     seat: usize,
 }
 
@@ -128,14 +128,14 @@ impl RecvCursor for Consumer {
         // Relaxed, and brought into range: it decides no more than what is called redelivered.
         let claimed = mem.words.intents[seat].0.load(Relaxed).wrapping_sub(head);
         let again = if claimed <= filled { claimed } else { 0 };
-        let handed_out = head.wrapping_add(again);
         if mem.drop_unreleased && again > 0 {
-            control.head.0.store(handed_out, Release); // C2 → P1: nobody will read them
+            let head = head.wrapping_add(again);
+            control.head.0.store(head, Release); // C2 → P1: nobody will read them
             // A statistic. Behind the head: killed between the two, nothing is counted twice.
             control.tally.0.dropped.fetch_add(again, Relaxed);
-            return Ok(Self { head: handed_out, tail_seen, handed_out, seat });
+            return Ok(Self { head, tail_seen, again: 0, seat });
         }
-        Ok(Self { head, tail_seen, handed_out, seat })
+        Ok(Self { head, tail_seen, again, seat })
     }
 
     #[inline(always)]
@@ -156,14 +156,16 @@ impl RecvCursor for Consumer {
             }
         }
         let slots = ready.min(max);
-        let end = self.head.wrapping_add(slots);
-        let again = self.handed_out.wrapping_sub(self.head).min(slots);
-        if again < slots {
-            self.handed_out = end;
+        Ok(Run { at: self.head, slots, items: slots, again: self.again.min(slots) })
+    }
+
+    fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+        if run.slots > self.again {
+            self.again = run.slots;
+            let end = run.at.wrapping_add(run.slots);
             // Relaxed: on this end's own line, for its successor, who is ordered after all of it.
             mem.words.intents[self.seat].0.store(end, Relaxed);
         }
-        Ok(Run { at: self.head, slots, items: slots, again })
     }
 
     fn items<T: Copy, K: Kind>(&self, _: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
@@ -174,6 +176,9 @@ impl RecvCursor for Consumer {
     fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
         debug_assert!(run.at == self.head && items <= run.items);
         self.head = self.head.wrapping_add(items);
+        if self.again > 0 {
+            self.again = self.again.saturating_sub(items);
+        }
         mem.words.control.head.0.store(self.head, Release); // C2 → P1: slots before it have been read
     }
 

@@ -32,8 +32,6 @@ pub(crate) enum Turn {
     Look { doubt: bool },
     /// Enough: sleep.
     Sleep,
-    /// Enough altogether.
-    Stop(Stop),
 }
 
 /// How to look for what is waited for.
@@ -58,21 +56,34 @@ pub(crate) trait Pace {
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
 
-/// Waits until `look` finds something, as the protocol of [`word`] demands.
-///
-/// `shared`: several ends may sleep on this word. `picky`: a wake may be of no use to this one
-/// though it would be to another. `look` is told how to look.
+/// What is particular to a waiter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter<'a> {
+    /// Where it sleeps.
+    pub(crate) word: WakeWord<'a>,
+    /// Others may sleep there, too.
+    pub(crate) shared: bool,
+    /// A wake may be of no use to this one though it would be to another.
+    pub(crate) picky: bool,
+    /// How many pauses to make before the first glance: one that waits behind a queue anyway does
+    /// well not to pull the line that it waits for out of the hands of those it waits for.
+    pub(crate) gather: u32,
+}
+
+/// Waits until `look` finds something, as the protocol of [`word`] demands. `look` is told how to.
 #[inline]
 pub(crate) fn block<R>(
-    word: WakeWord<'_>,
-    shared: bool,
-    picky: bool,
+    waiter: Waiter<'_>,
     pace: &mut impl Pace,
     mut look: impl FnMut(Look) -> Option<R>,
 ) -> Result<R, Stop> {
+    let Waiter { word, shared, picky, mut gather } = waiter;
     loop {
         match pace.turn() {
             Turn::Spin(turns) => {
+                for _ in 0..std::mem::take(&mut gather) {
+                    crate::sync::spin_loop();
+                }
                 for _ in 0..turns {
                     crate::sync::spin_loop();
                     if let Some(found) = look(Look::Glance) {
@@ -86,9 +97,12 @@ pub(crate) fn block<R>(
                     pace.spun_well();
                     return Ok(found);
                 }
+                // Not before a proper look: what can be done without waiting is done.
+                if let Some(stop) = pace.stop() {
+                    return Err(stop);
+                }
             }
             Turn::Sleep => break,
-            Turn::Stop(stop) => return Err(stop),
         }
     }
     let mut doubt = false;

@@ -191,9 +191,6 @@ impl Pace for Watch<'_> {
         if !many {
             std::thread::yield_now();
         }
-        if let Some(stop) = self.stop() {
-            return Turn::Stop(stop);
-        }
         Turn::Look { doubt: self.waiting.looked_in_vain(now()) }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
-use super::{Pace, Stop, Turn, block};
+use super::{Look, Pace, Stop, Turn, Waiter, block};
 use crate::peers::burial::Doctor;
 use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::pipe::{GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
@@ -302,6 +302,10 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
     assert_eq!(word.load(Relaxed), after);
 }
 
+fn waiter(word: WakeWord<'_>, shared: bool) -> Waiter<'_> {
+    Waiter { word, shared, picky: false, gather: 3 }
+}
+
 #[test]
 fn a_sleep_publishes_what_came_before_its_wake() {
     let word = AtomicU32::new(0);
@@ -313,7 +317,7 @@ fn a_sleep_publishes_what_came_before_its_wake() {
             word.notify();
         });
         let mut pace = Slumber::default();
-        let found = block(word, true, false, &mut pace, |_| match item.load(Relaxed) {
+        let found = block(waiter(word, true), &mut pace, |_| match item.load(Relaxed) {
             0 => None,
             n => Some(n),
         });
@@ -334,7 +338,7 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
         let start = now();
         let wait = Duration::from_millis(3);
         let mut looks = 0;
-        let outcome = block(word, false, false, &mut waiting.until(wait.into()), |_| {
+        let outcome = block(waiter(word, false), &mut waiting.until(wait.into()), |_| {
             looks += 1;
             None::<()>
         });
@@ -344,7 +348,7 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
 
         waiting.cancel_flag().store(true, Relaxed);
         let mut never = waiting.until(Deadline::NEVER);
-        let outcome = block(word, false, false, &mut never, |_| None::<()>);
+        let outcome = block(waiter(word, false), &mut never, |_| None::<()>);
         assert_eq!(outcome, Err(Stop::Cancelled), "{policy:?}");
     }
 }
@@ -357,16 +361,11 @@ fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
         waiting.policy = policy;
         waiting.slice = Duration::from_millis(1);
         let mut looks = 0;
-        let outcome = block(
-            WakeWord::new(&word),
-            true,
-            false,
-            &mut waiting.until(Deadline::NEVER),
-            |doubt| {
-                looks += 1;
-                doubt.then_some(())
-            },
-        );
+        let mut never = waiting.until(Deadline::NEVER);
+        let outcome = block(waiter(WakeWord::new(&word), true), &mut never, |look| {
+            looks += 1;
+            (look == Look::Proper { doubt: true }).then_some(())
+        });
         assert_eq!(outcome, Ok(()), "{policy:?}");
         assert!(looks > 1, "{policy:?} doubts from the start");
     }

@@ -74,7 +74,7 @@ const PICKY: u32 = 2;
 const EVERYBODY: u32 = PLAIN | PICKY;
 
 /// A futex word in the region, seen as the protocol above.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct WakeWord<'a>(&'a AtomicU32);
 
 /// The word as a sleeper announced itself in it.
