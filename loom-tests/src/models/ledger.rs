@@ -154,6 +154,9 @@ pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mu
 
 /// Copies a claimed run out and releases its first items.
 pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut Ledger) -> usize {
+    if !K::STAMPED {
+        rx.end.hand_out(run);
+    }
     // Holes, too: nobody looks for them.
     book.held.extend(run.at..run.at + run.slots);
     let mut values = vec![0; run.items as usize];

@@ -138,6 +138,7 @@ fn spsc_successor_that_drops_items_frees_them_after_the_dead_ones_reading() {
         assert_eq!(try_send(&mem, &mut producer, &[1]), 1);
         let dying = thread::spawn(move || {
             let run = consumer.claim(&theirs, 1, 1).expect("there is one");
+            consumer.hand_out(&theirs, run);
             assert_eq!(theirs.slots.read(run.at), 1);
             let mut successor = Consumer::attach(&theirs, 1).expect("the ring is sound");
             let mut received = Vec::new();

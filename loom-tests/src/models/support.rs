@@ -319,13 +319,19 @@ impl<K: Kind> Tx<K> {
     }
 
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
-        let run = self.end.try_claim(1, 1)?;
+        let run = match self.end.claim_at_once(1, 1) {
+            Some(run) => run,
+            None => self.end.try_claim(1, 1)?,
+        };
         self.put(run, value);
         Ok(())
     }
 
     pub(crate) fn send(&mut self, value: u64, mut pace: Patience) -> Result<(), GaveUp> {
-        let run = self.end.claim_waiting(1, 1, &mut pace, &*self.ring.locks)?;
+        let run = match self.end.claim_at_once(1, 1) {
+            Some(run) => run,
+            None => self.end.claim_waiting(1, 1, &mut pace, &*self.ring.locks)?,
+        };
         self.put(run, value);
         Ok(())
     }
@@ -357,7 +363,10 @@ impl<K: Kind> Rx<K> {
     }
 
     pub(crate) fn try_recv(&mut self) -> Result<u64, Refused> {
-        let run = self.end.try_claim(1, 1, &*self.ring.locks)?;
+        let run = match self.end.claim_at_once(1, 1) {
+            Some(run) => run,
+            None => self.end.try_claim(1, 1, &*self.ring.locks)?,
+        };
         Ok(self.take(run)[0])
     }
 
@@ -371,7 +380,10 @@ impl<K: Kind> Rx<K> {
         max: u64,
         mut pace: Patience,
     ) -> Result<Vec<u64>, GaveUp> {
-        let run = self.end.claim_waiting(need, max, &mut pace, &*self.ring.locks)?;
+        let run = match self.end.claim_at_once(need, max) {
+            Some(run) => run,
+            None => self.end.claim_waiting(need, max, &mut pace, &*self.ring.locks)?,
+        };
         Ok(self.take(run))
     }
 
