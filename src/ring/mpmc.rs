@@ -184,8 +184,9 @@ impl SendCursor for Sender {
                 // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
                 match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) => {
-                        self.claimed = Run { at, slots, items: slots, again: 0 };
-                        return Ok(self.claimed);
+                        let run = Run { at, slots, items: slots, again: 0 };
+                        self.claimed = run;
+                        return Ok(run);
                     }
                     Err(now) => {
                         at = now;
@@ -344,8 +345,9 @@ impl RecvCursor for Receiver {
                         continue;
                     }
                     Ok(_) => {
-                        self.held = Run { at, slots, items, again: 0 };
-                        return Ok(self.held);
+                        let run = Run { at, slots, items, again: 0 };
+                        self.held = run;
+                        return Ok(run);
                     }
                     Err(now) => {
                         at = now;
