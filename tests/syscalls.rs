@@ -61,7 +61,7 @@ fn uncontended_messages_make_no_system_calls() {
         Err(e) => return did_not_run("the count of system calls", &format!("strace: {e}")),
     }
     let control = grows::<Spsc>("control", FEW * 20);
-    assert_eq!(control / FEW, 19, "the counting does not count: {control}");
+    assert!(control.abs_diff(FEW * 19) <= NOISE, "the counting does not count: {control}");
     for how in ["try", "wait"] {
         check(how, grows::<Spsc>(how, MANY));
         check(how, grows::<Mpmc>(how, MANY));
