@@ -148,7 +148,10 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
             return None;
         }
-        self.cursor.claim(&self.mem, need, max).ok()
+        match (need, max) {
+            (1, 1) => self.cursor.claim_one(&self.mem),
+            _ => self.cursor.claim(&self.mem, need, max).ok(),
+        }
     }
 
     pub(crate) fn try_claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
@@ -272,7 +275,10 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// better.
     #[inline(always)]
     pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
-        self.claim_once(need, max).ok()
+        match (need, max) {
+            (1, 1) => self.cursor.claim_one(&self.mem),
+            _ => self.claim_once(need, max).ok(),
+        }
     }
 
     /// `doctor` is asked only before saying closed.

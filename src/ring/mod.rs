@@ -92,6 +92,10 @@ pub trait SendCursor {
         max: u64,
     ) -> Result<Run, Blocked>;
 
+    /// Claims one slot if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
+    /// better, and is to be asked before this end returns to its user, or sleeps.
+    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
+
     /// Publishes the first `items` slots of the run and gives up the others.
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
 
@@ -128,6 +132,10 @@ pub trait RecvCursor {
         need: u64,
         max: u64,
     ) -> Result<Run, Blocked>;
+
+    /// Claims one item if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
+    /// better, and is to be asked before this end returns to its user, or sleeps.
+    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
 
     /// The items of a claimed run are about to be shown to somebody before they are released: should
     /// this end die now, whoever receives them next receives them again.

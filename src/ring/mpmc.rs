@@ -217,6 +217,32 @@ impl SendCursor for Sender {
         Err(outcome)
     }
 
+    /// [`claim`](Self::claim) for one slot, without a word on why there is none.
+    #[inline(always)]
+    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+        let tail = &mem.words.control.tail.0;
+        // A guess, checked by the compare-and-swap.
+        let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
+        for _ in 0..PATIENCE {
+            let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // S1 ← R3: the last value was read
+            if stamp != Stamp::free(at, mem.slots.capacity()) {
+                return None;
+            }
+            // S2a → X2: what this end handed over before.
+            mem.words.intents[self.seat].0.store(intent(at, 1), Release);
+            // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
+            match tail.compare_exchange_weak(at, at.wrapping_add(1), Release, Acquire) {
+                Ok(_) => {
+                    let run = Run { at, slots: 1, items: 1, again: 0 };
+                    self.claimed = run;
+                    return Some(run);
+                }
+                Err(now) => at = now,
+            }
+        }
+        None
+    }
+
     #[inline]
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
         debug_assert!(run == self.claimed && items <= run.slots);
@@ -228,7 +254,7 @@ impl SendCursor for Sender {
         if items < run.slots {
             self.give_up(mem, run, items);
         }
-        self.claimed = NOTHING;
+        self.claimed.slots = 0;
         self.done(mem);
     }
 
@@ -382,6 +408,35 @@ impl RecvCursor for Receiver {
         Err(outcome)
     }
 
+    /// [`claim`](Self::claim) for one item, without a word on why there is none.
+    #[inline(always)]
+    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+        if self.held.slots > 0 {
+            return None;
+        }
+        let head = &mem.words.control.head.0;
+        // A guess, checked by the compare-and-swap.
+        let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
+        for _ in 0..PATIENCE {
+            let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // R1 ← S3: the value is written
+            if stamp != Stamp::published(at, mem.slots.capacity()) {
+                return None;
+            }
+            // R2a → X2: what this end handed over before.
+            mem.words.intents[self.seat].0.store(intent(at, 1), Release);
+            // R2 → X1: the intent; R2 → R0: the stamps seen. On failure R0 ← R2: a guess again.
+            match head.compare_exchange_weak(at, at.wrapping_add(1), Release, Acquire) {
+                Ok(_) => {
+                    let run = Run { at, slots: 1, items: 1, again: 0 };
+                    self.held = run;
+                    return Some(run);
+                }
+                Err(now) => at = now,
+            }
+        }
+        None
+    }
+
     fn hand_out<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
         // The intent says so already.
     }
@@ -405,7 +460,8 @@ impl RecvCursor for Receiver {
         };
         free(mem, run.at, slots);
         if slots == run.slots {
-            self.held = NOTHING;
+            self.held.slots = 0;
+            self.held.items = 0;
             self.done(mem);
         } else {
             self.held = Run {
@@ -430,7 +486,7 @@ impl RecvCursor for Receiver {
     }
 
     fn inherit<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
-        debug_assert!(self.held == NOTHING);
+        debug_assert!(!self.has_claim());
         recovery::inherit(&mem.words, self.seat, run);
         self.held = run;
     }

@@ -78,6 +78,11 @@ impl SendCursor for Producer {
         Ok(Run { at: self.tail, slots, items: slots, again: 0 })
     }
 
+    #[inline(always)]
+    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+        self.claim(mem, 1, 1).ok()
+    }
+
     #[inline]
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
         debug_assert!(run.at == self.tail && items <= run.slots);
@@ -157,6 +162,11 @@ impl RecvCursor for Consumer {
         }
         let slots = ready.min(max);
         Ok(Run { at: self.head, slots, items: slots, again: self.again.min(slots) })
+    }
+
+    #[inline(always)]
+    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+        self.claim(mem, 1, 1).ok()
     }
 
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
