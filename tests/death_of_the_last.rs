@@ -24,10 +24,12 @@ both_kinds!(
     c02_a_waiting_receiver_sees_end_of_file_when_the_last_sender_is_killed,
     c02_values_of_a_killed_sender_are_drained_before_end_of_file,
     c02_a_receiver_that_only_tries_sees_end_of_file_when_the_last_sender_is_killed,
+    c02_a_receiver_that_waits_for_no_time_sees_end_of_file_when_the_last_sender_is_killed,
     c02_a_receiver_that_tries_seldom_sees_end_of_file_within_a_few_tries,
     c02_waits_for_many_items_end_when_the_last_sender_is_killed,
     c04_a_waiting_sender_sees_a_broken_pipe_when_the_last_receiver_is_killed,
     c04_a_sender_that_only_tries_sees_a_broken_pipe_when_the_last_receiver_is_killed,
+    c04_a_sender_that_waits_for_no_time_sees_a_broken_pipe_when_the_last_receiver_is_killed,
     c04_waits_for_much_space_end_when_the_last_receiver_is_killed,
     c07_a_sender_that_is_stopped_counts_as_alive,
     c07_a_receiver_that_is_stopped_counts_as_alive,
@@ -94,6 +96,22 @@ fn c02_a_receiver_that_only_tries_sees_end_of_file_when_the_last_sender_is_kille
     tx.kill();
     let told = trying(|| rx.try_claim(2).err().filter(|e| *e != BulkError::Empty));
     assert_eq!(told, BulkError::Closed);
+}
+
+fn c02_a_receiver_that_waits_for_no_time_sees_end_of_file_when_the_last_sender_is_killed<
+    K: Flavour,
+>() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<K>(8);
+        let mut rx = doubting_receiver(&ring);
+        rx.set_wait_policy(policy);
+        let tx = Child::sender::<K>(&name, Default::default());
+        assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+        tx.kill();
+        let timeout = RecvTimeoutError::Timeout;
+        let told = trying(|| rx.recv_timeout(Duration::ZERO).err().filter(|e| *e != timeout));
+        assert_eq!(told, RecvTimeoutError::Closed, "{policy:?}");
+    }
 }
 
 fn c02_a_receiver_that_tries_seldom_sees_end_of_file_within_a_few_tries<K: Flavour>() {
@@ -177,6 +195,23 @@ fn c04_a_sender_that_only_tries_sees_a_broken_pipe_when_the_last_receiver_is_kil
     rx.kill();
     let told = trying(|| tx.try_claim(1).err().filter(|e| *e != BulkError::Full));
     assert_eq!(told, BulkError::Closed);
+}
+
+fn c04_a_sender_that_waits_for_no_time_sees_a_broken_pipe_when_the_last_receiver_is_killed<
+    K: Flavour,
+>() {
+    for policy in POLICIES {
+        let (name, ring) = new_ring::<K>(1);
+        let mut tx = K::sender(&ring).unwrap();
+        tx.set_wait_policy(policy);
+        tx.set_wait_slice(SHORT_SLICE);
+        let rx = Child::receiver::<K>(&name, Default::default());
+        tx.try_send(0).unwrap();
+        rx.kill();
+        let timeout = SendTimeoutError::Timeout(1);
+        let told = trying(|| tx.send_timeout(1, Duration::ZERO).err().filter(|e| *e != timeout));
+        assert_eq!(told, SendTimeoutError::Closed(1), "{policy:?}");
+    }
 }
 
 fn c04_waits_for_much_space_end_when_the_last_receiver_is_killed<K: Flavour>() {

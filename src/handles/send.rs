@@ -388,10 +388,23 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if !self.image.is_current() {
             return Err(GaveUp::Forked);
         }
-        let mut pace = self.waiting.until(deadline);
-        let claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
-        if claimed.is_ok() {
-            self.waiting.looked_well();
+        // Properly first: there may be nothing to wait for but what a fast look does not see.
+        let mut claimed = self.end.try_claim(need, max).map_err(GaveUp::from);
+        if claimed == Err(GaveUp::NotReady) {
+            let mut pace = self.waiting.until(deadline);
+            claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
+        }
+        match claimed {
+            Ok(_) => self.waiting.looked_well(),
+            // The wait may have been too short for any doubt, and the next one be as short.
+            Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
+                self.end.doubt(&self.ring);
+                claimed = match self.end.try_claim(need, max) {
+                    Err(Refused::NotReady) => Err(GaveUp::Stopped(stop)),
+                    settled => settled.map_err(GaveUp::from),
+                };
+            }
+            Err(_) => {}
         }
         claimed
     }

@@ -93,7 +93,7 @@ pub trait SendCursor {
     ) -> Result<Run, Blocked>;
 
     /// Claims one slot if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
-    /// better, and is to be asked before this end returns to its user, or sleeps.
+    /// better.
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
 
     /// Publishes the first `items` slots of the run and gives up the others.
@@ -134,7 +134,7 @@ pub trait RecvCursor {
     ) -> Result<Run, Blocked>;
 
     /// Claims one item if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
-    /// better, and is to be asked before this end returns to its user, or sleeps.
+    /// better; there may be an item behind a hole.
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
 
     /// The items of a claimed run are about to be shown to somebody before they are released: should

@@ -221,17 +221,21 @@ impl SendCursor for Sender {
     #[inline(always)]
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
         let tail = &mem.words.control.tail.0;
-        // A guess, checked by the compare-and-swap.
-        let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
-        for _ in 0..PATIENCE {
+        // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that is
+        // laps old is but another one that is not the one wanted.
+        let mut at = tail.load(Relaxed);
+        for tries in 0..PATIENCE {
             let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // S1 ← R3: the last value was read
             if stamp != Stamp::free(at, mem.slots.capacity()) {
-                return None;
+                if tries == 0 {
+                    return None; // nothing was intended
+                }
+                break;
             }
             // S2a → X2: what this end handed over before.
             mem.words.intents[self.seat].0.store(intent(at, 1), Release);
-            // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
-            match tail.compare_exchange_weak(at, at.wrapping_add(1), Release, Acquire) {
+            // S2 → X1: the intent; S2 → S0: the stamps seen.
+            match tail.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => {
                     let run = Run { at, slots: 1, items: 1, again: 0 };
                     self.claimed = run;
@@ -240,6 +244,7 @@ impl SendCursor for Sender {
                 Err(now) => at = now,
             }
         }
+        self.done(mem);
         None
     }
 
@@ -415,17 +420,21 @@ impl RecvCursor for Receiver {
             return None;
         }
         let head = &mem.words.control.head.0;
-        // A guess, checked by the compare-and-swap.
-        let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
-        for _ in 0..PATIENCE {
+        // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that is
+        // laps old is but another one that is not the one wanted.
+        let mut at = head.load(Relaxed);
+        for tries in 0..PATIENCE {
             let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // R1 ← S3: the value is written
             if stamp != Stamp::published(at, mem.slots.capacity()) {
-                return None;
+                if tries == 0 {
+                    return None; // nothing was intended
+                }
+                break;
             }
             // R2a → X2: what this end handed over before.
             mem.words.intents[self.seat].0.store(intent(at, 1), Release);
-            // R2 → X1: the intent; R2 → R0: the stamps seen. On failure R0 ← R2: a guess again.
-            match head.compare_exchange_weak(at, at.wrapping_add(1), Release, Acquire) {
+            // R2 → X1: the intent; R2 → R0: the stamps seen.
+            match head.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => {
                     let run = Run { at, slots: 1, items: 1, again: 0 };
                     self.held = run;
@@ -434,6 +443,7 @@ impl RecvCursor for Receiver {
                 Err(now) => at = now,
             }
         }
+        self.done(mem);
         None
     }
 
@@ -503,7 +513,9 @@ impl RecvCursor for Receiver {
         let claimed = mem.words.control.tail.0.load(Relaxed).wrapping_sub(at);
         positions(at, 0..claimed.min(capacity)).any(|position| {
             let stamp = mem.slots.stamp(position).load(Relaxed);
-            stamp < Stamp::published(position, capacity).0
+            let free = Stamp::free(position, capacity).0;
+            // The fourth state there is not: one who stores it shall not make us leave.
+            stamp <= free || stamp == free + 3
         })
     }
 

@@ -162,7 +162,7 @@ fn many_processors() -> bool {
 pub(crate) struct Watch<'a> {
     waiting: &'a mut Waiting,
     deadline: Deadline,
-    turns: u32,
+    pub(super) turns: u32,
     /// The next turn is a proper look.
     to_look: bool,
 }
@@ -184,7 +184,8 @@ impl Pace for Watch<'_> {
         }
         if !self.to_look && many {
             self.to_look = true;
-            self.turns = self.turns.saturating_add(TURNS_PER_LOOK);
+            // Never as many as the budget of one who never sleeps.
+            self.turns = self.turns.saturating_add(TURNS_PER_LOOK).min(u32::MAX - 1);
             return Turn::Spin(TURNS_PER_LOOK);
         }
         self.to_look = false;

@@ -354,6 +354,17 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
 }
 
 #[test]
+fn one_who_only_spins_never_sleeps_however_long_it_has_spun() {
+    let mut waiting = Waiting::new();
+    waiting.policy = WaitPolicy::Spin;
+    let mut watch = waiting.until(Deadline::NEVER);
+    watch.turns = u32::MAX - 200;
+    for _ in 0..20 {
+        assert_ne!(watch.turn(), Turn::Sleep);
+    }
+}
+
+#[test]
 fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
     for policy in [WaitPolicy::Spin, WaitPolicy::Park] {
         let word = AtomicU32::new(0);

@@ -7,7 +7,7 @@
 
 use loom::thread;
 
-use super::mpmc::{receiver, sender};
+use super::mpmc::{How, receiver, sender};
 use super::support::{Ring, check};
 use crate::peers::roster::Role;
 use crate::ring::recovery::{self, Alive};
@@ -34,48 +34,68 @@ fn observe(ring: &Ring<Mpmc>, index: &AtomicU64, seat: usize, state: u64) -> boo
     gone
 }
 
+fn senders_intent(how: How) {
+    let ring = Ring::new(2, 2);
+    let mut tx = sender(&ring, 0).claiming(how);
+    let sending = thread::spawn(move || [tx.try_send(&[10], 1), tx.try_send(&[11], 1)].concat());
+    observe(&ring, &ring.words.control.tail.0, 0, FREE);
+    assert_eq!(sending.join().unwrap(), [10, 11]);
+    assert!(observe(&ring, &ring.words.control.tail.0, 0, FREE));
+}
+
 #[test]
 fn who_sees_a_senders_intent_gone_sees_what_it_published() {
-    check("hand-over, sender", None, || {
-        let ring = Ring::new(2, 2);
-        let mut tx = sender(&ring, 0);
-        let sending =
-            thread::spawn(move || [tx.try_send(&[10], 1), tx.try_send(&[11], 1)].concat());
-        observe(&ring, &ring.words.control.tail.0, 0, FREE);
-        assert_eq!(sending.join().unwrap(), [10, 11]);
-        assert!(observe(&ring, &ring.words.control.tail.0, 0, FREE));
-    });
+    check("hand-over, sender", None, || senders_intent(How::Properly));
+}
+
+#[test]
+fn who_sees_a_fast_senders_intent_gone_sees_what_it_published() {
+    check("hand-over, sender at once", None, || senders_intent(How::AtOnce));
+}
+
+fn receivers_intent(how: How) {
+    let ring = Ring::new(2, 2);
+    assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
+    let mut rx = receiver(&ring, 1).claiming(how);
+    let receiving = thread::spawn(move || [rx.try_recv(1), rx.try_recv(1)].concat());
+    observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
+    assert_eq!(receiving.join().unwrap(), [10, 11]);
+    assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
 }
 
 #[test]
 fn who_sees_a_receivers_intent_gone_sees_what_it_released() {
-    check("hand-over, receiver", None, || {
-        let ring = Ring::new(2, 2);
-        assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
-        let mut rx = receiver(&ring, 1);
-        let receiving = thread::spawn(move || [rx.try_recv(1), rx.try_recv(1)].concat());
-        observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
-        assert_eq!(receiving.join().unwrap(), [10, 11]);
-        assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
-    });
+    check("hand-over, receiver", None, || receivers_intent(How::Properly));
+}
+
+#[test]
+fn who_sees_a_fast_receivers_intent_gone_sees_what_it_released() {
+    check("hand-over, receiver at once", None, || receivers_intent(How::AtOnce));
 }
 
 /// One that takes over a dead receiver's item has released what it had itself.
+fn heirs_intent(how: How) {
+    let ring = Ring::new(2, 2);
+    assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
+    let mut heir = receiver(&ring, 1).claiming(how);
+    let words = ring.words.clone();
+    let receiving = thread::spawn(move || {
+        assert_eq!(heir.try_recv(1), [10]);
+        recovery::inherit(&words, 1, Run { at: 1, slots: 1, items: 1, again: 1 });
+    });
+    observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
+    receiving.join().unwrap();
+    assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
+}
+
 #[test]
 fn who_sees_an_heirs_intent_sees_what_it_released_before() {
-    check("hand-over, heir", None, || {
-        let ring = Ring::new(2, 2);
-        assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
-        let mut heir = receiver(&ring, 1);
-        let words = ring.words.clone();
-        let receiving = thread::spawn(move || {
-            assert_eq!(heir.try_recv(1), [10]);
-            recovery::inherit(&words, 1, Run { at: 1, slots: 1, items: 1, again: 1 });
-        });
-        observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
-        receiving.join().unwrap();
-        assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
-    });
+    check("hand-over, heir", None, || heirs_intent(How::Properly));
+}
+
+#[test]
+fn who_sees_a_fast_heirs_intent_sees_what_it_released_before() {
+    check("hand-over, heir at once", None, || heirs_intent(How::AtOnce));
 }
 
 struct NobodyIsAlive;

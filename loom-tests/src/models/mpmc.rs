@@ -4,20 +4,30 @@
 
 use loom::thread;
 
-use super::support::{Ring, Rx, check_bounded};
+use super::support::{Ring, Rx, check, check_bounded};
 use crate::pipe::Refused;
 use crate::ring::{Blocked, Mpmc, RecvCursor, Run, SendCursor, mpmc};
+use crate::sync::Ordering::Relaxed;
 
 /// A bare cursor at work: no wake words, no roster.
-pub(super) struct Sender(Ring<Mpmc>, mpmc::Sender);
-pub(super) struct Receiver(Ring<Mpmc>, mpmc::Receiver);
+pub(super) struct Sender(Ring<Mpmc>, mpmc::Sender, How);
+pub(super) struct Receiver(Ring<Mpmc>, mpmc::Receiver, How);
+
+/// How ends claim what may be a single slot.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum How {
+    /// As they do when the fast path has failed.
+    Properly,
+    /// On the fast path alone.
+    AtOnce,
+}
 
 pub(super) fn sender(ring: &Ring<Mpmc>, seat: usize) -> Sender {
-    Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), seat).unwrap())
+    Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), seat).unwrap(), How::Properly)
 }
 
 pub(super) fn receiver(ring: &Ring<Mpmc>, seat: usize) -> Receiver {
-    Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), seat).unwrap())
+    Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), seat).unwrap(), How::Properly)
 }
 
 /// A refusal is never for damage.
@@ -27,13 +37,23 @@ fn claimed(outcome: Result<Run, Blocked>) -> Option<Run> {
 }
 
 impl Sender {
+    pub(super) fn claiming(self, how: How) -> Self {
+        Self(self.0, self.1, how)
+    }
+
+    fn claim(&mut self, max: u64) -> Option<Run> {
+        let mem = self.0.mem();
+        match self.2 {
+            How::AtOnce if max == 1 => self.1.claim_one(&mem),
+            _ => claimed(self.1.claim(&mem, 1, max)),
+        }
+    }
+
     /// Claims for all of `values`, sends as many as were claimed but at most `publish`, and gives up
     /// the others.
     pub(super) fn try_send(&mut self, values: &[u64], publish: usize) -> Vec<u64> {
         let mem = self.0.mem();
-        let Some(run) = claimed(self.1.claim(&mem, 1, values.len() as u64)) else {
-            return Vec::new();
-        };
+        let Some(run) = self.claim(values.len() as u64) else { return Vec::new() };
         let sent = &values[..publish.min(run.items as usize)];
         mem.slots.write_run(run.at, sent);
         self.1.publish(&mem, run, sent.len() as u64);
@@ -50,9 +70,21 @@ impl Sender {
 }
 
 impl Receiver {
+    pub(super) fn claiming(self, how: How) -> Self {
+        Self(self.0, self.1, how)
+    }
+
+    fn claim(&mut self, max: u64) -> Option<Run> {
+        let mem = self.0.mem();
+        match self.2 {
+            How::AtOnce if max == 1 => self.1.claim_one(&mem),
+            _ => claimed(self.1.claim(&mem, 1, max)),
+        }
+    }
+
     pub(super) fn try_recv(&mut self, max: u64) -> Vec<u64> {
         let mem = self.0.mem();
-        let Some(run) = claimed(self.1.claim(&mem, 1, max)) else { return Vec::new() };
+        let Some(run) = self.claim(max) else { return Vec::new() };
         let values: Vec<_> = self.1.items(&mem, run).map(|at| mem.slots.read(at)).collect();
         assert_eq!(values.len() as u64, run.items);
         self.1.release(&mem, run, run.items);
@@ -89,16 +121,16 @@ fn assert_in_order(received: &[u64]) {
     }
 }
 
-fn two_senders(capacity: usize, firsts: &'static [u64], seconds: &'static [u64]) {
+fn two_senders(capacity: usize, how: How, firsts: &'static [u64], seconds: &'static [u64]) {
     let ring = Ring::new(capacity, 3);
     let send = |seat, values: &'static [u64]| {
-        let mut tx = sender(&ring, seat);
+        let mut tx = sender(&ring, seat).claiming(how);
         thread::spawn(move || {
             values.iter().flat_map(|value| tx.try_send(&[*value], 1)).collect::<Vec<_>>()
         })
     };
     let senders = [send(0, firsts), send(1, seconds)];
-    let mut rx = receiver(&ring, 2);
+    let mut rx = receiver(&ring, 2).claiming(how);
     let mut received = rx.try_recv(1);
     let sent: Vec<_> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
     assert!(!sent.is_empty());
@@ -109,19 +141,24 @@ fn two_senders(capacity: usize, firsts: &'static [u64], seconds: &'static [u64])
 
 #[test]
 fn mpmc_two_senders_share_one_slot() {
-    check_bounded("mpmc 2:1, 1 slot", 3, || two_senders(1, &[10], &[20]));
+    check_bounded("mpmc 2:1, 1 slot", 3, || two_senders(1, How::Properly, &[10], &[20]));
+}
+
+#[test]
+fn mpmc_two_senders_share_one_slot_on_the_fast_path() {
+    check_bounded("mpmc 2:1, 1 slot, at once", 3, || two_senders(1, How::AtOnce, &[10], &[20]));
 }
 
 #[test]
 fn mpmc_two_senders_share_two_slots() {
-    check_bounded("mpmc 2:1, 2 slots", 2, || two_senders(2, &[10, 11], &[20]));
+    check_bounded("mpmc 2:1, 2 slots", 2, || two_senders(2, How::Properly, &[10, 11], &[20]));
 }
 
-fn two_receivers(capacity: usize, values: &'static [u64]) {
+fn two_receivers(capacity: usize, how: How, values: &'static [u64]) {
     let ring = Ring::new(capacity, 3);
-    let mut tx = sender(&ring, 0);
+    let mut tx = sender(&ring, 0).claiming(how);
     let receive = |seat| {
-        let mut rx = receiver(&ring, seat);
+        let mut rx = receiver(&ring, seat).claiming(how);
         thread::spawn(move || (rx.try_recv(1), rx))
     };
     let receivers = [receive(1), receive(2)];
@@ -133,12 +170,50 @@ fn two_receivers(capacity: usize, values: &'static [u64]) {
 
 #[test]
 fn mpmc_two_receivers_share_one_slot() {
-    check_bounded("mpmc 1:2, 1 slot", 3, || two_receivers(1, &[10, 11]));
+    check_bounded("mpmc 1:2, 1 slot", 3, || two_receivers(1, How::Properly, &[10, 11]));
+}
+
+#[test]
+fn mpmc_two_receivers_share_one_slot_on_the_fast_path() {
+    check_bounded("mpmc 1:2, 1 slot, at once", 3, || two_receivers(1, How::AtOnce, &[10, 11]));
+}
+
+/// Whoever loses a race on the fast path has taken its intent back: it may go away without ever
+/// claiming properly.
+#[test]
+fn mpmc_losers_on_the_fast_path_intend_nothing() {
+    check("mpmc, losers", None, || {
+        let ring = Ring::<Mpmc>::new(1, 4);
+        let race = |receiving: bool, seat| {
+            let ring = ring.clone();
+            let (mut tx, mut rx) = (sender(&ring, seat), receiver(&ring, seat));
+            thread::spawn(move || {
+                let mem = ring.mem();
+                let won = if receiving { rx.1.claim_one(&mem) } else { tx.1.claim_one(&mem) };
+                // Relaxed: its own.
+                let intent = ring.words.intents[seat].0.load(Relaxed);
+                assert_eq!(won.is_some(), intent != 0);
+                won
+            })
+        };
+        for receiving in [false, true] {
+            let first = 2 * usize::from(receiving);
+            let outcomes = [race(receiving, first), race(receiving, first + 1)];
+            let winners: Vec<_> =
+                outcomes.map(|end| end.join().unwrap()).into_iter().flatten().collect();
+            assert_eq!(winners.len(), 1);
+            // As if the winner had handed it over.
+            if !receiving {
+                let stamp = ring.mem().slots.stamp(0).load(Relaxed);
+                ring.mem().slots.stamp(0).store(stamp + 1, Relaxed);
+            }
+        }
+    });
 }
 
 #[test]
 fn mpmc_two_receivers_share_two_slots() {
-    check_bounded("mpmc 1:2, 2 slots", 2, || two_receivers(2, &[10, 11, 12]));
+    check_bounded("mpmc 1:2, 2 slots", 2, || two_receivers(2, How::Properly, &[10, 11, 12]));
 }
 
 /// One sender claims two slots and publishes one of them, another sends beside it over the same

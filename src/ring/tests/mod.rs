@@ -113,7 +113,8 @@ impl<T: Sample, K: Kind> Tx<T, K> {
         if self.cursor.forgotten() {
             self.cursor.close(&self.mem);
         }
-        self.cursor.claim(&self.mem, need, max)
+        let at_once = if max == 1 { self.cursor.claim_one(&self.mem) } else { None };
+        at_once.map_or_else(|| self.cursor.claim(&self.mem, need, max), Ok)
     }
 
     /// Fills the first `items` slots of `run` with the samples from `first` on, publishes them and
@@ -146,7 +147,8 @@ pub(crate) struct Rx<T, K: Kind> {
 
 impl<T: Sample, K: Kind> Rx<T, K> {
     fn claim(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
-        self.cursor.claim(&self.mem, need, max)
+        let at_once = if max == 1 { self.cursor.claim_one(&self.mem) } else { None };
+        at_once.map_or_else(|| self.cursor.claim(&self.mem, need, max), Ok)
     }
 
     /// The items of a run, one by one.
