@@ -142,7 +142,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     }
 
     /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
-    /// better.
+    /// better; nothing is left claimed, or intended.
     #[inline(always)]
     pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
@@ -272,7 +272,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 
     /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
-    /// better.
+    /// better; nothing is left claimed, or intended.
     #[inline(always)]
     pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
         match (need, max) {

@@ -149,6 +149,11 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// they are delivered again, to another receiver or to its successor; `true`, they are
     /// discarded and counted ([`Stats::dropped`](crate::Stats::dropped)), so that no item is ever
     /// delivered twice. Default: `false`.
+    ///
+    /// Calls that copy items out claim and release them on the way, and have delivered them when
+    /// they return. On an SPSC ring, what a consumer was killed over in such a call is delivered
+    /// for the first time, by its successor, under either setting; on an MPMC ring it counts as
+    /// claimed.
     pub fn drop_unreleased(mut self, drop: bool) -> Self {
         self.drop_unreleased = drop;
         self

@@ -15,7 +15,7 @@
 //!   second look would have shown it.
 //! * Somebody alive intends `q`: the owner perhaps, or one who lost the race for `q` and has not
 //!   taken its next step. Nothing is done, and asked again later. So a live owner is never robbed,
-//!   however slow, and a live loser delays the verdict by one step of its own.
+//!   however slow, and a live loser delays the verdict by a few steps of its own.
 //!
 //! An intent holds only the low bits of a position, so it can seem to cover a position exactly
 //! 2^40 away: that, too, is a mere delay.

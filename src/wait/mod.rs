@@ -45,7 +45,7 @@ pub(crate) enum Look {
 
 /// The pace of one wait: how long to spin, how long to sleep, when to stop.
 pub(crate) trait Pace {
-    /// Says what to do next.
+    /// Says what to do next; where spinning is of no use, having yielded the processor.
     fn turn(&mut self) -> Turn;
     /// The wait ended while spinning.
     fn spun_well(&mut self);

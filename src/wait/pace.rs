@@ -62,8 +62,8 @@ impl From<Instant> for Deadline {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitPolicy {
-    /// Spin for as long as spinning has lately been enough, tens of microseconds at the most, then
-    /// sleep. On a machine with one processor: sleep at once. The default.
+    /// Spin for some microseconds, then sleep: the longer (100 µs or so at the most) the more often
+    /// that has lately been enough. On a machine with one processor: sleep at once. The default.
     #[default]
     Adaptive,
     /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn

@@ -260,10 +260,10 @@ struct Seated {
     occupancy: Occupancy,
 }
 
-/// How the models wait: look so often, then sleep for as long as nobody wakes.
+/// How the models wait: glance so often, then sleep for as long as nobody wakes.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
-    /// Looks before the first sleep; a handle's call looks once.
+    /// Glances before the first sleep.
     pub(crate) looks: u32,
     /// So often, a sleep may end for no reason.
     pub(crate) spurious: u32,
@@ -273,7 +273,7 @@ pub(crate) struct Patience {
 
 /// Straight to sleep.
 pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false };
-/// As a handle's call does it: try, then sleep.
+/// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
 pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
@@ -286,7 +286,7 @@ impl Pace for Patience {
             return Turn::Sleep;
         }
         self.looks -= 1;
-        Turn::Look { doubt: false }
+        Turn::Spin(1)
     }
 
     fn spun_well(&mut self) {}
