@@ -244,8 +244,8 @@ impl Ends {
     /// None has come or gone since the last look, and by that the opposite ends are not gone.
     #[inline(always)]
     pub(crate) fn still_there(&self, words: &Words) -> bool {
-        let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
-        changes == self.uneventful_at
+        // Relaxed: nothing is read on the strength of it. It is the number that the last scan acquired.
+        words.control.arrivals.0.changes.load(Relaxed) == self.uneventful_at
     }
 
     /// There was an opposite end at some time since this one attached, as of the last look.
