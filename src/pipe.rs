@@ -184,7 +184,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         block(waiter, pace, |look| {
             match look {
                 Look::Glance => return self.claim_at_once(need, max).map(Ok),
-                Look::Proper { doubt: true } => _ = self.doubt(doctor),
+                Look::Proper { doubt: true } => self.doubt(doctor),
                 Look::Proper { doubt: false } => {}
             }
             settle(self.try_claim(need, max))
