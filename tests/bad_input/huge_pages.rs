@@ -60,9 +60,9 @@ fn set_pool(pages: u64) {
 }
 
 /// Waits for it: a child that another test is starting has our descriptors, too, until it runs.
-fn all_four_are_given_back() {
-    within(LONG, || {
-        while pool("free_hugepages") != 4 {
+fn must_become_free(pages: u64) {
+    within(LONG, move || {
+        while pool("free_hugepages") != pages {
             std::thread::yield_now();
         }
     });
@@ -121,9 +121,9 @@ fn an_anonymous_ring_of_reserved_huge_pages_works_and_gives_them_back() {
     // Five pages are not to be had; the four are as free as before.
     let error = require().capacity(1 << 20).create_anonymous().unwrap_err();
     assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
-    assert_eq!(pool("free_hugepages"), 3);
+    must_become_free(3);
     drop((ring, opened));
-    all_four_are_given_back();
+    must_become_free(4);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
         let before = std::fs::read_dir(&directory.0).unwrap().count();
         let error = require().capacity(1 << 21).create_file(&path).unwrap_err();
         assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
-        all_four_are_given_back();
+        must_become_free(4);
         assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), before);
 
         for options in [require(), spsc().capacity(1024)] {
@@ -151,7 +151,7 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
             assert_works(&opened);
             ring.unlink().unwrap();
         }
-        all_four_are_given_back();
+        must_become_free(4);
     });
 }
 

@@ -9,13 +9,14 @@ use std::path::Path;
 
 use ringpipe::{CreateError, OpenError, UnlinkError, unlink};
 use rustix::fs::inotify;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::sandbox::{
     Directory, NOBODY, become_nobody, is_root, mount_tmpfs, play, space, with_own_mounts,
 };
-use super::support::Name;
+use super::support::{LONG, Name, within};
 use super::{Snapshot, mpmc, our_names, spsc};
 
 /// What a child does, given its argument.
@@ -205,7 +206,14 @@ fn a_read_only_file_system_is_a_lack_of_permission() {
     with_own_mounts(|| {
         mount_tmpfs("/dev/shm", c"size=1m");
         drop(spsc::<u64>().create("ring").unwrap());
-        mount_remount("/dev/shm", MountFlags::RDONLY, c"").unwrap();
+        // Busy while a child that another test is starting still has our descriptors.
+        within(LONG, || {
+            let remount = || mount_remount("/dev/shm", MountFlags::RDONLY, c"");
+            while let Err(e) = remount() {
+                assert_eq!(e, Errno::BUSY);
+                std::thread::yield_now();
+            }
+        });
         let before = Snapshot::of(Path::new("/dev/shm/ring"));
         let error = spsc::<u64>().create("other").unwrap_err();
         assert!(matches!(error, CreateError::Permission { .. }), "{error:?}");
