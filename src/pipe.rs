@@ -72,6 +72,105 @@ pub(crate) enum GaveUp {
     Stopped(Stop),
 }
 
+/// What both ends of a ring do in the same way, from what each does in its own.
+pub(crate) trait End {
+    /// Whom this end waits for.
+    const OPPOSITE: Role;
+    /// Others of this role may sleep at the same word.
+    const SHARED: bool;
+
+    /// Where ends of this role sleep.
+    fn word_in(words: &Words) -> WakeWord<'_>;
+
+    /// What this end knows of the others, and where it learns more.
+    fn ends(&mut self) -> (&mut Ends, &Words);
+
+    /// Slots.
+    fn capacity(&self) -> u64;
+
+    /// How many pauses to make before looking again for something to claim.
+    fn gather(&self) -> u32;
+
+    /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
+    /// better; nothing is left claimed, or intended.
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run>;
+
+    /// Claims at least `need` slots, at most `max`, if that works without waiting. `doctor` is asked
+    /// only before a receiver says closed.
+    fn try_claim(&mut self, need: u64, max: u64, doctor: &impl Doctor) -> Result<Run, Refused>;
+
+    /// Looks for the dead: see [`burial`](crate::peers::burial).
+    fn doubt(&mut self, doctor: &impl Doctor) -> Findings;
+
+    /// There is an estate that this end might take over: no need to wait for doubt.
+    fn take_more_to_inherit(&mut self) -> bool {
+        false
+    }
+
+    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
+    #[cold]
+    fn claim_waiting(
+        &mut self,
+        need: u64,
+        max: u64,
+        pace: &mut impl Pace,
+        doctor: &impl Doctor,
+    ) -> Result<Run, GaveUp> {
+        let words = self.ends().1.clone();
+        let waiter = Waiter {
+            word: Self::word_in(&words),
+            shared: Self::SHARED,
+            picky: need > 1,
+            gather: self.gather(),
+        };
+        block(waiter, pace, |look| {
+            match look {
+                Look::Glance => return self.claim_at_once(need, max).map(Ok),
+                Look::Proper { doubt: true } => _ = self.doubt(doctor),
+                Look::Proper { doubt: false } => {}
+            }
+            let settled = settle(self.try_claim(need, max, doctor));
+            if settled.is_none() && self.take_more_to_inherit() {
+                self.doubt(doctor);
+                return settle(self.try_claim(need, max, doctor));
+            }
+            settled
+        })
+        .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
+    }
+
+    /// Ends of the other role were there, and the locks say that none lives now, whatever the roster
+    /// says.
+    fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
+        let (ends, words) = self.ends();
+        // The roster first: who comes after this look moves `changes` on, and is looked for again.
+        if ends.gone(words) {
+            return true;
+        }
+        let closed = ends.met() && !peer_alive(words, Self::OPPOSITE, doctor);
+        if closed {
+            ends.bury();
+        }
+        closed
+    }
+
+    /// Waits until an end of the other role is attached.
+    fn wait_for_peer(&mut self, pace: &mut impl Pace, doctor: &impl Doctor) -> Result<(), Stop> {
+        let words = self.ends().1.clone();
+        let waiter =
+            Waiter { word: Self::word_in(&words), shared: Self::SHARED, picky: true, gather: 0 };
+        block(waiter, pace, |look| {
+            if look == (Look::Proper { doubt: true }) {
+                self.doubt(doctor);
+            }
+            let (ends, words) = self.ends();
+            // The dead on the roster are no peers.
+            let here = ends.present(words) && peer_alive(words, Self::OPPOSITE, doctor);
+            here.then_some(())
+        })
+    }
+}
+
 /// A sending end.
 pub(crate) struct SendEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
@@ -103,25 +202,6 @@ pub(crate) fn wake_everybody(words: &Words) {
     WakeWord::new(&words.control.space.0).wake_all();
 }
 
-/// Some end of `opposite` was there, and now none is alive, whatever the roster says.
-fn is_closed(words: &Words, ends: &mut Ends, opposite: Role, doctor: &impl Doctor) -> bool {
-    // The roster first: who comes after this look moves `changes` on, and is looked for again.
-    if ends.gone(words) {
-        return true;
-    }
-    let closed = ends.met() && !peer_alive(words, opposite, doctor);
-    if closed {
-        ends.bury();
-    }
-    closed
-}
-
-/// How many pauses a sender makes that finds the ring full: while so much of it drains that the
-/// sender can go on for a while, but not so long that receivers find it empty.
-fn gather(capacity: u64) -> u32 {
-    (capacity / 16).min(64) as u32
-}
-
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already sits on the roster.
     /// `arrivals`: [`Ends::arrivals`] from before.
@@ -139,69 +219,6 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// Where this end sleeps.
     pub(crate) fn word(&self) -> WakeWord<'_> {
         space(&self.mem)
-    }
-
-    /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
-    /// better; nothing is left claimed, or intended.
-    #[inline(always)]
-    pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
-        if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
-            return None;
-        }
-        match (need, max) {
-            (1, 1) => self.cursor.claim_one(&self.mem),
-            _ => self.cursor.claim(&self.mem, need, max).ok(),
-        }
-    }
-
-    pub(crate) fn try_claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        if self.ends.gone(&self.mem.words) {
-            return Err(Refused::Closed);
-        }
-        if self.cursor.forgotten() {
-            self.cursor.close(&self.mem);
-            data(&self.mem).notify();
-        }
-        self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
-    }
-
-    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
-    #[cold]
-    pub(crate) fn claim_waiting(
-        &mut self,
-        need: u64,
-        max: u64,
-        pace: &mut impl Pace,
-        doctor: &impl Doctor,
-    ) -> Result<Run, GaveUp> {
-        let word = self.mem.words.control.clone();
-        let waiter = Waiter {
-            word: WakeWord::new(&word.space.0),
-            shared: K::Send::SHARED,
-            picky: need > 1,
-            gather: gather(self.mem.slots.capacity()),
-        };
-        block(waiter, pace, |look| {
-            match look {
-                Look::Glance => return self.claim_at_once(need, max).map(Ok),
-                Look::Proper { doubt: true } => self.doubt(doctor),
-                Look::Proper { doubt: false } => {}
-            }
-            settle(self.try_claim(need, max))
-        })
-        .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
-    }
-
-    /// There was a receiver, and the locks say that none lives now.
-    pub(crate) fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
-        is_closed(&self.mem.words, &mut self.ends, Role::Receiver, doctor)
-    }
-
-    /// Looks for the dead: see [`burial`](crate::peers::burial).
-    pub(crate) fn doubt(&mut self, doctor: &impl Doctor) {
-        if !round(&self.mem, Role::Sender, doctor, None).opposite_alive {
-            self.ends.bury();
-        }
     }
 
     /// Publishes the first `items` slots of a claimed run, gives up the rest, and wakes.
@@ -226,29 +243,58 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
         self.cursor.close(&self.mem);
         data(&self.mem).notify();
     }
+}
 
-    /// Waits until a receiving end is attached.
-    pub(crate) fn wait_for_peer(
-        &mut self,
-        pace: &mut impl Pace,
-        doctor: &impl Doctor,
-    ) -> Result<(), Stop> {
-        let word = self.mem.words.control.clone();
-        let waiter = Waiter {
-            word: WakeWord::new(&word.space.0),
-            shared: K::Send::SHARED,
-            picky: true,
-            gather: 0,
-        };
-        block(waiter, pace, |look| {
-            if look == (Look::Proper { doubt: true }) {
-                self.doubt(doctor);
-            }
-            let words = &self.mem.words;
-            // The dead on the roster are no peers.
-            let here = self.ends.present(words) && peer_alive(words, Role::Receiver, doctor);
-            here.then_some(())
-        })
+impl<T: Copy, K: Kind> End for SendEnd<T, K> {
+    const OPPOSITE: Role = Role::Receiver;
+    const SHARED: bool = K::Send::SHARED;
+
+    fn word_in(words: &Words) -> WakeWord<'_> {
+        WakeWord::new(&words.control.space.0)
+    }
+
+    fn ends(&mut self) -> (&mut Ends, &Words) {
+        (&mut self.ends, &self.mem.words)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.mem.slots.capacity()
+    }
+
+    /// Having found the ring full: while so much of it drains that the sender can go on for a while,
+    /// but not so long that receivers find it empty.
+    fn gather(&self) -> u32 {
+        (self.capacity() / 16).min(64) as u32
+    }
+
+    #[inline(always)]
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
+            return None;
+        }
+        match (need, max) {
+            (1, 1) => self.cursor.claim_one(&self.mem),
+            _ => self.cursor.claim(&self.mem, need, max).ok(),
+        }
+    }
+
+    fn try_claim(&mut self, need: u64, max: u64, _: &impl Doctor) -> Result<Run, Refused> {
+        if self.ends.gone(&self.mem.words) {
+            return Err(Refused::Closed);
+        }
+        if self.cursor.forgotten() {
+            self.cursor.close(&self.mem);
+            data(&self.mem).notify();
+        }
+        self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
+    }
+
+    fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
+        let findings = round(&self.mem, Role::Sender, doctor, None);
+        if !findings.opposite_alive {
+            self.ends.bury();
+        }
+        findings
     }
 }
 
@@ -269,44 +315,6 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// Where this end sleeps.
     pub(crate) fn word(&self) -> WakeWord<'_> {
         data(&self.mem)
-    }
-
-    /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
-    /// better; nothing is left claimed, or intended.
-    #[inline(always)]
-    pub(crate) fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
-        match (need, max) {
-            (1, 1) => self.cursor.claim_one(&self.mem),
-            _ => self.claim_once(need, max).ok(),
-        }
-    }
-
-    /// `doctor` is asked only before saying closed.
-    pub(crate) fn try_claim(
-        &mut self,
-        need: u64,
-        max: u64,
-        doctor: &impl Doctor,
-    ) -> Result<Run, Refused> {
-        match self.claim_once(need, max) {
-            Err(Blocked::NotReady) => {}
-            Err(blocked) => return Err(blocked.into()),
-            Ok(run) => return Ok(run),
-        }
-        if !self.ends.gone(&self.mem.words) {
-            return Err(Refused::NotReady);
-        }
-        if K::STAMPED && self.others_hold() && !self.estates_settled(doctor) {
-            return Err(Refused::NotReady);
-        }
-        // A3 has shown us everything that those who left had stored: look once more. First at what
-        // is still to come, as what comes between the two looks is then found by the second.
-        let more_to_come = self.cursor.unpublished(&self.mem);
-        match self.claim_once(need, max) {
-            Err(Blocked::NotReady) if !more_to_come => Err(Refused::Closed),
-            Err(blocked) => Err(blocked.into()),
-            Ok(run) => Ok(run),
-        }
     }
 
     /// Some other receiver has items claimed, or has left them behind.
@@ -337,30 +345,6 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         true
     }
 
-    /// There is an estate that this end might take over: left by one that closed, or the next after
-    /// one that it has just taken over. No need to wait for doubt.
-    pub(crate) fn take_more_to_inherit(&mut self) -> bool {
-        let more = std::mem::take(&mut self.more_to_inherit);
-        self.ends.take_estates() || more
-    }
-
-    /// There was a sender, and the locks say that none lives now.
-    pub(crate) fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
-        is_closed(&self.mem.words, &mut self.ends, Role::Sender, doctor)
-    }
-
-    /// Looks for the dead: see [`burial`](crate::peers::burial).
-    pub(crate) fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
-        self.unsettled_at = None;
-        let heir = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let findings = round(&self.mem, Role::Receiver, doctor, heir);
-        if !findings.opposite_alive {
-            self.ends.bury();
-        }
-        self.more_to_inherit = findings.unsettled && self.cursor.held() > 0;
-        findings
-    }
-
     #[inline(always)]
     fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
         let outcome = self.cursor.claim(&self.mem, need, max);
@@ -368,38 +352,6 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             space(&self.mem).notify();
         }
         outcome
-    }
-
-    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
-    #[cold]
-    pub(crate) fn claim_waiting(
-        &mut self,
-        need: u64,
-        max: u64,
-        pace: &mut impl Pace,
-        doctor: &impl Doctor,
-    ) -> Result<Run, GaveUp> {
-        let word = self.mem.words.control.clone();
-        let waiter = Waiter {
-            word: WakeWord::new(&word.data.0),
-            shared: K::Recv::SHARED,
-            picky: need > 1,
-            gather: 0, // the next item may be a lone one
-        };
-        block(waiter, pace, |look| {
-            match look {
-                Look::Glance => return self.claim_at_once(need, max).map(Ok),
-                Look::Proper { doubt: true } => _ = self.doubt(doctor),
-                Look::Proper { doubt: false } => {}
-            }
-            let settled = settle(self.try_claim(need, max, doctor));
-            if settled.is_none() && self.take_more_to_inherit() {
-                self.doubt(doctor);
-                return settle(self.try_claim(need, max, doctor));
-            }
-            settled
-        })
-        .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
 
     /// For whoever shows the items of a claimed run to somebody before it releases them, and keeps
@@ -468,29 +420,72 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         }
         Ok(())
     }
+}
 
-    /// Waits until a sending end is attached.
-    pub(crate) fn wait_for_peer(
-        &mut self,
-        pace: &mut impl Pace,
-        doctor: &impl Doctor,
-    ) -> Result<(), Stop> {
-        let word = self.mem.words.control.clone();
-        let waiter = Waiter {
-            word: WakeWord::new(&word.data.0),
-            shared: K::Recv::SHARED,
-            picky: true,
-            gather: 0,
-        };
-        block(waiter, pace, |look| {
-            if look == (Look::Proper { doubt: true }) {
-                self.doubt(doctor);
-            }
-            let words = &self.mem.words;
-            // The dead on the roster are no peers.
-            let here = self.ends.present(words) && peer_alive(words, Role::Sender, doctor);
-            here.then_some(())
-        })
+impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
+    const OPPOSITE: Role = Role::Sender;
+    const SHARED: bool = K::Recv::SHARED;
+
+    fn word_in(words: &Words) -> WakeWord<'_> {
+        WakeWord::new(&words.control.data.0)
+    }
+
+    fn ends(&mut self) -> (&mut Ends, &Words) {
+        (&mut self.ends, &self.mem.words)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.mem.slots.capacity()
+    }
+
+    fn gather(&self) -> u32 {
+        0 // the next item may be a lone one
+    }
+
+    #[inline(always)]
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        match (need, max) {
+            (1, 1) => self.cursor.claim_one(&self.mem),
+            _ => self.claim_once(need, max).ok(),
+        }
+    }
+
+    fn try_claim(&mut self, need: u64, max: u64, doctor: &impl Doctor) -> Result<Run, Refused> {
+        match self.claim_once(need, max) {
+            Err(Blocked::NotReady) => {}
+            Err(blocked) => return Err(blocked.into()),
+            Ok(run) => return Ok(run),
+        }
+        if !self.ends.gone(&self.mem.words) {
+            return Err(Refused::NotReady);
+        }
+        if K::STAMPED && self.others_hold() && !self.estates_settled(doctor) {
+            return Err(Refused::NotReady);
+        }
+        // A3 has shown us everything that those who left had stored: look once more. First at what
+        // is still to come, as what comes between the two looks is then found by the second.
+        let more_to_come = self.cursor.unpublished(&self.mem);
+        match self.claim_once(need, max) {
+            Err(Blocked::NotReady) if !more_to_come => Err(Refused::Closed),
+            Err(blocked) => Err(blocked.into()),
+            Ok(run) => Ok(run),
+        }
+    }
+
+    fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
+        self.unsettled_at = None;
+        let heir = (!self.cursor.has_claim()).then_some(&mut self.cursor);
+        let findings = round(&self.mem, Role::Receiver, doctor, heir);
+        if !findings.opposite_alive {
+            self.ends.bury();
+        }
+        self.more_to_inherit = findings.unsettled && self.cursor.held() > 0;
+        findings
+    }
+
+    fn take_more_to_inherit(&mut self) -> bool {
+        let more = std::mem::take(&mut self.more_to_inherit);
+        self.ends.take_estates() || more
     }
 }
 

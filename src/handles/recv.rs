@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Item;
 use super::cancel::Canceller;
+use super::claim::{Claimer, exactly, up_to};
 use super::ring::{Peers, Ring};
 use super::run::ReadRun;
 use super::send::gave_up;
@@ -15,8 +16,8 @@ use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutErro
 use crate::peers::endpoint::Endpoint;
 use crate::peers::fork::Image;
 use crate::peers::roster::Role;
-use crate::pipe::{GaveUp, RecvEnd, Refused};
-use crate::ring::{Kind, MAX_RUN, Mpmc, Run};
+use crate::pipe::{End, GaveUp, RecvEnd, Refused};
+use crate::ring::{Kind, Mpmc, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 
@@ -82,7 +83,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.claim_at_once(1, 1) {
+        match self.claimer().at_once(1, 1) {
             Some(run) => self.take(run).ok_or(TryRecvError::Corrupt),
             None => self.try_recv_properly(),
         }
@@ -90,7 +91,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn try_recv_properly(&mut self) -> Result<T, TryRecvError> {
-        let run = self.claim_properly(1, 1).map_err(|refused| match refused {
+        let run = self.claimer().properly(1, 1).map_err(|refused| match refused {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
             Refused::Forked => TryRecvError::Forked,
@@ -109,7 +110,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        if let Some(run) = self.claim_at_once(1, 1) {
+        if let Some(run) = self.claimer().at_once(1, 1) {
             return self.take(run).ok_or(RecvError::Corrupt);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
@@ -149,7 +150,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        match self.claim_at_once(1, 1) {
+        match self.claimer().at_once(1, 1) {
             Some(run) => self.take(run).ok_or(RecvTimeoutError::Corrupt),
             None => self.recv_waiting(deadline.into()),
         }
@@ -157,7 +158,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
-        let run = self.claim_waiting(1, 1, deadline).map_err(|e| match e {
+        let run = self.claimer().waiting(1, 1, deadline).map_err(|e| match e {
             GaveUp::Closed => RecvTimeoutError::Closed,
             GaveUp::NotReady => RecvTimeoutError::Timeout,
             // One item needs no neighbours: the others cannot be.
@@ -177,11 +178,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     #[inline]
     pub fn try_recv_slice(&mut self, into: &mut [T]) -> Result<usize, BulkError> {
-        let max = self.up_to(into.len());
+        let max = up_to(into.len(), &self.end);
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_now(1, max).map_err(|e| self.bulk(e))?;
+        let run = self.claimer().now(1, max).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into)
     }
 
@@ -197,11 +198,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         into: &mut [T],
         deadline: impl Into<Deadline>,
     ) -> Result<usize, BulkError> {
-        let max = self.up_to(into.len());
+        let max = up_to(into.len(), &self.end);
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_until(1, max, deadline).map_err(|e| self.bulk(e))?;
+        let run = self.claimer().until(1, max, deadline).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into)
     }
 
@@ -215,9 +216,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Corrupt`].
     #[inline]
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
-        let len = self.exactly(into.len())?;
+        let len = exactly(into.len(), &self.end)?;
         if len > 0 {
-            let run = self.claim_now(len, len).map_err(|e| self.bulk(e))?;
+            let run = self.claimer().now(len, len).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into)?;
         }
         Ok(())
@@ -237,9 +238,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         into: &mut [T],
         deadline: impl Into<Deadline>,
     ) -> Result<(), BulkError> {
-        let len = self.exactly(into.len())?;
+        let len = exactly(into.len(), &self.end)?;
         if len > 0 {
-            let run = self.claim_until(len, len, deadline).map_err(|e| self.bulk(e))?;
+            let run = self.claimer().until(len, len, deadline).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into)?;
         }
         Ok(())
@@ -251,8 +252,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = self.up_to(max).max(1);
-        let run = self.claim_now(1, max).map_err(|e| self.bulk(e))?;
+        let max = up_to(max, &self.end).max(1);
+        let run = self.claimer().now(1, max).map_err(|e| self.bulk(e))?;
         self.end.hand_out(run);
         Ok(ReadRun::new(self, run, max))
     }
@@ -267,8 +268,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         max: usize,
         deadline: impl Into<Deadline>,
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = self.up_to(max).max(1);
-        let run = self.claim_until(1, max, deadline).map_err(|e| self.bulk(e))?;
+        let max = up_to(max, &self.end).max(1);
+        let run = self.claimer().until(1, max, deadline).map_err(|e| self.bulk(e))?;
         self.end.hand_out(run);
         Ok(ReadRun::new(self, run, max))
     }
@@ -329,94 +330,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     #[inline(always)]
-    fn up_to(&self, len: usize) -> u64 {
-        (len as u64).min(self.end.mem.slots.capacity()).min(MAX_RUN)
-    }
-
-    fn exactly(&self, len: usize) -> Result<u64, BulkError> {
-        let most = self.up_to(usize::MAX) as usize;
-        if len > most {
-            return Err(BulkError::TooLong { len, most });
-        }
-        Ok(len as u64)
-    }
-
-    /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
-    /// nothing that would force the claim out of registers.
-    #[inline(always)]
-    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
-        if !self.image.is_current() {
-            return None;
-        }
-        let run = self.end.claim_at_once(need, max)?;
-        self.waiting.looked_well();
-        Some(run)
-    }
-
-    /// Claims without waiting.
-    #[inline(always)]
-    fn claim_now(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        match self.claim_at_once(need, max) {
-            Some(run) => Ok(run),
-            None => self.claim_properly(need, max),
-        }
-    }
-
-    /// Claims without waiting, or says why not.
-    #[cold]
-    fn claim_properly(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        if !self.image.is_current() {
-            return Err(Refused::Forked);
-        }
-        let mut tried = self.end.try_claim(need, max, &self.ring);
-        if tried == Err(Refused::NotReady)
-            && (self.end.take_more_to_inherit() || self.waiting.tried_in_vain())
-        {
-            self.end.doubt(&self.ring);
-            tried = self.end.try_claim(need, max, &self.ring);
-        } else if tried.is_ok() {
-            self.waiting.looked_well();
-        }
-        tried
-    }
-
-    #[inline(always)]
-    fn claim_until(
-        &mut self,
-        need: u64,
-        max: u64,
-        deadline: impl Into<Deadline>,
-    ) -> Result<Run, GaveUp> {
-        match self.claim_at_once(need, max) {
-            Some(run) => Ok(run),
-            None => self.claim_waiting(need, max, deadline.into()),
-        }
-    }
-
-    #[cold]
-    fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
-        if !self.image.is_current() {
-            return Err(GaveUp::Forked);
-        }
-        // Properly first: there may be nothing to wait for but what a fast look does not see.
-        let mut claimed = self.end.try_claim(need, max, &self.ring).map_err(GaveUp::from);
-        if claimed == Err(GaveUp::NotReady) {
-            let mut pace = self.waiting.until(deadline);
-            claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
-        }
-        match claimed {
-            Ok(_) => self.waiting.looked_well(),
-            // The wait may have been too short for any doubt, and the next one be as short.
-            Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
-                self.end.doubt(&self.ring);
-                claimed = match self.end.try_claim(need, max, &self.ring) {
-                    Err(Refused::NotReady) => Err(GaveUp::Stopped(stop)),
-                    settled => settled.map_err(GaveUp::from),
-                };
-            }
-            Err(_) => {}
-        }
-        claimed
+    fn claimer(&mut self) -> Claimer<'_, RecvEnd<T, K>, Ring<T, K>> {
+        let Self { end, waiting, image, ring, .. } = self;
+        Claimer { end, waiting, image, doctor: ring }
     }
 
     /// Whether the last item received, or the first of several, had been handed to a receiver

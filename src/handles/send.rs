@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::Item;
 use super::cancel::Canceller;
+use super::claim::{Claimer, exactly, up_to};
 use super::ring::{Peers, Ring};
 use super::run::WriteRun;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endpoint::Endpoint;
 use crate::peers::fork::Image;
 use crate::peers::roster::Role;
-use crate::pipe::{GaveUp, Refused, SendEnd};
-use crate::ring::{Kind, MAX_RUN, Mpmc, Run};
+use crate::pipe::{End, GaveUp, Refused, SendEnd};
+use crate::ring::{Kind, Mpmc, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 
@@ -72,7 +73,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// and all are gone; see [`TrySendError`].
     #[inline]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        if let Some(run) = self.claim_at_once(1, 1) {
+        if let Some(run) = self.claimer().at_once(1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -81,7 +82,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[cold]
     fn try_send_properly(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        match self.claim_properly(1, 1) {
+        match self.claimer().properly(1, 1) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -115,7 +116,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// waiting; see [`SendError`]. The value comes back.
     #[inline]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
-        if let Some(run) = self.claim_at_once(1, 1) {
+        if let Some(run) = self.claimer().at_once(1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -151,7 +152,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         value: T,
         deadline: impl Into<Deadline>,
     ) -> Result<(), SendTimeoutError<T>> {
-        if let Some(run) = self.claim_at_once(1, 1) {
+        if let Some(run) = self.claimer().at_once(1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -160,7 +161,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[cold]
     fn send_waiting(&mut self, value: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
-        match self.claim_waiting(1, 1, deadline) {
+        match self.claimer().waiting(1, 1, deadline) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -193,11 +194,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`BulkError::Full`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     #[inline]
     pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, BulkError> {
-        let max = self.up_to(values.len());
+        let max = up_to(values.len(), &self.end);
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_now(1, max).map_err(bulk)?;
+        let run = self.claimer().now(1, max).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -213,11 +214,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         values: &[T],
         deadline: impl Into<Deadline>,
     ) -> Result<usize, BulkError> {
-        let max = self.up_to(values.len());
+        let max = up_to(values.len(), &self.end);
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claim_until(1, max, deadline).map_err(bulk)?;
+        let run = self.claimer().until(1, max, deadline).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -229,9 +230,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`try_send_slice`](Self::try_send_slice).
     #[inline]
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
-        let len = self.exactly(values.len())?;
+        let len = exactly(values.len(), &self.end)?;
         if len > 0 {
-            let run = self.claim_now(len, len).map_err(bulk)?;
+            let run = self.claimer().now(len, len).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -251,9 +252,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         values: &[T],
         deadline: impl Into<Deadline>,
     ) -> Result<(), BulkError> {
-        let len = self.exactly(values.len())?;
+        let len = exactly(values.len(), &self.end)?;
         if len > 0 {
-            let run = self.claim_until(len, len, deadline).map_err(bulk)?;
+            let run = self.claimer().until(len, len, deadline).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -265,8 +266,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = self.up_to(max).max(1);
-        let run = self.claim_now(1, max).map_err(bulk)?;
+        let max = up_to(max, &self.end).max(1);
+        let run = self.claimer().now(1, max).map_err(bulk)?;
         self.end.pass_on();
         Ok(WriteRun::new(self, run))
     }
@@ -281,8 +282,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         max: usize,
         deadline: impl Into<Deadline>,
     ) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = self.up_to(max).max(1);
-        let run = self.claim_until(1, max, deadline).map_err(bulk)?;
+        let max = up_to(max, &self.end).max(1);
+        let run = self.claimer().until(1, max, deadline).map_err(bulk)?;
         self.end.pass_on();
         Ok(WriteRun::new(self, run))
     }
@@ -321,92 +322,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     }
 
     #[inline(always)]
-    fn up_to(&self, len: usize) -> u64 {
-        (len as u64).min(self.end.mem.slots.capacity()).min(MAX_RUN)
-    }
-
-    fn exactly(&self, len: usize) -> Result<u64, BulkError> {
-        let most = self.up_to(usize::MAX) as usize;
-        if len > most {
-            return Err(BulkError::TooLong { len, most });
-        }
-        Ok(len as u64)
-    }
-
-    /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
-    /// nothing that would force the claim out of registers.
-    #[inline(always)]
-    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
-        if !self.image.is_current() {
-            return None;
-        }
-        let run = self.end.claim_at_once(need, max)?;
-        self.waiting.looked_well();
-        Some(run)
-    }
-
-    /// Claims without waiting.
-    #[inline(always)]
-    fn claim_now(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        match self.claim_at_once(need, max) {
-            Some(run) => Ok(run),
-            None => self.claim_properly(need, max),
-        }
-    }
-
-    /// Claims without waiting, or says why not.
-    #[cold]
-    fn claim_properly(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        if !self.image.is_current() {
-            return Err(Refused::Forked);
-        }
-        let mut tried = self.end.try_claim(need, max);
-        if tried == Err(Refused::NotReady) && self.waiting.tried_in_vain() {
-            self.end.doubt(&self.ring);
-            tried = self.end.try_claim(need, max);
-        } else if tried.is_ok() {
-            self.waiting.looked_well();
-        }
-        tried
-    }
-
-    #[inline(always)]
-    fn claim_until(
-        &mut self,
-        need: u64,
-        max: u64,
-        deadline: impl Into<Deadline>,
-    ) -> Result<Run, GaveUp> {
-        match self.claim_at_once(need, max) {
-            Some(run) => Ok(run),
-            None => self.claim_waiting(need, max, deadline.into()),
-        }
-    }
-
-    #[cold]
-    fn claim_waiting(&mut self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
-        if !self.image.is_current() {
-            return Err(GaveUp::Forked);
-        }
-        // Properly first: there may be nothing to wait for but what a fast look does not see.
-        let mut claimed = self.end.try_claim(need, max).map_err(GaveUp::from);
-        if claimed == Err(GaveUp::NotReady) {
-            let mut pace = self.waiting.until(deadline);
-            claimed = self.end.claim_waiting(need, max, &mut pace, &self.ring);
-        }
-        match claimed {
-            Ok(_) => self.waiting.looked_well(),
-            // The wait may have been too short for any doubt, and the next one be as short.
-            Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
-                self.end.doubt(&self.ring);
-                claimed = match self.end.try_claim(need, max) {
-                    Err(Refused::NotReady) => Err(GaveUp::Stopped(stop)),
-                    settled => settled.map_err(GaveUp::from),
-                };
-            }
-            Err(_) => {}
-        }
-        claimed
+    fn claimer(&mut self) -> Claimer<'_, SendEnd<T, K>, Ring<T, K>> {
+        let Self { end, waiting, image, ring, .. } = self;
+        Claimer { end, waiting, image, doctor: ring }
     }
 
     /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.

@@ -13,7 +13,7 @@ use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
 use crate::peers::burial::Doctor;
 use crate::peers::roster::{self, Ends, Occupancy, Role};
-use crate::pipe::{GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
 
@@ -92,7 +92,7 @@ impl<K: Kind> Sender<K> {
     }
 
     fn send(&mut self, value: u64) -> Result<(), GaveUp> {
-        let run = match self.end.try_claim(1, 1) {
+        let run = match self.end.try_claim(1, 1, &Healthy) {
             Ok(run) => run,
             Err(Refused::NotReady) => {
                 self.end.claim_waiting(1, 1, &mut Slumber::default(), &Healthy)?

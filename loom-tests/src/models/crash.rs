@@ -9,6 +9,7 @@ use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, receive, send, settle_accounts};
 use super::support::{Ring, Rx, Tx};
 use crate::peers::roster::Role;
+use crate::pipe::End as _;
 use crate::ring::Mpmc;
 
 /// What an end does in a model.

@@ -13,7 +13,7 @@ use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, put, send, settle_accounts, take};
 use super::support::Ring;
 use crate::peers::roster::Role;
-use crate::pipe::{GaveUp, wake_everybody};
+use crate::pipe::{End, GaveUp, wake_everybody};
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};

@@ -15,7 +15,7 @@ use super::death::traces;
 use super::support::{Rx, Tx};
 use crate::peers::burial::{Doctor, clear_seats};
 use crate::peers::roster::{self, Occupancy};
-use crate::pipe::Refused;
+use crate::pipe::{End, Refused};
 use crate::ring::{Kind, Mpmc, Run};
 use crate::sync::Ordering::Relaxed;
 
@@ -115,7 +115,7 @@ pub(super) fn send<K: Kind>(
     publish: usize,
     book: &mut Ledger,
 ) -> usize {
-    let run = match tx.end.try_claim(1, values.len() as u64) {
+    let run = match tx.end.try_claim(1, values.len() as u64, &*tx.ring.locks) {
         Ok(run) => run,
         Err(refused) => {
             assert_eq!(refused, Refused::NotReady);

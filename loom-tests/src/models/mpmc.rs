@@ -5,7 +5,7 @@
 use loom::thread;
 
 use super::support::{Ring, Rx, check, check_bounded};
-use crate::pipe::Refused;
+use crate::pipe::{End, Refused};
 use crate::ring::{Blocked, Mpmc, RecvCursor, Run, SendCursor, mpmc};
 use crate::sync::Ordering::Relaxed;
 
@@ -245,7 +245,7 @@ fn mpmc_receiver_passes_over_an_abandoned_claim_to_what_lies_behind() {
         let (mut quitter, mut tx) = (ring.sender(0), ring.sender(1));
         let mut rx: Rx<Mpmc> = ring.receiver(2);
         let quitting = thread::spawn(move || {
-            quitter.end.try_claim(1, 1).unwrap();
+            quitter.end.try_claim(1, 1, &*quitter.ring.locks).unwrap();
             quitter.leave(); // gives the claim up
         });
         tx.try_send(1).unwrap();

@@ -7,7 +7,7 @@ use loom::thread;
 
 use super::mpmc;
 use super::support::{Ring, Rx, check_bounded};
-use crate::pipe::Refused;
+use crate::pipe::{End, Refused};
 use crate::ring::Mpmc;
 use crate::sync::Ordering::Relaxed;
 
@@ -30,7 +30,7 @@ fn a_dead_senders_claim_is_passed_over_and_the_living_lose_nothing() {
         let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
         let mut rx = ring.receiver(2);
         let victim = thread::spawn(move || {
-            victim.end.try_claim(1, 1).unwrap();
+            victim.end.try_claim(1, 1, &*victim.ring.locks).unwrap();
             victim.die();
         });
         let sender = thread::spawn(move || tx.try_send(1).unwrap());
@@ -55,7 +55,7 @@ fn a_slow_senders_claim_is_left_alone() {
         let mut rx = ring.receiver(2);
         // Intends whatever is next, and is dead: reason to examine the claims.
         let victim = thread::spawn(move || {
-            dead.end.try_claim(1, 1).unwrap();
+            dead.end.try_claim(1, 1, &*dead.ring.locks).unwrap();
             dead.die();
         });
         let sender = thread::spawn(move || slow.try_send(1).unwrap());
@@ -188,7 +188,7 @@ fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
         let ring = Ring::<Mpmc>::new(1, 4);
         let (mut victim, mut doctor) = (ring.sender(0), ring.sender(1));
         let locks = ring.locks.clone();
-        let run = victim.end.try_claim(1, 1).unwrap();
+        let run = victim.end.try_claim(1, 1, &*ring.locks).unwrap();
         let dying = thread::spawn(move || {
             victim.end.mem.slots.write(run.at, &0);
             victim.die();

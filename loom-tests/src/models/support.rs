@@ -8,7 +8,7 @@ use loom::thread::{self, ThreadId};
 
 use crate::peers::burial::{self, Doctor};
 use crate::peers::roster::{self, Ends, Occupancy, Role};
-use crate::pipe::{GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -321,7 +321,7 @@ impl<K: Kind> Tx<K> {
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
         let run = match self.end.claim_at_once(1, 1) {
             Some(run) => run,
-            None => self.end.try_claim(1, 1)?,
+            None => self.end.try_claim(1, 1, &*self.ring.locks)?,
         };
         self.put(run, value);
         Ok(())

@@ -4,6 +4,7 @@
 use loom::thread;
 
 use super::support::{JUMPY, Patience, Ring, SLEEPY, TRYING, check_bounded};
+use crate::pipe::End;
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::sync::membarrier;
 
@@ -195,7 +196,7 @@ fn mpmc_sender_asleep_behind_a_hole_wakes_when_a_receiver_passes_over_it() {
         let ring = Ring::<Mpmc>::new(1, 3);
         let (mut quitter, mut tx) = (ring.sender(0), ring.sender(1));
         let mut rx = ring.receiver(2);
-        quitter.end.try_claim(1, 1).unwrap();
+        quitter.end.try_claim(1, 1, &*quitter.ring.locks).unwrap();
         quitter.leave(); // gives the claim up
         let sender = thread::spawn(move || {
             tx.send(1, SLEEPY).unwrap();
