@@ -6,7 +6,7 @@
 use loom::thread;
 
 use super::mpmc;
-use super::support::{Ring, Rx, check_bounded};
+use super::support::{Ring, Rx, SLEEPY, check_bounded};
 use crate::pipe::{End, Refused};
 use crate::ring::Mpmc;
 use crate::sync::Ordering::Relaxed;
@@ -200,5 +200,75 @@ fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
         let sent = tx.try_send(&[1], 1);
         dying.join().unwrap();
         assert_eq!(rx.drain(), sent);
+    });
+}
+
+/// Nobody lives who could send, and what they had claimed is being settled by another receiver: it is
+/// not end-of-file before that is done, as an item may lie behind.
+#[test]
+fn it_is_not_end_of_file_while_another_settles_what_dead_senders_had_claimed() {
+    check_bounded("recovery, end-of-file meanwhile", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 4);
+        let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
+        let (mut rx, mut other) = (ring.receiver(2), ring.receiver(3));
+        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        tx.try_send(1).unwrap();
+        assert_eq!(rx.try_recv(), Err(Refused::NotReady)); // and has seen them on the roster
+        victim.die();
+        tx.die();
+        let other = {
+            let locks = ring.locks.clone();
+            thread::spawn(move || _ = other.end.doubt(&*locks))
+        };
+        rx.end.doubt(&*ring.locks);
+        let mut received = rx.try_recv();
+        while received == Err(Refused::NotReady) {
+            thread::yield_now();
+            rx.end.doubt(&*ring.locks);
+            received = rx.try_recv();
+        }
+        assert_eq!(received, Ok(1));
+        other.join().unwrap();
+        assert_eq!(rx.try_recv(), Err(Refused::Closed));
+    });
+}
+
+/// An item lies behind a dead sender's claim, and the receiver sleeps: whoever settles the claim wakes it.
+#[test]
+fn who_settles_a_dead_senders_claim_wakes_the_receiver_that_sleeps_before_it() {
+    check_bounded("recovery, settled beside a sleeper", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
+        let mut rx = ring.receiver(2);
+        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.die();
+        let receiver = thread::spawn(move || assert_eq!(rx.recv(SLEEPY), Ok(1)));
+        tx.try_send(1).unwrap();
+        tx.end.doubt(&*ring.locks);
+        receiver.join().unwrap();
+    });
+}
+
+/// The last sender has left, and a receiver died with an item: for the others it is not end-of-file, as
+/// one of them inherits it.
+#[test]
+fn what_a_dead_receiver_held_comes_before_end_of_file() {
+    check_bounded("recovery, estate before end-of-file", 2, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let mut tx = ring.sender(0);
+        let (mut victim, mut rx) = (ring.receiver(1), ring.receiver(2));
+        tx.try_send(1).unwrap();
+        let leaving = thread::spawn(move || tx.leave());
+        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.die();
+        let mut received = rx.try_recv();
+        while received == Err(Refused::NotReady) {
+            thread::yield_now();
+            rx.end.doubt(&*ring.locks);
+            received = rx.try_recv();
+        }
+        assert_eq!(received, Ok(1));
+        leaving.join().unwrap();
+        assert_eq!(rx.try_recv(), Err(Refused::Closed));
     });
 }
