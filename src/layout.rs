@@ -424,7 +424,7 @@ impl Birth {
     /// The region's number in one piece.
     pub(crate) fn id(&self) -> u128 {
         let [high, low] = self.id;
-        u128::from(high) << 64 | u128::from(low)
+        (u128::from(high) << 64) + u128::from(low)
     }
 }
 
@@ -465,6 +465,12 @@ mod tests {
             assert_eq!((slot + K::value_offset::<T>()) % align_of::<T>(), 0);
         }
         assert_eq!(geometry.capacity, capacity.next_power_of_two(), "{what}");
+    }
+
+    #[test]
+    fn a_regions_number_in_one_piece_is_both_halves() {
+        let birth = Birth { id: [3, u64::MAX], realtime: 0, boottime: 0 };
+        assert_eq!(birth.id(), 0x3_ffff_ffff_ffff_ffff);
     }
 
     fn check_all<K: Kind>() {
