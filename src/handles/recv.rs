@@ -171,7 +171,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Receives as many items as there are and `into` has room for, and never waits. Returns how
-    /// many: at least one, unless `into` is empty.
+    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster.
     ///
     /// # Errors
     ///

@@ -178,7 +178,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     }
 
     /// Sends as many of `values` as there are free slots, from the first on, with one publication
-    /// for all, and never waits. Returns how many: at least one, unless `values` is empty.
+    /// for all, and never waits. Returns how many: at least one, unless `values` is empty; perhaps
+    /// fewer than there was room for if another sender was faster.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u8>(4)?;

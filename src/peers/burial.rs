@@ -193,12 +193,12 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
     done.then_some(taken)
 }
 
-/// What one funeral has cost so far, in positions of the dead compared with intents of others.
+/// What one funeral has cost so far, in positions and intents looked at.
 ///
 /// Honest ends claim disjoint slots, few at a time. Liars can fill the roster with dead that claim the
-/// whole ring and living to compare that with: whoever comes to bury them does what is reasonable,
-/// and leaves the rest to the next funeral. The first claim is settled whatever it costs, so that each
-/// funeral gets somewhere.
+/// whole ring: whoever comes to bury them does what is reasonable, and leaves the rest to the next
+/// funeral. The first claim is settled whatever it costs, which is no more than a look at each slot
+/// that one claim can cover, so that each funeral gets somewhere.
 struct Efforts(u64);
 
 impl Efforts {

@@ -95,16 +95,13 @@ const INTENT_POSITION_BITS: u32 = 40;
 pub(crate) const INTENT_MAX_COUNT: u64 = (1 << (64 - INTENT_POSITION_BITS)) - 1;
 /// No claim in progress. Zero, so that fresh memory says so.
 pub(super) const NO_INTENT: u64 = 0;
-const INTENT_POSITION: u64 = (1 << INTENT_POSITION_BITS) - 1;
+/// Positions that are so far apart look the same in an intent.
+pub(super) const INTENT_HORIZON: u64 = 1 << INTENT_POSITION_BITS;
+const INTENT_POSITION: u64 = INTENT_HORIZON - 1;
 
 pub(super) fn intent(at: u64, slots: u64) -> u64 {
     debug_assert!(0 < slots && slots <= INTENT_MAX_COUNT);
     slots << INTENT_POSITION_BITS | at & INTENT_POSITION
-}
-
-/// The intent covers `position`, as far as the low bits tell.
-pub(super) fn intent_covers(word: u64, position: u64) -> bool {
-    position.wrapping_sub(word) & INTENT_POSITION < word >> INTENT_POSITION_BITS
 }
 
 /// How many slots the intent covers.
@@ -112,24 +109,39 @@ pub(super) fn intent_slots(word: u64) -> u64 {
     word >> INTENT_POSITION_BITS
 }
 
-/// The positions below `index` that the intent covers. An end stores its intent for a position
-/// that it has read from the index, so the intent begins at or below the index.
-pub(super) fn intent_range(word: u64, index: u64, capacity: u64) -> impl Iterator<Item = u64> {
+/// The positions below `index` that the intent covers: the first, and how many. An end stores its
+/// intent for a position that it has read from the index, so the intent begins at or below the index.
+pub(super) fn intent_run(word: u64, index: u64, capacity: u64) -> (u64, u64) {
     let below = index.wrapping_sub(word) & INTENT_POSITION;
-    let at = index.wrapping_sub(below);
-    let count = word >> INTENT_POSITION_BITS;
-    positions(at, 0..count.min(below).min(capacity))
+    (index.wrapping_sub(below), intent_slots(word).min(below).min(capacity))
+}
+
+/// The distances from `from` at which the intent begins and ends, as far as the low bits tell. What
+/// begins before `from` ends beyond [`INTENT_HORIZON`].
+pub(super) fn intent_stretch(word: u64, from: u64) -> std::ops::Range<u64> {
+    let begin = word.wrapping_sub(from) & INTENT_POSITION;
+    begin..begin + intent_slots(word)
 }
 
 /// The positions at the given distances from `at`. Wrapping, because a scribbling peer chooses it.
-fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
+pub(super) fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
     distances.map(move |distance| at.wrapping_add(distance))
 }
 
 const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
-/// How many stamps one claim looks at in vain, together with four times what it asked for.
+/// How many stamps one claim looks at before it gives up, or four times what it asked for: neither
+/// others who are faster nor a scribbler who moves the index back and forth make it look for ever.
 const LOOKS: u64 = 1 << 16;
+
+/// A run that took no longer to look through than a line takes to travel.
+const SHORT_RUN: u64 = 64;
+
+/// How many slots to ask for after losing a race for `lost`: a long look loses against short ones
+/// again and again, so the next is shorter.
+fn after_losing(lost: u64, need: u64, max: u64) -> u64 {
+    if lost > SHORT_RUN { (lost / 2).max(need) } else { max }
+}
 
 /// A sender's private view.
 #[derive(Debug)]
@@ -166,11 +178,14 @@ impl SendCursor for Sender {
         let mut outcome = Blocked::Contended;
         // A guess, checked by the compare-and-swap.
         let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
-        let mut looks = 0;
+        let (mut looks, mut most) = (0, max);
         for _ in 0..PATIENCE {
+            if looks > LOOKS.max(4 * max) {
+                break;
+            }
             let mut slots = 0;
             let mut next = Stamp::free(at, capacity);
-            while slots < max {
+            while slots < most {
                 let position = at.wrapping_add(slots);
                 next = Stamp(mem.slots.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
                 if next != Stamp::free(position, capacity) {
@@ -178,6 +193,7 @@ impl SendCursor for Sender {
                 }
                 slots += 1;
             }
+            looks += slots;
             if slots >= need {
                 // S2a → X2: what this end handed over before.
                 mem.words.intents[self.seat].0.store(intent(at, slots), Release);
@@ -189,15 +205,13 @@ impl SendCursor for Sender {
                         return Ok(run);
                     }
                     Err(now) => {
+                        if now != at {
+                            most = after_losing(slots, need, max);
+                        }
                         at = now;
                         continue;
                     }
                 }
-            }
-            // Runs are long: a scribbler who moves the index must not make us look for ever.
-            looks += slots;
-            if looks > LOOKS.max(4 * max) {
-                break;
             }
             // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
             // acquired shows it (see "ahead" in the module's opening). S0 ← S2: if it has, a guess again.
@@ -348,12 +362,16 @@ impl RecvCursor for Receiver {
         let mut outcome = Blocked::Contended;
         // A guess, checked by the compare-and-swap.
         let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
-        let mut looks = 0;
+        let longest = capacity.min(super::MAX_RUN);
+        let (mut looks, mut most) = (0, max);
         for _ in 0..PATIENCE {
+            // The whole ring may be holes, with an item behind.
+            if looks > LOOKS.max(4 * max).max(capacity) {
+                break;
+            }
             let (mut slots, mut items) = (0, 0);
             let mut next = Stamp::free(at, capacity);
-            let most = capacity.min(super::MAX_RUN);
-            while items < max && slots < most {
+            while items < most && slots < longest {
                 let position = at.wrapping_add(slots);
                 next = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
                 if next == Stamp::published(position, capacity) {
@@ -363,6 +381,7 @@ impl RecvCursor for Receiver {
                 }
                 slots += 1;
             }
+            looks += slots;
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
                 // R2a → X2: what this end handed over before.
@@ -381,20 +400,18 @@ impl RecvCursor for Receiver {
                         return Ok(run);
                     }
                     Err(now) => {
+                        if now != at {
+                            most = after_losing(items, need, max);
+                        }
                         at = now;
                         continue;
                     }
                 }
             }
-            // Runs are long: a scribbler who moves the index must not make us look for ever.
-            looks += slots;
-            if looks > LOOKS.max(4 * max) {
-                break;
-            }
             // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
             // acquired shows it (see "ahead" in the module's opening). R0 ← R2: if it has, a guess again.
             let now = head.load(Acquire);
-            if now == at && slots == most {
+            if now == at && slots == longest {
                 outcome = Blocked::Fragmented(items);
                 break;
             }

@@ -33,8 +33,12 @@
 //! marking is idempotent; an heir's intent is stored before anything else changes; a dead end's
 //! intent is cleared after everything it covers has been settled, and its seat freed after that.
 
+use std::ops::Range;
+
 use super::control::{Intent, Words};
-use super::mpmc::{NO_INTENT, Stamp, intent, intent_covers, intent_range, intent_slots};
+use super::mpmc::{
+    INTENT_HORIZON, NO_INTENT, Stamp, intent, intent_run, intent_slots, intent_stretch, positions,
+};
 use super::{Kind, Mem, Run};
 use crate::peers::roster::{Role, occupancy};
 use crate::sync::AtomicU64;
@@ -54,11 +58,16 @@ fn index(words: &Words, role: Role) -> &AtomicU64 {
     }
 }
 
-/// What the living of a role intend, read after the index.
-struct Intended(Vec<u64>);
+/// What the living of a role intend, read after the index: stretches of positions as distances from
+/// one of them, in order and apart.
+pub(super) struct Intended {
+    stretches: Vec<Range<u64>>,
+    /// The first stretch that a distance asked for may still lie in.
+    next: usize,
+}
 
 impl Intended {
-    fn read(words: &Words, role: Role, alive: &impl Alive) -> Self {
+    fn read(words: &Words, role: Role, from: u64, alive: &impl Alive) -> Self {
         let intent_of_the_living = |(seat, intent): (usize, &Intent)| {
             let word = intent.0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
             let (occupancy, sits_as) = occupancy(&words.seats[seat])?;
@@ -68,18 +77,42 @@ impl Intended {
                 && alive.alive(role, seat);
             lives.then_some(word)
         };
-        Self(words.intents.iter().enumerate().filter_map(intent_of_the_living).collect())
+        Self::new(words.intents.iter().enumerate().filter_map(intent_of_the_living), from)
     }
 
-    fn covers(&self, position: u64) -> bool {
-        self.0.iter().any(|&word| intent_covers(word, position))
+    pub(super) fn new(intents: impl Iterator<Item = u64>, from: u64) -> Self {
+        let mut all = Vec::new();
+        for word in intents {
+            let stretch = intent_stretch(word, from);
+            if stretch.end > INTENT_HORIZON {
+                all.push(0..stretch.end - INTENT_HORIZON);
+            }
+            all.push(stretch);
+        }
+        all.sort_unstable_by_key(|stretch| stretch.start);
+        let mut stretches: Vec<Range<u64>> = Vec::with_capacity(all.len());
+        for stretch in all {
+            match stretches.last_mut() {
+                Some(last) if stretch.start <= last.end => last.end = last.end.max(stretch.end),
+                _ => stretches.push(stretch),
+            }
+        }
+        Self { stretches, next: 0 }
+    }
+
+    /// To be asked for one distance after the other, from the lowest to the highest.
+    pub(super) fn covers(&mut self, distance: u64) -> bool {
+        while self.stretches.get(self.next).is_some_and(|stretch| stretch.end <= distance) {
+            self.next += 1;
+        }
+        self.stretches.get(self.next).is_some_and(|stretch| stretch.start <= distance)
     }
 }
 
-/// How much work it is at the most to settle the intent `word` once: each position is compared with
-/// every intent.
+/// How much work it is at the most to settle the intent `word` once: each of its positions, and
+/// every other intent.
 pub(crate) fn effort(words: &Words, word: u64, capacity: u64) -> u64 {
-    intent_slots(word).min(capacity).saturating_mul(words.intents.len() as u64)
+    intent_slots(word).min(capacity) + words.intents.len() as u64
 }
 
 /// What is left of a dead end's claim.
@@ -110,16 +143,17 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
     let words = &mem.words;
     let capacity = mem.slots.capacity();
     let tail = index(words, Role::Sender).load(Acquire); // X1 ← S2: the owners' intents
-    let intended = Intended::read(words, Role::Sender, alive);
+    let (first, count) = intent_run(word, tail, capacity);
+    let mut intended = Intended::read(words, Role::Sender, first, alive);
     let (mut unclear, mut progress) = (false, false);
-    for position in intent_range(word, tail, capacity) {
+    for (distance, position) in (0..).zip(positions(first, 0..count)) {
         let free = Stamp::free(position, capacity).0;
         let stamp = mem.slots.stamp(position);
         // Relaxed: only to spare the rest; the compare-and-swap is the look that counts.
         if stamp.load(Relaxed) != free {
             continue;
         }
-        if intended.covers(position) {
+        if intended.covers(distance) {
             unclear = true;
             continue;
         }
@@ -142,11 +176,12 @@ pub(crate) fn settle_receiver<T: Copy, K: Kind>(
     let words = &mem.words;
     let capacity = mem.slots.capacity();
     let head = index(words, Role::Receiver).load(Acquire); // X1 ← R2: the owners' intents
-    let intended = Intended::read(words, Role::Receiver, alive);
+    let (first, count) = intent_run(word, head, capacity);
+    let mut intended = Intended::read(words, Role::Receiver, first, alive);
     let (mut unclear, mut more) = (false, false);
     let mut found: Option<Run> = None;
-    for position in intent_range(word, head, capacity) {
-        if intended.covers(position) {
+    for (distance, position) in (0..).zip(positions(first, 0..count)) {
+        if intended.covers(distance) {
             unclear |= unreleased(mem, position).is_some();
             continue;
         }

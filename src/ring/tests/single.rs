@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::peers::roster::{self, Role};
-use crate::ring::mpmc::{Receiver, Sender, Stamp};
-use crate::ring::recovery::{Alive, Remains};
+use crate::ring::mpmc::{Receiver, Sender, Stamp, intent};
+use crate::ring::recovery::{Alive, Intended, Remains};
 use crate::ring::{Mpmc, Spsc};
 use crate::sync::Ordering::Relaxed;
 
@@ -402,6 +402,33 @@ fn mpmc_an_intent_covers_the_claim_from_before_it_is_made_until_it_is_handed_ove
     assert_eq!(tx.claim(8, 8).map(|run| run.at), Ok(3));
     assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
     assert_eq!(intent(1), 0);
+}
+
+/// Against a look at each intent for each position, with intents that overlap, touch, contain each
+/// other, are the same, or begin before the first position.
+#[test]
+fn mpmc_what_the_living_intend_is_found_in_one_pass() {
+    const HORIZON: u64 = 1 << 40;
+    let firsts = [0, 5, HORIZON - 3, HORIZON, u64::MAX - 20];
+    let mut any = 1_u64;
+    let mut below = |most: u64| {
+        any = any.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (any >> 33) % most
+    };
+    for round in 0..200 {
+        let first = firsts[round % firsts.len()];
+        let intents: Vec<(u64, u64)> = (0..below(6))
+            .map(|_| (first.wrapping_add(below(40)).wrapping_sub(8), 1 + below(12)))
+            .collect();
+        let words = intents.iter().map(|&(at, slots)| intent(at, slots));
+        let mut intended = Intended::new(words, first);
+        for distance in 0..48 {
+            let position = first.wrapping_add(distance);
+            let covered =
+                intents.iter().any(|&(at, slots)| position.wrapping_sub(at) % HORIZON < slots);
+            assert_eq!(intended.covers(distance), covered, "{distance} from {first}: {intents:?}");
+        }
+    }
 }
 
 #[test]
