@@ -229,6 +229,13 @@ unsafe fn copy_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
         // SAFETY: the caller's promise. Plain on purpose: Miri shall see a race as a race.
         return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
     }
+    // SAFETY: the caller's promise.
+    unsafe { words_in(to, from, len) }
+}
+
+/// How [`copy_in`] copies. Its promises.
+#[inline(always)]
+unsafe fn words_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
     let bytes = size_of::<T>() * len;
     match word::<T>() {
         8 => by_words!(u64, AtomicU64, bytes, in to, from),
@@ -250,6 +257,13 @@ unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
         // SAFETY: as in `copy_in`.
         return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
     }
+    // SAFETY: the caller's promise.
+    unsafe { words_out(from, to, len) }
+}
+
+/// How [`copy_out`] copies. Its promises.
+#[inline(always)]
+unsafe fn words_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
     let bytes = size_of::<T>() * len;
     match word::<T>() {
         8 => by_words!(u64, AtomicU64, bytes, out to, from.cast_mut()),
@@ -406,5 +420,42 @@ pub(crate) mod futex {
                 Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There and back by words, as Miri sees it: other tests copy plainly under Miri, so that it sees
+    /// races. The private side is aligned to nothing.
+    fn there_and_back<T: Copy>() {
+        const LEN: usize = 3;
+        let bytes = LEN * size_of::<T>();
+        let shared: Vec<AtomicU64> = (0..bytes / 8 + 1).map(|_| AtomicU64::new(0)).collect();
+        // As a mapping's: never through a `&T` or `&mut T`.
+        let shared = shared.as_ptr().cast::<T>().cast_mut();
+        let private: Vec<u8> = (1..=bytes as u8 + 1).collect();
+        let from = private[1..].as_ptr().cast::<T>();
+        // SAFETY: `LEN` elements on both sides, the shared ones aligned to 8.
+        unsafe { words_in(shared, from, LEN) };
+        let mut back = vec![0_u8; bytes + 1];
+        let to = back[1..].as_mut_ptr().cast::<T>();
+        // SAFETY: as above.
+        unsafe { words_out(shared, to, LEN) };
+        assert_eq!(back[1..], private[1..], "{} bytes", size_of::<T>());
+    }
+
+    #[test]
+    fn copies_by_words_of_every_width_are_whole() {
+        there_and_back::<[u8; 1]>();
+        there_and_back::<[u8; 2]>();
+        there_and_back::<[u8; 3]>();
+        there_and_back::<[u8; 4]>();
+        there_and_back::<[u8; 6]>();
+        there_and_back::<[u8; 8]>();
+        there_and_back::<[u8; 12]>();
+        there_and_back::<[u64; 5]>();
+        there_and_back::<u64>();
     }
 }
