@@ -150,11 +150,17 @@ fn run(options: &Options) -> Result<()> {
             options.site.as_ref().is_none_or(|wanted| site.key().starts_with(&format!("{wanted} ")))
         };
         let rows = jury.try_all(&sites, chosen)?;
+        let noticed = rows.iter().filter(|row| matches!(row.noticed, Noticed::By(_))).count();
+        let explained = rows.len() - noticed;
+        println!(
+            "{noticed} of {} rows noticed by a model, {explained} explained, 0 unexplained",
+            rows.len()
+        );
         if options.site.is_none() {
             fs::write(document_at, table::write(&document, &rows, EXPLANATIONS)?)?;
         }
     }
-    println!("done in {:.0?}", started.elapsed());
+    eprintln!("done in {:.0?}", started.elapsed());
     Ok(())
 }
 
