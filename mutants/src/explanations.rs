@@ -41,8 +41,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
         relies_on: &[],
         reason: "Not in the models: the gate holds off libc's `fork`, which they do not have. What it \
             guards beyond its own words is the kernel's (descriptors and mappings that a child would \
-            inherit), and no processor moves a store across a system call; the orderings keep the compiler \
-            from it, too. `tests/fork.rs` runs the gate for real, on orderings as they are.",
+            inherit), and the kernel's own locks of those order the thread that opens and closes them with \
+            the one that forks. `tests/fork.rs` runs the gate for real, on orderings as they are.",
     },
     Explanation {
         mutants: &[
@@ -52,7 +52,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
         relies_on: &[],
         reason: "The intent is that of one who stores no more, and all it stored was acquired before this \
             load: with the proof of its death (the kernel takes the lock of the file's list of locks to \
-            answer; the models' locks acquire, too), or with the estate's word (A3 ← A2, which \
+            answer, as the list is never empty: who asks holds a lock of the file itself, the birth byte; \
+            the models' locks acquire, too), or with the estate's word (A3 ← A2, which \
             `roster::who_sees_an_estate_sees_what_was_stored_before_it_was_one` defends). An older value \
             than the last is then not to be had, acquire or not.",
     },
