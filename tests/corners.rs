@@ -196,3 +196,15 @@ fn a_table_full_of_estates_lets_new_receivers_in_and_loses_nothing() {
     let expected: Vec<_> = (0..10).map(|n| (n, n < 7)).collect();
     assert_eq!(got, expected);
 }
+
+#[test]
+fn who_attaches_without_a_sender_finds_what_a_receiver_has_left() {
+    let ring = options::<Mpmc>().create_anonymous().unwrap();
+    let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    tx.try_send(7).unwrap();
+    drop(tx);
+    rx.try_claim(1).unwrap().abandon();
+    drop(rx);
+    let mut rx = ring.receiver().unwrap();
+    assert_eq!(rx.try_recv(), Ok(7));
+}

@@ -118,6 +118,11 @@ pub(crate) fn bequeath(words: &Words, seat: usize, occupancy: Occupancy) -> bool
     left
 }
 
+/// Somebody has left an estate that is not settled.
+fn any_estate(words: &Words) -> bool {
+    words.seats.iter().any(|seat| occupancy(seat).is_some_and(|(found, _)| found.is_estate()))
+}
+
 /// A taken seat's word, and the role it was taken for.
 pub(crate) fn occupancy(seat: &Seat) -> Option<(Occupancy, Role)> {
     let word = seat.load(Acquire); // A3 ← A1: what made the seat's occupant
@@ -175,7 +180,7 @@ impl Ends {
             present: false,
             arrivals_at_attach: arrivals,
             met: alive,
-            estates: false,
+            estates: any_estate(words), // there may be no scan for long
         };
         ends.sum_up();
         ends
@@ -209,10 +214,7 @@ impl Ends {
             self.met |= arrivals != self.arrivals_at_attach;
             // Whoever sits there though none lived when we came and none has come since is dead.
             self.present = self.met && count(words, self.opposite) > 0;
-            self.estates |= words
-                .seats
-                .iter()
-                .any(|seat| occupancy(seat).is_some_and(|(found, _)| found.is_estate()));
+            self.estates |= any_estate(words);
             self.scanned_at = Some(changes);
             if self.present {
                 return;
