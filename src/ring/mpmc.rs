@@ -92,7 +92,7 @@ impl Stamp {
 /// Bits of an intent that hold the low bits of the position; the count is above them.
 const INTENT_POSITION_BITS: u32 = 40;
 /// The largest run that an intent can describe.
-pub(crate) const INTENT_MAX_COUNT: u64 = (1 << (64 - INTENT_POSITION_BITS)) - 1;
+pub(crate) const INTENT_MAX_COUNT: u64 = u64::MAX >> INTENT_POSITION_BITS;
 /// No claim in progress. Zero, so that fresh memory says so.
 pub(super) const NO_INTENT: u64 = 0;
 /// Positions that are so far apart look the same in an intent.
@@ -132,14 +132,24 @@ const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
 /// How many stamps one claim looks at before it gives up, or four times what it asked for: neither
 /// others who are faster nor a scribbler who moves the index back and forth make it look for ever.
-const LOOKS: u64 = 1 << 16;
+const LOOKS: u64 = 65_536;
+
+fn enough(looks: u64, wanted: u64) -> bool {
+    looks > LOOKS.max(4 * wanted)
+}
+
+/// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or is:
+/// behind the first, that is left to whoever comes there.
+fn stopped_by(slots: u64, awaited: bool) -> Blocked {
+    if awaited || slots > 0 { Blocked::NotReady } else { Blocked::Corrupt }
+}
 
 /// A run that took no longer to look through than a line takes to travel.
-const SHORT_RUN: u64 = 64;
+pub(super) const SHORT_RUN: u64 = 64;
 
 /// How many slots to ask for after losing a race for `lost`: a long look loses against short ones
 /// again and again, so the next is shorter.
-fn after_losing(lost: u64, need: u64, max: u64) -> u64 {
+pub(super) fn after_losing(lost: u64, need: u64, max: u64) -> u64 {
     if lost > SHORT_RUN { (lost / 2).max(need) } else { max }
 }
 
@@ -180,7 +190,7 @@ impl SendCursor for Sender {
         let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
         let (mut looks, mut most) = (0, max);
         for _ in 0..PATIENCE {
-            if looks > LOOKS.max(4 * max) {
+            if enough(looks, max) {
                 break;
             }
             let mut slots = 0;
@@ -216,16 +226,13 @@ impl SendCursor for Sender {
             // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
             // acquired shows it (see "ahead" in the module's opening). S0 ← S2: if it has, a guess again.
             let now = tail.load(Acquire);
-            if now == at {
-                outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
-                    // Still occupied since the last lap, or further on someone claimed before us.
-                    -1 => Blocked::NotReady,
-                    _ if slots > 0 => Blocked::NotReady,
-                    _ => Blocked::Corrupt,
-                };
-                break;
+            if now != at {
+                at = now;
+                continue;
             }
-            at = now;
+            let ahead = next.laps_ahead(at.wrapping_add(slots), capacity);
+            outcome = stopped_by(slots, ahead == -1); // still occupied since the last lap
+            break;
         }
         self.done(mem);
         Err(outcome)
@@ -366,12 +373,12 @@ impl RecvCursor for Receiver {
         let (mut looks, mut most) = (0, max);
         for _ in 0..PATIENCE {
             // The whole ring may be holes, with an item behind.
-            if looks > LOOKS.max(4 * max).max(capacity) {
+            if enough(looks, max.max(capacity / 4)) {
                 break;
             }
             let (mut slots, mut items) = (0, 0);
             let mut next = Stamp::free(at, capacity);
-            while items < most && slots < longest {
+            while items < most && slots != longest {
                 let position = at.wrapping_add(slots);
                 next = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
                 if next == Stamp::published(position, capacity) {
@@ -411,20 +418,18 @@ impl RecvCursor for Receiver {
             // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
             // acquired shows it (see "ahead" in the module's opening). R0 ← R2: if it has, a guess again.
             let now = head.load(Acquire);
-            if now == at && slots == longest {
+            if now != at {
+                at = now;
+                continue;
+            }
+            if slots == longest {
                 outcome = Blocked::Fragmented(items);
                 break;
             }
-            if now == at {
-                outcome = match next.laps_ahead(at.wrapping_add(slots), capacity) {
-                    // Not published yet in this lap, or not yet released in the one before.
-                    0 | -1 => Blocked::NotReady,
-                    _ if slots > 0 => Blocked::NotReady,
-                    _ => Blocked::Corrupt,
-                };
-                break;
-            }
-            at = now;
+            let ahead = next.laps_ahead(at.wrapping_add(slots), capacity);
+            // Not published yet in this lap, or not yet released in the one before.
+            outcome = stopped_by(slots, ahead == 0 || ahead == -1);
+            break;
         }
         self.done(mem);
         Err(outcome)

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::peers::roster::{self, Role};
-use crate::ring::mpmc::{Receiver, Sender, Stamp, intent};
+use crate::ring::mpmc::{
+    INTENT_MAX_COUNT, Receiver, SHORT_RUN, Sender, Stamp, after_losing, intent, intent_slots,
+    intent_stretch,
+};
 use crate::ring::recovery::{Alive, Intended, Remains};
 use crate::ring::{Mpmc, Spsc};
 use crate::sync::Ordering::Relaxed;
@@ -235,6 +238,30 @@ fn mpmc_holes_are_passed_over_freed_and_counted() {
 }
 
 #[test]
+fn mpmc_what_a_run_gives_up_is_counted_beside_what_it_publishes() {
+    let heap = Heap::<u64, Mpmc>::new(4, 2);
+    let mut tx = heap.tx(0);
+    let run = tx.claim(4, 4).unwrap();
+    tx.fill(run, 0, 1);
+    assert_eq!(heap.mem().words.control.tally.0.skipped.load(Relaxed), 3);
+}
+
+#[test]
+fn mpmc_after_a_lost_race_for_many_slots_fewer_are_asked_for_and_enough() {
+    assert_eq!(after_losing(SHORT_RUN, 1, 1000), 1000);
+    assert_eq!(after_losing(SHORT_RUN + 2, 1, 1000), SHORT_RUN / 2 + 1);
+    assert_eq!(after_losing(1000, 900, 1000), 900);
+}
+
+#[test]
+fn mpmc_the_longest_run_fills_the_count_of_an_intent() {
+    let word = intent(7, INTENT_MAX_COUNT);
+    assert_eq!(intent_slots(word), INTENT_MAX_COUNT);
+    assert_eq!(intent_slots(word) + 1, 1 << 24);
+    assert_eq!(intent_stretch(word, 0).start, 7);
+}
+
+#[test]
 fn mpmc_a_ring_of_nothing_but_holes_becomes_free_and_says_so() {
     let heap = Heap::<u64, Mpmc>::new(4, 2);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
@@ -444,6 +471,11 @@ fn mpmc_stamps_that_no_history_produces_are_noticed() {
     }
     scribble(0);
     tx.send(1).unwrap();
+    // Behind the first it is left to whoever comes there.
+    mem.slots.stamp(2).store(7 << 2, Relaxed);
+    assert_eq!(tx.claim(2, 2), Err(Blocked::NotReady));
+    mem.slots.stamp(1).store(7 << 2, Relaxed);
+    assert_eq!(rx.claim(2, 2), Err(Blocked::NotReady));
     assert_eq!(rx.recv(), Ok(1));
 }
 
