@@ -347,6 +347,35 @@ fn mpmc_what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
     assert_eq!(tx.send_some(0, 4), Ok(4));
 }
 
+/// A live receiver that lost the race for some of the positions intends them still.
+#[test]
+fn mpmc_what_a_dead_receiver_held_is_found_in_stretches_around_what_may_be_anothers() {
+    let heap = Heap::<u64, Mpmc>::new(8, 3);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    for (seat, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
+        sit(&heap, seat, role);
+    }
+    tx.send_some(0, 5).unwrap();
+    rx.claim(5, 5).unwrap();
+    let settle = |another_intends: u64| {
+        heap.mem().words.intents[2].0.store(another_intends, Relaxed);
+        let found =
+            <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
+        match found {
+            Remains::Orphans { run, more } => (run.at, run.slots, more),
+            _ => panic!("{found:?}"),
+        }
+    };
+    assert_eq!(settle(0), (0, 5, false));
+    assert_eq!(settle(intent(2, 1)), (0, 2, true), "others behind");
+    assert_eq!(settle(intent(0, 2)), (2, 3, true), "what may be another's before");
+    assert_eq!(settle(intent(3, 2)), (0, 3, true), "what may be another's behind");
+    // What was released meanwhile is nobody's, and splits what is left.
+    let mem = heap.mem();
+    mem.slots.stamp(1).store(Stamp::free(9, 8).0, Relaxed);
+    assert_eq!(settle(0), (0, 1, true));
+}
+
 #[test]
 fn mpmc_what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() {
     let heap = Heap::<u64, Mpmc>::new(8, 3);
