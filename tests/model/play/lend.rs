@@ -1,0 +1,61 @@
+//! Runs that are borrowed instead of copied, of handles whose peers are trusted for the while.
+
+use super::{End, Ends, Hand, Stage, Thing, Wait, agree, bulk};
+
+impl<T: Thing, K: Ends> Stage<T, K> {
+    pub fn write_lent(&mut self, hand: Hand, max: usize, end: End, gaps: bool) {
+        let who = hand.which();
+        let Some(tx) = self.tx[who].take() else { return };
+        // SAFETY: the ring is anonymous, and this process keeps to the protocol.
+        let mut tx = unsafe { tx.trust_peers() };
+        let (expected, wait, values) = self.to_write(who, max, hand.wait, gaps);
+        {
+            let run = match wait {
+                Wait::Try => tx.try_claim(max),
+                wait => tx.claim(max, self.deadline(wait)),
+            };
+            let full = |e: &_| bulk(*e, ringpipe::BulkError::Full);
+            agree(&run.as_ref().map(|run| run.len()).map_err(full), expected);
+            if let Ok(mut run) = run {
+                K::fill(&mut run, &values);
+                let committed = end.of(values.len());
+                match end {
+                    End::Part(_) => run.commit(committed),
+                    End::All => run.commit_all(),
+                    End::Drop => drop(run),
+                    End::Forget => std::mem::forget(run),
+                }
+                self.model.written(who, &values, committed, matches!(end, End::Forget));
+            }
+        }
+        self.tx[who] = Some(tx.into_inner());
+    }
+
+    pub fn read_lent(&mut self, hand: Hand, max: usize, end: End) {
+        let who = hand.which();
+        let Some(rx) = self.rx[who].take() else { return };
+        // SAFETY: the ring is anonymous, and this process keeps to the protocol.
+        let mut rx = unsafe { rx.trust_peers() };
+        let (expected, wait) = self.to_read(who, max, hand.wait);
+        {
+            let run = match wait {
+                Wait::Try => rx.try_claim(max),
+                wait => rx.claim(max, self.deadline(wait)),
+            };
+            let empty = |e: &_| bulk(*e, ringpipe::BulkError::Empty);
+            agree(&run.as_ref().map(K::borrowed).map_err(empty), expected);
+            if let Ok(run) = run {
+                assert_eq!(run.redelivered(), run.len().min(self.model.again));
+                let released = end.of(run.len());
+                match end {
+                    End::Part(_) => run.release(released),
+                    End::All => run.release_all(),
+                    End::Drop => drop(run),
+                    End::Forget => std::mem::forget(run),
+                }
+                self.released(who, released);
+            }
+        }
+        self.rx[who] = Some(rx.into_inner());
+    }
+}
