@@ -37,6 +37,8 @@ pub struct End {
     pub cancelled: bool,
     /// What it holds was another receiver's.
     inherited: bool,
+    /// And so is its seat.
+    by_seat: bool,
     /// It was refused the end-of-file, and the roster has not changed since.
     put_off: bool,
     /// There was no sender when it attached, and the roster has not changed since.
@@ -180,6 +182,7 @@ impl<T: Copy + PartialEq> Model<T> {
             let unsettled = self.estates.len() - 1; // whichever: all that are not settled are alike
             self.estates.truncate(unsettled);
             self.inherit(who);
+            self.receivers[who].iter_mut().for_each(|end| end.by_seat = true);
         }
         if !self.stamped && room && self.drop_unreleased {
             self.dropped += self.shown as u64;
@@ -230,12 +233,16 @@ impl<T: Copy + PartialEq> Model<T> {
         self.slots.iter().any(|slot| slot.1 == Owner::Estate)
     }
 
-    /// A gap between the documentation and the ring, left out of the play: a receiver that attaches
-    /// while there is no sender takes nothing over until the roster changes, or a slice has passed.
-    pub fn overlooks_estate(&self, who: usize) -> bool {
-        self.stamped
-            && self.has_estate()
-            && self.receivers[who].is_some_and(|end| end.alone && !end.met)
+    /// Two gaps between the documentation and the ring (`gaps`), left out of the play. A receiver
+    /// that attaches while there is no sender takes nothing over until the roster changes, or a slice
+    /// has passed. One that inherited together with the seat does not put off the end-of-file.
+    pub fn is_in_a_gap(&self, who: usize) -> bool {
+        let overlooks = self.receivers[who].is_some_and(|end| end.alone && !end.met);
+        let not_put_off = |heir: usize| {
+            let by_seat = self.receivers[heir].is_some_and(|end| end.inherited && end.by_seat);
+            heir != who && by_seat && self.receiver_gone(who)
+        };
+        self.stamped && (overlooks && self.has_estate() || (0..ENDS).any(not_put_off))
     }
 
     fn inherit(&mut self, who: usize) {

@@ -35,7 +35,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     pub fn receive(&mut self, who: usize, rx: &mut RecvHandle<T, K>, hand: Hand, call: Call) {
-        if self.model.overlooks_estate(who) {
+        if self.model.is_in_a_gap(who) {
             return;
         }
         let capacity = self.model.capacity;
