@@ -8,7 +8,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         let Some(tx) = self.tx[who].take() else { return };
         // SAFETY: the ring is anonymous, and this process keeps to the protocol.
         let mut tx = unsafe { tx.trust_peers() };
-        let (expected, wait, values) = self.to_write(who, max, hand.wait, gaps);
+        let (expected, wait, values) = self.writable(who, max, hand.wait, gaps);
         {
             let run = match wait {
                 Wait::Try => tx.try_claim(max),
@@ -39,7 +39,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         let Some(rx) = self.rx[who].take() else { return };
         // SAFETY: the ring is anonymous, and this process keeps to the protocol.
         let mut rx = unsafe { rx.trust_peers() };
-        let (expected, wait) = self.to_read(who, max, hand.wait);
+        let (expected, wait) = self.readable(who, max, hand.wait);
         {
             let run = match wait {
                 Wait::Try => rx.try_claim(max),
@@ -54,6 +54,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                     End::Part(_) => run.release(released),
                     End::All => run.release_all(),
                     End::Drop => drop(run),
+                    #[allow(
+                        clippy::forget_non_drop,
+                        reason = "no promise that it will not have one"
+                    )]
                     End::Forget => std::mem::forget(run),
                 }
                 self.released(who, released);

@@ -76,7 +76,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 self.copied(who, rx, got.map_or(0, |()| len));
             }
             Call::Read { max, end } => {
-                let (expected, wait) = self.to_read(who, max, hand.wait);
+                let (expected, wait) = self.readable(who, max, hand.wait);
                 let run = match wait {
                     Wait::Try => rx.try_claim(max),
                     wait => rx.claim(max, self.deadline(wait)),
@@ -94,13 +94,17 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                     End::Part(_) => run.release(released),
                     End::All => run.release_all(),
                     End::Drop => run.abandon(),
+                    #[allow(
+                        clippy::forget_non_drop,
+                        reason = "no promise that it will not have one"
+                    )]
                     End::Forget => std::mem::forget(run),
                 }
                 self.released(who, released);
             }
             Call::Iter => self.iterate(who, rx),
             Call::TryIter => {
-                let (expected, _) = self.to_drain(who);
+                let (expected, _) = self.drained(who);
                 assert_eq!(rx.try_iter().collect::<Vec<_>>(), expected);
                 self.again[who] = None;
             }
@@ -137,7 +141,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     /// What a claim of up to `max` items comes to.
-    pub fn to_read(
+    pub fn readable(
         &mut self,
         who: usize,
         max: usize,
@@ -191,7 +195,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     /// What comes of receiving one by one until that works no more, and why it does not.
-    fn to_drain(&mut self, who: usize) -> (Vec<T>, Refused) {
+    fn drained(&mut self, who: usize) -> (Vec<T>, Refused) {
         let mut drained = Vec::new();
         loop {
             match self.model.claim_read(who, 1, 1) {
@@ -205,7 +209,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     /// The blocking iterator: to its end if there is one, or for as long as it need not wait.
     fn iterate(&mut self, who: usize, rx: &mut RecvHandle<T, K>) {
         let before = self.model.clone();
-        let (expected, refused) = self.to_drain(who);
+        let (expected, refused) = self.drained(who);
         let cancelled = self.model.receivers[who].is_some_and(|end| end.cancelled);
         self.again[who] = None;
         if refused == Refused::Closed || cancelled {

@@ -76,7 +76,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             }
             Call::Write { max, end } | Call::WriteSome { max, end } => {
                 let gaps = matches!(call, Call::WriteSome { .. });
-                let (expected, wait, values) = self.to_write(who, max, hand.wait, gaps);
+                let (expected, wait, values) = self.writable(who, max, hand.wait, gaps);
                 let run = match wait {
                     Wait::Try => tx.try_claim(max),
                     wait => tx.claim(max, self.deadline(wait)),
@@ -127,7 +127,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     /// What a claim of up to `max` slots comes to, how it may wait, and what to write.
-    pub fn to_write(
+    pub fn writable(
         &mut self,
         who: usize,
         max: usize,
