@@ -106,6 +106,7 @@ const ITEMS: [&str; 4] = ["u64", "u8", "[u8; 5]", "[u64; 16]"];
 fn play_many<K: Ends>(kind: &str) {
     let config = ProptestConfig {
         failure_persistence: None, // a failure prints the calls; they make a test of their own
+        max_shrink_time: 60_000,   // of a ring that waits for ever, each try takes that long
         ..ProptestConfig::default()
     };
     let (sequences, made) = (AtomicU64::new(0), AtomicU64::new(0));

@@ -14,6 +14,8 @@ mod pool;
 mod recv;
 #[path = "play/send.rs"]
 mod send;
+#[path = "play/watch.rs"]
+mod watch;
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -24,6 +26,7 @@ use ringpipe::{AttachError, Peers, RecvHandle, Ring, Role, SendHandle, WaitPolic
 use super::queue::{self, ENDS, Model, Refused};
 pub use ends::{Ends, Thing};
 use ends::{agree, bulk, peer};
+use watch::at_once;
 
 /// One call. Those of both roles are made on both ends of the hand.
 #[allow(dead_code, reason = "the fuzz target makes some of these calls only")]

@@ -12,7 +12,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         {
             let run = match wait {
                 Wait::Try => tx.try_claim(max),
-                wait => tx.claim(max, self.deadline(wait)),
+                wait => {
+                    let canceller = tx.canceller();
+                    self.in_time(wait, canceller, || tx.claim(max, self.deadline(wait)))
+                }
             };
             let full = |e: &_| bulk(*e, ringpipe::BulkError::Full);
             agree(&run.as_ref().map(|run| run.len()).map_err(full), expected);
@@ -43,7 +46,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         {
             let run = match wait {
                 Wait::Try => rx.try_claim(max),
-                wait => rx.claim(max, self.deadline(wait)),
+                wait => {
+                    let canceller = rx.canceller();
+                    self.in_time(wait, canceller, || rx.claim(max, self.deadline(wait)))
+                }
             };
             let empty = |e: &_| bulk(*e, ringpipe::BulkError::Empty);
             agree(&run.as_ref().map(K::borrowed).map_err(empty), expected);

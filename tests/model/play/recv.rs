@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringpipe::{BulkError, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
 
 use super::queue::Refused;
-use super::{Call, End, Ends, Hand, Stage, Thing, Wait, agree, bulk, peer};
+use super::{Call, End, Ends, Hand, Stage, Thing, Wait, agree, at_once, bulk, peer};
 
 fn empty(error: BulkError) -> Refused {
     bulk(error, BulkError::Empty)
@@ -50,7 +50,9 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let mut into = vec![T::of(u64::MAX); len];
                 let got = match wait {
                     Wait::Try => rx.try_recv_slice(&mut into),
-                    wait => rx.recv_slice(&mut into, self.deadline(wait)),
+                    wait => self.in_time(wait, rx.canceller(), || {
+                        rx.recv_slice(&mut into, self.deadline(wait))
+                    }),
                 };
                 let got = got.map(|count| into[..count].to_vec()).map_err(empty);
                 let expected = expected.map(|mut items| {
@@ -69,7 +71,9 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let mut into = vec![T::of(u64::MAX); len];
                 let got = match wait {
                     Wait::Try => rx.try_recv_exact(&mut into),
-                    wait => rx.recv_exact(&mut into, self.deadline(wait)),
+                    wait => self.in_time(wait, rx.canceller(), || {
+                        rx.recv_exact(&mut into, self.deadline(wait))
+                    }),
                 };
                 let expected = expected.map(|items| items[..len].to_vec());
                 agree(&got.map(|()| into).map_err(empty), expected);
@@ -79,7 +83,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let (expected, wait) = self.readable(who, max, hand.wait);
                 let run = match wait {
                     Wait::Try => rx.try_claim(max),
-                    wait => rx.claim(max, self.deadline(wait)),
+                    wait => {
+                        let canceller = rx.canceller();
+                        self.in_time(wait, canceller, || rx.claim(max, self.deadline(wait)))
+                    }
                 };
                 let copies = run.as_ref().map(|run| run.iter().collect()).map_err(|e| empty(*e));
                 agree(&copies, expected);
@@ -113,7 +120,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let here = if self.model.peers().0 > 0 { Ok(()) } else { Err(Refused::NotReady) };
                 let (expected, wait) = super::waited(here, hand.wait, end.cancelled);
                 if wait != Wait::Try {
-                    agree(&rx.wait_for_peer(self.deadline(wait)).map_err(peer), expected);
+                    let canceller = rx.canceller();
+                    let met =
+                        self.in_time(wait, canceller, || rx.wait_for_peer(self.deadline(wait)));
+                    agree(&met.map_err(peer), expected);
                 }
             }
             Call::IsClosed => assert_eq!(rx.is_closed(), self.model.receiver_gone(who)),
@@ -184,7 +194,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             Wait::Zero => single(rx.recv_timeout(Duration::ZERO)),
             Wait::Soon => single(rx.recv_timeout(super::SOON)),
             Wait::Past => single(rx.recv_deadline(self.began)),
-            Wait::Never => rx.recv().map_err(|error| match error {
+            Wait::Never => at_once(rx.canceller(), || rx.recv()).map_err(|error| match error {
                 RecvError::Closed => Refused::Closed,
                 RecvError::Cancelled => Refused::Cancelled,
                 other => panic!("{other:?}"),
@@ -213,8 +223,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         let cancelled = self.model.receivers[who].is_some_and(|end| end.cancelled);
         self.again[who] = None;
         if refused == Refused::Closed || cancelled {
+            let canceller = rx.canceller();
             let mut iter = rx.into_iter();
-            assert_eq!(iter.by_ref().collect::<Vec<_>>(), expected);
+            let seen = at_once(canceller, || iter.by_ref().collect::<Vec<_>>());
+            assert_eq!(seen, expected);
             assert_eq!(iter.next(), None);
             return;
         }
@@ -224,6 +236,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             self.model.claim_read(who, 1, 1).expect("as before");
             self.model.release(who, 1);
         }
-        assert_eq!(rx.iter().take(some).collect::<Vec<_>>(), expected);
+        let seen = at_once(rx.canceller(), || rx.iter().take(some).collect::<Vec<_>>());
+        assert_eq!(seen, expected);
     }
 }

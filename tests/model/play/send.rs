@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ringpipe::{
-    BulkError, Deadline, SendError, SendHandle, SendTimeoutError, TrySendError, WriteRun,
+    BulkError, Canceller, Deadline, SendError, SendHandle, SendTimeoutError, TrySendError, WriteRun,
 };
 
 use super::queue::Refused;
-use super::{Call, End, Ends, Hand, Stage, Thing, Wait, agree, bulk, peer};
+use super::{Call, End, Ends, Hand, Stage, Thing, Wait, agree, at_once, bulk, peer};
 
 fn full(error: BulkError) -> Refused {
     bulk(error, BulkError::Full)
@@ -55,7 +55,9 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 };
                 let sent = match wait {
                     Wait::Try => tx.try_send_slice(&values),
-                    wait => tx.send_slice(&values, self.deadline(wait)),
+                    wait => self.in_time(wait, tx.canceller(), || {
+                        tx.send_slice(&values, self.deadline(wait))
+                    }),
                 };
                 agree(&sent.map_err(full), expected);
                 self.sent(who, &values[..expected.unwrap_or(0)]);
@@ -69,7 +71,9 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 };
                 let sent = match wait {
                     Wait::Try => tx.try_send_exact(&values),
-                    wait => tx.send_exact(&values, self.deadline(wait)),
+                    wait => self.in_time(wait, tx.canceller(), || {
+                        tx.send_exact(&values, self.deadline(wait))
+                    }),
                 };
                 agree(&sent.map_err(full), expected.map(|_| ()));
                 self.sent(who, &values[..expected.unwrap_or(0)]);
@@ -79,7 +83,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let (expected, wait, values) = self.writable(who, max, hand.wait, gaps);
                 let run = match wait {
                     Wait::Try => tx.try_claim(max),
-                    wait => tx.claim(max, self.deadline(wait)),
+                    wait => {
+                        let canceller = tx.canceller();
+                        self.in_time(wait, canceller, || tx.claim(max, self.deadline(wait)))
+                    }
                 };
                 agree(&run.as_ref().map(|run| run.len()).map_err(|e| full(*e)), expected);
                 let Ok(mut run) = run else { return };
@@ -102,7 +109,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let here = if self.model.peers().1 > 0 { Ok(()) } else { Err(Refused::NotReady) };
                 let (expected, wait) = super::waited(here, hand.wait, end.cancelled);
                 if wait != Wait::Try {
-                    agree(&tx.wait_for_peer(self.deadline(wait)).map_err(peer), expected);
+                    let canceller = tx.canceller();
+                    let met =
+                        self.in_time(wait, canceller, || tx.wait_for_peer(self.deadline(wait)));
+                    agree(&met.map_err(peer), expected);
                 }
             }
             Call::IsClosed => assert_eq!(tx.is_closed(), self.model.sender_gone(who)),
@@ -158,16 +168,23 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             Wait::Zero => single(tx.send_timeout(value, Duration::ZERO)),
             Wait::Soon => single(tx.send_timeout(value, super::SOON)),
             Wait::Past => single(tx.send_deadline(value, self.began)),
-            Wait::Never => tx.send(value).map_err(|error| match error {
-                SendError::Closed(value) => (Refused::Closed, value),
-                SendError::Cancelled(value) => (Refused::Cancelled, value),
-                other => panic!("{other:?}"),
-            }),
+            Wait::Never => {
+                at_once(tx.canceller(), || tx.send(value)).map_err(|error| match error {
+                    SendError::Closed(value) => (Refused::Closed, value),
+                    SendError::Cancelled(value) => (Refused::Cancelled, value),
+                    other => panic!("{other:?}"),
+                })
+            }
         };
         assert_eq!(sent, expected.map(|_| ()).map_err(|refused| (refused, value)));
         if expected.is_ok() {
             self.sent(who, &[value]);
         }
+    }
+
+    /// Makes a call that has until this deadline.
+    pub fn in_time<R>(&self, wait: Wait, canceller: Canceller, call: impl FnOnce() -> R) -> R {
+        if wait == Wait::Never { at_once(canceller, call) } else { call() }
     }
 
     /// Until when to wait.
