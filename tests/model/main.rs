@@ -24,12 +24,13 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use ringpipe::{Mpmc, Spsc};
 
-fn calls() -> impl Strategy<Value = Call> {
+/// `turnover`: how often ends come and go, and how often they keep what they have claimed.
+fn calls(turnover: u32) -> impl Strategy<Value = Call> {
     let end = prop_oneof![
-        any::<u8>().prop_map(End::Part),
-        Just(End::All),
-        Just(End::Drop),
-        Just(End::Forget),
+        12 => any::<u8>().prop_map(End::Part),
+        12 => Just(End::All),
+        turnover => Just(End::Drop),
+        turnover => Just(End::Forget),
     ];
     let run = (0..10_usize, end);
     let sending = prop_oneof![
@@ -45,7 +46,7 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => Just(Call::RecvNow),
         4 => (0..10_usize).prop_map(Call::RecvSlice),
         4 => (0..10_usize).prop_map(Call::RecvExact),
-        8 => run.prop_map(|(max, end)| Call::Read { max, end }),
+        turnover => run.prop_map(|(max, end)| Call::Read { max, end }),
         1 => Just(Call::Iter),
         1 => Just(Call::TryIter),
     ];
@@ -62,8 +63,8 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => Just(Call::PoolReceivers),
         4 => Just(Call::WaitForPeer),
         4 => Just(Call::IsClosed),
-        1 => Just(Call::RequireReceiver),
-        1 => Just(Call::RequireSender),
+        4 => Just(Call::RequireReceiver),
+        4 => Just(Call::RequireSender),
         1 => Just(Call::CancelSender),
         2 => Just(Call::ResetSender),
         1 => Just(Call::CancelReceiver),
@@ -72,10 +73,10 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => Just(Call::Policy(Policy::Spin)),
         1 => Just(Call::Policy(Policy::Park)),
     ];
-    prop_oneof![28 => sending, 28 => receiving, 12 => coming, 8 => rarely]
+    prop_oneof![28 => sending, 28 => receiving, turnover => coming, 8 => rarely]
 }
 
-fn moves() -> impl Strategy<Value = Move> {
+fn moves(turnover: u32) -> impl Strategy<Value = Vec<Move>> {
     let wait = prop_oneof![
         8 => Just(Wait::Try),
         2 => Just(Wait::Zero),
@@ -83,20 +84,39 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => Just(Wait::Past),
         4 => Just(Wait::Never),
     ];
-    let (second, lent) = (prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    let (second, lent) = (prop::bool::weighted(0.4), prop::bool::weighted(0.3));
     let hand = (second, wait, lent).prop_map(|(second, wait, lent)| Hand { second, wait, lent });
-    (hand, calls()).prop_map(|(hand, call)| Move(hand, call))
+    let one = (hand, calls(turnover)).prop_map(|(hand, call)| Move(hand, call));
+    prop::collection::vec(one, 1..120)
+}
+
+/// What chance rarely comes upon: a receiver that holds what another has left, when all senders are
+/// gone and a third wants to know whether that is the end.
+fn inheritance() -> Vec<Move> {
+    let by = |second, call| Move(Hand { second, wait: Wait::Try, lent: false }, call);
+    vec![
+        by(true, Call::AttachReceiver),
+        by(false, Call::SendSlice(3)),
+        by(false, Call::Read { max: 2, end: End::Drop }),
+        by(false, Call::CloseReceiver),
+        by(true, Call::RecvSlice(9)),
+        by(true, Call::Read { max: 9, end: End::Drop }),
+        by(false, Call::AttachReceiver),
+        by(false, Call::CloseSender),
+        by(false, Call::Recv),
+    ]
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    let records = prop_oneof![Just(2), Just(3), Just(4), Just(16)];
-    (0..4_u32, records, prop::bool::weighted(0.25)).prop_map(
-        |(size, endpoints, drop_unreleased)| Shape {
-            capacity: 1 << size,
-            endpoints,
-            drop_unreleased,
-        },
-    )
+    let endpoints = prop_oneof![Just(2), Just(3), Just(4), Just(16)];
+    let (drops, bare) = (prop::bool::weighted(0.25), prop::bool::weighted(0.3));
+    let of = |(size, endpoints, drop_unreleased, bare): (u32, _, _, _)| Shape {
+        capacity: 1_usize << size,
+        endpoints,
+        drop_unreleased,
+        bare,
+    };
+    (0..4_u32, endpoints, drops, bare).prop_map(of)
 }
 
 /// Which type of item a ring carries.
@@ -110,7 +130,9 @@ fn play_many<K: Ends>(kind: &str) {
         ..ProptestConfig::default()
     };
     let (sequences, made) = (AtomicU64::new(0), AtomicU64::new(0));
-    let moves = prop::collection::vec(moves(), 1..120);
+    let moves = prop_oneof![moves(12), moves(50)];
+    let first = prop_oneof![9 => Just(Vec::new()), 1 => Just(inheritance())];
+    let moves = (first, moves).prop_map(|(first, then)| [first, then].concat());
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&(0..ITEMS.len(), shapes(), moves), |(item, shape, moves)| {
         sequences.fetch_add(1, Relaxed);

@@ -164,6 +164,8 @@ pub struct Shape {
     pub capacity: usize,
     pub endpoints: usize,
     pub drop_unreleased: bool,
+    /// Nobody is attached at first.
+    pub bare: bool,
 }
 
 const SOON: Duration = Duration::from_micros(20);
@@ -203,7 +205,7 @@ pub struct Stage<T: Thing, K: Ends> {
 
 impl<T: Thing, K: Ends> Stage<T, K> {
     fn new(shape: Shape) -> Self {
-        let Shape { capacity, endpoints, drop_unreleased } = shape;
+        let Shape { capacity, endpoints, drop_unreleased, .. } = shape;
         let options = Ring::options()
             .capacity(capacity)
             .endpoints(endpoints as u32)
@@ -340,16 +342,17 @@ impl<T: Thing, K: Ends> Stage<T, K> {
 #[allow(dead_code, reason = "the fuzz target's way in")]
 pub fn run<K: Ends>(capacity: usize, calls: &[Call]) {
     let hand = Hand { second: false, wait: Wait::Try, lent: false };
-    let shape = Shape { capacity, endpoints: 2, drop_unreleased: false };
+    let shape = Shape { capacity, endpoints: 2, drop_unreleased: false, bare: false };
     play::<u64, K>(shape, calls.iter().map(|&call| Move(hand, call)));
 }
 
-/// A ring of this shape with one end of each role, and then these calls.
+/// A ring of this shape, with one end of each role unless it is bare, and then these calls.
 pub fn play<T: Thing, K: Ends>(shape: Shape, moves: impl IntoIterator<Item = Move>) {
     let mut stage = Stage::<T, K>::new(shape);
     let hand = Hand { second: false, wait: Wait::Try, lent: false };
-    for call in [Call::AttachSender, Call::AttachReceiver] {
-        stage.call(hand, call);
+    if !shape.bare {
+        stage.call(hand, Call::AttachSender);
+        stage.call(hand, Call::AttachReceiver);
     }
     for Move(hand, call) in moves {
         stage.call(hand, call);
