@@ -1,201 +1,292 @@
 //! What the documentation says of a ring, as a queue of slots in one thread.
 
-use std::collections::VecDeque;
+#[path = "queue/flow.rs"]
+mod flow;
 
-/// A slot that is not free.
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// How many ends of a role there are room for here: two that a play drives, and those that a pool
+/// makes of one of them.
+pub const ENDS: usize = 4;
+
+/// What is in a slot that is not free.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Slot {
-    Item(u64),
+enum What<T> {
+    Item(T),
     /// Claimed and given up.
     Hole,
     /// Claimed by a forgotten run; its sender's next claim gives it up.
-    Claimed,
+    Claimed(usize),
+}
+
+/// Whose a slot is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Owner {
+    /// In the ring, for whichever receiver comes first.
+    Nobody,
+    Receiver(usize),
+    /// Left by a receiver that closed.
+    Estate,
+    /// Released, behind one that is not: its sender's turn comes after that one's.
+    Freed,
+}
+
+/// An end that is attached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct End {
+    /// A missing opposite end means that it has gone.
+    met: bool,
+    pub cancelled: bool,
+    /// What it holds was another receiver's.
+    inherited: bool,
+    /// And so is its seat.
+    by_seat: bool,
+    /// It was refused the end-of-file, and the roster has not changed since.
+    put_off: bool,
+    /// There was no sender when it attached, and the roster has not changed since.
+    alone: bool,
 }
 
 /// What the documentation says.
-#[derive(Debug)]
-pub struct Model {
+#[derive(Clone, Debug)]
+pub struct Model<T> {
     stamped: bool,
+    drop_unreleased: bool,
     pub capacity: usize,
+    endpoints: usize,
     /// From the oldest position that is not free to the newest that is claimed.
-    slots: VecDeque<Slot>,
-    /// Of these, how many the receiver holds, holes included, and how many items are among them.
-    pub held: (usize, usize),
-    /// Which ends there are; if so, whether a missing opposite end means that it has gone.
-    sender: Option<bool>,
-    receiver: Option<bool>,
+    slots: VecDeque<(What<T>, Owner)>,
+    /// What is written in each slot, by whatever claim.
+    memory: Vec<T>,
+    pub senders: [Option<End>; ENDS],
+    pub receivers: [Option<End>; ENDS],
+    /// Records that receivers have left: each stays taken until all its positions are released.
+    estates: Vec<Range<u64>>,
+    pub arrivals: (u64, u64),
+    /// Positions ever claimed.
     pub sent: u64,
     pub received: u64,
     pub skipped: u64,
     pub redelivered: u64,
-    /// How many items, the first that are not released, were handed out before.
+    pub dropped: u64,
+    /// SPSC: how many items, the first that are not released, were handed out before.
     shown: usize,
     /// How many of those claimed last were.
     pub again: usize,
 }
 
-/// Why nothing was claimed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Why a call came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     NotReady,
+    Timeout,
+    Cancelled,
     Closed,
+    /// `Closed`, or not yet: another receiver has put off the end-of-file, and since released what
+    /// it had inherited. Who was told so before learns of it within a slice.
+    Late,
+    TooLong(usize, usize),
     /// Holes split a full ring: so many items are all that will ever be adjacent.
     Fragmented(usize),
+    /// It holds so many items, which come first and alone.
+    Held(usize),
 }
 
-impl Model {
-    pub fn new(stamped: bool, capacity: usize) -> Self {
+fn attached(ends: &[Option<End>; ENDS]) -> usize {
+    ends.iter().flatten().count()
+}
+
+impl<T: Copy + PartialEq> Model<T> {
+    pub fn new(
+        stamped: bool,
+        capacity: usize,
+        endpoints: usize,
+        drop_unreleased: bool,
+        zero: T,
+    ) -> Self {
         Self {
             stamped,
+            drop_unreleased,
             capacity,
+            endpoints: if stamped { endpoints } else { 2 },
             slots: VecDeque::new(),
-            held: (0, 0),
-            sender: None,
-            receiver: None,
+            memory: vec![zero; capacity],
+            senders: [None; ENDS],
+            receivers: [None; ENDS],
+            estates: Vec::new(),
+            arrivals: (0, 0),
             sent: 0,
             received: 0,
             skipped: 0,
             redelivered: 0,
+            dropped: 0,
             shown: 0,
             again: 0,
         }
     }
 
-    /// Items of an SPSC ring are counted until they are released, of an MPMC ring until claimed.
+    /// Slots that no receiver has claimed; of an SPSC ring, that none has released.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.held.0
+        self.slots.iter().filter(|slot| slot.1 == Owner::Nobody).count()
     }
 
-    pub fn sender_attaches(&mut self) {
-        self.sender = Some(self.receiver.is_some());
-        self.receiver = self.receiver.map(|_| true);
+    /// A sender finds no slot.
+    pub fn no_free_slot(&self) -> bool {
+        self.slots.len() == self.capacity
     }
 
-    pub fn receiver_attaches(&mut self) {
-        self.receiver = Some(self.sender.is_some());
-        self.sender = self.sender.map(|_| true);
+    pub fn peers(&self) -> (usize, usize) {
+        (attached(&self.senders), attached(&self.receivers))
     }
 
-    fn give_up_forgotten(&mut self) {
-        for slot in &mut self.slots {
-            if *slot == Slot::Claimed {
-                *slot = Slot::Hole;
+    /// There is one more record. What is discarded frees its record.
+    fn has_record(&mut self) -> bool {
+        let ends = attached(&self.senders) + attached(&self.receivers);
+        if ends + self.unsettled() >= self.endpoints && self.drop_unreleased {
+            self.discard_estate();
+        }
+        ends + self.unsettled() < self.endpoints
+    }
+
+    /// Records of receivers that are gone, and of whose positions some are not released.
+    fn unsettled(&self) -> usize {
+        let first = self.sent - self.slots.len() as u64;
+        let unreleased =
+            |at: u64| at >= first && self.slots[(at - first) as usize].1 != Owner::Freed;
+        self.estates.iter().filter(|estate| (*estate).clone().any(unreleased)).count()
+    }
+
+    /// Whether there is room for it.
+    pub fn sender_attaches(&mut self, who: usize) -> bool {
+        let room = if self.stamped { self.has_record() } else { attached(&self.senders) == 0 };
+        if room {
+            let met = attached(&self.receivers) > 0;
+            self.senders[who] = Some(End { met, ..End::default() });
+            self.receivers.iter_mut().flatten().for_each(|end| end.met = true);
+            self.arrivals.0 += 1;
+            self.roster_changes();
+        }
+        room
+    }
+
+    /// Whether there is room for it, be it in the place of one that has left items behind.
+    pub fn receiver_attaches(&mut self, who: usize) -> bool {
+        let room = if self.stamped { self.has_record() } else { attached(&self.receivers) == 0 };
+        let succeeds = self.stamped && !room && self.has_estate();
+        if room || succeeds {
+            let met = attached(&self.senders) > 0;
+            self.roster_changes();
+            self.receivers[who] = Some(End { met, alone: !met, ..End::default() });
+            self.senders.iter_mut().flatten().for_each(|end| end.met = true);
+            self.arrivals.1 += 1;
+        }
+        if succeeds {
+            let unsettled = self.estates.len() - 1; // whichever: all that are not settled are alike
+            self.estates.truncate(unsettled);
+            self.inherit(who);
+            self.receivers[who].iter_mut().for_each(|end| end.by_seat = true);
+        }
+        if !self.stamped && room && self.drop_unreleased {
+            self.dropped += self.shown as u64;
+            self.received += self.shown as u64;
+            self.slots.drain(..std::mem::take(&mut self.shown));
+        }
+        room || succeeds
+    }
+
+    fn roster_changes(&mut self) {
+        for end in self.receivers.iter_mut().flatten() {
+            (end.put_off, end.alone) = (false, false);
+        }
+    }
+
+    fn give_up_forgotten(&mut self, who: usize) {
+        for (what, _) in &mut self.slots {
+            if matches!(what, What::Claimed(by) if *by == who) {
+                *what = What::Hole;
                 self.skipped += 1;
             }
         }
     }
 
-    pub fn sender_closes(&mut self) {
-        self.give_up_forgotten();
-        self.sender = None;
+    pub fn sender_closes(&mut self, who: usize) {
+        self.give_up_forgotten(who);
+        self.senders[who] = None;
+        self.roster_changes();
     }
 
-    /// What it holds stays claimed, for its successor.
-    pub fn receiver_closes(&mut self) {
-        self.receiver = None;
+    /// What it holds stays claimed, for its successor or another.
+    pub fn receiver_closes(&mut self, who: usize) {
+        let first = self.sent - self.slots.len() as u64;
+        let mut left: Option<Range<u64>> = None;
+        for (at, slot) in (first..).zip(&mut self.slots) {
+            if slot.1 == Owner::Receiver(who) {
+                slot.1 = Owner::Estate;
+                left = Some(left.map_or(at, |left| left.start)..at + 1);
+            }
+        }
+        self.estates.extend(left);
+        self.receivers[who] = None;
+        self.roster_changes();
     }
 
-    /// A ring of two records has no place for another pair of ends beside what a receiver has left
-    /// behind: its successor must take its seat. So while that is empty, the sender stays.
+    /// Some receiver has left items that no other has taken over.
     pub fn has_estate(&self) -> bool {
-        self.receiver.is_none() && self.held.0 > 0
+        self.slots.iter().any(|slot| slot.1 == Owner::Estate)
     }
 
-    /// How many slots a sender gets.
-    pub fn claim_write(&mut self, need: usize, max: usize) -> Result<usize, Refused> {
-        if self.receiver.is_none() && self.sender == Some(true) {
-            return Err(Refused::Closed);
-        }
-        self.give_up_forgotten();
-        match self.capacity - self.slots.len() {
-            free if free < need => Err(Refused::NotReady),
-            free => Ok(free.min(max)),
-        }
+    /// Two gaps between the documentation and the ring (`gaps`), left out of the play. A receiver
+    /// that attaches while there is no sender takes nothing over until the roster changes, or a slice
+    /// has passed. One that inherited together with the seat does not put off the end-of-file.
+    pub fn is_in_a_gap(&self, who: usize) -> bool {
+        let overlooks = self.receivers[who].is_some_and(|end| end.alone && !end.met);
+        let not_put_off = |heir: usize| {
+            let by_seat = self.receivers[heir].is_some_and(|end| end.inherited && end.by_seat);
+            heir != who && by_seat && self.receiver_gone(who)
+        };
+        self.stamped && (overlooks && self.has_estate() || (0..ENDS).any(not_put_off))
     }
 
-    /// A run was claimed, of which `values` are published.
-    pub fn written(&mut self, values: &[u64], claimed: usize, forgotten: bool) {
-        self.slots.extend(values.iter().map(|&v| Slot::Item(v)));
-        let rest = claimed - values.len();
-        self.sent += values.len() as u64;
-        if self.stamped {
-            let left = if forgotten { Slot::Claimed } else { Slot::Hole };
-            self.slots.extend(std::iter::repeat_n(left, rest));
-            self.sent += rest as u64;
-            self.skipped += if forgotten { 0 } else { rest as u64 };
+    fn inherit(&mut self, who: usize) {
+        for slot in &mut self.slots {
+            if slot.1 == Owner::Estate {
+                slot.1 = Owner::Receiver(who);
+            }
         }
-    }
-
-    /// The items that a receiver gets to see.
-    pub fn claim_read(&mut self, need: usize, max: usize) -> Result<Vec<u64>, Refused> {
-        if self.held.0 == 0 {
-            self.hold(need, max)?;
-        }
-        let held = self.slots.iter().take(self.held.0);
-        let items: Vec<u64> = held
-            .filter_map(|slot| match slot {
-                Slot::Item(value) => Some(*value),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(items.len(), self.held.1);
-        self.again = self.shown.min(items.len());
-        self.shown = self.shown.max(items.len());
-        if !self.stamped {
-            self.held = (0, 0); // a claim is private, and made anew each time
-        }
-        Ok(items)
-    }
-
-    fn hold(&mut self, need: usize, max: usize) -> Result<(), Refused> {
-        loop {
-            let (mut slots, mut items) = (0, 0);
-            for slot in &self.slots {
-                if items == max || *slot == Slot::Claimed {
-                    break;
-                }
-                slots += 1;
-                items += usize::from(*slot != Slot::Hole);
-            }
-            if slots > 0 && items == 0 {
-                self.slots.drain(..slots); // holes alone are passed over
-                self.received += slots as u64;
-                continue;
-            }
-            if items >= need {
-                self.held = (slots, items);
-                self.received += if self.stamped { slots as u64 } else { 0 };
-                return Ok(());
-            }
-            if slots == self.capacity {
-                return Err(Refused::Fragmented(items));
-            }
-            let unpublished = self.slots.contains(&Slot::Claimed);
-            let gone = self.sender.is_none() && self.receiver == Some(true);
-            return Err(if gone && !unpublished { Refused::Closed } else { Refused::NotReady });
+        if let Some(heir) = &mut self.receivers[who] {
+            heir.inherited = true;
         }
     }
 
-    /// The first `count` of the items claimed last are released.
-    pub fn release(&mut self, count: usize) {
-        self.redelivered += self.again.min(count) as u64;
-        self.shown -= count;
-        if !self.stamped {
-            self.slots.drain(..count);
-            self.received += count as u64;
-            return;
-        }
-        if count == 0 {
-            return; // holes before the first item stay too, until something is released
-        }
-        let (mut slots, mut items) = self.held;
-        let mut left = count;
-        while slots > 0 && (left > 0 || self.slots[0] == Slot::Hole || items == 0) {
-            if self.slots.pop_front() != Some(Slot::Hole) {
-                (left, items) = (left - 1, items - 1);
+    fn discard_estate(&mut self) {
+        for (what, owner) in &mut self.slots {
+            if *owner == Owner::Estate {
+                *owner = Owner::Freed;
+                self.dropped += u64::from(*what != What::Hole);
             }
-            slots -= 1;
         }
-        self.held = (slots, items);
+        self.pop_freed();
+    }
+
+    fn pop_freed(&mut self) {
+        while matches!(self.slots.front(), Some((_, Owner::Freed))) {
+            self.slots.pop_front();
+        }
+    }
+
+    /// This sender was not alone before, and has no receiver now.
+    pub fn sender_gone(&self, who: usize) -> bool {
+        self.senders[who].is_some_and(|end| end.met) && attached(&self.receivers) == 0
+    }
+
+    /// This receiver was not alone before, and has no sender now.
+    pub fn receiver_gone(&self, who: usize) -> bool {
+        self.receivers[who].is_some_and(|end| end.met) && attached(&self.senders) == 0
+    }
+
+    /// From now on it was not alone.
+    pub fn requires_peer(end: &mut Option<End>) {
+        end.iter_mut().for_each(|end| end.met = true);
     }
 }

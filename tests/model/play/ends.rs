@@ -1,0 +1,144 @@
+//! Both kinds of ring, and several types of item, behind the same names.
+
+use ringpipe::{
+    AttachError, BulkError, Item, Kind, Lent, Mpmc, PeerError, ReadRun, RecvHandle, Ring,
+    SendHandle, Spsc, WriteRun,
+};
+
+use super::pool::Pools;
+use super::queue::Refused;
+use super::{Call, Hand, Stage};
+
+/// What travels: items that can be told from each other.
+pub trait Thing: Item + PartialEq + std::fmt::Debug {
+    fn of(number: u64) -> Self;
+}
+
+impl Thing for u64 {
+    fn of(number: u64) -> Self {
+        number
+    }
+}
+
+impl Thing for u8 {
+    fn of(number: u64) -> Self {
+        number as u8
+    }
+}
+
+impl Thing for [u8; 5] {
+    fn of(number: u64) -> Self {
+        std::array::from_fn(|index| number.wrapping_add(50 * index as u64) as u8)
+    }
+}
+
+impl Thing for [u64; 16] {
+    fn of(number: u64) -> Self {
+        std::array::from_fn(|index| number << 8 | index as u64)
+    }
+}
+
+type Attached<H> = Result<H, AttachError>;
+
+/// Both kinds behind the same names.
+pub trait Ends: Kind {
+    fn tx<T: Item>(ring: &Ring<T, Self>) -> Attached<SendHandle<T, Self>>;
+    fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>>;
+
+    /// Another end like this one; on an SPSC ring, which knows no such call, from the ring.
+    fn another_tx<T: Item>(tx: &SendHandle<T, Self>) -> Attached<SendHandle<T, Self>> {
+        Self::tx(tx.ring())
+    }
+    fn another_rx<T: Item>(rx: &RecvHandle<T, Self>) -> Attached<RecvHandle<T, Self>> {
+        Self::rx(rx.ring())
+    }
+
+    /// Copies of all the items, by borrowing them.
+    fn borrowed<T: Item>(run: &Lent<ReadRun<'_, T, Self>>) -> Vec<T> {
+        (0..run.len()).map(|index| run[index]).collect()
+    }
+    /// Writes by borrowing the slots.
+    fn fill<T: Item>(run: &mut Lent<WriteRun<'_, T, Self>>, values: &[Option<T>]) {
+        for (index, value) in values.iter().enumerate() {
+            run[index] = value.unwrap_or(run[index]);
+        }
+    }
+
+    /// Calls through a [`Pool`](ringpipe::Pool), which an SPSC ring cannot have.
+    fn pooled<T: Thing>(_: &mut Stage<T, Self>, _: Hand, _: Call) {}
+}
+
+impl Ends for Spsc {
+    fn tx<T: Item>(ring: &Ring<T, Self>) -> Attached<SendHandle<T, Self>> {
+        ring.producer()
+    }
+    fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>> {
+        ring.consumer()
+    }
+    fn borrowed<T: Item>(run: &Lent<ReadRun<'_, T, Self>>) -> Vec<T> {
+        let (first, rest) = run.as_slices();
+        [first, rest].concat()
+    }
+    fn fill<T: Item>(run: &mut Lent<WriteRun<'_, T, Self>>, values: &[Option<T>]) {
+        let (first, rest) = run.as_mut_slices();
+        for (slot, value) in first.iter_mut().chain(rest).zip(values) {
+            *slot = value.unwrap_or(*slot);
+        }
+    }
+}
+
+impl Ends for Mpmc {
+    fn tx<T: Item>(ring: &Ring<T, Self>) -> Attached<SendHandle<T, Self>> {
+        ring.sender()
+    }
+    fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>> {
+        ring.receiver()
+    }
+    fn another_tx<T: Item>(tx: &SendHandle<T, Self>) -> Attached<SendHandle<T, Self>> {
+        tx.try_clone()
+    }
+    fn another_rx<T: Item>(rx: &RecvHandle<T, Self>) -> Attached<RecvHandle<T, Self>> {
+        rx.try_clone()
+    }
+    fn pooled<T: Thing>(stage: &mut Stage<T, Self>, hand: Hand, call: Call) {
+        match call {
+            Call::PoolSenders => stage.pool_senders(hand),
+            _ => stage.pool_receivers(hand),
+        }
+    }
+}
+
+/// An error of a call on several items. `not_ready`: what this end calls too few.
+pub fn bulk(error: BulkError, not_ready: BulkError) -> Refused {
+    match error {
+        error if error == not_ready => Refused::NotReady,
+        BulkError::Timeout => Refused::Timeout,
+        BulkError::Cancelled => Refused::Cancelled,
+        BulkError::Closed => Refused::Closed,
+        BulkError::TooLong { len, most } => Refused::TooLong(len, most),
+        BulkError::Fragmented { adjacent } => Refused::Fragmented(adjacent),
+        BulkError::Held { held } => Refused::Held(held),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn peer(error: PeerError) -> Refused {
+    match error {
+        PeerError::Timeout => Refused::Timeout,
+        PeerError::Cancelled => Refused::Cancelled,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Compares what a call said with what it should have.
+#[track_caller]
+pub fn agree<R: PartialEq + std::fmt::Debug>(
+    got: &Result<R, Refused>,
+    expected: Result<R, Refused>,
+) {
+    use Refused::{Cancelled, Closed, Late, NotReady, Timeout};
+    match (got, &expected) {
+        (Err(Closed | NotReady | Timeout | Cancelled), Err(Late)) => {}
+        _ => assert_eq!(*got, expected),
+    }
+}
