@@ -409,7 +409,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.ring.capacity()
     }
 
-    /// Items in the ring at this moment.
+    /// Items in the ring at this moment: see [`Ring::len`].
     pub fn len(&self) -> usize {
         self.ring.len()
     }
@@ -419,7 +419,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.ring.is_empty()
     }
 
-    /// No free slot at this moment.
+    /// As many items as there are slots: see [`Ring::is_full`].
     pub fn is_full(&self) -> bool {
         self.ring.is_full()
     }

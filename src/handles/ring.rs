@@ -160,7 +160,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
         self.open.geometry.capacity as usize
     }
 
-    /// Items in the ring at this moment: sent, or being sent, and not yet taken by a receiver.
+    /// Items in the ring at this moment: sent, or being sent, and not yet taken by a receiver. On an
+    /// MPMC ring, positions that a sender has given up count until a receiver passes over them.
     pub fn len(&self) -> usize {
         pipe::len(&self.mem()) as usize
     }
@@ -170,7 +171,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
         self.len() == 0
     }
 
-    /// No free slot at this moment.
+    /// As many items as there are slots, at this moment. On an MPMC ring there may be no free slot
+    /// before that: what a receiver has taken occupies its slot until it is released.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }

@@ -394,7 +394,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         self.ring.capacity()
     }
 
-    /// Items in the ring at this moment.
+    /// Items in the ring at this moment: see [`Ring::len`].
     pub fn len(&self) -> usize {
         self.ring.len()
     }
@@ -404,7 +404,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         self.ring.is_empty()
     }
 
-    /// No free slot at this moment.
+    /// As many items as there are slots: see [`Ring::is_full`].
     pub fn is_full(&self) -> bool {
         self.ring.is_full()
     }

@@ -13,7 +13,6 @@
 //! `PROPTEST_CASES=20000 cargo test --release --test model -- --nocapture` plays for longer, and says
 //! how much it has played.
 
-mod gaps;
 mod play;
 mod queue;
 

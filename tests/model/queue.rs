@@ -40,12 +40,10 @@ pub struct End {
     pub cancelled: bool,
     /// What it holds was another receiver's.
     inherited: bool,
-    /// And so is its seat.
+    /// And so is its seat: it puts off no end-of-file.
     by_seat: bool,
     /// It was refused the end-of-file, and the roster has not changed since.
     put_off: bool,
-    /// There was no sender when it attached, and the roster has not changed since.
-    alone: bool,
 }
 
 /// What the documentation says.
@@ -177,7 +175,7 @@ impl<T: Copy + PartialEq> Model<T> {
         if room || succeeds {
             let met = attached(&self.senders) > 0;
             self.roster_changes();
-            self.receivers[who] = Some(End { met, alone: !met, ..End::default() });
+            self.receivers[who] = Some(End { met, ..End::default() });
             self.senders.iter_mut().flatten().for_each(|end| end.met = true);
             self.arrivals.1 += 1;
         }
@@ -197,7 +195,7 @@ impl<T: Copy + PartialEq> Model<T> {
 
     fn roster_changes(&mut self) {
         for end in self.receivers.iter_mut().flatten() {
-            (end.put_off, end.alone) = (false, false);
+            end.put_off = false;
         }
     }
 
@@ -234,18 +232,6 @@ impl<T: Copy + PartialEq> Model<T> {
     /// Some receiver has left items that no other has taken over.
     pub fn has_estate(&self) -> bool {
         self.slots.iter().any(|slot| slot.1 == Owner::Estate)
-    }
-
-    /// Two gaps between the documentation and the ring (`gaps`), left out of the play. A receiver
-    /// that attaches while there is no sender takes nothing over until the roster changes, or a slice
-    /// has passed. One that inherited together with the seat does not put off the end-of-file.
-    pub fn is_in_a_gap(&self, who: usize) -> bool {
-        let overlooks = self.receivers[who].is_some_and(|end| end.alone && !end.met);
-        let not_put_off = |heir: usize| {
-            let by_seat = self.receivers[heir].is_some_and(|end| end.inherited && end.by_seat);
-            heir != who && by_seat && self.receiver_gone(who)
-        };
-        self.stamped && (overlooks && self.has_estate() || (0..ENDS).any(not_put_off))
     }
 
     fn inherit(&mut self, who: usize) {

@@ -35,9 +35,6 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     pub fn receive(&mut self, who: usize, rx: &mut RecvHandle<T, K>, hand: Hand, call: Call) {
-        if self.model.is_in_a_gap(who) {
-            return;
-        }
         let capacity = self.model.capacity;
         match call {
             Call::Recv => self.recv_one(who, rx, hand.wait),

@@ -102,8 +102,10 @@ impl<T: Copy + PartialEq> Model<T> {
             return Err(Refused::NotReady);
         }
         // Should an heir go, too, there will be items again.
-        let unsure = (0..ENDS)
-            .any(|heir| self.receivers[heir].is_some_and(|end| end.inherited) && self.holds(heir));
+        let unsure = (0..ENDS).any(|heir| {
+            self.receivers[heir].is_some_and(|end| end.inherited && !end.by_seat)
+                && self.holds(heir)
+        });
         let put_off = self.receivers[who].as_mut().map(|end| &mut end.put_off);
         match put_off {
             Some(put_off) if unsure => {
@@ -139,7 +141,7 @@ impl<T: Copy + PartialEq> Model<T> {
         if !self.holds(who)
             && let Some(end) = &mut self.receivers[who]
         {
-            end.inherited = false;
+            (end.inherited, end.by_seat) = (false, false);
         }
     }
 }
