@@ -18,6 +18,7 @@ mod chart;
 mod crowd;
 mod flips;
 mod holes;
+mod limits;
 mod scribbler;
 #[path = "../support/mod.rs"]
 mod support;
