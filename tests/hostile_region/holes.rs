@@ -17,8 +17,11 @@ use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::io::Errno;
 
 use super::calls::{Ends, Outcomes, SLICE, receive_every_way, send_every_way};
+use super::flips::ring_is_stamped;
+use super::limits::tell;
+use super::strafe::{Manner, Strafing};
 use super::support::region::Raw;
-use super::support::{Child, Directory, Me, Name, Random, both_kinds, did_not_run};
+use super::support::{Child, Directory, Me, Name, Random, both_kinds, did_not_run, until};
 
 both_kinds!(
     holes_in_a_named_ring_are_zeros_and_no_worse,
@@ -27,6 +30,8 @@ both_kinds!(
     holes_in_a_ring_of_huge_pages_are_zeros_and_no_worse,
     a_named_ring_cut_off_is_a_sigbus_and_no_worse,
     a_file_backed_ring_cut_off_is_a_sigbus_and_no_worse,
+    a_ring_cut_off_under_strafing_is_a_sigbus_and_no_worse,
+    holes_under_strafing_are_no_worse_than_either,
     a_sleeper_on_a_ring_that_is_cut_off_is_not_kept_forever,
     a_sealed_ring_cannot_be_cut_off,
     a_ring_that_was_extended_serves_those_attached_and_is_refused_to_others,
@@ -195,6 +200,55 @@ fn cut_off<K: Ends>(place: &str, file: OwnedFd, keep: u64) {
     ftruncate(&file, keep).unwrap();
     let status = child.wait();
     assert_eq!(status.signal(), Some(libc::SIGBUS), "cut off after {keep} bytes: {status}");
+}
+
+/// As above, while others strafe it, who die of it, too.
+fn a_ring_cut_off_under_strafing_is_a_sigbus_and_no_worse<K: Ends>() {
+    // An SPSC end whose ring is corrupt touches no slot, and lives on where they alone are missing.
+    for &keep in if ring_is_stamped::<K>() { &CUTS[..] } else { &CUTS[..1] } {
+        for manners in [&[Manner::Words, Manner::Swap][..], &[Manner::Narrow]] {
+            let name = Name::new();
+            let ring = options::<K>().create(&name).unwrap();
+            let mut child = Child::start::<K>("looks_at_what_was_cut_off", &name);
+            child.must_hear("attached");
+            let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), manners);
+            until("some strafing", || (strafing.written().0 > 100_000).then_some(()));
+            ftruncate(descriptor(&ring), keep).unwrap();
+            let status = child.wait();
+            assert_eq!(status.signal(), Some(libc::SIGBUS), "cut off after {keep}: {status}");
+            let (stores, bytes) = strafing.stop_the_dying();
+            tell(&format!("{}, strafed and cut off", K::NAME), stores, bytes, &Default::default());
+            // Whatever is left of the header: it is not opened.
+            options::<K>().open(&name).expect_err("it was cut off");
+        }
+    }
+}
+
+fn holes_under_strafing_are_no_worse_than_either<K: Ends>() {
+    let name = Name::new();
+    let ring = options::<K>().create(&name).unwrap();
+    let manners = [Manner::Words, Manner::Narrow];
+    let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), &manners);
+    let fd = descriptor(&ring);
+    let pages = (ring.region_len() / 4096) as u64;
+    let mut seen = Outcomes::default();
+    let mut random = Random(0x5eed_0013);
+    for round in 0..60 {
+        let first = random.below(pages);
+        let len = 1 + random.below(pages - first);
+        punch(&fd, 4096 * first, 4096 * len).unwrap();
+        if let Some(mut tx) = seen.attach(|| K::sender(&ring)) {
+            tx.set_wait_slice(SLICE);
+            send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
+        }
+        if let Some(mut rx) = seen.attach(|| K::receiver(&ring)) {
+            rx.set_wait_slice(SLICE);
+            receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
+        }
+    }
+    let (stores, bytes) = strafing.stop();
+    println!("{}, holes and {stores} stores: {} calls survived: {seen:?}", K::NAME, seen.total());
+    tell(&format!("{}, strafed and punched", K::NAME), stores, bytes, &seen.clock);
 }
 
 /// Told as what it is, or, without a header, as no ring.

@@ -103,17 +103,18 @@ macro_rules! timed {
 }
 pub(crate) use timed;
 
-/// A call that should have been back long ago, if there is one.
+/// A call that should have been back long ago, if there is one; each is told of once.
 fn overdue() -> Option<Call> {
     let slots = locked(&SLOTS);
-    let calls = slots.iter().filter_map(|slot| *locked(&*slot.upgrade()?));
-    // A little later than the call itself would complain, who knows better.
-    let late = |call: &Call| call.began.elapsed() > call.limit + ALLOWANCE + ALLOWANCE / 2;
-    calls.into_iter().find(late)
+    slots.iter().filter_map(Weak::upgrade).find_map(|slot| {
+        // A little later than the call itself would complain, who knows better.
+        let late = |call: &mut Call| call.began.elapsed() > call.limit + ALLOWANCE * 3 / 2;
+        locked(&slot).take_if(late)
+    })
 }
 
-/// Runs `work` in a thread of its own, and fails if it is not through in time, or if some call (in
-/// whatever test) does not come back.
+/// Runs `work` in a thread of its own, and fails if it is not through in time, or if some call does
+/// not come back: one of these tests fails for it, though not always the one that made it.
 pub fn guarded<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, is_done) = channel::<()>();
     let began = Instant::now();

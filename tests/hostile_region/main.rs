@@ -13,19 +13,33 @@
 //! `RINGPIPE_HOSTILE_SECONDS` says: `RINGPIPE_HOSTILE_SECONDS=600 cargo test --release --test
 //! hostile_region -- --nocapture` is the long run.
 
+mod beside;
 mod calls;
 mod chart;
 mod crowd;
 mod flips;
 mod holes;
+mod lies;
 mod limits;
+mod long;
 mod scribbler;
+mod storm;
+mod strafe;
 #[path = "../support/mod.rs"]
 mod support;
 
 use support::roles;
 
+use beside::wakes_wildly;
 use holes::{looks_at_what_was_cut_off, sleeps_on_what_is_cut_off};
 use scribbler::{dies_with_claims, scribbles};
+use strafe::strafes;
 
-roles!(scribbles, dies_with_claims, looks_at_what_was_cut_off, sleeps_on_what_is_cut_off);
+roles!(
+    wakes_wildly,
+    strafes,
+    scribbles,
+    dies_with_claims,
+    looks_at_what_was_cut_off,
+    sleeps_on_what_is_cut_off
+);
