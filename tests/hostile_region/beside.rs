@@ -78,7 +78,7 @@ fn who_holds_the_recovery_lock_delays_the_burial_of_the_dead_and_no_deadline() {
             dead += 1;
             assert!(dead < 20, "the dead leave their seats though nobody buries them");
         }
-        for _ in 0..3 {
+        {
             let outcome = timed!(seen, "attach", MOMENTARY, ring.sender());
             assert!(matches!(outcome, Err(AttachError::TableFull { .. })), "{outcome:?}");
             let outcome = timed!(seen, "attach", MOMENTARY, ring.receiver());
@@ -117,22 +117,31 @@ fn who_holds_the_recovery_lock_delays_the_burial_of_the_dead_and_no_deadline() {
 }
 
 /// Who opens is told that somebody is busy with it, after a second; the name can still be removed.
-fn who_holds_the_birth_lock<K: Ends>() {
+#[test]
+fn who_holds_the_locks_of_a_ring_and_its_name_makes_it_busy() {
     guarded(LONG, || {
         let own_shm = own_shm();
         let name = Name::new();
-        drop(options::<K>().create(&name).unwrap());
-        let mut seen = Outcomes::default();
+        drop(options::<Mpmc>().create(&name).unwrap());
+        let options = options::<Mpmc>;
         let stranger = Locks::on(&name);
         until("a birth lock to take", || stranger.lock(BIRTH, 1).then_some(()));
-        let opened = timed!(seen, "open", MOMENTARY, options::<K>().open(&name));
-        assert!(matches!(opened, Err(OpenError::Busy { .. })), "{opened:?}");
-        let opened = timed!(seen, "open_file", MOMENTARY, options::<K>().open_file(name.path()));
-        assert!(matches!(opened, Err(OpenError::Busy { .. })), "{opened:?}");
-        let opened =
-            timed!(seen, "open_or_create", MOMENTARY, options::<K>().open_or_create(&name));
-        let busy = matches!(opened, Err(OpenOrCreateError::Open(OpenError::Busy { .. })));
-        assert!(busy, "{opened:?}");
+        // Each takes its second.
+        let busy = |opened: Result<Ring<u64, Mpmc>, OpenError>| {
+            assert!(matches!(opened, Err(OpenError::Busy { .. })), "{opened:?}");
+        };
+        let mut seen = at_once([
+            &|seen| busy(timed!(seen, "open", MOMENTARY, options().open(&name))),
+            &|seen| busy(timed!(seen, "open_file", MOMENTARY, options().open_file(name.path()))),
+            &|seen| {
+                let opened =
+                    timed!(seen, "open_or_create", MOMENTARY, options().open_or_create(&name));
+                busy(opened.map_err(|refused| match refused {
+                    OpenOrCreateError::Open(refused) => refused,
+                    other => panic!("{other:?}"),
+                }));
+            },
+        ]);
         let listed = timed!(seen, "list", NOW, ringpipe::list()).unwrap();
         assert!(listed.iter().any(|listed| listed.name == *name && listed.in_use), "{listed:?}");
         if own_shm {
@@ -140,16 +149,18 @@ fn who_holds_the_birth_lock<K: Ends>() {
             assert!(removed.is_empty(), "somebody holds it: {removed:?}");
         }
         drop(stranger);
-        timed!(seen, "open", MOMENTARY, options::<K>().open(&name)).unwrap();
 
         // Who holds the name keeps it from being removed, for a second.
-        let ring = options::<K>().open(&name).unwrap();
+        let ring = timed!(seen, "open", MOMENTARY, options().open(&name)).unwrap();
         let stranger = Locks::on(&name);
         stranger.must_lock(NAME, 1);
-        let outcome = timed!(seen, "Ring::unlink", MOMENTARY, ring.unlink());
-        assert!(matches!(outcome, Err(UnlinkError::Busy { .. })), "{outcome:?}");
-        let outcome = timed!(seen, "unlink", MOMENTARY, ringpipe::unlink(&name));
-        assert!(matches!(outcome, Err(UnlinkError::Busy { .. })), "{outcome:?}");
+        let busy = |outcome: Result<(), UnlinkError>| {
+            assert!(matches!(outcome, Err(UnlinkError::Busy { .. })), "{outcome:?}");
+        };
+        seen.add(at_once([
+            &|seen| busy(timed!(seen, "Ring::unlink", MOMENTARY, ring.unlink())),
+            &|seen| busy(timed!(seen, "unlink", MOMENTARY, ringpipe::unlink(&name))),
+        ]));
         drop(ring);
         if own_shm {
             let orphans = timed!(seen, "remove_orphans", MOMENTARY, ringpipe::remove_orphans());
@@ -161,14 +172,23 @@ fn who_holds_the_birth_lock<K: Ends>() {
     });
 }
 
-#[test]
-fn who_holds_the_locks_of_an_spsc_ring_and_its_name_makes_it_busy() {
-    who_holds_the_birth_lock::<Spsc>();
-}
-
-#[test]
-fn who_holds_the_locks_of_an_mpmc_ring_and_its_name_makes_it_busy() {
-    who_holds_the_birth_lock::<Mpmc>();
+/// Makes the calls, each in a thread of its own.
+fn at_once<const N: usize>(calls: [&(dyn Fn(&mut Outcomes) + Sync); N]) -> Outcomes {
+    let mut all = Outcomes::default();
+    thread::scope(|scope| {
+        let calls = calls.map(|call| {
+            scope.spawn(move || {
+                let mut seen = Outcomes::default();
+                call(&mut seen);
+                seen.count("busy");
+                seen
+            })
+        });
+        for call in calls {
+            all.add(call.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+    });
+    all
 }
 
 /// All seats seem about to be taken: an end that wants one gives up after a second. Those who sit

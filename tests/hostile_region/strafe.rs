@@ -110,13 +110,18 @@ pub fn strafes<K: Ends>(mut me: Me) {
     let raw = Raw::of(path.as_ref());
     let counters = Raw::of(&std::path::Path::new("/dev/shm").join(counters));
     let counters = counters.words();
-    let good = raw.copy();
-    let chart = Chart::of(&good, ring_is_stamped::<K>());
+    // Whoever moves the indices alone needs no more of a region, which may be long.
+    let indices =
+        matches!(Manner::ALL[manner], Manner::ToAndFro | Manner::LapToLap | Manner::Sweep);
+    let good = match indices {
+        true => raw.words()[..HEADER / 8].iter().map(|word| word.load(Relaxed)).collect(),
+        false => raw.copy(),
+    };
+    let chart = (!indices).then(|| Chart::of(&good, ring_is_stamped::<K>()));
     let mut strafe = Strafe {
-        shared: shared_words(&chart),
-        kept: if good.len() > LONG_RING { 0 } else { good.len() },
+        shared: chart.as_ref().map_or(Vec::new(), shared_words),
+        kept: if indices || good.len() > LONG_RING { 0 } else { good.len() },
         capacity: good[5],
-        stamped: ring_is_stamped::<K>(),
         random: Random(0x5eed_0010 + 77 * number as u64),
         turn: 0,
         raw,
@@ -153,12 +158,12 @@ fn shared_words(chart: &Chart) -> Vec<usize> {
 struct Strafe {
     raw: Raw,
     good: Vec<u64>,
-    chart: Chart,
+    /// Of regions into which more is written than the indices.
+    chart: Option<Chart>,
     shared: Vec<usize>,
     /// So many words are put back as they were.
     kept: usize,
     capacity: u64,
-    stamped: bool,
     random: Random,
     turn: u64,
 }
@@ -182,7 +187,7 @@ impl Strafe {
     }
 
     fn word(&mut self) {
-        let Self { random, chart, raw, .. } = self;
+        let Self { random, chart: Some(chart), raw, .. } = self else { return };
         let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
         let words = chart.of_class(class);
         if words.is_empty() {
@@ -253,7 +258,7 @@ impl Strafe {
     }
 
     fn holes(&mut self) {
-        let stamps: &[usize] = if self.stamped { self.chart.of_class(Class::Stamp) } else { &[] };
+        let stamps = self.chart.as_ref().map_or(&[][..], |chart| chart.of_class(Class::Stamp));
         self.raw.words()[HEAD].store(0, Relaxed);
         for _ in 0..VOLLEY {
             self.turn += 1;
