@@ -11,6 +11,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::support::prefix;
+
 /// How far beyond its limit a call may come back. Whoever is that late has worked for ever or slept
 /// on: an honest call overruns by what its thread waits for a processor, and by one look at a long
 /// ring, which is some hundredths of a second.
@@ -116,6 +118,9 @@ fn overdue() -> Option<Call> {
 /// Runs `work` in a thread of its own, and fails if it is not through in time, or if some call does
 /// not come back: one of these tests fails for it, though not always the one that made it.
 pub fn guarded<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Send + 'static) -> R {
+    static ONCE: Once = Once::new();
+    // SAFETY: the function is safe to call at any time.
+    ONCE.call_once(|| _ = unsafe { libc::atexit(at_exit) });
     let (done, is_done) = channel::<()>();
     let began = Instant::now();
     let worker = std::thread::spawn(move || {
@@ -145,9 +150,6 @@ static TOTALS: Mutex<BTreeMap<String, Total>> = Mutex::new(BTreeMap::new());
 
 /// Adds to what is printed when the process ends.
 pub fn tell(kind: &str, stores: u64, bytes: u64, clock: &Clock) {
-    static ONCE: Once = Once::new();
-    // SAFETY: the function is safe to call at any time, and prints.
-    ONCE.call_once(|| _ = unsafe { libc::atexit(print_totals) });
     let mut totals = locked(&TOTALS);
     let total = totals.entry(kind.to_owned()).or_default();
     total.stores += stores;
@@ -159,7 +161,13 @@ pub fn tell(kind: &str, stores: u64, bytes: u64, clock: &Clock) {
     }
 }
 
-extern "C" fn print_totals() {
+extern "C" fn at_exit() {
+    // Tests that hang keep the names that they made.
+    for name in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        if name.file_name().to_string_lossy().starts_with(&prefix()) {
+            let _ = std::fs::remove_file(name.path()); // or somebody else did
+        }
+    }
     let Ok(totals) = TOTALS.lock() else { return };
     let mut text = String::from("\nhostile peers, in all:\n");
     for (kind, total) in &*totals {
