@@ -334,7 +334,7 @@ fn beside_wild_wakes<K: Ends>() {
                 while began.elapsed() < time || sent < 200 {
                     tx.set_wait_policy(POLICIES[sent as usize / 10 % 3]);
                     // Now and then, the receiver falls asleep; and the ring fills now and then.
-                    if sent % 50 == 0 {
+                    if sent.is_multiple_of(50) {
                         thread::sleep(Duration::from_millis(2));
                     }
                     timed!(seen, "send", 4 * slice, tx.send(sent)).unwrap();

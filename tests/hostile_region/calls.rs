@@ -425,7 +425,7 @@ pub fn look<T: Item, K: Kind>(ring: &Ring<T, K>, seen: &mut Outcomes) {
         assert_eq!(ring.element().size, size_of::<T>() as u64);
         assert!(!format!("{ring:?}").is_empty());
     });
-    if seen.total() % 16 == 0 {
+    if seen.total().is_multiple_of(16) {
         // A file that is cut off, or on a disk that fails, may refuse.
         let _ = timed!(seen, "sync", NOW, ring.sync());
     }

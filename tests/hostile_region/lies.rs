@@ -322,7 +322,7 @@ fn the_header_changes_its_mind<K: Ends>() {
             let turning = scope.spawn(|| {
                 let mut turns = 0_u64;
                 while !stop.load(Relaxed) {
-                    raw.restore(if turns % 2 == 0 { &other } else { &one[..HEADER / 8] });
+                    raw.restore(if turns.is_multiple_of(2) { &other } else { &one[..HEADER / 8] });
                     turns += 1;
                     // Long enough to be read in one piece, sometimes.
                     (0..turns % 3000).for_each(|_| std::hint::spin_loop());

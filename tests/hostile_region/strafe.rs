@@ -224,14 +224,15 @@ impl Strafe {
         // SAFETY: within the mapping. What it races with are processes that expect no less; here,
         // nobody reads it.
         let to = unsafe { base.add(at as usize) };
-        // SAFETY: as above; whatever its alignment.
-        unsafe {
-            match bytes {
-                1 => to.write_volatile(value as u8),
-                2 => to.cast::<u16>().write_unaligned(value as u16),
-                4 => to.cast::<u32>().write_unaligned(value as u32),
-                _ => to.cast::<u64>().write_unaligned(value),
-            }
+        match bytes {
+            // SAFETY: as above; whatever the alignment, here and below.
+            1 => unsafe { to.write_volatile(value as u8) },
+            // SAFETY: as above.
+            2 => unsafe { to.cast::<u16>().write_unaligned(value as u16) },
+            // SAFETY: as above.
+            4 => unsafe { to.cast::<u32>().write_unaligned(value as u32) },
+            // SAFETY: as above.
+            _ => unsafe { to.cast::<u64>().write_unaligned(value) },
         }
         bytes
     }
