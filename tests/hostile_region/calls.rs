@@ -1,34 +1,138 @@
-//! Every call there is, and which of its documented outcomes it came to. Any other is a failure.
+//! Every call there is, and which of its documented outcomes it came to. Any other is a failure; so
+//! is a call that is late ([`limits`](super::limits)).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fmt::Debug;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ringpipe::{
-    AttachError, BulkError, Kind, PeerError, RecvError, RecvHandle, RecvTimeoutError, Ring,
-    SendError, SendHandle, SendTimeoutError, TryRecvError, TrySendError,
+    AttachError, BulkError, Item, Kind, Mpmc, PeerError, Pool, RecvError, RecvHandle,
+    RecvTimeoutError, Ring, SendError, SendHandle, SendTimeoutError, Spsc, TryRecvError,
+    TrySendError,
 };
 
-/// How often each outcome was seen.
-#[derive(Default, Debug)]
-pub struct Outcomes(BTreeMap<&'static str, u64>);
+use super::limits::{Clock, MOMENTARY, NOW, timed};
+use super::support::{Flavour, POLICIES};
+
+/// What travels in these rings.
+pub trait Sample: Item + PartialEq + Debug {
+    fn of(number: u64) -> Self;
+}
+
+impl Sample for u64 {
+    fn of(number: u64) -> Self {
+        number
+    }
+}
+
+impl Sample for u8 {
+    fn of(number: u64) -> Self {
+        number as u8
+    }
+}
+
+impl Sample for [u8; 5] {
+    fn of(number: u64) -> Self {
+        [number as u8; 5]
+    }
+}
+
+impl Sample for [u64; 16] {
+    fn of(number: u64) -> Self {
+        [number; 16]
+    }
+}
+
+/// Both kinds of ring, with items of any type; and what only one of them can do.
+pub trait Ends: Flavour {
+    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError>;
+    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError>;
+    /// Clones, and ends lent by pools, if the kind has such.
+    fn share<T: Sample>(ring: &Ring<T, Self>, seen: &mut Outcomes);
+}
+
+impl Ends for Spsc {
+    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError> {
+        ring.producer()
+    }
+    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError> {
+        ring.consumer()
+    }
+    fn share<T: Sample>(_: &Ring<T, Self>, _: &mut Outcomes) {}
+}
+
+impl Ends for Mpmc {
+    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError> {
+        ring.sender()
+    }
+    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError> {
+        ring.receiver()
+    }
+    fn share<T: Sample>(ring: &Ring<T, Self>, seen: &mut Outcomes) {
+        if let Some(tx) = seen.attach(|| ring.sender()) {
+            let clone = seen.attach(|| tx.try_clone());
+            let pool = Pool::new(tx);
+            for _ in 0..2 {
+                let lent = timed!(seen, "Pool::get", MOMENTARY, pool.get());
+                if let Some(mut tx) = attached(lent, seen) {
+                    seen.sent(T::of(1), |tx| tx.try_send(T::of(1)), &mut tx);
+                }
+            }
+            assert!(!format!("{pool:?}").is_empty());
+            timed!(seen, "drop", NOW, drop((pool, clone)));
+        }
+        if let Some(rx) = seen.attach(|| ring.receiver()) {
+            let clone = seen.attach(|| rx.try_clone());
+            let pool = Pool::new(rx);
+            let lent = timed!(seen, "Pool::get", MOMENTARY, pool.get());
+            if let Some(mut rx) = attached(lent, seen) {
+                let outcome = timed!(seen, "try_recv", NOW, rx.try_recv());
+                seen.received(outcome, &|_| ());
+            }
+            timed!(seen, "drop", NOW, drop((pool, clone)));
+        }
+    }
+}
+
+/// How often each outcome was seen, and how long calls took.
+#[derive(Default)]
+pub struct Outcomes {
+    counts: BTreeMap<&'static str, u64>,
+    pub clock: Clock,
+}
+
+impl Debug for Outcomes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (overrun, what) = self.clock.longest();
+        write!(f, "{:?}, longest overrun {overrun:?} ({what})", self.counts)
+    }
+}
 
 impl Outcomes {
     pub fn count(&mut self, outcome: &'static str) {
-        *self.0.entry(outcome).or_default() += 1;
+        *self.counts.entry(outcome).or_default() += 1;
     }
 
     pub fn add(&mut self, other: Self) {
-        for (outcome, times) in other.0 {
-            *self.0.entry(outcome).or_default() += times;
+        self.clock.add(&other.clock);
+        for (outcome, times) in other.counts {
+            *self.counts.entry(outcome).or_default() += times;
         }
     }
 
     pub fn of(&self, outcome: &str) -> u64 {
-        self.0.get(outcome).copied().unwrap_or(0)
+        self.counts.get(outcome).copied().unwrap_or(0)
     }
 
     pub fn total(&self) -> u64 {
-        self.0.values().sum()
+        self.counts.values().sum()
+    }
+
+    /// Attaches, by this call, or counts why not.
+    pub fn attach<H>(&mut self, call: impl FnOnce() -> Result<H, AttachError>) -> Option<H> {
+        let outcome = timed!(self, "attach", MOMENTARY, call());
+        attached(outcome, self)
     }
 
     pub fn bulk<T>(&mut self, outcome: Result<T, BulkError>) -> Option<T> {
@@ -45,104 +149,58 @@ impl Outcomes {
         });
         outcome.ok()
     }
-}
 
-/// Short enough for many waits, and a slice of the shortest kind.
-pub const MOMENT: Duration = Duration::from_micros(300);
-pub const SLICE: Duration = Duration::from_millis(1);
+    fn sent<T: Sample, H>(
+        &mut self,
+        value: T,
+        call: impl FnOnce(&mut H) -> Result<(), TrySendError<T>>,
+        on: &mut H,
+    ) {
+        let outcome = timed!(self, "try_send", NOW, call(on));
+        self.count(match outcome {
+            Ok(()) => "ok",
+            Err(TrySendError::Full(back)) if back == value => "full",
+            Err(TrySendError::Closed(back)) if back == value => "closed",
+            Err(TrySendError::Corrupt(back)) if back == value => "corrupt",
+            Err(other) => panic!("undocumented: {other:?}"),
+        });
+    }
 
-/// Every sending call, once or twice. `value` is what it sends.
-pub fn send_every_way<K: Kind>(
-    tx: &mut SendHandle<u64, K>,
-    value: u64,
-    wait: bool,
-    seen: &mut Outcomes,
-) {
-    seen.count(match tx.try_send(value) {
-        Ok(()) => "ok",
-        Err(TrySendError::Full(back)) if back == value => "full",
-        Err(TrySendError::Closed(back)) if back == value => "closed",
-        Err(TrySendError::Corrupt(back)) if back == value => "corrupt",
-        Err(other) => panic!("undocumented: {other:?}"),
-    });
-    seen.bulk(tx.try_send_slice(&[value; 3]));
-    seen.bulk(tx.try_send_exact(&[value; 2]));
-    if let Some(mut run) = seen.bulk(tx.try_claim(3)) {
-        assert!((1..=3).contains(&run.len()));
-        for index in 0..run.len() {
-            run.write(index, value);
-        }
-        let most = run.len();
-        run.commit(value as usize % (most + 1));
-    }
-    if let Ok(run) = tx.try_claim(2) {
-        std::mem::forget(run);
-    }
-    if wait {
-        seen.count(match tx.send_timeout(value, MOMENT) {
+    fn sent_in_time<T>(&mut self, outcome: Result<(), SendTimeoutError<T>>) {
+        self.count(match outcome {
             Ok(()) => "ok",
             Err(SendTimeoutError::Timeout(_)) => "timeout",
             Err(SendTimeoutError::Closed(_)) => "closed",
             Err(SendTimeoutError::Corrupt(_)) => "corrupt",
             Err(other) => panic!("undocumented: {other:?}"),
         });
-        seen.bulk(tx.send_slice(&[value; 3], MOMENT));
-        seen.bulk(tx.send_exact(&[value; 2], MOMENT));
-        if let Some(run) = seen.bulk(tx.claim(2, MOMENT)) {
-            run.commit_all();
-        }
-        let canceller = tx.canceller();
-        canceller.cancel();
-        seen.count(match tx.send(value) {
+    }
+
+    fn sent_unless_cancelled<T>(&mut self, outcome: Result<(), SendError<T>>) {
+        self.count(match outcome {
             Ok(()) => "ok",
             Err(SendError::Cancelled(_)) => "cancelled",
             Err(SendError::Closed(_)) => "closed",
             Err(SendError::Corrupt(_)) => "corrupt",
             Err(other) => panic!("undocumented: {other:?}"),
         });
-        canceller.reset();
-        seen.count(match tx.wait_for_peer(MOMENT) {
-            Ok(()) => "peer",
-            Err(PeerError::Timeout) => "timeout",
+    }
+
+    fn received<T>(&mut self, outcome: Result<T, TryRecvError>, check: &impl Fn(T)) {
+        self.count(match outcome {
+            Ok(value) => {
+                check(value);
+                "ok"
+            }
+            Err(TryRecvError::Empty) => "empty",
+            Err(TryRecvError::Closed) => "closed",
+            Err(TryRecvError::Corrupt) => "corrupt",
             Err(other) => panic!("undocumented: {other:?}"),
         });
     }
-    look(tx.ring(), seen);
-}
 
-/// Every receiving call. Values go to `check`.
-pub fn receive_every_way<K: Kind>(
-    rx: &mut RecvHandle<u64, K>,
-    wait: bool,
-    seen: &mut Outcomes,
-    check: &impl Fn(u64),
-) {
-    seen.count(match rx.try_recv() {
-        Ok(value) => {
-            check(value);
-            "ok"
-        }
-        Err(TryRecvError::Empty) => "empty",
-        Err(TryRecvError::Closed) => "closed",
-        Err(TryRecvError::Corrupt) => "corrupt",
-        Err(other) => panic!("undocumented: {other:?}"),
-    });
-    let mut buffer = [0; 3];
-    if let Some(received) = seen.bulk(rx.try_recv_slice(&mut buffer)) {
-        buffer[..received].iter().copied().for_each(check);
-    }
-    if seen.bulk(rx.try_recv_exact(&mut buffer[..2])).is_some() {
-        buffer[..2].iter().copied().for_each(check);
-    }
-    if let Some(run) = seen.bulk(rx.try_claim(3)) {
-        assert!((1..=3).contains(&run.len()));
-        run.iter().for_each(check);
-        let some = run.len() / 2;
-        run.release(some);
-    }
-    drop(rx.try_claim(2)); // nothing released: received again
-    if wait {
-        seen.count(match rx.recv_timeout(MOMENT) {
+    fn received_in_time<T>(&mut self, outcome: Result<T, RecvTimeoutError>, check: &impl Fn(T)) {
+        self.count(match outcome {
             Ok(value) => {
                 check(value);
                 "ok"
@@ -152,19 +210,10 @@ pub fn receive_every_way<K: Kind>(
             Err(RecvTimeoutError::Corrupt) => "corrupt",
             Err(other) => panic!("undocumented: {other:?}"),
         });
-        if let Some(received) = seen.bulk(rx.recv_slice(&mut buffer, MOMENT)) {
-            buffer[..received].iter().copied().for_each(check);
-        }
-        if seen.bulk(rx.recv_exact(&mut buffer[..2], MOMENT)).is_some() {
-            buffer[..2].iter().copied().for_each(check);
-        }
-        if let Some(run) = seen.bulk(rx.claim(2, MOMENT)) {
-            run.iter().for_each(check);
-            run.release_all();
-        }
-        let canceller = rx.canceller();
-        canceller.cancel();
-        seen.count(match rx.recv() {
+    }
+
+    fn received_unless_cancelled<T>(&mut self, outcome: Result<T, RecvError>, check: &impl Fn(T)) {
+        self.count(match outcome {
             Ok(value) => {
                 check(value);
                 "ok"
@@ -174,25 +223,212 @@ pub fn receive_every_way<K: Kind>(
             Err(RecvError::Corrupt) => "corrupt",
             Err(other) => panic!("undocumented: {other:?}"),
         });
-        canceller.reset();
-        seen.count(match rx.wait_for_peer(MOMENT) {
+    }
+
+    fn met(&mut self, outcome: Result<(), PeerError>) {
+        self.count(match outcome {
             Ok(()) => "peer",
             Err(PeerError::Timeout) => "timeout",
             Err(other) => panic!("undocumented: {other:?}"),
         });
     }
+}
+
+/// Short enough for many waits, and a slice of the shortest kind.
+pub const MOMENT: Duration = Duration::from_micros(300);
+pub const SLICE: Duration = Duration::from_millis(1);
+
+/// How many items the calls move that move several.
+const FEW: usize = 3;
+
+/// Every sending call, once or twice. `value` is what it sends.
+pub fn send_every_way<T: Sample, K: Kind>(
+    tx: &mut SendHandle<T, K>,
+    value: T,
+    wait: bool,
+    seen: &mut Outcomes,
+) {
+    send_runs_every_way(tx, value, FEW, wait, seen);
+}
+
+/// As [`send_every_way`], with slices of up to `most` items.
+pub fn send_runs_every_way<T: Sample, K: Kind>(
+    tx: &mut SendHandle<T, K>,
+    value: T,
+    most: usize,
+    wait: bool,
+    seen: &mut Outcomes,
+) {
+    let turn = seen.total();
+    let values = vec![value; most];
+    // With the smaller ones, there is room more often.
+    let some = &values[..(most * 2 / 3).min(tx.capacity())];
+    seen.sent(value, |tx| tx.try_send(value), tx);
+    let closed = timed!(seen, "is_closed", NOW, tx.is_closed());
+    seen.count(if closed { "broken pipe" } else { "whole pipe" });
+    let outcome = timed!(seen, "try_send_slice", NOW, tx.try_send_slice(&values));
+    seen.bulk(outcome);
+    let outcome = timed!(seen, "try_send_exact", NOW, tx.try_send_exact(some));
+    seen.bulk(outcome);
+    let claimed = timed!(seen, "try_claim to send", NOW, tx.try_claim(most));
+    if let Some(mut run) = seen.bulk(claimed) {
+        assert!((1..=most).contains(&run.len()));
+        for index in 0..run.len().min(100) {
+            run.write(index, value);
+        }
+        let count = turn as usize % (run.len() + 1);
+        timed!(seen, "commit", NOW, run.commit(count));
+    }
+    if let Ok(run) = timed!(seen, "try_claim to send", NOW, tx.try_claim(some.len())) {
+        std::mem::forget(run);
+    }
+    if wait {
+        tx.set_wait_policy(POLICIES[turn as usize % 3]);
+        if turn % 32 == 1 {
+            tx.require_peer();
+        }
+        let outcome = timed!(seen, "send_timeout", MOMENT, tx.send_timeout(value, MOMENT));
+        seen.sent_in_time(outcome);
+        let soon = Instant::now() + MOMENT;
+        let outcome = timed!(seen, "send_deadline", MOMENT, tx.send_deadline(value, soon));
+        seen.sent_in_time(outcome);
+        let outcome = timed!(seen, "send_slice", MOMENT, tx.send_slice(&values, MOMENT));
+        seen.bulk(outcome);
+        let outcome = timed!(seen, "send_exact", MOMENT, tx.send_exact(some, MOMENT));
+        seen.bulk(outcome);
+        let claimed = timed!(seen, "claim to send", MOMENT, tx.claim(most, MOMENT));
+        if let Some(run) = seen.bulk(claimed) {
+            timed!(seen, "commit_all", NOW, run.commit_all());
+        }
+        let canceller = tx.canceller();
+        canceller.cancel();
+        let outcome = timed!(seen, "send, cancelled before", NOW, tx.send(value));
+        seen.sent_unless_cancelled(outcome);
+        canceller.reset();
+        let outcome = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(MOMENT);
+                canceller.cancel();
+            });
+            timed!(seen, "send, cancelled meanwhile", MOMENT, tx.send(value))
+        });
+        seen.sent_unless_cancelled(outcome);
+        canceller.reset();
+        let outcome = timed!(seen, "wait_for_peer", MOMENT, tx.wait_for_peer(MOMENT));
+        seen.met(outcome);
+    }
+    look(tx.ring(), seen);
+}
+
+/// Every receiving call. Values go to `check`.
+pub fn receive_every_way<T: Sample, K: Kind>(
+    rx: &mut RecvHandle<T, K>,
+    wait: bool,
+    seen: &mut Outcomes,
+    check: &impl Fn(T),
+) {
+    receive_runs_every_way(rx, FEW, wait, seen, check);
+}
+
+/// As [`receive_every_way`], with slices of up to `most` items.
+pub fn receive_runs_every_way<T: Sample, K: Kind>(
+    rx: &mut RecvHandle<T, K>,
+    most: usize,
+    wait: bool,
+    seen: &mut Outcomes,
+    check: &impl Fn(T),
+) {
+    let turn = seen.total();
+    let outcome = timed!(seen, "try_recv", NOW, rx.try_recv());
+    seen.received(outcome, check);
+    seen.count(if rx.redelivered() { "given again" } else { "given once" });
+    let closed = timed!(seen, "is_closed", NOW, rx.is_closed());
+    seen.count(if closed { "end of file" } else { "whole pipe" });
+    let mut buffer = vec![T::of(0); most];
+    let some = (most * 2 / 3).min(rx.capacity());
+    let outcome = timed!(seen, "try_recv_slice", NOW, rx.try_recv_slice(&mut buffer));
+    if let Some(received) = seen.bulk(outcome) {
+        buffer[..received].iter().copied().for_each(check);
+    }
+    let outcome = timed!(seen, "try_recv_exact", NOW, rx.try_recv_exact(&mut buffer[..some]));
+    if seen.bulk(outcome).is_some() {
+        buffer[..some].iter().copied().for_each(check);
+    }
+    let claimed = timed!(seen, "try_claim to receive", NOW, rx.try_claim(most));
+    if let Some(run) = seen.bulk(claimed) {
+        assert!((1..=most).contains(&run.len()));
+        assert!(run.redelivered() <= run.len());
+        timed!(seen, "ReadRun::iter", NOW, run.iter().for_each(check));
+        run.get(run.len() - 1).into_iter().for_each(check);
+        assert_eq!(run.get(run.len()), None);
+        let part = run.len() / 2;
+        timed!(seen, "release", NOW, run.release(part));
+    }
+    // Nothing released: received again.
+    drop(timed!(seen, "try_claim to receive", NOW, rx.try_claim(some)));
+    timed!(seen, "try_iter", NOW, rx.try_iter().take(FEW).for_each(check));
+    if wait {
+        rx.set_wait_policy(POLICIES[turn as usize % 3]);
+        if turn % 32 == 1 {
+            rx.require_peer();
+        }
+        let outcome = timed!(seen, "recv_timeout", MOMENT, rx.recv_timeout(MOMENT));
+        seen.received_in_time(outcome, check);
+        let soon = Instant::now() + MOMENT;
+        let outcome = timed!(seen, "recv_deadline", MOMENT, rx.recv_deadline(soon));
+        seen.received_in_time(outcome, check);
+        let outcome = timed!(seen, "recv_slice", MOMENT, rx.recv_slice(&mut buffer, MOMENT));
+        if let Some(received) = seen.bulk(outcome) {
+            buffer[..received].iter().copied().for_each(check);
+        }
+        let into = &mut buffer[..some];
+        let outcome = timed!(seen, "recv_exact", MOMENT, rx.recv_exact(into, MOMENT));
+        if seen.bulk(outcome).is_some() {
+            buffer[..some].iter().copied().for_each(check);
+        }
+        let claimed = timed!(seen, "claim to receive", MOMENT, rx.claim(most, MOMENT));
+        if let Some(run) = seen.bulk(claimed) {
+            run.iter().for_each(check);
+            timed!(seen, "release_all", NOW, run.release_all());
+        }
+        let canceller = rx.canceller();
+        canceller.cancel();
+        let outcome = timed!(seen, "recv, cancelled before", NOW, rx.recv());
+        seen.received_unless_cancelled(outcome, check);
+        timed!(seen, "iter, cancelled before", NOW, rx.iter().take(FEW).for_each(check));
+        canceller.reset();
+        let outcome = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(MOMENT);
+                canceller.cancel();
+            });
+            timed!(seen, "recv, cancelled meanwhile", MOMENT, rx.recv())
+        });
+        seen.received_unless_cancelled(outcome, check);
+        canceller.reset();
+        let outcome = timed!(seen, "wait_for_peer", MOMENT, rx.wait_for_peer(MOMENT));
+        seen.met(outcome);
+    }
     look(rx.ring(), seen);
 }
 
 /// Every question.
-pub fn look<K: Kind>(ring: &Ring<u64, K>, seen: &mut Outcomes) {
-    assert!(ring.len() <= ring.capacity());
-    let peers = ring.peers();
-    let records = ring.endpoints() as usize;
-    // Counted one after the other, while seats may change hands.
-    assert!(peers.senders <= records && peers.receivers <= records);
-    let _ = (ring.stats(), ring.is_full(), ring.is_empty());
-    assert!(!format!("{ring:?}").is_empty());
+pub fn look<T: Item, K: Kind>(ring: &Ring<T, K>, seen: &mut Outcomes) {
+    timed!(seen, "questions", NOW, {
+        assert!(ring.len() <= ring.capacity());
+        let peers = ring.peers();
+        let records = ring.endpoints() as usize;
+        // Counted one after the other, while seats may change hands.
+        assert!(peers.senders <= records && peers.receivers <= records);
+        let _ = (ring.stats(), ring.is_full(), ring.is_empty());
+        let _ = (ring.id(), ring.created(), ring.name(), ring.region_len());
+        assert_eq!(ring.element().size, size_of::<T>() as u64);
+        assert!(!format!("{ring:?}").is_empty());
+    });
+    if seen.total().is_multiple_of(16) {
+        // A file that is cut off, or on a disk that fails, may refuse.
+        let _ = timed!(seen, "sync", NOW, ring.sync());
+    }
     seen.count("looked");
 }
 

@@ -8,20 +8,18 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringpipe::{Mpmc, Ring};
 
 use super::calls::{Outcomes, SLICE, receive_every_way, send_every_way};
+use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
-use super::support::{LONG, Name, within};
-
-/// What no call comes near that does not look for the dead for ever.
-const LONGEST: Duration = Duration::from_secs(20);
+use super::support::{LONG, Name};
 
 #[test]
 fn a_crowd_of_dead_and_living_liars_does_not_keep_a_call() {
-    within(LONG, || {
+    guarded(LONG, || {
         for role in [1, 2] {
             beside_a_crowd(role);
         }
@@ -70,13 +68,12 @@ fn beside_a_crowd(role: u64) {
             let began = Instant::now();
             send_every_way(&mut tx, round, wait, &mut seen);
             receive_every_way(&mut rx, wait, &mut seen, &|_| ());
-            let took = began.elapsed();
-            println!("role {role}: {took:?}");
-            assert!(took < LONGEST, "calls beside a crowd took {took:?}");
+            println!("role {role}: {:?}", began.elapsed());
         }
     }
     raw.restore(&good);
     println!("{} calls beside a crowd of {ENDS}: {seen:?}", seen.total());
+    tell("a crowd of dead and living liars", 0, 0, &seen.clock);
 }
 
 /// Locks bytes far beyond the file's end, as somebody who lives and sits there would.

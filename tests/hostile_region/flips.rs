@@ -4,16 +4,17 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvError};
 
-use super::calls::{Outcomes, SLICE, attached, look, receive_every_way, send_every_way};
+use super::calls::{Ends, Outcomes, SLICE, look, receive_every_way, send_every_way};
+use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
-use super::support::{Flavour, LONG, Name, Random, within};
+use super::support::{Flavour, LONG, Name, Random};
 
 const CAPACITY: usize = 4;
 /// In every slot that was ever written.
 const VALUE: u64 = 0x7a1e_7a1e_7a1e_7a1e;
 
 /// A ring at rest with two items in the second lap, and its region behind its back.
-struct Victim<K: Flavour> {
+struct Victim<K: Ends> {
     name: Name,
     raw: Raw,
     good: Vec<u64>,
@@ -26,7 +27,7 @@ pub fn ring_is_stamped<K: Flavour>() -> bool {
     K::INDEX == Mpmc::INDEX
 }
 
-impl<K: Flavour> Victim<K> {
+impl<K: Ends> Victim<K> {
     fn new() -> Self {
         let name = Name::new();
         let options = Ring::<u64, K>::options().capacity(CAPACITY).endpoints(4);
@@ -49,8 +50,8 @@ impl<K: Flavour> Victim<K> {
         let before = self.raw.copy();
         let ring = self.options.open(&self.name).expect("its header is good");
         look(&ring, seen);
-        let mut tx = attached(K::sender(&ring), seen);
-        let mut rx = attached(K::receiver(&ring), seen);
+        let mut tx = seen.attach(|| K::sender(&ring));
+        let mut rx = seen.attach(|| K::receiver(&ring));
         // Payload was left alone, or is unwritten.
         let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
         if let Some(rx) = &mut rx {
@@ -111,8 +112,8 @@ impl<K: Flavour> Victim<K> {
     }
 }
 
-fn every_flipped_byte<K: Flavour>() {
-    let seen = within(LONG, || {
+fn every_flipped_byte<K: Ends>() {
+    let seen = guarded(LONG, || {
         let victim = Victim::<K>::new();
         let mut seen = Outcomes::default();
         victim.assert_good();
@@ -126,6 +127,7 @@ fn every_flipped_byte<K: Flavour>() {
         seen
     });
     println!("{}: {seen:?}", K::NAME);
+    tell("a ring at rest, damaged between calls", 0, 0, &seen.clock);
     assert!(seen.of("ok") > 0 && seen.of("corrupt") > 0, "{seen:?}");
 }
 
@@ -139,8 +141,8 @@ fn an_mpmc_ring_bears_every_flipped_byte_of_its_shared_words() {
     every_flipped_byte::<Mpmc>();
 }
 
-fn random_words<K: Flavour>(seed: u64) {
-    let seen = within(LONG, move || {
+fn random_words<K: Ends>(seed: u64) {
+    let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
         let mut random = Random(seed);
         let mut seen = Outcomes::default();
@@ -165,6 +167,7 @@ fn random_words<K: Flavour>(seed: u64) {
         seen
     });
     println!("{}: {seen:?}", K::NAME);
+    tell("a ring at rest, damaged between calls", 0, 0, &seen.clock);
     assert!(seen.of("corrupt") > 0, "{seen:?}");
 }
 
@@ -212,8 +215,8 @@ fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them(
 }
 
 /// Handles that were attached in good times, while the words change under them.
-fn under_attached_handles<K: Flavour>(seed: u64) {
-    let seen = within(LONG, move || {
+fn under_attached_handles<K: Ends>(seed: u64) {
+    let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
         let ring = victim.options.open(&victim.name).unwrap();
         let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
@@ -248,6 +251,7 @@ fn under_attached_handles<K: Flavour>(seed: u64) {
         seen
     });
     println!("{}: {seen:?}", K::NAME);
+    tell("a ring at rest, damaged between calls", 0, 0, &seen.clock);
     assert!(seen.of("ok") > 0 && seen.of("corrupt") > 0, "{seen:?}");
 }
 

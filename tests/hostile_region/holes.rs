@@ -16,9 +16,11 @@ use ringpipe::{HugePages, OpenError, Options, Ring};
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::io::Errno;
 
-use super::calls::{Outcomes, SLICE, attached, receive_every_way, send_every_way};
+use super::calls::{Ends, Outcomes, SLICE, receive_every_way, send_every_way};
+use super::limits::tell;
+use super::strafe::{Manner, Strafing};
 use super::support::region::Raw;
-use super::support::{Child, Directory, Flavour, Me, Name, Random, both_kinds, did_not_run};
+use super::support::{Child, Directory, Me, Name, Random, both_kinds, did_not_run, until};
 
 both_kinds!(
     holes_in_a_named_ring_are_zeros_and_no_worse,
@@ -27,21 +29,23 @@ both_kinds!(
     holes_in_a_ring_of_huge_pages_are_zeros_and_no_worse,
     a_named_ring_cut_off_is_a_sigbus_and_no_worse,
     a_file_backed_ring_cut_off_is_a_sigbus_and_no_worse,
+    a_ring_cut_off_under_strafing_is_a_sigbus_and_no_worse,
+    holes_under_strafing_are_no_worse_than_either,
     a_sleeper_on_a_ring_that_is_cut_off_is_not_kept_forever,
     a_sealed_ring_cannot_be_cut_off,
     a_ring_that_was_extended_serves_those_attached_and_is_refused_to_others,
 );
 
-fn options<K: Flavour>() -> Options<u64, K> {
+fn options<K: Ends>() -> Options<u64, K> {
     Ring::options().capacity(512).endpoints(8)
 }
 
-fn holes_in_a_named_ring_are_zeros_and_no_worse<K: Flavour>() {
+fn holes_in_a_named_ring_are_zeros_and_no_worse<K: Ends>() {
     let name = Name::new();
     under_holes("named", options::<K>().create(&name).unwrap());
 }
 
-fn holes_in_a_file_backed_ring_are_zeros_and_no_worse<K: Flavour>() {
+fn holes_in_a_file_backed_ring_are_zeros_and_no_worse<K: Ends>() {
     let directory = Directory::new();
     match options::<K>().create_file(directory.join("ring")) {
         Ok(ring) => under_holes("file-backed", ring),
@@ -49,11 +53,11 @@ fn holes_in_a_file_backed_ring_are_zeros_and_no_worse<K: Flavour>() {
     }
 }
 
-fn holes_in_a_sealed_ring_are_zeros_and_no_worse<K: Flavour>() {
+fn holes_in_a_sealed_ring_are_zeros_and_no_worse<K: Ends>() {
     under_holes("anonymous", options::<K>().create_anonymous().unwrap());
 }
 
-fn holes_in_a_ring_of_huge_pages_are_zeros_and_no_worse<K: Flavour>() {
+fn holes_in_a_ring_of_huge_pages_are_zeros_and_no_worse<K: Ends>() {
     match options::<K>().huge_pages(HugePages::Require).create_anonymous() {
         Ok(ring) => under_holes("huge pages", ring),
         Err(refused) => did_not_run("holes in huge pages", &refused.to_string()),
@@ -61,12 +65,12 @@ fn holes_in_a_ring_of_huge_pages_are_zeros_and_no_worse<K: Flavour>() {
 }
 
 /// A descriptor of the ring's file that is not the ring's.
-fn descriptor<K: Flavour>(ring: &Ring<u64, K>) -> OwnedFd {
+fn descriptor<K: Ends>(ring: &Ring<u64, K>) -> OwnedFd {
     ring.as_fd().try_clone_to_owned().unwrap()
 }
 
 /// Holes of all sizes, at all places, while both ends are in use.
-fn under_holes<K: Flavour>(what: &str, ring: Ring<u64, K>) {
+fn under_holes<K: Ends>(what: &str, ring: Ring<u64, K>) {
     let fd = descriptor(&ring);
     let page = if ring.region_len() > 1 << 20 { 2 << 20 } else { 4096 };
     let pages = (ring.region_len() / page) as u64;
@@ -85,12 +89,12 @@ fn under_holes<K: Flavour>(what: &str, ring: Ring<u64, K>) {
             scope.spawn(move || {
                 let mut seen = Outcomes::default();
                 for round in 0..50 {
-                    if sends && let Some(mut tx) = attached(K::sender(ring), &mut seen) {
+                    if sends && let Some(mut tx) = seen.attach(|| K::sender(ring)) {
                         tx.set_wait_slice(SLICE);
                         (0..8).for_each(|_| send_every_way(&mut tx, round, false, &mut seen));
                         send_every_way(&mut tx, round, true, &mut seen);
                     }
-                    if !sends && let Some(mut rx) = attached(K::receiver(ring), &mut seen) {
+                    if !sends && let Some(mut rx) = seen.attach(|| K::receiver(ring)) {
                         rx.set_wait_slice(SLICE);
                         (0..8).for_each(|_| receive_every_way(&mut rx, false, &mut seen, &|_| ()));
                         receive_every_way(&mut rx, true, &mut seen, &|_| ());
@@ -129,7 +133,7 @@ fn punch(fd: &OwnedFd, from: u64, len: u64) -> Result<(), Errno> {
     fallocate(fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, len)
 }
 
-fn opened<K: Flavour>(place: &str) -> Result<Ring<u64, K>, OpenError> {
+fn opened<K: Ends>(place: &str) -> Result<Ring<u64, K>, OpenError> {
     match place.contains('/') {
         true => options().open_file(place),
         false => options().open(place),
@@ -137,7 +141,7 @@ fn opened<K: Flavour>(place: &str) -> Result<Ring<u64, K>, OpenError> {
 }
 
 /// Role: an attached end that calls everything, again and again, until it is over.
-pub fn looks_at_what_was_cut_off<K: Flavour>(mut me: Me) {
+pub fn looks_at_what_was_cut_off<K: Ends>(mut me: Me) {
     let ring = opened::<K>(&me.ring).unwrap();
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
     me.say("attached");
@@ -149,7 +153,7 @@ pub fn looks_at_what_was_cut_off<K: Flavour>(mut me: Me) {
 }
 
 /// Role: sleeps in the ring.
-pub fn sleeps_on_what_is_cut_off<K: Flavour>(mut me: Me) {
+pub fn sleeps_on_what_is_cut_off<K: Ends>(mut me: Me) {
     let ring = opened::<K>(&me.ring).unwrap();
     let mut rx = K::receiver(&ring).unwrap();
     me.say("attached");
@@ -162,7 +166,7 @@ pub fn sleeps_on_what_is_cut_off<K: Flavour>(mut me: Me) {
 /// not the last slots.
 const CUTS: [u64; 2] = [0, 4096];
 
-fn a_named_ring_cut_off_is_a_sigbus_and_no_worse<K: Flavour>() {
+fn a_named_ring_cut_off_is_a_sigbus_and_no_worse<K: Ends>() {
     for keep in CUTS {
         let name = Name::new();
         let ring = options::<K>().create(&name).unwrap();
@@ -172,7 +176,7 @@ fn a_named_ring_cut_off_is_a_sigbus_and_no_worse<K: Flavour>() {
     }
 }
 
-fn a_file_backed_ring_cut_off_is_a_sigbus_and_no_worse<K: Flavour>() {
+fn a_file_backed_ring_cut_off_is_a_sigbus_and_no_worse<K: Ends>() {
     let directory = Directory::new();
     for keep in CUTS {
         let path = directory.join(format!("ring-{keep}"));
@@ -189,12 +193,65 @@ fn a_file_backed_ring_cut_off_is_a_sigbus_and_no_worse<K: Flavour>() {
 }
 
 /// A process that is using the ring when it is cut off dies of `SIGBUS`, and of nothing else.
-fn cut_off<K: Flavour>(place: &str, file: OwnedFd, keep: u64) {
+fn cut_off<K: Ends>(place: &str, file: OwnedFd, keep: u64) {
     let mut child = Child::start::<K>("looks_at_what_was_cut_off", place);
     child.must_hear("attached");
     ftruncate(&file, keep).unwrap();
     let status = child.wait();
     assert_eq!(status.signal(), Some(libc::SIGBUS), "cut off after {keep} bytes: {status}");
+}
+
+/// As above, while others strafe it, who die of it, too.
+fn a_ring_cut_off_under_strafing_is_a_sigbus_and_no_worse<K: Ends>() {
+    for keep in CUTS {
+        for manners in [&[Manner::Words, Manner::Swap][..], &[Manner::Narrow]] {
+            let name = Name::new();
+            let ring = options::<K>().create(&name).unwrap();
+            let mut child = Child::start::<K>("looks_at_what_was_cut_off", &name);
+            child.must_hear("attached");
+            let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), manners);
+            until("some strafing", || (strafing.written().0 > 100_000).then_some(()));
+            ftruncate(descriptor(&ring), keep).unwrap();
+            // One whose ring is corrupt may touch no slot, and lives on where they alone are missing.
+            if keep > 0 {
+                child.signal(rustix::process::Signal::KILL);
+            }
+            let died_of = child.wait().signal();
+            let killed = keep > 0 && died_of == Some(libc::SIGKILL);
+            assert!(killed || died_of == Some(libc::SIGBUS), "cut off after {keep}: {died_of:?}");
+            let (stores, bytes) = strafing.stop_the_dying();
+            tell(&format!("{}, strafed and cut off", K::NAME), stores, bytes, &Default::default());
+            // Whatever is left of the header: it is not opened.
+            options::<K>().open(&name).expect_err("it was cut off");
+        }
+    }
+}
+
+fn holes_under_strafing_are_no_worse_than_either<K: Ends>() {
+    let name = Name::new();
+    let ring = options::<K>().create(&name).unwrap();
+    let manners = [Manner::Words, Manner::Narrow];
+    let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), &manners);
+    let fd = descriptor(&ring);
+    let pages = (ring.region_len() / 4096) as u64;
+    let mut seen = Outcomes::default();
+    let mut random = Random(0x5eed_0013);
+    for round in 0..60 {
+        let first = random.below(pages);
+        let len = 1 + random.below(pages - first);
+        punch(&fd, 4096 * first, 4096 * len).unwrap();
+        if let Some(mut tx) = seen.attach(|| K::sender(&ring)) {
+            tx.set_wait_slice(SLICE);
+            send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
+        }
+        if let Some(mut rx) = seen.attach(|| K::receiver(&ring)) {
+            rx.set_wait_slice(SLICE);
+            receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
+        }
+    }
+    let (stores, bytes) = strafing.stop();
+    println!("{}, holes and {stores} stores: {} calls survived: {seen:?}", K::NAME, seen.total());
+    tell(&format!("{}, strafed and punched", K::NAME), stores, bytes, &seen.clock);
 }
 
 /// Told as what it is, or, without a header, as no ring.
@@ -207,7 +264,7 @@ fn assert_is_damage(refused: &OpenError, keep: u64, how: &str) {
 }
 
 /// Its word is gone, so no wake reaches it. It does not sleep on beyond its slice.
-fn a_sleeper_on_a_ring_that_is_cut_off_is_not_kept_forever<K: Flavour>() {
+fn a_sleeper_on_a_ring_that_is_cut_off_is_not_kept_forever<K: Ends>() {
     let name = Name::new();
     let ring = options::<K>().create(&name).unwrap();
     let mut child = Child::start::<K>("sleeps_on_what_is_cut_off", &name);
@@ -219,7 +276,7 @@ fn a_sleeper_on_a_ring_that_is_cut_off_is_not_kept_forever<K: Flavour>() {
     assert_eq!(status.signal(), Some(libc::SIGBUS), "{status}");
 }
 
-fn a_sealed_ring_cannot_be_cut_off<K: Flavour>() {
+fn a_sealed_ring_cannot_be_cut_off<K: Ends>() {
     let ring = options::<K>().create_anonymous().unwrap();
     let (fd, len) = (descriptor(&ring), ring.region_len() as u64);
     for len in [0, 4096, len - 1, len + 1, 2 * len] {
@@ -228,7 +285,7 @@ fn a_sealed_ring_cannot_be_cut_off<K: Flavour>() {
     assert_eq!(rustix::fs::fstat(&fd).unwrap().st_size as u64, len);
 }
 
-fn a_ring_that_was_extended_serves_those_attached_and_is_refused_to_others<K: Flavour>() {
+fn a_ring_that_was_extended_serves_those_attached_and_is_refused_to_others<K: Ends>() {
     let name = Name::new();
     let ring = options::<K>().create(&name).unwrap();
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());

@@ -10,27 +10,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpipe::{Mpmc, OpenError, Options, Ring, Spsc};
+use ringpipe::{Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::calls::{Outcomes, SLICE, attached, look, receive_every_way, send_every_way};
+use super::calls::{Ends, Outcomes, SLICE, look, receive_every_way, send_every_way};
 use super::flips::ring_is_stamped;
+use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::support::region::{Chart, Class, Raw};
-use super::support::{Child, Flavour, LONG, Me, Name, Random, did_not_run, within};
+use super::support::{Child, LONG, Me, Name, Random, did_not_run};
 
 /// How long the scribbling goes on: see the top of this program.
 const SECONDS: &str = "RINGPIPE_HOSTILE_SECONDS";
 /// Rounds of calls that each user makes at least.
 const ROUNDS: u64 = 40;
-/// What no round of calls comes near that does not hang. A round has a few dozen calls, the
-/// longest-waiting of which ask for less than a millisecond; but for attachments, which look for a
-/// second at a seat that seems about to become free, and of which a round has four.
-const LONGEST_ROUND: Duration = Duration::from_secs(60);
 /// After every so many words, the scribbler looks whether it is to stop, and counts.
 const VOLLEY: usize = 64;
 
-fn seconds() -> Duration {
+pub fn seconds() -> Duration {
     let seconds = std::env::var(SECONDS).ok();
     let seconds = seconds.map(|text| text.parse().expect("RINGPIPE_HOSTILE_SECONDS: a number"));
     Duration::from_secs(seconds.unwrap_or(2))
@@ -40,7 +37,7 @@ fn seconds() -> Duration {
 /// to stop. Most of the damage is taken back soon, so that it hits in ever new places rather than
 /// once for all, and now and then everything is put as it was in the beginning. It sits on the roster
 /// too, where that has room: a liar who is alive.
-pub fn scribbles<K: Flavour>(mut me: Me) {
+pub fn scribbles<K: Ends>(mut me: Me) {
     let names = me.ring.clone();
     let (victim, counters) = names.split_once(' ').expect("two names");
     let shm = std::path::Path::new("/dev/shm");
@@ -90,7 +87,7 @@ pub fn scribbles<K: Flavour>(mut me: Me) {
 }
 
 /// Role: claims what it can get and dies with it.
-pub fn dies_with_claims<K: Flavour>(me: Me) {
+pub fn dies_with_claims<K: Ends>(me: Me) {
     let options: Options<u64, K> = Ring::options();
     // Scribbled upon, it may be anything.
     let Ok(ring) = options.open(&me.ring) else { std::process::exit(0) };
@@ -108,33 +105,31 @@ pub fn dies_with_claims<K: Flavour>(me: Me) {
 }
 
 /// One user of the ring: rounds of calls until it is enough.
-fn rounds(stop: &AtomicBool, mut round: impl FnMut(u64, &mut Outcomes)) -> (Outcomes, Duration) {
-    let (mut seen, mut longest) = (Outcomes::default(), Duration::ZERO);
+fn rounds(stop: &AtomicBool, mut round: impl FnMut(u64, &mut Outcomes)) -> Outcomes {
+    let mut seen = Outcomes::default();
     let mut number = 0;
     while number < ROUNDS || !stop.load(Relaxed) {
         number += 1;
-        let began = Instant::now();
         round(number, &mut seen);
-        longest = longest.max(began.elapsed());
-        assert!(longest < LONGEST_ROUND, "a round of calls took {longest:?}");
     }
-    (seen, longest)
+    seen
 }
 
 /// Who uses the ring, each in a thread of its own.
-fn use_the_ring<K: Flavour>(
+fn use_the_ring<K: Ends>(
     name: &Name,
     ring: &Ring<u64, K>,
     own_shm: bool,
     stop: &AtomicBool,
-) -> [(&'static str, (Outcomes, Duration)); 4] {
+) -> [(&'static str, Outcomes); 4] {
     thread::scope(|scope| {
         let sending = scope.spawn(move || {
             let mut tx = None;
             rounds(stop, |round, seen| {
                 if round % 32 == 1 || tx.is_none() {
-                    drop(tx.take()); // closes, with a claim in hand perhaps
-                    tx = attached(K::sender(ring), seen);
+                    // Closes, with a claim in hand perhaps.
+                    timed!(seen, "drop", NOW, drop(tx.take()));
+                    tx = seen.attach(|| K::sender(ring));
                 }
                 if let Some(tx) = &mut tx {
                     tx.set_wait_slice(SLICE);
@@ -146,8 +141,8 @@ fn use_the_ring<K: Flavour>(
             let mut rx = None;
             rounds(stop, |round, seen| {
                 if round % 37 == 1 || rx.is_none() {
-                    drop(rx.take());
-                    rx = attached(K::receiver(ring), seen);
+                    timed!(seen, "drop", NOW, drop(rx.take()));
+                    rx = seen.attach(|| K::receiver(ring));
                 }
                 if let Some(rx) = &mut rx {
                     rx.set_wait_slice(SLICE);
@@ -157,36 +152,43 @@ fn use_the_ring<K: Flavour>(
             })
         });
         let looking = scope.spawn(move || {
-            let options: Options<u64, K> = Ring::options();
+            // It keeps its file when its name is taken away.
+            let second = Name::new();
+            std::fs::hard_link(name.path(), second.path()).expect("a second name");
             rounds(stop, |round, seen| {
                 look(ring, seen);
-                let outcome = match options.open(name) {
-                    Ok(ring) => {
-                        if round % 16 == 1 {
-                            // They leave at once: seats change hands.
-                            let ends = (K::sender(&ring), K::receiver(&ring));
-                            drop((attached(ends.0, seen), attached(ends.1, seen)));
-                        }
-                        "opened"
+                match open_some_way(name, round, seen) {
+                    Some(ring) if round % 16 == 1 => {
+                        // They leave at once: seats change hands.
+                        drop((
+                            seen.attach(|| K::sender(&ring)),
+                            seen.attach(|| K::receiver(&ring)),
+                        ));
+                        K::share(&ring, seen);
                     }
-                    Err(OpenError::NotARing { .. }) => "not a ring",
-                    Err(OpenError::Mismatch { .. }) => "mismatch",
-                    Err(OpenError::Damaged { .. }) => "damaged",
-                    Err(OpenError::Busy { .. }) => "busy",
-                    Err(other) => panic!("undocumented: {other:?}"),
-                };
-                seen.count(outcome);
-                for listed in ringpipe::list().expect("/dev/shm") {
+                    _ => {}
+                }
+                for listed in timed!(seen, "list", NOW, ringpipe::list()).expect("/dev/shm") {
                     assert!(listed.len <= listed.capacity);
                     seen.count("listed");
                 }
                 if own_shm && round % 8 == 0 {
-                    let removed = ringpipe::remove_orphans().expect("/dev/shm");
+                    let removed = timed!(seen, "remove_orphans", NOW, ringpipe::remove_orphans());
+                    let removed = removed.expect("/dev/shm");
                     assert!(
                         removed.is_empty(),
                         "a ring in use was taken for an orphan: {removed:?}"
                     );
                     seen.count("no orphans");
+                }
+                if round % 8 == 4 {
+                    let gone = match round % 16 == 4 {
+                        true => timed!(seen, "Ring::unlink", MOMENTARY, ring.unlink()),
+                        false => timed!(seen, "unlink", MOMENTARY, ringpipe::unlink(name)),
+                    };
+                    gone.expect("nobody else removes it");
+                    seen.count("unlinked");
+                    std::fs::hard_link(second.path(), name.path()).expect("nobody else names it");
                 }
             })
         });
@@ -198,7 +200,7 @@ fn use_the_ring<K: Flavour>(
                     assert!(status.success(), "{status}");
                     seen.count("died");
                     // Attaching looks for the dead where the table is full.
-                    let ends: Vec<_> = (0..4).map(|_| attached(K::sender(ring), seen)).collect();
+                    let ends: Vec<_> = (0..4).map(|_| seen.attach(|| K::sender(ring))).collect();
                     drop(ends);
                 }
                 look(ring, seen);
@@ -220,8 +222,33 @@ fn use_the_ring<K: Flavour>(
     })
 }
 
+/// Opens the ring in one way or another, or counts why not.
+fn open_some_way<K: Ends>(name: &Name, round: u64, seen: &mut Outcomes) -> Option<Ring<u64, K>> {
+    let options: Options<u64, K> = Ring::options();
+    let opened = match round % 4 {
+        0 => timed!(seen, "open_file", MOMENTARY, options.open_file(name.path())),
+        1 => match timed!(seen, "open_or_create", MOMENTARY, options.open_or_create(name)) {
+            Ok(ring) => Ok(ring),
+            Err(OpenOrCreateError::Open(refused)) => Err(refused),
+            Err(other) => panic!("undocumented: {other:?}"),
+        },
+        _ => timed!(seen, "open", MOMENTARY, options.open(name)),
+    };
+    seen.count(match &opened {
+        Ok(_) => "opened",
+        Err(OpenError::NotARing { .. }) => "not a ring",
+        Err(OpenError::Mismatch { .. }) => "mismatch",
+        Err(OpenError::Damaged { .. }) => "damaged",
+        Err(OpenError::Busy { .. }) => "busy",
+        // Between losing its name and getting it back.
+        Err(OpenError::NotFound { .. }) => "not found",
+        Err(other) => panic!("undocumented: {other:?}"),
+    });
+    opened.ok()
+}
+
 /// Gives this thread, and those that it starts, a `/dev/shm` of their own; false if it may not.
-fn own_shm() -> bool {
+pub fn own_shm() -> bool {
     if !rustix::process::geteuid().is_root() {
         did_not_run("remove_orphans beside a hostile peer", "needs root for a /dev/shm of its own");
         return false;
@@ -235,9 +262,9 @@ fn own_shm() -> bool {
     true
 }
 
-fn beside_a_scribbling_process<K: Flavour>() {
+fn beside_a_scribbling_process<K: Ends>() {
     let time = seconds();
-    within(LONG + 2 * time, move || {
+    guarded(LONG + 2 * time, move || {
         let own_shm = own_shm();
         let (name, counters) = (Name::new(), Name::new());
         let options: Options<u64, K> = Ring::options().capacity(64).endpoints(8);
@@ -267,12 +294,7 @@ fn beside_a_scribbling_process<K: Flavour>() {
     });
 }
 
-fn report(
-    kind: &str,
-    counts: &[AtomicU64],
-    users: [(&str, (Outcomes, Duration)); 4],
-    stamped: bool,
-) {
+fn report(kind: &str, counts: &[AtomicU64], users: [(&str, Outcomes); 4], stamped: bool) {
     let by_class: Vec<(Class, u64)> =
         Class::ALL.iter().zip(counts).map(|(&class, count)| (class, count.load(Relaxed))).collect();
     let written: u64 = by_class.iter().map(|of| of.1).sum();
@@ -281,12 +303,13 @@ fn report(
         assert!(count > 0 || (class == Class::Stamp && !stamped), "{class:?} was left alone");
     }
     let mut all = Outcomes::default();
-    for (what, (seen, longest)) in users {
-        println!("  {what}: {} calls survived, longest round {longest:?}: {seen:?}", seen.total());
+    for (what, seen) in users {
+        println!("  {what}: {} calls survived: {seen:?}", seen.total());
         assert!(seen.total() >= ROUNDS);
         all.add(seen);
     }
     println!("  {} calls survived in all", all.total());
+    tell(&format!("{kind}, scribbled on"), written, 8 * written, &all.clock);
     assert!(all.of("ok") > 0, "the ring was of no use at all: {all:?}");
     assert!(all.of("corrupt") > 0, "the scribbler hit nothing: {all:?}");
     assert!(all.of("damaged") > 0, "the scribbler did not hit the header: {all:?}");
