@@ -72,6 +72,9 @@ pub(crate) enum GaveUp {
     Stopped(Stop),
 }
 
+/// More slots than one can look through as fast as at the clock.
+const LONG_RUN: u64 = 256;
+
 /// What both ends of a ring do in the same way, from what each does in its own.
 pub(crate) trait End {
     /// Whom this end waits for.
@@ -122,6 +125,8 @@ pub(crate) trait End {
             shared: Self::SHARED,
             picky: need > 1,
             gather: self.gather(),
+            // A look through many slots takes long by itself.
+            glances: if max > LONG_RUN { 1 } else { u32::MAX },
         };
         block(waiter, pace, |look| {
             match look {
@@ -157,8 +162,13 @@ pub(crate) trait End {
     /// Waits until an end of the other role is attached.
     fn wait_for_peer(&mut self, pace: &mut impl Pace, doctor: &impl Doctor) -> Result<(), Stop> {
         let words = self.ends().1.clone();
-        let waiter =
-            Waiter { word: Self::word_in(&words), shared: Self::SHARED, picky: true, gather: 0 };
+        let waiter = Waiter {
+            word: Self::word_in(&words),
+            shared: Self::SHARED,
+            picky: true,
+            gather: 0,
+            glances: u32::MAX,
+        };
         block(waiter, pace, |look| {
             if look == (Look::Proper { doubt: true }) {
                 self.doubt(doctor);

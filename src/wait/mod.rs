@@ -68,6 +68,8 @@ pub(crate) struct Waiter<'a> {
     /// How many pauses to make before the first glance: one that waits behind a queue anyway does
     /// well not to pull the line that it waits for out of the hands of those it waits for.
     pub(crate) gather: u32,
+    /// No more glances than this between two proper looks, which look at the clock, too.
+    pub(crate) glances: u32,
 }
 
 /// Waits until `look` finds something, as the protocol of [`word`] demands. `look` is told how to.
@@ -77,14 +79,14 @@ pub(crate) fn block<R>(
     pace: &mut impl Pace,
     mut look: impl FnMut(Look) -> Option<R>,
 ) -> Result<R, Stop> {
-    let Waiter { word, shared, picky, mut gather } = waiter;
+    let Waiter { word, shared, picky, mut gather, glances } = waiter;
     loop {
         match pace.turn() {
             Turn::Spin(turns) => {
                 for _ in 0..std::mem::take(&mut gather) {
                     crate::sync::spin_loop();
                 }
-                for _ in 0..turns {
+                for _ in 0..turns.min(glances) {
                     crate::sync::spin_loop();
                     if let Some(found) = look(Look::Glance) {
                         pace.spun_well();

@@ -303,7 +303,7 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
 }
 
 fn waiter(word: WakeWord<'_>, shared: bool) -> Waiter<'_> {
-    Waiter { word, shared, picky: false, gather: 3 }
+    Waiter { word, shared, picky: false, gather: 3, glances: u32::MAX }
 }
 
 #[test]
