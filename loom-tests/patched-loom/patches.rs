@@ -13,7 +13,7 @@
 //! one step, as in the kernel; sleepers that nobody wakes are loom's deadlock; and a wake orders
 //! nothing in memory, because futex(2) does not promise that it does. Loom's own condition
 //! variables and `unpark` hand the waker's view of memory to the woken, which would hide a missing
-//! ordering.
+//! ordering. After `next_wait_expires`, a sleep ends by itself, before a wake or having consumed one.
 //!
 //! **The membarrier.** `membarrier` on loom's integers: every other thread executes an
 //! acquire-release fence where it is at this moment, and the caller exchanges views with each of
@@ -22,7 +22,7 @@
 //! places would do (which would order the other threads among themselves). For the exploration it
 //! does not commute with accesses to the atomic it is called on.
 //!
-//! **The choice.** `choose` explores both answers: for returns without a reason, for instance.
+//! **The choice.** `choose` explores both answers: to give up or to sleep on, for instance.
 //!
 //! **The steps.** Whoever asked with `before_steps` is told before every access to an atomic or a
 //! cell: the point at which an end can be killed.
@@ -204,6 +204,7 @@ pub const PATCHES: &[Patch] = &[
     where
         T: PartialEq,
     {
+        let expires = rt::take_expires();
         // As any other change of the atomic: does not commute with changes, nor with wakes.
         self.branch(Action::Rmw, location);
 
@@ -216,7 +217,16 @@ pub const PATCHES: &[Patch] = &[
             }
             asleep
         });
-        if asleep {
+        if asleep && expires {
+            // Queued, but not blocked: goes on by itself, and by this step, unless a wake that it
+            // consumes comes first, is queued no more.
+            self.branch(Action::Rmw, location);
+            rt::execution(|execution| {
+                let me = execution.threads.active_id();
+                let state = self.state.get_mut(&mut execution.objects);
+                state.sleepers.retain(|(sleeper, _)| *sleeper != me);
+            });
+        } else if asleep {
             rt::park(location);
         }
     }
@@ -261,9 +271,12 @@ pub const PATCHES: &[Patch] = &[
                 let (woken, _) = state.sleepers.remove(at);
                 let order = execution.threads.active().dpor_vv;
                 let (_, thread) = execution.threads.active2_mut(woken);
-                // What it does next could not have come before this: for the exploration, that is.
-                thread.dpor_vv.join(&order);
-                thread.set_runnable();
+                // If it goes on by itself anyway, what it does next could have come before this.
+                if thread.is_blocked() {
+                    // It could not: for the exploration, that is.
+                    thread.dpor_vv.join(&order);
+                    thread.set_runnable();
+                }
             }
         });
     }
@@ -322,6 +335,28 @@ pub const PATCHES: &[Patch] = &[
 ",
     },
     Patch {
+        what: "futex: sleeps that end by themselves",
+        file: "rt/mod.rs",
+        find: "/// Maximum number of atomic store history to track per-cell.\n",
+        place: Place::Before,
+        text: r"std::thread_local! {
+    static EXPIRES: std::cell::Cell<bool> = std::cell::Cell::new(false);
+}
+
+/// The `futex_wait` that the calling thread is about to call ends by itself, for no reason or because
+/// time is up, also after it was queued. A wake may reach it before, and is then consumed. Not for
+/// threads that can be killed: one killed in that sleep would stay queued.
+pub fn next_wait_expires() {
+    EXPIRES.with(|cell| cell.set(true));
+}
+
+pub(crate) fn take_expires() -> bool {
+    EXPIRES.with(|cell| cell.replace(false))
+}
+
+",
+    },
+    Patch {
         what: "choice",
         file: "rt/mod.rs",
         find: "/// Maximum number of threads that can be included in a model.\n",
@@ -338,7 +373,7 @@ pub fn choose() -> bool {
         file: "lib.rs",
         find: "pub use rt::{explore, skip_branch, stop_exploring};\n",
         place: Place::After,
-        text: "pub use rt::{before_steps, choose};\n",
+        text: "pub use rt::{before_steps, choose, next_wait_expires};\n",
     },
     Patch {
         what: "steps: whom to tell",

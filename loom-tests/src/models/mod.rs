@@ -9,6 +9,7 @@ mod close;
 mod crash;
 mod crash_asleep;
 mod crash_spsc;
+mod giving_up;
 mod handover;
 mod laps;
 mod mpmc;

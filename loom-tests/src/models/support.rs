@@ -265,20 +265,26 @@ struct Seated {
 pub(crate) struct Patience {
     /// Glances before the first sleep.
     pub(crate) looks: u32,
-    /// So often, a sleep may end for no reason.
+    /// So often, a sleep may end by itself, before a wake or having consumed one.
     pub(crate) spurious: u32,
-    /// What a sleep that ended for no reason says: a slice has passed, doubt that the peers live.
+    /// What a sleep that ended by itself says: a slice has passed, doubt that the peers live.
     pub(crate) doubts: bool,
+    /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the latest it
+    /// does when it has slept so often.
+    pub(crate) stops: bool,
 }
 
 /// Straight to sleep.
-pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false };
+pub(crate) const SLEEPY: Patience =
+    Patience { looks: 0, spurious: 0, doubts: false, stops: false };
 /// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
 pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
 /// Doubts once whether its peers are alive.
 pub(crate) const DOUBTING: Patience = Patience { spurious: 1, doubts: true, ..SLEEPY };
+/// Gives up before a first sleep, or after it.
+pub(crate) const HASTY: Patience = Patience { spurious: 1, stops: true, ..SLEEPY };
 
 impl Pace for Patience {
     fn turn(&mut self) -> Turn {
@@ -292,16 +298,17 @@ impl Pace for Patience {
     fn spun_well(&mut self) {}
 
     fn stop(&self) -> Option<Stop> {
-        None
+        (self.stops && (self.spurious == 0 || loom::choose())).then_some(Stop::Timeout)
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
-        if self.spurious > 0 && loom::choose() {
+        let expires = self.spurious > 0 && (self.stops || loom::choose());
+        if expires {
             self.spurious -= 1;
-            return self.doubts;
+            loom::next_wait_expires();
         }
         word.sleep(ticket, u64::MAX);
-        false
+        expires && self.doubts
     }
 }
 
