@@ -30,6 +30,7 @@ pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync
     explorer.check(move || {
         counted.fetch_add(1, Count);
         sync::membarrier::everybody_has_registered();
+        loom::all_reached();
         model();
     });
     executions.load(Count)
@@ -136,22 +137,31 @@ pub(crate) struct Ring<K> {
     pub(crate) words: Words,
     slots: Slots<u64, K>,
     pub(crate) locks: Arc<Locks>,
+    /// What dead receivers had not released is dropped.
+    pub(crate) drops: bool,
 }
 
 impl<K> Clone for Ring<K> {
     fn clone(&self) -> Self {
-        Self { words: self.words.clone(), slots: self.slots.clone(), locks: self.locks.clone() }
+        let Self { words, slots, locks, drops } = self;
+        let (words, slots, locks) = (words.clone(), slots.clone(), locks.clone());
+        Self { words, slots, locks, drops: *drops }
     }
 }
 
 impl<K: Kind> Ring<K> {
     pub(crate) fn new(capacity: usize, seats: usize) -> Self {
         let Mem { words, slots, .. } = sync::ring(capacity, seats);
-        Self { words, slots, locks: Arc::new(Locks::new(seats)) }
+        Self { words, slots, locks: Arc::new(Locks::new(seats)), drops: false }
+    }
+
+    /// One that drops what dead receivers had not released.
+    pub(crate) fn dropping(capacity: usize, seats: usize) -> Self {
+        Self { drops: true, ..Self::new(capacity, seats) }
     }
 
     pub(crate) fn mem(&self) -> Mem<u64, K> {
-        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: false }
+        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: self.drops }
     }
 
     /// As `handles::ring` and `peers::endpoint` do it.
@@ -275,8 +285,7 @@ pub(crate) struct Patience {
 }
 
 /// Straight to sleep.
-pub(crate) const SLEEPY: Patience =
-    Patience { looks: 0, spurious: 0, doubts: false, stops: false };
+pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false, stops: false };
 /// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
@@ -312,6 +321,33 @@ impl Pace for Patience {
     }
 }
 
+/// Claims without waiting, as `handles::claim` does it.
+pub(crate) fn claim_now(
+    end: &mut impl End,
+    need: u64,
+    max: u64,
+    locks: &Locks,
+) -> Result<Run, Refused> {
+    match end.claim_at_once(need, max) {
+        Some(run) => Ok(run),
+        None => end.try_claim(need, max, locks),
+    }
+}
+
+/// Claims and waits for that, as `handles::claim` does it.
+pub(crate) fn claim_in_time(
+    end: &mut impl End,
+    need: u64,
+    max: u64,
+    pace: &mut impl Pace,
+    locks: &Locks,
+) -> Result<Run, GaveUp> {
+    match end.claim_at_once(need, max) {
+        Some(run) => Ok(run),
+        None => end.claim_waiting(need, max, pace, locks),
+    }
+}
+
 /// A sending handle: what `handles::send` does with a `SendEnd`.
 pub(crate) struct Tx<K: Kind> {
     pub(crate) end: SendEnd<u64, K>,
@@ -326,19 +362,13 @@ impl<K: Kind> Tx<K> {
     }
 
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
-        let run = match self.end.claim_at_once(1, 1) {
-            Some(run) => run,
-            None => self.end.try_claim(1, 1, &*self.ring.locks)?,
-        };
+        let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
     }
 
-    pub(crate) fn send(&mut self, value: u64, mut pace: Patience) -> Result<(), GaveUp> {
-        let run = match self.end.claim_at_once(1, 1) {
-            Some(run) => run,
-            None => self.end.claim_waiting(1, 1, &mut pace, &*self.ring.locks)?,
-        };
+    pub(crate) fn send(&mut self, value: u64, mut pace: impl Pace) -> Result<(), GaveUp> {
+        let run = claim_in_time(&mut self.end, 1, 1, &mut pace, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
     }
@@ -346,6 +376,11 @@ impl<K: Kind> Tx<K> {
     pub(crate) fn leave(mut self) {
         self.end.close();
         self.ring.detach(self.seated, false);
+    }
+
+    /// Looks at who is there, as it will have done before: only then does it claim at once.
+    pub(crate) fn look_around(&mut self) {
+        self.end.ends.present(&self.ring.words);
     }
 
     /// As if killed here.
@@ -370,14 +405,11 @@ impl<K: Kind> Rx<K> {
     }
 
     pub(crate) fn try_recv(&mut self) -> Result<u64, Refused> {
-        let run = match self.end.claim_at_once(1, 1) {
-            Some(run) => run,
-            None => self.end.try_claim(1, 1, &*self.ring.locks)?,
-        };
+        let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;
         Ok(self.take(run)[0])
     }
 
-    pub(crate) fn recv(&mut self, pace: Patience) -> Result<u64, GaveUp> {
+    pub(crate) fn recv(&mut self, pace: impl Pace) -> Result<u64, GaveUp> {
         Ok(self.recv_many(1, 1, pace)?[0])
     }
 
@@ -385,12 +417,9 @@ impl<K: Kind> Rx<K> {
         &mut self,
         need: u64,
         max: u64,
-        mut pace: Patience,
+        mut pace: impl Pace,
     ) -> Result<Vec<u64>, GaveUp> {
-        let run = match self.end.claim_at_once(need, max) {
-            Some(run) => run,
-            None => self.end.claim_waiting(need, max, &mut pace, &*self.ring.locks)?,
-        };
+        let run = claim_in_time(&mut self.end, need, max, &mut pace, &self.ring.locks)?;
         Ok(self.take(run))
     }
 
