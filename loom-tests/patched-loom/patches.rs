@@ -13,16 +13,18 @@
 //! one step, as in the kernel; sleepers that nobody wakes are loom's deadlock; and a wake orders
 //! nothing in memory, because futex(2) does not promise that it does. Loom's own condition
 //! variables and `unpark` hand the waker's view of memory to the woken, which would hide a missing
-//! ordering.
+//! ordering. After `next_wait_expires`, a sleep ends by itself, before a wake or having consumed one.
 //!
 //! **The membarrier.** `membarrier` on loom's integers: every other thread executes an
 //! acquire-release fence where it is at this moment, and the caller exchanges views with each of
 //! them; the caller itself executes a sequentially consistent one. That is what an interrupt with a
 //! barrier in it does to a thread, and less than what sequentially consistent fences in the same
 //! places would do (which would order the other threads among themselves). For the exploration it
-//! does not commute with accesses to the atomic it is called on.
+//! does not commute with accesses to the atomic it is called on. A thread that has said
+//! `reached(false)` is left out; who must know by which kind of thread it is called is told with
+//! `after_switches` whenever another goes on.
 //!
-//! **The choice.** `choose` explores both answers: for returns without a reason, for instance.
+//! **The choice.** `choose` explores both answers: to give up or to sleep on, for instance.
 //!
 //! **The steps.** Whoever asked with `before_steps` is told before every access to an atomic or a
 //! cell: the point at which an end can be killed.
@@ -199,11 +201,12 @@ pub const PATCHES: &[Patch] = &[
         file: "rt/atomic.rs",
         find: "    fn branch(&self, action: Action, location: Location) {\n",
         place: Place::Before,
-        text: r"    /// Sleeps until woken if the newest value is `expected`. Orders nothing.
-    pub(crate) fn futex_wait(&self, location: Location, expected: T, whom: u32)
+        text: r"    /// Sleeps until woken if the newest value is `expected`, and tells whether it did. Orders nothing.
+    pub(crate) fn futex_wait(&self, location: Location, expected: T, whom: u32) -> bool
     where
         T: PartialEq,
     {
+        let expires = rt::take_expires();
         // As any other change of the atomic: does not commute with changes, nor with wakes.
         self.branch(Action::Rmw, location);
 
@@ -216,9 +219,19 @@ pub const PATCHES: &[Patch] = &[
             }
             asleep
         });
-        if asleep {
+        if asleep && expires {
+            // Queued, but not blocked: goes on by itself, and by this step, unless a wake that it
+            // consumes comes first, is queued no more.
+            self.branch(Action::Rmw, location);
+            rt::execution(|execution| {
+                let me = execution.threads.active_id();
+                let state = self.state.get_mut(&mut execution.objects);
+                state.sleepers.retain(|(sleeper, _)| *sleeper != me);
+            });
+        } else if asleep {
             rt::park(location);
         }
+        asleep
     }
 
     /// All threads fence.
@@ -228,8 +241,12 @@ pub const PATCHES: &[Patch] = &[
         rt::synchronize(|execution| {
             fence_seqcst(execution);
             let me = execution.threads.active_id();
-            let others: Vec<_> =
-                execution.threads.iter().map(|(id, _)| id).filter(|&id| id != me).collect();
+            let others: Vec<_> = execution
+                .threads
+                .iter()
+                .map(|(id, _)| id)
+                .filter(|&id| id != me && rt::is_reached(id.as_usize()))
+                .collect();
             let mine = execution.threads.active().causality;
             for other in others {
                 execution.threads.set_active(Some(other));
@@ -261,9 +278,12 @@ pub const PATCHES: &[Patch] = &[
                 let (woken, _) = state.sleepers.remove(at);
                 let order = execution.threads.active().dpor_vv;
                 let (_, thread) = execution.threads.active2_mut(woken);
-                // What it does next could not have come before this: for the exploration, that is.
-                thread.dpor_vv.join(&order);
-                thread.set_runnable();
+                // If it goes on by itself anyway, what it does next could have come before this.
+                if thread.is_blocked() {
+                    // It could not: for the exploration, that is.
+                    thread.dpor_vv.join(&order);
+                    thread.set_runnable();
+                }
             }
         });
     }
@@ -276,7 +296,7 @@ pub const PATCHES: &[Patch] = &[
         find: "    /// Read-modify-write\n",
         place: Place::Before,
         text: r"    #[track_caller]
-    pub(crate) fn futex_wait(&self, expected: T, whom: u32)
+    pub(crate) fn futex_wait(&self, expected: T, whom: u32) -> bool
     where
         T: PartialEq,
     {
@@ -301,9 +321,9 @@ pub const PATCHES: &[Patch] = &[
         find: "            /// Loads a value from the atomic integer.\n",
         place: Place::Before,
         text: r"            /// FUTEX_WAIT_BITSET: sleeps if the newest value is `expected`, until woken by a wake
-            /// that shares a bit with `whom`. Hands on no happens-before.
+            /// that shares a bit with `whom`. Hands on no happens-before. Tells whether it slept.
             #[track_caller]
-            pub fn futex_wait(&self, expected: $int_type, whom: u32) {
+            pub fn futex_wait(&self, expected: $int_type, whom: u32) -> bool {
                 self.0.futex_wait(expected, whom)
             }
 
@@ -319,6 +339,79 @@ pub const PATCHES: &[Patch] = &[
                 self.0.membarrier()
             }
 
+",
+    },
+    Patch {
+        what: "futex: sleeps that end by themselves",
+        file: "rt/mod.rs",
+        find: "/// Maximum number of atomic store history to track per-cell.\n",
+        place: Place::Before,
+        text: r"std::thread_local! {
+    static EXPIRES: std::cell::Cell<bool> = std::cell::Cell::new(false);
+}
+
+/// The `futex_wait` that the calling thread is about to call ends by itself, for no reason or because
+/// time is up, also after it was queued. A wake may reach it before, and is then consumed. Not for
+/// threads that can be killed: one killed in that sleep would stay queued.
+pub fn next_wait_expires() {
+    EXPIRES.with(|cell| cell.set(true));
+}
+
+pub(crate) fn take_expires() -> bool {
+    EXPIRES.with(|cell| cell.replace(false))
+}
+
+",
+    },
+    Patch {
+        what: "membarrier: whom it reaches",
+        file: "rt/mod.rs",
+        find: "/// Add an execution branch point.\n",
+        place: Place::Before,
+        text: r"std::thread_local! {
+    /// By thread; a set bit is one who is not reached.
+    static UNREACHED: std::cell::Cell<u32> = std::cell::Cell::new(0);
+    static AFTER_SWITCHES: std::cell::Cell<fn()> = std::cell::Cell::new(|| ());
+}
+
+/// For the execution that begins: membarriers reach all threads.
+pub fn all_reached() {
+    UNREACHED.with(|cell| cell.set(0));
+}
+
+/// Whether membarriers reach the calling thread from now on.
+pub fn reached(reached: bool) {
+    let me = 1 << execution(|execution| execution.threads.active_id().as_usize());
+    UNREACHED.with(|cell| cell.set(if reached { cell.get() & !me } else { cell.get() | me }));
+}
+
+/// Membarriers reach the calling thread.
+pub fn is_reached_here() -> bool {
+    is_reached(execution(|execution| execution.threads.active_id().as_usize()))
+}
+
+pub(crate) fn is_reached(thread: usize) -> bool {
+    UNREACHED.with(|cell| cell.get() >> thread & 1 == 0)
+}
+
+/// For the models that this OS thread runs from now on: `tell` is called by every thread that goes on
+/// after another had its turn.
+pub fn after_switches(tell: fn()) {
+    AFTER_SWITCHES.with(|cell| cell.set(tell));
+}
+
+pub(crate) fn after_switch() {
+    AFTER_SWITCHES.with(|cell| cell.get())();
+}
+
+",
+    },
+    Patch {
+        what: "membarrier: who goes on",
+        file: "rt/scheduler.rs",
+        find: "        assert!(switch.poll(&mut cx).is_ready());\n",
+        place: Place::After,
+        text: r"        crate::rt::after_switch();
 ",
     },
     Patch {
@@ -338,7 +431,10 @@ pub fn choose() -> bool {
         file: "lib.rs",
         find: "pub use rt::{explore, skip_branch, stop_exploring};\n",
         place: Place::After,
-        text: "pub use rt::{before_steps, choose};\n",
+        text: r"pub use rt::{
+    after_switches, all_reached, before_steps, choose, is_reached_here, next_wait_expires, reached,
+};
+",
     },
     Patch {
         what: "steps: whom to tell",

@@ -28,6 +28,7 @@ fn outcomes<T: Ord + Debug + Send + 'static>(
 macro_rules! programs {
     ($loom:ident) => {
         use std::sync::Arc;
+        use $loom::cell::UnsafeCell;
         use $loom::sync::atomic::Ordering::{self, *};
         use $loom::sync::atomic::{AtomicU64, fence};
         use $loom::thread::spawn;
@@ -127,6 +128,49 @@ macro_rules! programs {
             (flag, payload)
         }
 
+        /// A value in a slot, handed over as rings do it: a look whether the slot is free, the copy, and
+        /// a compare-and-swap that says so, with the ordering `publish`, which ought to be `Release`.
+        pub fn hand_over(publish: Ordering) {
+            let slot = Arc::new((AtomicU64::new(0), UnsafeCell::new(0)));
+            let theirs = slot.clone();
+            let sender = spawn(move || {
+                if theirs.0.load(Acquire) == 0 {
+                    // SAFETY: loom has just checked that no other access races.
+                    theirs.1.with_mut(|value| unsafe { *value = 7 });
+                    theirs.0.compare_exchange(0, 1, publish, Relaxed).unwrap();
+                }
+            });
+            if slot.0.load(Acquire) == 1 {
+                // SAFETY: as above.
+                assert_eq!(slot.1.with(|value| unsafe { *value }), 7);
+            }
+            sender.join().unwrap();
+        }
+
+        /// A payload, then a flag, which another moves on before it is looked at: by
+        /// read-modify-write, or by a store of its own.
+        pub fn message_passed_on(by_rmw: bool) -> (u64, u64) {
+            let places = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+            let at = places.clone();
+            let sender = spawn(move || {
+                at.0.store(1, Relaxed);
+                at.1.store(1, Release);
+            });
+            let at = places.clone();
+            let between = spawn(move || {
+                if by_rmw {
+                    let _ = at.1.compare_exchange(1, 2, Relaxed, Relaxed);
+                } else if at.1.load(Relaxed) == 1 {
+                    at.1.store(2, Relaxed);
+                }
+            });
+            let flag = places.1.load(Acquire);
+            let payload = places.0.load(Relaxed);
+            sender.join().unwrap();
+            between.join().unwrap();
+            (flag, payload)
+        }
+
         /// Three increments, each reporting what it found.
         pub fn three_increments() -> (u64, u64, u64) {
             let x = Arc::new(AtomicU64::new(0));
@@ -176,7 +220,7 @@ mod stock {
     programs!(stock_loom);
 }
 
-use loom::sync::atomic::AtomicU32;
+use loom::sync::atomic::{AtomicU32, AtomicU64};
 use loom::thread::spawn;
 use programs::*;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -201,6 +245,29 @@ fn the_registrys_loom_misses_the_cas_that_follows_a_load() {
         collected.lock().unwrap().insert(outcome);
     });
     assert_eq!(*reached.lock().unwrap(), [0].into(), "1 is possible, and is not tried");
+}
+
+/// What the mend is for, in one: an algorithm with a wrong ordering passes on the registry's loom, as it
+/// does on ours with the feature `stock`, and fails on the mended one. The right ordering passes on
+/// all.
+#[test]
+fn a_wrong_ordering_passes_on_the_registrys_loom_and_fails_on_the_mended_one() {
+    for publish in [Release, Relaxed] {
+        stock_loom::model(move || stock::hand_over(publish));
+    }
+    crate::models::support::explore(None, || hand_over(Release));
+    let wrong = std::panic::catch_unwind(|| {
+        crate::models::support::explore(None, || hand_over(Relaxed));
+    });
+    let found = wrong.err().map(|panic| *panic.downcast::<String>().expect("loom says why"));
+    println!("without the mend: {}; found: {found:?}", cfg!(feature = "stock"));
+    match found {
+        None => assert!(cfg!(feature = "stock"), "the mended loom finds it"),
+        Some(why) => {
+            assert!(!cfg!(feature = "stock"), "without the mend it is missed");
+            assert!(why.contains("Causality violation"), "{why}");
+        }
+    }
 }
 
 #[test]
@@ -322,4 +389,129 @@ fn independent_reads_with_fences_agree_on_the_order_of_writes() {
     let mut expected: BTreeSet<_> = bits().map(|[a, b, c, d]| (a, b, c, d)).collect();
     assert!(expected.remove(&(1, 0, 1, 0)));
     assert_eq!(outcomes(|| independent_reads(true)), expected);
+}
+
+#[test]
+fn a_message_passed_on_by_rmw_takes_the_payload_along() {
+    let reached = outcomes(|| message_passed_on(true));
+    assert_eq!(reached, [(0, 0), (0, 1), (1, 1), (2, 1)].into());
+}
+
+#[test]
+fn a_message_passed_on_by_a_store_leaves_the_payload_behind() {
+    let reached = outcomes(|| message_passed_on(false));
+    assert_eq!(reached, [(0, 0), (0, 1), (1, 1), (2, 0), (2, 1)].into());
+}
+
+#[test]
+fn choices_are_explored_in_all_combinations() {
+    let all = bits().map(|bits: [u64; 3]| bits.map(|bit| bit == 1)).collect();
+    assert_eq!(outcomes(|| [(); 3].map(|()| loom::choose())), all);
+}
+
+/// One sleeps while a futex word is 0, the other stores a payload, perhaps changes the word, and wakes.
+/// Whether the one slept, and the payload that it sees when it goes on.
+fn sleep_beside_a_waker(change: bool, expires: bool) -> (bool, u64) {
+    let places = Arc::new((AtomicU64::new(0), AtomicU32::new(0)));
+    let theirs = places.clone();
+    let waker = spawn(move || {
+        theirs.0.store(1, Release);
+        if change {
+            theirs.1.store(1, Release);
+        }
+        theirs.1.futex_wake(1, 1);
+    });
+    if expires {
+        loom::next_wait_expires();
+    }
+    let slept = places.1.futex_wait(0, 1);
+    let payload = places.0.load(Acquire);
+    waker.join().unwrap();
+    (slept, payload)
+}
+
+/// No lost wake between the check and the sleep, and no happens-before by a wake: not even the waker's
+/// releases.
+#[test]
+fn a_sleeper_is_woken_and_may_not_see_why() {
+    let expected = [(false, 0), (false, 1), (true, 0), (true, 1)];
+    assert_eq!(outcomes(|| sleep_beside_a_waker(true, false)), expected.into());
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wake_without_a_change_may_come_before_the_sleep() {
+    outcomes(|| sleep_beside_a_waker(false, false));
+}
+
+#[test]
+fn a_sleep_that_expires_needs_no_wake() {
+    let reached = outcomes(|| sleep_beside_a_waker(false, true));
+    assert_eq!(reached, [(true, 0), (true, 1)].into());
+}
+
+/// One wake for two sleepers, of whom one goes on by itself.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_sleep_that_expires_may_have_consumed_the_wake_of_another() {
+    outcomes(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let theirs = word.clone();
+        let hasty = spawn(move || {
+            loom::next_wait_expires();
+            theirs.futex_wait(0, 1);
+        });
+        let theirs = word.clone();
+        let sleeper = spawn(move || _ = theirs.futex_wait(0, 1));
+        word.store(1, Relaxed);
+        word.futex_wake(1, 1);
+        hasty.join().unwrap();
+        sleeper.join().unwrap();
+    });
+}
+
+/// A wake is for those who share a bit with it.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wake_that_is_for_others_wakes_nobody() {
+    outcomes(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let theirs = word.clone();
+        let sleeper = spawn(move || _ = theirs.futex_wait(0, 1));
+        word.store(1, Relaxed);
+        word.futex_wake(1, 2);
+        sleeper.join().unwrap();
+    });
+}
+
+/// As [`announce_and_look_by_membarrier`], with a publisher that is not reached: it has to fence itself.
+#[test]
+fn a_membarrier_does_not_reach_a_thread_that_is_left_out() {
+    let reached = outcomes(|| {
+        loom::all_reached();
+        let places = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+        let others = places.clone();
+        let publisher = spawn(move || {
+            loom::reached(false);
+            others.0.store(1, Relaxed);
+            others.1.load(Relaxed)
+        });
+        places.1.fetch_or(1, Acquire);
+        places.1.membarrier();
+        let looked = places.0.load(Acquire);
+        (publisher.join().unwrap(), looked)
+    });
+    assert!(reached.contains(&(0, 0)), "{reached:?}");
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_race_on_a_cell_is_found() {
+    outcomes(|| {
+        let slot = Arc::new(loom::cell::UnsafeCell::new(0));
+        let theirs = slot.clone();
+        let writer = spawn(move || theirs.with_mut(|_| ()));
+        slot.with(|_| ());
+        writer.join().unwrap();
+    });
 }

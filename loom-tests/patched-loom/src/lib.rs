@@ -1,4 +1,4 @@
-//! loom 0.7.2 with a mend of its exploration, a futex, and a choice: see `patches.rs`, which says
+//! loom 0.7.2 with a mend of its exploration, a futex, and what else models need: see `patches.rs`, which says
 //! what is changed and why, and `build.rs`, which makes it from the source in cargo's registry.
 //! With the feature `stock` the mend is left out.
 

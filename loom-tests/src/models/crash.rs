@@ -115,8 +115,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(case: Case, seats: usize) -> Self {
-        let ring = Ring::new(2, seats);
+    fn new(case: Case, ring: Ring<Mpmc>) -> Self {
         let (mut tx, mut rx) = (ring.sender(TX), ring.receiver(RX));
         let mut book = Ledger::default();
         for _ in 0..case.used {
@@ -129,11 +128,15 @@ impl Scene {
         Self { ring, tx, rx, book }
     }
 
-    /// An end that will do its deed and die of it, or after it.
+    /// An end that will do its deed and die of it, or after it. If it is the last to attach, it finds
+    /// nothing changed since it has looked around, and claims at once.
     fn victim(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<> {
         let ring = self.ring.clone();
         let role = deed.role();
         let mut end = End::attach(&ring, role, VICTIM);
+        if let End::Sending(tx) = &mut end {
+            tx.look_around();
+        }
         move || {
             let mut book = Ledger::default();
             let locks = &ring.locks;
@@ -165,9 +168,21 @@ impl Scene {
 /// The victim and another of its kind are at it; when the victim is dead, the receiver recovers, and
 /// the other may still be anywhere in its call: a live end is not robbed, however slow.
 fn beside_a_live_one(case: Case) {
-    let mut scene = Scene::new(case, 4);
+    beside_a_live_one_in(Ring::new(2, 4), case);
+}
+
+/// The same where what dead receivers had not released is dropped.
+fn dropping_beside_a_live_one(case: Case) {
+    beside_a_live_one_in(Ring::dropping(2, 4), case);
+}
+
+fn beside_a_live_one_in(ring: Ring<Mpmc>, case: Case) {
+    let mut scene = Scene::new(case, ring);
+    // Before, or meanwhile: then the victim has a reason to look who is there.
+    let neighbour = loom::choose().then(|| scene.neighbour(case.deed.beside()));
     let victim = thread::spawn(scene.victim(case.deed));
-    let neighbour = thread::spawn(scene.neighbour(case.deed.beside()));
+    let neighbour = neighbour.unwrap_or_else(|| scene.neighbour(case.deed.beside()));
+    let neighbour = thread::spawn(neighbour);
     let victim = victim.join().unwrap();
     scene.rx.end.doubt(&*scene.ring.locks);
     receive(&mut scene.rx, 1, 1, &mut scene.book);
@@ -178,10 +193,9 @@ fn beside_a_live_one(case: Case) {
 /// The victim is dead; a sender and a receiver find out at the same time, while another is in
 /// mid-call.
 fn two_recover(case: Case) {
-    let mut scene = Scene::new(case, 4);
-    let victim = scene.victim(case.deed);
+    let mut scene = Scene::new(case, Ring::new(2, 4));
     let neighbour = scene.neighbour(case.deed.beside());
-    let victim = victim();
+    let victim = scene.victim(case.deed)();
     let neighbour = thread::spawn(neighbour);
     let mut tx = scene.tx;
     let sender = thread::spawn(move || {
@@ -197,11 +211,19 @@ fn two_recover(case: Case) {
 
 /// The victim is dead; whoever recovers is killed, too, while another is in mid-call.
 fn recoverer_dies(case: Case) {
-    let scene = Scene::new(case, 5);
-    let victim = scene.victim(case.deed);
+    recoverer_dies_in(Ring::new(2, 5), case);
+}
+
+/// The same where what dead receivers had not released is dropped.
+fn dropping_recoverer_dies(case: Case) {
+    recoverer_dies_in(Ring::dropping(2, 5), case);
+}
+
+fn recoverer_dies_in(ring: Ring<Mpmc>, case: Case) {
+    let scene = Scene::new(case, ring);
     let neighbour = scene.neighbour(case.deed.beside());
     let mut rx = scene.ring.receiver(RECOVERER);
-    let victim = victim();
+    let victim = scene.victim(case.deed)();
     let recoverer = thread::spawn(move || {
         let mut book = Ledger::default();
         let locks = rx.ring.locks.clone();
@@ -219,11 +241,10 @@ fn recoverer_dies(case: Case) {
 /// The same, and the one who recovers and is killed is a sender, who cannot take over what a receiver
 /// had claimed.
 fn sending_recoverer_dies(case: Case) {
-    let scene = Scene::new(case, 5);
-    let victim = scene.victim(case.deed);
+    let scene = Scene::new(case, Ring::new(2, 5));
     let neighbour = scene.neighbour(case.deed.beside());
     let mut tx = scene.ring.sender(RECOVERER);
-    let victim = victim();
+    let victim = scene.victim(case.deed)();
     let recoverer = thread::spawn(move || {
         let mut book = Ledger::default();
         let locks = tx.ring.locks.clone();
@@ -241,10 +262,9 @@ fn sending_recoverer_dies(case: Case) {
 /// The victim is dead and all seats are taken; a newcomer wants its seat, goes to work, and is killed
 /// at some point of either, while a receiver finds out and does its own work.
 fn newcomer_dies(case: Case, role: Role) {
-    let mut scene = Scene::new(case, 4);
-    let victim = scene.victim(case.deed);
+    let mut scene = Scene::new(case, Ring::new(2, 4));
     let neighbour = End::attach(&scene.ring, case.deed.role(), NEIGHBOUR);
-    let victim = victim();
+    let victim = scene.victim(case.deed)();
     let ring = scene.ring.clone();
     let newcomer = thread::spawn(move || {
         let mut book = Ledger::default();
@@ -319,6 +339,13 @@ deaths! {
     recoverer_killed_after_a_receiver_in_passing_over_a_hole: recoverer_dies(RECV_HOLE), 1;
     sending_recoverer_killed_after_a_sender_in_batch: sending_recoverer_dies(SEND_BATCH), 1;
     sending_recoverer_killed_after_a_receiver_in_batch: sending_recoverer_dies(RECV_BATCH), 1;
+
+    dropping_ring_loses_what_a_receiver_killed_in_batch_held: dropping_beside_a_live_one(RECV_BATCH), 1;
+    dropping_ring_loses_what_a_receiver_killed_in_partial_release_held:
+        dropping_beside_a_live_one(RECV_PART), 1;
+    dropping_ring_passes_over_the_hole_that_a_killed_receiver_held:
+        dropping_beside_a_live_one(RECV_HOLE), 1;
+    recoverer_killed_in_dropping_a_batch: dropping_recoverer_dies(RECV_BATCH), 1;
 
     new_sender_killed_after_a_sender_in_batch: new_sender(SEND_BATCH), 1;
     new_receiver_killed_after_a_receiver_in_batch: new_receiver(RECV_BATCH), 1;

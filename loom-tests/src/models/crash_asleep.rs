@@ -11,7 +11,7 @@ use loom::thread;
 
 use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, put, send, settle_accounts, take};
-use super::support::Ring;
+use super::support::{Ring, claim_in_time};
 use crate::peers::roster::Role;
 use crate::pipe::{End, GaveUp, wake_everybody};
 use crate::ring::{Kind, Mpmc, Spsc};
@@ -69,6 +69,7 @@ impl Pace for Slice {
 fn last_sender_dies<K: Kind>(values: &'static [u64]) {
     let ring = Ring::<K>::new(2, 2);
     let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    tx.look_around();
     let slice = Slice::default();
     let passing = slice.clone();
     let victim = thread::spawn(move || {
@@ -126,7 +127,7 @@ fn mpmc_receiver_killed_in_its_sleep_costs_the_other_no_wake() {
             let mut claimed = false;
             let died = until_death("receiver", &ring.locks, (Role::Receiver, 0), || {
                 let mut pace = slice.clone();
-                let run = victim.end.claim_waiting(1, 1, &mut pace, &*ring.locks).unwrap();
+                let run = claim_in_time(&mut victim.end, 1, 1, &mut pace, &ring.locks).unwrap();
                 claimed = true;
                 take(&mut victim, run, 1, &mut book);
             });
@@ -138,7 +139,7 @@ fn mpmc_receiver_killed_in_its_sleep_costs_the_other_no_wake() {
         let waiting = thread::spawn(move || {
             let mut book = Ledger::default();
             let mut pace = others;
-            let run = other.end.claim_waiting(1, 1, &mut pace, &*other.ring.locks).unwrap();
+            let run = claim_in_time(&mut other.end, 1, 1, &mut pace, &other.ring.locks).unwrap();
             take(&mut other, run, 1, &mut book);
             book
         });
@@ -157,7 +158,8 @@ fn mpmc_sender_killed_in_its_sleep_costs_the_other_no_wake() {
     check_deaths("crash, asleep, mpmc sender at a full ring", 1, || {
         let ring = Ring::<Mpmc>::new(2, 4);
         let (mut tx, mut rx) = (ring.sender(3), ring.receiver(2));
-        let (mut victim, mut other) = (ring.sender(0), ring.sender(1));
+        let (mut other, mut victim) = (ring.sender(1), ring.sender(0));
+        victim.look_around();
         let mut book = Ledger::default();
         send(&mut tx, &[1], 1, &mut book);
         send(&mut tx, &[2], 1, &mut book);
@@ -169,7 +171,7 @@ fn mpmc_sender_killed_in_its_sleep_costs_the_other_no_wake() {
             let mut claimed = false;
             let died = until_death("sender", &ring.locks, (Role::Sender, 0), || {
                 let mut pace = slice.clone();
-                let run = victim.end.claim_waiting(1, 1, &mut pace, &*ring.locks).unwrap();
+                let run = claim_in_time(&mut victim.end, 1, 1, &mut pace, &ring.locks).unwrap();
                 claimed = true;
                 put(&mut victim, run, &[10], &mut book);
             });
@@ -181,7 +183,7 @@ fn mpmc_sender_killed_in_its_sleep_costs_the_other_no_wake() {
         let waiting = thread::spawn(move || {
             let mut book = Ledger::default();
             let mut pace = others;
-            let run = other.end.claim_waiting(1, 1, &mut pace, &*other.ring.locks).unwrap();
+            let run = claim_in_time(&mut other.end, 1, 1, &mut pace, &other.ring.locks).unwrap();
             put(&mut other, run, &[20], &mut book);
             book
         });

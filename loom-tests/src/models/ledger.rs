@@ -7,12 +7,12 @@
 //! * every position that was published was received once, with its value, and no other was: what a dead
 //!   sender had not published does not exist, what a dead receiver had released is its own;
 //! * what was received is marked as redelivered if one who died had claimed it and not released it,
-//!   and not otherwise;
+//!   and not otherwise; on a ring that drops this, it was not received at all;
 //! * all seats but those of the living are free, no claim is in progress, and the whole capacity can be
 //!   used.
 
 use super::death::traces;
-use super::support::{Rx, Tx};
+use super::support::{Rx, Tx, claim_now};
 use crate::peers::burial::{Doctor, clear_seats};
 use crate::peers::roster::{self, Occupancy};
 use crate::pipe::{End, Refused};
@@ -91,6 +91,13 @@ impl Ledger {
         self.held.extend(other.held);
     }
 
+    /// As if what the dead had claimed and not released had never been published.
+    fn drop_held(&mut self) -> u64 {
+        let before = self.published.len();
+        self.published.retain(|item| !self.held.contains(&item.at));
+        (before - self.published.len()) as u64
+    }
+
     fn must_agree(mut self) {
         self.published.sort();
         self.received.sort();
@@ -115,7 +122,7 @@ pub(super) fn send<K: Kind>(
     publish: usize,
     book: &mut Ledger,
 ) -> usize {
-    let run = match tx.end.try_claim(1, values.len() as u64, &*tx.ring.locks) {
+    let run = match claim_now(&mut tx.end, 1, values.len() as u64, &tx.ring.locks) {
         Ok(run) => run,
         Err(refused) => {
             assert_eq!(refused, Refused::NotReady);
@@ -143,7 +150,7 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
 
 /// Tries to receive `max` values, and releases the first `release` of them. Gives how many there were.
 pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mut Ledger) -> usize {
-    match rx.end.try_claim(1, max, &*rx.ring.locks) {
+    match claim_now(&mut rx.end, 1, max, &rx.ring.locks) {
         Ok(run) => take(rx, run, release, book),
         Err(refused) => {
             assert!(matches!(refused, Refused::NotReady | Refused::Closed), "{refused:?}");
@@ -214,5 +221,8 @@ pub(super) fn settle_accounts<K: Kind>(
     for book in books.into_iter().chain([book]) {
         all.add(book);
     }
+    let dropped = if ring.drops { all.drop_held() } else { 0 };
+    // Counted after it was done, so not by whoever died in between.
+    assert!(ring.words.control.tally.0.dropped.load(Relaxed) <= dropped, "{all:?}");
     all.must_agree();
 }

@@ -5,11 +5,14 @@ pub(crate) mod support;
 mod death;
 mod ledger;
 
+mod barriers;
 mod close;
 mod crash;
 mod crash_asleep;
 mod crash_spsc;
+mod giving_up;
 mod handover;
+mod in_place;
 mod laps;
 mod mpmc;
 mod recovery;

@@ -6,7 +6,7 @@
 use loom::thread;
 
 use super::mpmc;
-use super::support::{Ring, Rx, SLEEPY, check_bounded};
+use super::support::{DOUBTING, Patience, Ring, Rx, SLEEPY, check_bounded};
 use crate::pipe::{End, Refused};
 use crate::ring::Mpmc;
 use crate::sync::Ordering::Relaxed;
@@ -234,19 +234,80 @@ fn it_is_not_end_of_file_while_another_settles_what_dead_senders_had_claimed() {
 }
 
 /// An item lies behind a dead sender's claim, and the receiver sleeps: whoever settles the claim wakes it.
+fn settled_beside_a_sleeper(receiving: Patience) {
+    let ring = Ring::<Mpmc>::new(2, 3);
+    let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
+    let mut rx = ring.receiver(2);
+    victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+    victim.die();
+    let receiver = thread::spawn(move || assert_eq!(rx.recv(receiving), Ok(1)));
+    tx.try_send(1).unwrap();
+    tx.end.doubt(&*ring.locks);
+    receiver.join().unwrap();
+    assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 1);
+}
+
 #[test]
 fn who_settles_a_dead_senders_claim_wakes_the_receiver_that_sleeps_before_it() {
-    check_bounded("recovery, settled beside a sleeper", 2, || {
+    check_bounded("recovery, settled beside a sleeper", 2, || settled_beside_a_sleeper(SLEEPY));
+}
+
+/// And if that one's slice ends meanwhile, either of the two settles it.
+#[test]
+fn a_sleeper_that_doubts_and_another_settle_a_dead_senders_claim() {
+    check_bounded("recovery, settled beside a doubter", 2, || settled_beside_a_sleeper(DOUBTING));
+}
+
+/// A receiver dies with an item while another sleeps, doubts, and inherits it; or doubts too early, and
+/// is woken for what is sent meanwhile.
+#[test]
+fn a_sleeper_that_doubts_inherits_or_is_woken() {
+    check_bounded("recovery, doubting heir", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
-        let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
-        let mut rx = ring.receiver(2);
-        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
-        victim.die();
-        let receiver = thread::spawn(move || assert_eq!(rx.recv(SLEEPY), Ok(1)));
+        let mut tx = ring.sender(0);
+        let (mut victim, mut heir) = (ring.receiver(1), ring.receiver(2));
         tx.try_send(1).unwrap();
-        tx.end.doubt(&*ring.locks);
-        receiver.join().unwrap();
+        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        let waiting = thread::spawn(move || (heir.recv(DOUBTING).unwrap(), heir));
+        victim.die();
+        tx.try_send(2).unwrap();
+        let (first, mut heir) = waiting.join().unwrap();
+        heir.end.doubt(&*ring.locks);
+        let mut received = [vec![first], taken(&mut heir), taken(&mut heir)].concat();
+        received.sort();
+        assert_eq!(received, [1, 2]);
     });
+}
+
+/// Where what dead receivers had not released is dropped, its slots are room for a sender that sleeps on
+/// the full ring, whoever drops it.
+fn dropped_beside_a_sleeper(sending: Patience) {
+    let ring = Ring::<Mpmc>::dropping(2, 3);
+    let mut tx = ring.sender(0);
+    let (mut victim, mut rx) = (ring.receiver(1), ring.receiver(2));
+    tx.try_send(1).unwrap();
+    tx.try_send(2).unwrap();
+    victim.end.try_claim(2, 2, &*ring.locks).unwrap();
+    victim.die();
+    let sender = thread::spawn(move || {
+        tx.send(3, sending).unwrap();
+        tx
+    });
+    rx.end.doubt(&*ring.locks);
+    sender.join().unwrap();
+    assert_eq!(ring.words.control.tally.0.dropped.load(Relaxed), 2);
+    assert_eq!(taken(&mut rx), [3]);
+    assert_eq!(taken(&mut rx), []);
+}
+
+#[test]
+fn who_drops_a_dead_receivers_items_wakes_the_sender_that_sleeps_behind_them() {
+    check_bounded("recovery, dropped beside a sleeper", 2, || dropped_beside_a_sleeper(SLEEPY));
+}
+
+#[test]
+fn a_sleeping_sender_that_doubts_and_a_receiver_drop_a_dead_receivers_items_once() {
+    check_bounded("recovery, dropped beside a doubter", 2, || dropped_beside_a_sleeper(DOUBTING));
 }
 
 /// The last sender has left, and a receiver died with an item: for the others it is not end-of-file, as

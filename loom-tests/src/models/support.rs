@@ -30,6 +30,7 @@ pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync
     explorer.check(move || {
         counted.fetch_add(1, Count);
         sync::membarrier::everybody_has_registered();
+        loom::all_reached();
         model();
     });
     executions.load(Count)
@@ -136,22 +137,31 @@ pub(crate) struct Ring<K> {
     pub(crate) words: Words,
     slots: Slots<u64, K>,
     pub(crate) locks: Arc<Locks>,
+    /// What dead receivers had not released is dropped.
+    pub(crate) drops: bool,
 }
 
 impl<K> Clone for Ring<K> {
     fn clone(&self) -> Self {
-        Self { words: self.words.clone(), slots: self.slots.clone(), locks: self.locks.clone() }
+        let Self { words, slots, locks, drops } = self;
+        let (words, slots, locks) = (words.clone(), slots.clone(), locks.clone());
+        Self { words, slots, locks, drops: *drops }
     }
 }
 
 impl<K: Kind> Ring<K> {
     pub(crate) fn new(capacity: usize, seats: usize) -> Self {
         let Mem { words, slots, .. } = sync::ring(capacity, seats);
-        Self { words, slots, locks: Arc::new(Locks::new(seats)) }
+        Self { words, slots, locks: Arc::new(Locks::new(seats)), drops: false }
+    }
+
+    /// One that drops what dead receivers had not released.
+    pub(crate) fn dropping(capacity: usize, seats: usize) -> Self {
+        Self { drops: true, ..Self::new(capacity, seats) }
     }
 
     pub(crate) fn mem(&self) -> Mem<u64, K> {
-        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: false }
+        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: self.drops }
     }
 
     /// As `handles::ring` and `peers::endpoint` do it.
@@ -265,20 +275,25 @@ struct Seated {
 pub(crate) struct Patience {
     /// Glances before the first sleep.
     pub(crate) looks: u32,
-    /// So often, a sleep may end for no reason.
+    /// So often, a sleep may end by itself, before a wake or having consumed one.
     pub(crate) spurious: u32,
-    /// What a sleep that ended for no reason says: a slice has passed, doubt that the peers live.
+    /// What a sleep that ended by itself says: a slice has passed, doubt that the peers live.
     pub(crate) doubts: bool,
+    /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the latest it
+    /// does when it has slept so often.
+    pub(crate) stops: bool,
 }
 
 /// Straight to sleep.
-pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false };
+pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false, stops: false };
 /// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
 pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
 /// Doubts once whether its peers are alive.
 pub(crate) const DOUBTING: Patience = Patience { spurious: 1, doubts: true, ..SLEEPY };
+/// Gives up before a first sleep, or after it.
+pub(crate) const HASTY: Patience = Patience { spurious: 1, stops: true, ..SLEEPY };
 
 impl Pace for Patience {
     fn turn(&mut self) -> Turn {
@@ -292,16 +307,44 @@ impl Pace for Patience {
     fn spun_well(&mut self) {}
 
     fn stop(&self) -> Option<Stop> {
-        None
+        (self.stops && (self.spurious == 0 || loom::choose())).then_some(Stop::Timeout)
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
-        if self.spurious > 0 && loom::choose() {
+        let expires = self.spurious > 0 && (self.stops || loom::choose());
+        if expires {
             self.spurious -= 1;
-            return self.doubts;
+            loom::next_wait_expires();
         }
         word.sleep(ticket, u64::MAX);
-        false
+        expires && self.doubts
+    }
+}
+
+/// Claims without waiting, as `handles::claim` does it.
+pub(crate) fn claim_now(
+    end: &mut impl End,
+    need: u64,
+    max: u64,
+    locks: &Locks,
+) -> Result<Run, Refused> {
+    match end.claim_at_once(need, max) {
+        Some(run) => Ok(run),
+        None => end.try_claim(need, max, locks),
+    }
+}
+
+/// Claims and waits for that, as `handles::claim` does it.
+pub(crate) fn claim_in_time(
+    end: &mut impl End,
+    need: u64,
+    max: u64,
+    pace: &mut impl Pace,
+    locks: &Locks,
+) -> Result<Run, GaveUp> {
+    match end.claim_at_once(need, max) {
+        Some(run) => Ok(run),
+        None => end.claim_waiting(need, max, pace, locks),
     }
 }
 
@@ -319,19 +362,13 @@ impl<K: Kind> Tx<K> {
     }
 
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
-        let run = match self.end.claim_at_once(1, 1) {
-            Some(run) => run,
-            None => self.end.try_claim(1, 1, &*self.ring.locks)?,
-        };
+        let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
     }
 
-    pub(crate) fn send(&mut self, value: u64, mut pace: Patience) -> Result<(), GaveUp> {
-        let run = match self.end.claim_at_once(1, 1) {
-            Some(run) => run,
-            None => self.end.claim_waiting(1, 1, &mut pace, &*self.ring.locks)?,
-        };
+    pub(crate) fn send(&mut self, value: u64, mut pace: impl Pace) -> Result<(), GaveUp> {
+        let run = claim_in_time(&mut self.end, 1, 1, &mut pace, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
     }
@@ -339,6 +376,11 @@ impl<K: Kind> Tx<K> {
     pub(crate) fn leave(mut self) {
         self.end.close();
         self.ring.detach(self.seated, false);
+    }
+
+    /// Looks at who is there, as it will have done before: only then does it claim at once.
+    pub(crate) fn look_around(&mut self) {
+        self.end.ends.present(&self.ring.words);
     }
 
     /// As if killed here.
@@ -363,14 +405,11 @@ impl<K: Kind> Rx<K> {
     }
 
     pub(crate) fn try_recv(&mut self) -> Result<u64, Refused> {
-        let run = match self.end.claim_at_once(1, 1) {
-            Some(run) => run,
-            None => self.end.try_claim(1, 1, &*self.ring.locks)?,
-        };
+        let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;
         Ok(self.take(run)[0])
     }
 
-    pub(crate) fn recv(&mut self, pace: Patience) -> Result<u64, GaveUp> {
+    pub(crate) fn recv(&mut self, pace: impl Pace) -> Result<u64, GaveUp> {
         Ok(self.recv_many(1, 1, pace)?[0])
     }
 
@@ -378,12 +417,9 @@ impl<K: Kind> Rx<K> {
         &mut self,
         need: u64,
         max: u64,
-        mut pace: Patience,
+        mut pace: impl Pace,
     ) -> Result<Vec<u64>, GaveUp> {
-        let run = match self.end.claim_at_once(need, max) {
-            Some(run) => run,
-            None => self.end.claim_waiting(need, max, &mut pace, &*self.ring.locks)?,
-        };
+        let run = claim_in_time(&mut self.end, need, max, &mut pace, &self.ring.locks)?;
         Ok(self.take(run))
     }
 

@@ -40,6 +40,11 @@ fn spsc_sleepers_that_return_for_no_reason_lose_nothing() {
 }
 
 #[test]
+fn mpmc_sleepers_that_return_for_no_reason_lose_nothing() {
+    check_bounded("wake, mpmc 1:1, spurious returns", 2, || one_to_one::<Mpmc>(1, JUMPY, JUMPY));
+}
+
+#[test]
 fn mpmc_receiver_sleeps_until_there_is_a_value() {
     check_bounded("wake, mpmc 1:1, room for all", 3, || one_to_one::<Mpmc>(2, SLEEPY, SLEEPY));
 }
@@ -85,6 +90,11 @@ fn mpmc_two_sleeping_receivers_both_wake_for_two_values() {
 }
 
 #[test]
+fn mpmc_two_sleeping_receivers_that_return_for_no_reason_both_wake_for_two_values() {
+    check_bounded("wake, mpmc 1:2, spurious returns", 2, || one_to_two(JUMPY));
+}
+
+#[test]
 fn mpmc_two_receivers_that_try_first_both_wake_for_two_values() {
     check_bounded("wake, mpmc 1:2, trying", 2, || one_to_two(TRYING));
 }
@@ -109,25 +119,32 @@ fn mpmc_two_senders_wake_a_receiver_for_each_value() {
 }
 
 /// C3: two senders sleep on a full ring, and both go once two slots were freed one by one.
+fn two_to_one(sending: Patience, receiving: Patience) {
+    let ring = Ring::<Mpmc>::new(1, 3);
+    let mut rx = ring.receiver(2);
+    let mut senders = [0, 1].map(|seat| ring.sender(seat));
+    senders[0].try_send(0).unwrap();
+    let sending = senders.map(|mut tx| {
+        thread::spawn(move || {
+            tx.send(1, sending).unwrap();
+            tx
+        })
+    });
+    let received = [(); 3].map(|()| rx.recv(receiving).unwrap());
+    assert_eq!(received, [0, 1, 1]);
+    for sender in sending {
+        sender.join().unwrap();
+    }
+}
+
 #[test]
 fn mpmc_two_sleeping_senders_both_wake_for_two_slots() {
-    check_bounded("wake, mpmc 2:1, senders asleep", 1, || {
-        let ring = Ring::<Mpmc>::new(1, 3);
-        let mut rx = ring.receiver(2);
-        let mut senders = [0, 1].map(|seat| ring.sender(seat));
-        senders[0].try_send(0).unwrap();
-        let sending = senders.map(|mut tx| {
-            thread::spawn(move || {
-                tx.send(1, SLEEPY).unwrap();
-                tx
-            })
-        });
-        let received = [(); 3].map(|()| rx.recv(SLEEPY).unwrap());
-        assert_eq!(received, [0, 1, 1]);
-        for sender in sending {
-            sender.join().unwrap();
-        }
-    });
+    check_bounded("wake, mpmc 2:1, senders asleep", 1, || two_to_one(SLEEPY, SLEEPY));
+}
+
+#[test]
+fn mpmc_two_sleeping_senders_that_return_for_no_reason_both_wake_for_two_slots() {
+    check_bounded("wake, mpmc 2:1, spurious returns", 1, || two_to_one(JUMPY, JUMPY));
 }
 
 /// One wake for two slots that were freed at once: the woken sender passes it on.
