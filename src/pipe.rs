@@ -26,7 +26,7 @@
 use crate::peers::burial::{Doctor, Findings, peer_alive, round};
 use crate::peers::roster::{self, Ends, Role};
 use crate::ring::control::Words;
-use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::ring::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
@@ -148,15 +148,21 @@ pub(crate) trait End {
     /// says.
     fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
         let (ends, words) = self.ends();
-        // The roster first: who comes after this look moves `changes` on, and is looked for again.
-        if ends.gone(words) {
-            return true;
+        for _ in 0..PATIENCE {
+            // The roster first: who comes after this look moves `changes` on, and is looked for again.
+            if ends.gone(words) {
+                return true;
+            }
+            if !ends.met() || peer_alive(words, Self::OPPOSITE, doctor) {
+                return false;
+            }
+            // Seats are read one by one, as in a scan: nobody was there only if nothing has changed.
+            if ends.up_to_date(words) {
+                ends.bury();
+                return true;
+            }
         }
-        let closed = ends.met() && !peer_alive(words, Self::OPPOSITE, doctor);
-        if closed {
-            ends.bury();
-        }
-        closed
+        false
     }
 
     /// Waits until an end of the other role is attached.

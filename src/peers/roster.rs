@@ -204,6 +204,13 @@ impl Ends {
         }
     }
 
+    /// The roster is as the last look found it.
+    pub(crate) fn up_to_date(&self, words: &Words) -> bool {
+        // Relaxed: who acquired the word of a seat that was left (A3) sees by it, as in `scan`, that a
+        // successor had come; and nothing is read on the strength of it.
+        self.scanned_at == Some(words.control.arrivals.0.changes.load(Relaxed))
+    }
+
     #[cold]
     fn scan(&mut self, words: &Words, mut changes: u64) {
         // Bounded: honest ends come and go more slowly than we look.
