@@ -81,11 +81,11 @@ pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
 
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked
 /// ([`barrier`](super::barrier)).
-const UNSURE_SLICE: u64 = 1_000_000;
+pub(super) const UNSURE_SLICE: u64 = 1_000_000;
 
 /// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
-const FEWEST_TURNS: u32 = 256;
-const MOST_TURNS: u32 = 2048;
+pub(super) const FEWEST_TURNS: u32 = 256;
+pub(super) const MOST_TURNS: u32 = 2048;
 /// A sleep so short, in nanoseconds, that spinning through it would have been cheaper.
 const SHORT_SLEEP: u64 = 50_000;
 /// Turns between two proper looks, at the ring and at the clock.
@@ -96,7 +96,7 @@ const TURNS_PER_LOOK: u32 = 64;
 pub(crate) struct Waiting {
     pub(crate) policy: WaitPolicy,
     pub(crate) slice: Duration,
-    budget: u32,
+    pub(super) budget: u32,
     cancel: Arc<AtomicBool>,
     /// When it will be time to doubt that the peers are alive: a slice after this end first looked
     /// in vain, or last doubted. 0: the last look was not in vain. Kept from call to call, so that
@@ -126,7 +126,7 @@ impl Waiting {
     }
 
     /// A look came to nothing, at `now`: `true` if it is time to doubt.
-    fn looked_in_vain(&mut self, now: u64) -> bool {
+    pub(super) fn looked_in_vain(&mut self, now: u64) -> bool {
         let doubt = self.doubt_at != 0 && now >= self.doubt_at;
         if doubt || self.doubt_at == 0 {
             self.doubt_at = now.saturating_add(self.slice.as_nanos() as u64);
@@ -143,19 +143,27 @@ impl Waiting {
 
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
-        Watch { waiting: self, deadline, turns: 0, to_look: false }
+        let many = many_processors();
+        Watch { waiting: self, deadline, turns: 0, to_look: false, many }
     }
 }
 
 /// The machine has more than one processor. Asked once, and not of this thread's affinity: a thread
 /// that is pinned to one processor may well wait for a peer that is pinned to another.
-fn many_processors() -> bool {
+pub(super) fn many_processors() -> bool {
     static MANY: OnceLock<bool> = OnceLock::new();
     *MANY.get_or_init(|| {
         // SAFETY: asks for a number.
         let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
         online != 1
     })
+}
+
+/// Lets others run if there is but one processor: whom we wait for is among them.
+fn make_way(many: bool) {
+    if !many {
+        std::thread::yield_now();
+    }
 }
 
 /// One wait.
@@ -165,15 +173,16 @@ pub(crate) struct Watch<'a> {
     pub(super) turns: u32,
     /// The next turn is a proper look.
     to_look: bool,
+    /// The machine has more than one processor.
+    pub(super) many: bool,
 }
 
 impl Pace for Watch<'_> {
     fn turn(&mut self) -> Turn {
-        let many = many_processors();
         let budget = match self.waiting.policy {
             WaitPolicy::Spin => u32::MAX,
             WaitPolicy::Park => 0,
-            WaitPolicy::Adaptive if many => self.waiting.budget,
+            WaitPolicy::Adaptive if self.many => self.waiting.budget,
             WaitPolicy::Adaptive => 0,
         };
         if !self.to_look && self.turns >= budget {
@@ -182,16 +191,14 @@ impl Pace for Watch<'_> {
             }
             return Turn::Sleep;
         }
-        if !self.to_look && many {
+        if !self.to_look && self.many {
             self.to_look = true;
             // Never as many as the budget of one who never sleeps.
             self.turns = self.turns.saturating_add(TURNS_PER_LOOK).min(u32::MAX - 1);
             return Turn::Spin(TURNS_PER_LOOK);
         }
         self.to_look = false;
-        if !many {
-            std::thread::yield_now();
-        }
+        make_way(self.many);
         Turn::Look { doubt: self.waiting.looked_in_vain(now()) }
     }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use super::pace::{Deadline, WaitPolicy, Waiting, now};
+use super::pace::{
+    Deadline, FEWEST_TURNS, MOST_TURNS, UNSURE_SLICE, WaitPolicy, Waiting, many_processors, now,
+};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
 use crate::peers::burial::Doctor;
@@ -380,4 +382,120 @@ fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
         assert_eq!(outcome, Ok(()), "{policy:?}");
         assert!(looks > 1, "{policy:?} doubts from the start");
     }
+}
+
+#[test]
+fn an_announcement_beside_anothers_is_taken_back_all_the_same() {
+    let word = AtomicU32::new(0);
+    let word = WakeWord::new(&word);
+    word.announce(true);
+    let ticket = word.announce(false);
+    assert!(word.is_flagged());
+    word.retract(ticket);
+    assert!(!word.is_flagged(), "the ticket says what the word says");
+}
+
+#[test]
+fn the_clock_is_that_of_the_futex() {
+    let monotonic = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    };
+    let before = monotonic();
+    let between = Duration::from_nanos(now());
+    assert!(before <= between && between <= monotonic());
+}
+
+#[test]
+#[cfg(not(miri))]
+fn the_machines_processors_are_counted_not_this_threads() {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("on Linux");
+    assert_eq!(many_processors(), online.trim() != "0");
+}
+
+#[test]
+fn doubt_comes_a_slice_after_the_first_look_in_vain_and_every_slice_from_then_on() {
+    let mut waiting = Waiting::new();
+    waiting.slice = Duration::from_millis(1);
+    for began in [5_000_000, 50_000_000] {
+        let looks = [0, 999_999, 1_000_000, 1_000_001, 1_999_999, 2_000_000];
+        let doubts = looks.map(|later| waiting.looked_in_vain(began + later));
+        assert_eq!(doubts, [false, false, true, false, false, true], "from {began} on");
+        waiting.looked_well();
+    }
+    // The same of tries, by the clock.
+    waiting.slice = Duration::ZERO;
+    assert!(!waiting.tried_in_vain());
+    assert!(waiting.tried_in_vain());
+}
+
+/// What a wait does from its beginning on, until it would sleep.
+fn turns(waiting: &mut Waiting, many: bool, most: usize) -> Vec<Turn> {
+    let mut watch = waiting.until(Deadline::NEVER);
+    watch.many = many;
+    (0..most).map(|_| watch.turn()).take_while(|turn| *turn != Turn::Sleep).collect()
+}
+
+#[test]
+fn who_waits_spins_as_its_policy_and_the_machine_allow() {
+    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
+    let mut waiting = Waiting::new();
+    waiting.budget = FEWEST_TURNS;
+    assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(4));
+    assert_eq!(turns(&mut waiting, false, 100), [], "the other cannot run meanwhile");
+    waiting.policy = WaitPolicy::Park;
+    assert_eq!(turns(&mut waiting, true, 100), []);
+    waiting.policy = WaitPolicy::Spin;
+    assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(50));
+    assert_eq!(turns(&mut waiting, false, 100), [look].repeat(100));
+}
+
+#[test]
+fn spinning_that_was_of_use_is_done_for_longer_and_in_vain_for_half_as_long() {
+    let mut waiting = Waiting::new();
+    waiting.budget = 1024;
+    waiting.until(Deadline::NEVER).spun_well();
+    assert_eq!(waiting.budget, 1024 + 64);
+    waiting.budget = MOST_TURNS - 1;
+    waiting.until(Deadline::NEVER).spun_well();
+    assert_eq!(waiting.budget, MOST_TURNS);
+    for halved in [MOST_TURNS / 2, MOST_TURNS / 4, MOST_TURNS / 8, FEWEST_TURNS] {
+        turns(&mut waiting, true, usize::MAX);
+        assert_eq!(waiting.budget, halved);
+    }
+    waiting.budget = 1024;
+    waiting.policy = WaitPolicy::Park;
+    turns(&mut waiting, true, usize::MAX);
+    assert_eq!(waiting.budget, 1024, "who did not spin has learned nothing");
+}
+
+#[test]
+fn a_sleep_that_ended_at_once_was_better_spun_through() {
+    let word = AtomicU32::new(0);
+    let word = WakeWord::new(&word);
+    let mut waiting = Waiting::new();
+    waiting.budget = 512;
+    let ticket = word.announce(false);
+    word.notify(); // so that the sleep does not begin
+    waiting.until(Deadline::NEVER).sleep(word, ticket);
+    assert_eq!(waiting.budget, 1024);
+    // One that lasts.
+    let ticket = word.announce(false);
+    let until = Duration::from_millis(2);
+    waiting.until(until.into()).sleep(word, ticket);
+    assert_eq!(waiting.budget, 1024);
+}
+
+#[test]
+fn who_may_be_overlooked_sleeps_briefly() {
+    let word = AtomicU32::new(0);
+    let word = WakeWord::new(&word);
+    let mut waiting = Waiting::new();
+    waiting.slice = Duration::from_secs(10);
+    let mut ticket = word.announce(false);
+    ticket.sure = false;
+    let began = now();
+    let doubts = waiting.until(Deadline::NEVER).sleep(word, ticket);
+    assert!(now() - began >= UNSURE_SLICE);
+    assert!(!doubts, "it slept for the whole slice");
 }

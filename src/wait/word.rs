@@ -67,6 +67,8 @@ use crate::sync::{AtomicU32, futex};
 const SLEEPING: u32 = 1;
 const WAKE_ALL: u32 = 2;
 const EPOCH: u32 = 4;
+/// What a sleeper sets, and a waker takes away.
+const ANNOUNCED: u32 = SLEEPING | WAKE_ALL;
 
 /// Which sleepers a futex wake is for.
 const PLAIN: u32 = 1;
@@ -94,7 +96,7 @@ impl<'a> WakeWord<'a> {
     /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all.
     /// The caller looks at the ring and the roster after this, and only then [`sleep`](Self::sleep)s.
     pub(crate) fn announce(self, picky: bool) -> Ticket {
-        let bits = if picky { SLEEPING | WAKE_ALL } else { SLEEPING };
+        let bits = if picky { ANNOUNCED } else { SLEEPING };
         // W1 ← W4: the roster as the last one to leave or attach left it.
         let word = self.0.fetch_or(bits, Acquire) | bits;
         let sure = barrier::heavy(self.0); // B1 ↔ B2: before the look at the ring
@@ -112,7 +114,7 @@ impl<'a> WakeWord<'a> {
     /// a system call. Only for words on which one end alone can sleep.
     pub(crate) fn retract(self, ticket: Ticket) {
         // Relaxed: nothing hangs on it. A word that has changed was seen by a waker; leave it.
-        let quiet = ticket.word & !(SLEEPING | WAKE_ALL);
+        let quiet = ticket.word & !ANNOUNCED;
         let _ = self.0.compare_exchange(ticket.word, quiet, Relaxed, Relaxed);
     }
 
@@ -149,7 +151,7 @@ impl<'a> WakeWord<'a> {
             if word & SLEEPING == 0 {
                 return; // another waker was faster
             }
-            let next = (word & !(SLEEPING | WAKE_ALL)).wrapping_add(EPOCH);
+            let next = (word & !ANNOUNCED).wrapping_add(EPOCH);
             // Relaxed: data that the sleeper must see was ordered by the barriers.
             match self.0.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => {

@@ -179,8 +179,18 @@ fn lies_about(value: u64) -> Vec<u64> {
     lies.extend((0..64).step_by(3).map(|bit| value ^ 1 << bit));
     lies.extend((1..64).step_by(9).map(|bit| u64::MAX << bit));
     lies.extend((0..64).step_by(8).map(|bit| u64::MAX >> bit));
-    lies.extend([0, 3, 5, 7, value.wrapping_sub(1), value + 1, 2 * value, value / 2, !value]);
-    lies.extend([4096, 8192, value + 4096, value.swap_bytes()]);
+    lies.extend([
+        0,
+        3,
+        5,
+        7,
+        value.wrapping_sub(1),
+        value.wrapping_add(1),
+        value.wrapping_mul(2),
+        value / 2,
+        !value,
+    ]);
+    lies.extend([4096, 8192, value.wrapping_add(4096), value.swap_bytes()]);
     lies
 }
 
