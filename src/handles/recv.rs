@@ -30,8 +30,8 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 ///
 /// On an MPMC ring, a receiver that holds items it has *inherited* from a dead one puts off
 /// end-of-file for the other receivers until it has released them: should it die, they are
-/// delivered to one of those. Items that a living receiver claimed itself put nothing off, nor do those
-/// whose record it took over with them because no other was free.
+/// delivered to one of those. Items that a living receiver claimed itself put nothing off, and those
+/// whose record it took over with them, because no other was free, need not.
 ///
 /// No call makes a system call or allocates unless it waits, someone sleeps who must be woken, or
 /// nothing has come of the calls for a slice (50 ms) and it asks whether the peers are alive.

@@ -40,7 +40,7 @@ pub struct End {
     pub cancelled: bool,
     /// What it holds was another receiver's.
     inherited: bool,
-    /// And so is its seat: it puts off no end-of-file.
+    /// And so is its seat: it need not put off the end-of-file.
     by_seat: bool,
     /// It was refused the end-of-file, and the roster has not changed since.
     put_off: bool,

@@ -101,16 +101,24 @@ impl<T: Copy + PartialEq> Model<T> {
         if !self.receiver_gone(who) {
             return Err(Refused::NotReady);
         }
-        // Should an heir go, too, there will be items again.
-        let unsure = (0..ENDS).any(|heir| {
-            self.receivers[heir].is_some_and(|end| end.inherited && !end.by_seat)
-                && self.holds(heir)
-        });
+        // Should an heir go, too, there will be items again. One that inherited its seat as well need
+        // not put the end off, and may.
+        let heirs = |by_seat: bool| {
+            (0..ENDS).any(|heir| {
+                let end = self.receivers[heir];
+                end.is_some_and(|end| end.inherited && end.by_seat == by_seat) && self.holds(heir)
+            })
+        };
+        let (unsure, either) = (heirs(false), heirs(true));
         let put_off = self.receivers[who].as_mut().map(|end| &mut end.put_off);
         match put_off {
             Some(put_off) if unsure => {
                 *put_off = true;
                 Err(Refused::NotReady)
+            }
+            Some(put_off) if either => {
+                *put_off = true;
+                Err(Refused::Late)
             }
             Some(true) => Err(Refused::Late),
             _ => Err(Refused::Closed),
