@@ -26,7 +26,7 @@
 use crate::peers::burial::{Doctor, Findings, peer_alive, round};
 use crate::peers::roster::{self, Ends, Role};
 use crate::ring::control::Words;
-use crate::ring::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
+use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
@@ -74,6 +74,9 @@ pub(crate) enum GaveUp {
 
 /// More slots than one can look through as fast as at the clock.
 const LONG_RUN: u64 = 256;
+
+/// How many ends that succeed each other while it asks for one that is closed are looked through.
+const SUCCESSIONS: u32 = 8;
 
 /// What both ends of a ring do in the same way, from what each does in its own.
 pub(crate) trait End {
@@ -125,8 +128,8 @@ pub(crate) trait End {
             shared: Self::SHARED,
             picky: need > 1,
             gather: self.gather(),
-            // A look through many slots takes long by itself.
-            glances: if max > LONG_RUN { 1 } else { u32::MAX },
+            // A look through many slots takes long by itself, beside a scribbler at any rate.
+            glances: if max > LONG_RUN { 4 } else { u32::MAX },
         };
         block(waiter, pace, |look| {
             match look {
@@ -148,7 +151,7 @@ pub(crate) trait End {
     /// says.
     fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
         let (ends, words) = self.ends();
-        for _ in 0..PATIENCE {
+        for _ in 0..SUCCESSIONS {
             // The roster first: who comes after this look moves `changes` on, and is looked for again.
             if ends.gone(words) {
                 return true;

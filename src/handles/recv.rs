@@ -211,7 +211,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Empty`] if there are not enough, [`BulkError::Closed`] if there never will be
+    /// [`BulkError::Empty`] if there are not enough, or other receivers were faster again and again,
+    /// [`BulkError::Closed`] if there never will be
     /// (what is left can be received by [`try_recv_slice`](Self::try_recv_slice)),
     /// [`BulkError::TooLong`] if the ring never holds that many, [`BulkError::Held`],
     /// [`BulkError::Corrupt`].

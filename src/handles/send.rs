@@ -227,7 +227,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Full`] if not all fit, [`BulkError::TooLong`] if they never can, and those of
+    /// [`BulkError::Full`] if not all fit, or other senders were faster again and again,
+    /// [`BulkError::TooLong`] if they never can, and those of
     /// [`try_send_slice`](Self::try_send_slice).
     #[inline]
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
@@ -241,8 +242,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     /// Like [`try_send_exact`](Self::try_send_exact), but waits until all fit.
     ///
-    /// On an MPMC ring that others keep nearly full, the free slots for a long slice may never
-    /// come together: use a deadline.
+    /// On an MPMC ring that others keep nearly full, or very busy, the free slots for a long slice may
+    /// never be had together: use a deadline.
     ///
     /// # Errors
     ///

@@ -202,7 +202,7 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
 struct Efforts(u64);
 
 impl Efforts {
-    /// A few milliseconds at the most: a waiting call may hold one funeral after the other before it
+    /// Some milliseconds, or tens of them where memory is cold: a waiting call may hold one funeral after the other before it
     /// looks at the clock again.
     const REASONABLE: u64 = 1 << 20;
 

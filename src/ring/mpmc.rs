@@ -147,10 +147,10 @@ fn stopped_by(slots: u64, awaited: bool) -> Blocked {
 /// A run that took no longer to look through than a line takes to travel.
 pub(super) const SHORT_RUN: u64 = 64;
 
-/// How many slots to ask for after losing a race for `lost`: a long look loses against short ones
-/// again and again, so the next is shorter.
-pub(super) fn after_losing(lost: u64, need: u64, max: u64) -> u64 {
-    if lost > SHORT_RUN { (lost / 2).max(need) } else { max }
+/// How many slots to ask for after `asked`, of which a race for `lost` was lost: a long look loses
+/// against short ones again and again, so the next is shorter.
+pub(super) fn after_losing(lost: u64, need: u64, asked: u64) -> u64 {
+    if lost > SHORT_RUN { (lost / 2).max(need) } else { asked }
 }
 
 /// A sender's private view.
@@ -216,7 +216,7 @@ impl SendCursor for Sender {
                     }
                     Err(now) => {
                         if now != at {
-                            most = after_losing(slots, need, max);
+                            most = after_losing(slots, need, most);
                         }
                         at = now;
                         continue;
@@ -408,7 +408,7 @@ impl RecvCursor for Receiver {
                     }
                     Err(now) => {
                         if now != at {
-                            most = after_losing(items, need, max);
+                            most = after_losing(items, need, most);
                         }
                         at = now;
                         continue;

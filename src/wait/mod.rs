@@ -47,6 +47,8 @@ pub(crate) enum Look {
 pub(crate) trait Pace {
     /// Says what to do next; where spinning is of no use, having yielded the processor.
     fn turn(&mut self) -> Turn;
+    /// From now on, spins for no more glances than this in a row.
+    fn glance_at_most(&mut self, _glances: u32) {}
     /// The wait ended while spinning.
     fn spun_well(&mut self);
     /// A reason to stop now.
@@ -80,13 +82,14 @@ pub(crate) fn block<R>(
     mut look: impl FnMut(Look) -> Option<R>,
 ) -> Result<R, Stop> {
     let Waiter { word, shared, picky, mut gather, glances } = waiter;
+    pace.glance_at_most(glances);
     loop {
         match pace.turn() {
             Turn::Spin(turns) => {
                 for _ in 0..std::mem::take(&mut gather) {
                     crate::sync::spin_loop();
                 }
-                for _ in 0..turns.min(glances) {
+                for _ in 0..turns {
                     crate::sync::spin_loop();
                     if let Some(found) = look(Look::Glance) {
                         pace.spun_well();

@@ -144,7 +144,7 @@ impl Waiting {
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
         let many = many_processors();
-        Watch { waiting: self, deadline, turns: 0, to_look: false, many }
+        Watch { waiting: self, deadline, turns: 0, in_a_row: TURNS_PER_LOOK, to_look: false, many }
     }
 }
 
@@ -171,6 +171,8 @@ pub(crate) struct Watch<'a> {
     waiting: &'a mut Waiting,
     deadline: Deadline,
     pub(super) turns: u32,
+    /// Turns between two proper looks.
+    in_a_row: u32,
     /// The next turn is a proper look.
     to_look: bool,
     /// The machine has more than one processor.
@@ -194,12 +196,16 @@ impl Pace for Watch<'_> {
         if !self.to_look && self.many {
             self.to_look = true;
             // Never as many as the budget of one who never sleeps.
-            self.turns = self.turns.saturating_add(TURNS_PER_LOOK).min(u32::MAX - 1);
-            return Turn::Spin(TURNS_PER_LOOK);
+            self.turns = self.turns.saturating_add(self.in_a_row).min(u32::MAX - 1);
+            return Turn::Spin(self.in_a_row);
         }
         self.to_look = false;
         make_way(self.many);
         Turn::Look { doubt: self.waiting.looked_in_vain(now()) }
+    }
+
+    fn glance_at_most(&mut self, glances: u32) {
+        self.in_a_row = TURNS_PER_LOOK.min(glances);
     }
 
     fn spun_well(&mut self) {

@@ -44,6 +44,8 @@
 //!   to two receivers going, for 0 and for 1.)
 //! * A taker that was not woken and reads a stale clear bit need not pass anything on: whoever
 //!   cleared the bit has woken someone who has not looked yet, and that one will see what is left.
+//! * One whose look came to nothing because others were faster each time leaves what they left: the
+//!   last of them claimed after it, so what that one reads of the word, too, is as announced.
 //! * A *picky* sleeper, one that waits for several items at once or for a peer rather than for
 //!   items, might swallow a wake that serves another. It announces itself with bit 1 as well, and
 //!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by that
