@@ -346,7 +346,7 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
         });
         assert_eq!(outcome, Err(Stop::Timeout), "{policy:?}");
         assert!(now() - start >= wait.as_nanos() as u64, "{policy:?}");
-        assert!(looks >= 2, "{policy:?} looked {looks} times");
+        assert!(looks >= 1, "{policy:?} never looked");
 
         waiting.cancel_flag().store(true, Relaxed);
         let mut never = waiting.until(Deadline::NEVER);
@@ -407,8 +407,10 @@ fn the_clock_is_that_of_the_futex() {
 }
 
 #[test]
-#[cfg(not(miri))]
 fn the_machines_processors_are_counted_not_this_threads() {
+    if cfg!(miri) {
+        return; // it has a machine of its own
+    }
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("on Linux");
     assert_eq!(many_processors(), online.trim() != "0");
 }
@@ -450,6 +452,7 @@ fn who_waits_spins_as_its_policy_and_the_machine_allow() {
     assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(50));
     assert_eq!(turns(&mut waiting, false, 100), [look].repeat(100));
     let mut watch = waiting.until(Deadline::NEVER);
+    watch.many = true;
     watch.glance_at_most(4);
     assert_eq!(watch.turn(), Turn::Spin(4));
     assert_eq!(watch.turns, 4, "no more is charged than was spun");
@@ -487,9 +490,9 @@ fn a_sleep_that_ended_at_once_was_better_spun_through() {
     waiting.until(until.into()).sleep(word, ticket);
     assert_eq!(waiting.budget, 512);
     // Ones that do not even begin; some of them without being interrupted by others.
+    let ticket = word.announce(false);
+    word.notify();
     let tries = (0..10_000).take_while(|_| {
-        let ticket = word.announce(false);
-        word.notify();
         waiting.until(Deadline::NEVER).sleep(word, ticket);
         waiting.budget == 512
     });
