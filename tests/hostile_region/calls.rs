@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpipe::{
-    AttachError, BulkError, Item, Kind, Mpmc, PeerError, Pool, RecvError, RecvHandle,
+    AttachError, BulkError, Item, Kind, Mpmc, OpenError, PeerError, Pool, RecvError, RecvHandle,
     RecvTimeoutError, Ring, SendError, SendHandle, SendTimeoutError, Spsc, TryRecvError,
     TrySendError,
 };
@@ -442,4 +442,15 @@ pub fn attached<H>(outcome: Result<H, AttachError>, seen: &mut Outcomes) -> Opti
         Err(other) => panic!("undocumented: {other:?}"),
     });
     outcome.ok()
+}
+
+/// What opening a ring may say that is there and damaged.
+pub fn refused(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::NotARing { .. } => "not a ring",
+        OpenError::Mismatch { .. } => "mismatch",
+        OpenError::Damaged { .. } => "damaged",
+        OpenError::Busy { .. } => "busy",
+        other => panic!("undocumented: {other:?}"),
+    }
 }

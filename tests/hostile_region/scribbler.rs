@@ -14,7 +14,7 @@ use ringpipe::{Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::calls::{Ends, Outcomes, SLICE, look, receive_every_way, send_every_way};
+use super::calls::{Ends, Outcomes, SLICE, look, receive_every_way, refused, send_every_way};
 use super::flips::ring_is_stamped;
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::support::region::{Chart, Class, Raw};
@@ -236,13 +236,9 @@ fn open_some_way<K: Ends>(name: &Name, round: u64, seen: &mut Outcomes) -> Optio
     };
     seen.count(match &opened {
         Ok(_) => "opened",
-        Err(OpenError::NotARing { .. }) => "not a ring",
-        Err(OpenError::Mismatch { .. }) => "mismatch",
-        Err(OpenError::Damaged { .. }) => "damaged",
-        Err(OpenError::Busy { .. }) => "busy",
         // Between losing its name and getting it back.
         Err(OpenError::NotFound { .. }) => "not found",
-        Err(other) => panic!("undocumented: {other:?}"),
+        Err(error) => refused(error),
     });
     opened.ok()
 }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpipe::{Mpmc, OpenError, Options, Ring, Spsc};
+use ringpipe::{Mpmc, Options, Ring, Spsc};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::calls::{
-    Ends, Outcomes, SLICE, Sample, look, receive_runs_every_way, send_runs_every_way,
+    Ends, Outcomes, SLICE, Sample, look, receive_runs_every_way, refused, send_runs_every_way,
 };
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::seconds;
@@ -147,11 +147,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                 };
                 seen.count(match &opened {
                     Ok(_) => "opened",
-                    Err(OpenError::NotARing { .. }) => "not a ring",
-                    Err(OpenError::Mismatch { .. }) => "mismatch",
-                    Err(OpenError::Damaged { .. }) => "damaged",
-                    Err(OpenError::Busy { .. }) => "busy",
-                    Err(other) => panic!("undocumented: {other:?}"),
+                    Err(error) => refused(error),
                 });
                 if let Ok(ring) = opened {
                     assert_eq!(ring.capacity(), shape.capacity);
