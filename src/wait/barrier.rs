@@ -16,13 +16,29 @@
 //! before that moment: then the sleeper's look, after the call, sees it. Or it comes after: then so
 //! does its load of the wake word, which sees the announcement made before the call.
 //!
+//! # Where the kernel does less
+//!
+//! The kernel notes for each processor whether what runs there is registered, when it switches to
+//! another address space; and when a process registers, for the processors that run it just then. A
+//! processor that runs nothing just then (or a kernel thread), but ran a thread of that process
+//! last, still has its address space at hand: it is not told, and when it goes on with a thread of
+//! that process it switches to no other space. Until it has run another process, the call skips it
+//! and reports success all the same (`kernel/sched/membarrier.c`, `sync_runqueues_membarrier_state`
+//! beside `membarrier_switch_mm`; seen on Linux 6.18 by `examples/late_registration.rs`). Nothing in
+//! user space can find that out or mend it, short of a fence for each message or of registering
+//! before the process has run twice. But what is missed is small: a publisher that such a call skipped
+//! has its store in a buffer that drains by itself within microseconds. So whoever has just announced
+//! itself sleeps for a millisecond only, and looks again, before it sleeps for long
+//! ([`Pace::sleep`](super::Pace::sleep)): that is how late a wake can be that this loses. A child
+//! that was forked after the registration is not affected.
+//!
 //! # Four mixes, no mode
 //!
 //! Nothing in the region says who does what, so there is nothing to agree on and nothing to race:
 //!
 //! | publisher | sleeper can call membarrier | sleeper cannot |
 //! | --- | --- | --- |
-//! | registered: compiler fence only | as above | may lose a wake: so it sleeps in slices of a millisecond |
+//! | registered: compiler fence only | as above | may lose a wake: so it sleeps in slices of a millisecond, all of them |
 //! | could not register, or would not: fences itself | both have a full barrier | both have a full barrier (and the sleeper, who cannot know, still sleeps in short slices) |
 //!
 //! A process registers once, before its first end is attached. The registration is inherited by

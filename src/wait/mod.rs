@@ -111,19 +111,21 @@ pub(crate) fn block<R>(
         }
     }
     let mut doubt = false;
+    let mut announced = None;
     loop {
         if !shared && let Some(found) = look(Look::Proper { doubt }) {
             // Alone on this word: no need to announce before looking, as none but us could miss a
             // wake by our not doing so.
             return Ok(found);
         }
-        let ticket = word.announce(picky);
+        let ticket = word.announce(picky, announced);
         let outcome = match look(Look::Proper { doubt }) {
             Some(found) => Ok(found),
             None => match pace.stop() {
                 Some(stop) => Err(stop),
                 None => {
                     doubt = pace.sleep(word, ticket);
+                    announced = Some(ticket);
                     continue;
                 }
             },

@@ -79,8 +79,9 @@ pub(crate) const SLICE: Duration = Duration::from_millis(50);
 pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
-/// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked
-/// ([`barrier`](super::barrier)).
+/// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked because no
+/// barrier reached it ([`barrier`](super::barrier)): long after a store is seen by everybody all the
+/// same, and yet so short that it does not matter.
 pub(super) const UNSURE_SLICE: u64 = 1_000_000;
 
 /// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
@@ -144,7 +145,15 @@ impl Waiting {
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
         let many = many_processors();
-        Watch { waiting: self, deadline, turns: 0, in_a_row: TURNS_PER_LOOK, to_look: false, many }
+        Watch {
+            waiting: self,
+            deadline,
+            turns: 0,
+            in_a_row: TURNS_PER_LOOK,
+            to_look: false,
+            many,
+            settled_at: 0,
+        }
     }
 }
 
@@ -177,6 +186,8 @@ pub(crate) struct Watch<'a> {
     to_look: bool,
     /// The machine has more than one processor.
     pub(super) many: bool,
+    /// When whoever overlooked the announcement will have been seen to publish.
+    settled_at: u64,
 }
 
 impl Pace for Watch<'_> {
@@ -222,13 +233,16 @@ impl Pace for Watch<'_> {
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
-        if self.waiting.looked_in_vain(now()) {
+        let began = now();
+        if ticket.fresh || !ticket.sure {
+            self.settled_at = began + UNSURE_SLICE;
+        }
+        if self.waiting.looked_in_vain(began) {
             return true;
         }
-        let began = now();
         let mut until = self.waiting.doubt_at.min(self.deadline.0);
-        if !ticket.sure {
-            until = until.min(began + UNSURE_SLICE);
+        if began < self.settled_at {
+            until = until.min(self.settled_at);
         }
         word.sleep(ticket, until);
         let now = now();

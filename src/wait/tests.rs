@@ -269,7 +269,7 @@ fn one_who_waits_for_a_peer_wakes_when_it_attaches() {
 fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
     let word = AtomicU32::new(0);
     let wake_word = WakeWord::new(&word);
-    let ticket = wake_word.announce(false);
+    let ticket = wake_word.announce(false, None);
     assert!(wake_word.is_flagged());
     wake_word.notify(); // clears the bit and moves the epoch, though nobody sleeps yet
     assert!(!wake_word.is_flagged());
@@ -279,14 +279,14 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
 
     // Nor does it if someone else has announced itself since and the bit is there again: that wake
     // was for the first.
-    let ticket = wake_word.announce(false);
+    let ticket = wake_word.announce(false, None);
     wake_word.notify();
-    wake_word.announce(false);
+    wake_word.announce(false, None);
     wake_word.sleep(ticket, far);
     assert!(now() < far, "slept beside a wake");
 
     // Leaving and attaching wake without regard to the bit.
-    let ticket = wake_word.announce(false);
+    let ticket = wake_word.announce(false, None);
     wake_word.wake_all();
     wake_word.sleep(ticket, far);
     assert!(now() < far, "slept beside a change of the roster");
@@ -294,10 +294,10 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
 
     // What is taken back leaves no trace; what has been seen is left alone.
     let before = word.load(Relaxed);
-    let ticket = wake_word.announce(true);
+    let ticket = wake_word.announce(true, None);
     wake_word.retract(ticket);
     assert_eq!(word.load(Relaxed), before);
-    let ticket = wake_word.announce(true);
+    let ticket = wake_word.announce(true, None);
     wake_word.notify();
     let after = word.load(Relaxed);
     wake_word.retract(ticket);
@@ -385,11 +385,29 @@ fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
 }
 
 #[test]
+fn who_waits_for_long_looks_but_once_a_slice() {
+    let word = AtomicU32::new(0);
+    let mut waiting = Waiting::new();
+    waiting.policy = WaitPolicy::Park;
+    waiting.slice = Duration::from_millis(if cfg!(miri) { 3 } else { 100 });
+    let (mut looks, mut doubts) = (0, 0);
+    let mut never = waiting.until(Deadline::NEVER);
+    let outcome = block(waiter(WakeWord::new(&word), true), &mut never, |look| {
+        looks += 1;
+        doubts += u32::from(look == Look::Proper { doubt: true });
+        (doubts == 4).then_some(())
+    });
+    assert_eq!(outcome, Ok(()));
+    // The first, one a millisecond later, and a few for sleeps that end just before their time.
+    assert!(looks < 4 + 2 + 8, "{looks} looks");
+}
+
+#[test]
 fn an_announcement_beside_anothers_is_taken_back_all_the_same() {
     let word = AtomicU32::new(0);
     let word = WakeWord::new(&word);
-    word.announce(true);
-    let ticket = word.announce(false);
+    word.announce(true, None);
+    let ticket = word.announce(false, None);
     assert!(word.is_flagged());
     word.retract(ticket);
     assert!(!word.is_flagged(), "the ticket says what the word says");
@@ -485,12 +503,12 @@ fn a_sleep_that_ended_at_once_was_better_spun_through() {
     let mut waiting = Waiting::new();
     waiting.budget = 512;
     // One that lasts.
-    let ticket = word.announce(false);
+    let ticket = word.announce(false, None);
     let until = Duration::from_millis(2);
     waiting.until(until.into()).sleep(word, ticket);
     assert_eq!(waiting.budget, 512);
     // Ones that do not even begin; some of them without being interrupted by others.
-    let ticket = word.announce(false);
+    let ticket = word.announce(false, None);
     word.notify();
     let tries = (0..10_000).take_while(|_| {
         waiting.until(Deadline::NEVER).sleep(word, ticket);
@@ -506,10 +524,71 @@ fn who_may_be_overlooked_sleeps_briefly() {
     let word = WakeWord::new(&word);
     let mut waiting = Waiting::new();
     waiting.slice = Duration::from_secs(10);
-    let mut ticket = word.announce(false);
+    let mut ticket = word.announce(false, None);
     ticket.sure = false;
-    let began = now();
-    let doubts = waiting.until(Deadline::NEVER).sleep(word, ticket);
-    assert!(now() - began >= UNSURE_SLICE);
-    assert!(!doubts, "it slept for the whole slice");
+    // As often as it sleeps, and not only the first time.
+    let mut watch = waiting.until(Deadline::NEVER);
+    for fresh in [true, false, false] {
+        ticket.fresh = fresh;
+        let began = now();
+        let doubts = watch.sleep(word, ticket);
+        assert!(now() - began >= UNSURE_SLICE);
+        assert!(!doubts, "it slept for the whole slice");
+    }
+}
+
+#[test]
+fn an_announcement_is_fresh_until_it_is_found_as_it_was() {
+    let word = AtomicU32::new(0);
+    let word = WakeWord::new(&word);
+    let first = word.announce(false, None);
+    assert!(first.fresh);
+    let again = word.announce(false, Some(first));
+    assert!(!again.fresh);
+    assert_eq!(again.sure, first.sure);
+    assert!(!word.announce(false, Some(again)).fresh);
+    // Somebody's who has not been here before.
+    assert!(word.announce(false, None).fresh);
+    // A wake, a change of the roster, a picky one beside it: the word has changed.
+    word.notify();
+    let ticket = word.announce(false, Some(again));
+    assert!(ticket.fresh);
+    word.wake_all();
+    let ticket = word.announce(false, Some(ticket));
+    assert!(ticket.fresh);
+    word.announce(true, None);
+    assert!(word.announce(false, Some(ticket)).fresh);
+}
+
+#[test]
+#[cfg(not(miri))] // whose clock runs faster than that
+fn who_has_just_announced_itself_sleeps_briefly_and_then_for_a_slice() {
+    let word = AtomicU32::new(0);
+    let word = WakeWord::new(&word);
+    let mut waiting = Waiting::new();
+    waiting.slice = Duration::from_millis(100);
+    // Others may keep this thread from running for as long as that, but not each time.
+    let mut slept_on = |fresh_twice: bool, turned_back: bool| {
+        waiting.looked_well();
+        let mut watch = waiting.until(Deadline::NEVER);
+        let mut first = word.announce(false, None);
+        first.sure = true;
+        if turned_back {
+            word.notify();
+        }
+        let began = now();
+        let for_long = watch.sleep(word, first);
+        assert!(turned_back || now() - began >= UNSURE_SLICE);
+        let mut again = word.announce(false, None);
+        (again.sure, again.fresh) = (true, fresh_twice);
+        let for_long_then = watch.sleep(word, again);
+        (for_long, for_long_then)
+    };
+    let brief_and_then_long = (0..50).any(|_| slept_on(false, false) == (false, true));
+    assert!(brief_and_then_long);
+    let brief_if_fresh_again = (0..50).any(|_| slept_on(true, false) == (false, false));
+    assert!(brief_if_fresh_again);
+    // A sleep that ended at once was too short to tell whether somebody overlooked it.
+    let brief_if_it_was_not_long = (0..50).any(|_| slept_on(false, true) == (false, false));
+    assert!(brief_if_it_was_not_long);
 }

@@ -16,7 +16,7 @@
 //! ```text
 //! sleeper                                     waker
 //!   W1  set the bit (announce)                  publish (or free, or leave)
-//!       heavy barrier                           light barrier
+//!       heavy barrier, if the word has changed  light barrier
 //!       look at the ring, and at who is there   W2  read the word: bit clear? done, no system call
 //!       nothing: futex wait while the word      W3  clear the bits, move the epoch on
 //!       is as announced                             futex wake
@@ -29,6 +29,11 @@
 //! does not sleep. Otherwise the waker sees the bit and performs W3, which changes the word. If W3
 //! comes before the sleeper is queued, the kernel finds the word changed and refuses to put it to
 //! sleep; if after, it is queued and the wake reaches it.
+//!
+//! **One barrier for one announcement.** Who wakes for no reason (a slice has passed, a signal came)
+//! and finds the word as it announced itself in it need not make a barrier again: nobody has cleared
+//! the bit since, as that moves the epoch on, so all who published after the barrier that was made
+//! see it. What was published before, the first look or a later one sees.
 //!
 //! **One wake for one item is enough**, though the woken one may find its item gone, or not be able
 //! to use it, and others sleep on:
@@ -86,8 +91,11 @@ pub(crate) struct WakeWord<'a>(&'a AtomicU32);
 pub(crate) struct Ticket {
     word: u32,
     picky: bool,
-    /// Every publisher is sure to see the announcement. If not, the sleep must be a short one.
+    /// The kernel says that every publisher is sure to see the announcement. If not, the sleep must
+    /// be a short one.
     pub(crate) sure: bool,
+    /// It was not there before. Who trusts the kernel only so far sleeps briefly the first time.
+    pub(crate) fresh: bool,
 }
 
 impl<'a> WakeWord<'a> {
@@ -95,14 +103,20 @@ impl<'a> WakeWord<'a> {
         Self(word)
     }
 
-    /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all.
+    /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all. `before`: as this
+    /// sleeper last announced itself in this word, if it has not taken that back.
     /// The caller looks at the ring and the roster after this, and only then [`sleep`](Self::sleep)s.
-    pub(crate) fn announce(self, picky: bool) -> Ticket {
+    pub(crate) fn announce(self, picky: bool, before: Option<Ticket>) -> Ticket {
         let bits = if picky { ANNOUNCED } else { SLEEPING };
         // W1 ← W4: the roster as the last one to leave or attach left it.
-        let word = self.0.fetch_or(bits, Acquire) | bits;
+        let found = self.0.fetch_or(bits, Acquire);
+        if let Some(before) = before
+            && before.word == found
+        {
+            return Ticket { fresh: false, ..before };
+        }
         let sure = barrier::heavy(self.0); // B1 ↔ B2: before the look at the ring
-        Ticket { word, picky, sure }
+        Ticket { word: found | bits, picky, sure, fresh: true }
     }
 
     /// Sleeps until woken, until the word changes, or until the clock shows `until`. May also
