@@ -1,5 +1,7 @@
 //! C7 whoever may call membarrier(2) and whoever may not: publishers that cannot register fence
-//! themselves, sleepers that cannot call it sleep in short slices, and any mix of them works.
+//! themselves, sleepers that cannot call it sleep in short slices, and any mix of them works. That
+//! the barrier is needed, the litmus in `src/wait/litmus.rs` shows; here a wake that is lost for want
+//! of it would be late by a millisecond, which nobody sees.
 //!
 //! What the call's absence is, the kernel decides: a seccomp filter answers it with an error, or
 //! ends the process.
@@ -120,13 +122,14 @@ fn c07_no_wake_is_lost_whoever_may_call_membarrier<K: Flavour>() {
     }
 }
 
-/// Plays the publisher whom the sleeper's barrier did not reach, and who saw no announcement.
+/// Plays the publisher whom the sleeper's barrier did not reach, and who saw no announcement: once
+/// the sleeper has found nothing several times.
 fn c07_a_sleeper_that_may_not_call_membarrier_looks_again_soon<K: Flavour>() {
     let (name, ring) = new_ring::<K>(1);
     let mut tx = K::sender(&ring).unwrap();
     let mut rx = Child::start::<K>("receives", &name);
     rx.say("may-not 1");
-    rx.until_asleep();
+    rx.until_restless();
     set_word(&name, DATA, 0);
     tx.try_send(0).unwrap();
     let longest = Duration::from_millis(rx.hear().parse().unwrap());

@@ -18,19 +18,30 @@
 //!
 //! # Where the kernel does less
 //!
-//! The kernel notes for each processor whether what runs there is registered, when it switches to
-//! another address space; and when a process registers, for the processors that run it just then. A
-//! processor that runs nothing just then (or a kernel thread), but ran a thread of that process
-//! last, still has its address space at hand: it is not told, and when it goes on with a thread of
-//! that process it switches to no other space. Until it has run another process, the call skips it
-//! and reports success all the same (`kernel/sched/membarrier.c`, `sync_runqueues_membarrier_state`
-//! beside `membarrier_switch_mm`; seen on Linux 6.18 by `examples/late_registration.rs`). Nothing in
-//! user space can find that out or mend it, short of a fence for each message or of registering
-//! before the process has run twice. But what is missed is small: a publisher that such a call skipped
-//! has its store in a buffer that drains by itself within microseconds. So whoever has just announced
-//! itself sleeps for a millisecond only, and looks again, before it sleeps for long
-//! ([`Pace::sleep`](super::Pace::sleep)): that is how late a wake can be that this loses. A child
-//! that was forked after the registration is not affected.
+//! Linux notes for each processor whether what runs there is registered, and the call asks only
+//! those notes. A note is made when a processor switches to another address space; for the
+//! processors that run a process when it registers; and it is *cleared when a thread ends*. But a
+//! processor that idles (or runs a thread of the kernel's) keeps the address space of the thread it
+//! ran last, and when it goes on with another thread of that process there is no switch, and no
+//! note. So it stays unnoted if a thread of the process ended there, or if it idled so when the
+//! process registered, until it has run another process; the call skips it and reports success
+//! (`membarrier_switch_mm`, `membarrier_update_current_mm` in `exit_mm`, and
+//! `sync_runqueues_membarrier_state` in the kernel's sources; seen on 6.18 by
+//! `examples/membarrier_gaps.rs`).
+//!
+//! We cannot tell from a result that it happened. But what it costs is small and bounded. A
+//! publisher that was skipped has its store in a buffer that drains by itself within microseconds,
+//! and only a look in those misses it. So:
+//!
+//! * Whoever has just announced itself sleeps for a millisecond at the most, and looks again, before
+//!   it sleeps for long ([`Watch::sleep`](super::pace::Watch)). Alone on its word (SPSC rings, one end
+//!   of its role), it learns of what it overlooked after that millisecond.
+//! * Where several sleep at a word, one that was woken may overlook a second item, take the first and
+//!   be busy with that, while the others, who announced themselves long ago, sleep on. That ends with
+//!   the next item, the busy one's next call, or the slice of one that sleeps.
+//!
+//! The same holds where only some of several sleepers can call membarrier. A process for which that
+//! is too late has its publishers fence ([`opt_out_of_membarrier`]).
 //!
 //! # Four mixes, no mode
 //!
@@ -38,7 +49,7 @@
 //!
 //! | publisher | sleeper can call membarrier | sleeper cannot |
 //! | --- | --- | --- |
-//! | registered: compiler fence only | as above | may lose a wake: so it sleeps in slices of a millisecond, all of them |
+//! | registered: compiler fence only | as above | may lose a wake: so it sleeps in slices of a millisecond, all of them (see above) |
 //! | could not register, or would not: fences itself | both have a full barrier | both have a full barrier (and the sleeper, who cannot know, still sleeps in short slices) |
 //!
 //! A process registers once, before its first end is attached. The registration is inherited by
@@ -60,6 +71,10 @@ pub(crate) fn register() {
 /// `GLOBAL_EXPEDITED`). That spares publishers a fence for each message. A process for which such
 /// interruptions are worse than a fence, some tens of nanoseconds, for each message of its own
 /// opts out. All else stays the same; nobody else needs to know.
+///
+/// It is also for a process whose messages must never be late: Linux skips processors in that barrier
+/// now and then, and then a sleeper may overlook a message for a millisecond, or, where several sleep
+/// on one ring, until the end of a slice. What is sent with a fence is not overlooked.
 pub fn opt_out_of_membarrier() -> bool {
     membarrier::decline()
 }
@@ -74,7 +89,7 @@ pub(crate) fn light() {
     }
 }
 
-/// The sleeper's half: once per sleep, after announcing itself in `word`. `false`: there may be
+/// The sleeper's half: once for each announcement, after making it in `word`. `false`: there may be
 /// publishers whom it did not reach.
 #[must_use]
 pub(crate) fn heavy(word: &AtomicU32) -> bool {

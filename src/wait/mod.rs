@@ -5,7 +5,7 @@
 //! below is the one loop in which every blocking call of the crate waits.
 
 pub(crate) mod barrier;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), not(miri)))]
 mod litmus;
 pub(crate) mod pace;
 #[cfg(all(test, not(loom)))]

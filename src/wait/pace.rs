@@ -80,9 +80,9 @@ pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked because no
-/// barrier reached it ([`barrier`](super::barrier)): long after a store is seen by everybody all the
-/// same, and yet so short that it does not matter.
-pub(super) const UNSURE_SLICE: u64 = 1_000_000;
+/// barrier reached it ([`barrier`](super::barrier)): by its end, what that one stored has long been
+/// there for everybody to see.
+pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
 
 /// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
 pub(super) const FEWEST_TURNS: u32 = 256;
@@ -152,7 +152,7 @@ impl Waiting {
             in_a_row: TURNS_PER_LOOK,
             to_look: false,
             many,
-            settled_at: 0,
+            brief_until: None,
         }
     }
 }
@@ -186,8 +186,9 @@ pub(crate) struct Watch<'a> {
     to_look: bool,
     /// The machine has more than one processor.
     pub(super) many: bool,
-    /// When whoever overlooked the announcement will have been seen to publish.
-    settled_at: u64,
+    /// No sleep may last longer before one has lasted until then: who overlooked the announcement
+    /// has been seen by the look after that.
+    brief_until: Option<u64>,
 }
 
 impl Pace for Watch<'_> {
@@ -234,18 +235,18 @@ impl Pace for Watch<'_> {
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
         let began = now();
-        if ticket.fresh || !ticket.sure {
-            self.settled_at = began + UNSURE_SLICE;
+        if ticket.fresh {
+            self.brief_until = Some(began + BRIEF_SLEEP);
         }
         if self.waiting.looked_in_vain(began) {
             return true;
         }
-        let mut until = self.waiting.doubt_at.min(self.deadline.0);
-        if began < self.settled_at {
-            until = until.min(self.settled_at);
-        }
-        word.sleep(ticket, until);
+        let brief_until = self.brief_until.unwrap_or(u64::MAX);
+        word.sleep(ticket, self.waiting.doubt_at.min(self.deadline.0).min(brief_until));
         let now = now();
+        if now >= brief_until {
+            self.brief_until = None;
+        }
         if now.saturating_sub(began) < SHORT_SLEEP {
             // A little more spinning would have done.
             self.waiting.budget = (self.waiting.budget * 2).min(MOST_TURNS);

@@ -16,7 +16,7 @@
 //! ```text
 //! sleeper                                     waker
 //!   W1  set the bit (announce)                  publish (or free, or leave)
-//!       heavy barrier, if the word has changed  light barrier
+//!       heavy barrier, unless made before       light barrier
 //!       look at the ring, and at who is there   W2  read the word: bit clear? done, no system call
 //!       nothing: futex wait while the word      W3  clear the bits, move the epoch on
 //!       is as announced                             futex wake
@@ -31,9 +31,10 @@
 //! sleep; if after, it is queued and the wake reaches it.
 //!
 //! **One barrier for one announcement.** Who wakes for no reason (a slice has passed, a signal came)
-//! and finds the word as it announced itself in it need not make a barrier again: nobody has cleared
-//! the bit since, as that moves the epoch on, so all who published after the barrier that was made
-//! see it. What was published before, the first look or a later one sees.
+//! and finds the word just as it announced itself in it need not make a barrier again: no waker has
+//! cleared the bit since, as that moves the epoch on, so all who published after the barrier that was
+//! made see it. What was published before, the first look or a later one sees. (To take an
+//! announcement back moves no epoch on; it ends the wait of the only one who sleeps there.)
 //!
 //! **One wake for one item is enough**, though the woken one may find its item gone, or not be able
 //! to use it, and others sleep on:
@@ -91,10 +92,9 @@ pub(crate) struct WakeWord<'a>(&'a AtomicU32);
 pub(crate) struct Ticket {
     word: u32,
     picky: bool,
-    /// The kernel says that every publisher is sure to see the announcement. If not, the sleep must
-    /// be a short one.
+    /// The kernel says that a barrier has reached every publisher.
     pub(crate) sure: bool,
-    /// It was not there before. Who trusts the kernel only so far sleeps briefly the first time.
+    /// The barrier, if it was one, was made just now: the next sleep must be a brief one.
     pub(crate) fresh: bool,
 }
 
@@ -111,6 +111,7 @@ impl<'a> WakeWord<'a> {
         // W1 ← W4: the roster as the last one to leave or attach left it.
         let found = self.0.fetch_or(bits, Acquire);
         if let Some(before) = before
+            && before.sure
             && before.word == found
         {
             return Ticket { fresh: false, ..before };

@@ -4,32 +4,62 @@
 //! is shared between processes, so its operation lacks `FUTEX_PRIVATE_FLAG`, which tells it from
 //! every lock and thread parker of the standard library.
 
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
 /// The futex that takes a 64-bit time where a `long` has 32 bits; libc has no name for it.
 const FUTEX_TIME64: libc::c_long = 422;
 
-/// Blocked in a futex wait on a word that processes share.
-pub fn in_shared_futex(pid: u32, tid: u32) -> bool {
-    // Gone, if it cannot be read: then it does not sleep either.
-    let line = read(pid, tid, "syscall").unwrap_or_default();
-    let mut words = line.split_ascii_whitespace();
-    let number = words.next().and_then(|n| n.parse::<libc::c_long>().ok());
-    // Arguments in hexadecimal: the word's address, then the operation.
-    let operation =
-        words.nth(1).and_then(|op| i32::from_str_radix(op.trim_start_matches("0x"), 16).ok());
-    // A call that was interrupted without a handler having run (by a stop, say) goes on under
-    // another number, with the same arguments.
-    matches!(number, Some(libc::SYS_futex | FUTEX_TIME64 | libc::SYS_restart_syscall))
-        && operation.is_some_and(|op| {
-            op & libc::FUTEX_CMD_MASK == libc::FUTEX_WAIT_BITSET
-                && op & libc::FUTEX_PRIVATE_FLAG == 0
-        })
+/// Sleeps in a ring for long, and not only briefly to look again, as an end does that has just
+/// announced that it sleeps: what ends this sleep soon is a wake.
+pub fn for_long(pid: u32, tid: u32) -> bool {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
+    in_shared_futex(pid, tid).is_some_and(|until| until.saturating_sub(now) > BRIEFLY)
 }
 
-/// Waits until a thread of this process sleeps in a ring.
+/// Longer than any brief sleep.
+const BRIEFLY: Duration = Duration::from_millis(2);
+
+/// Blocked in a futex wait on a word that processes share: until the clock shows this.
+pub fn in_shared_futex(pid: u32, tid: u32) -> Option<Duration> {
+    let at = wait_ends_at(pid, tid)?;
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    let mut time = [0; size_of::<libc::timespec>()];
+    memory.read_exact_at(&mut time, at).ok()?;
+    // If it has woken since, it may have written something else there.
+    wait_ends_at(pid, tid)?;
+    // Two numbers of the same size in every layout that there is.
+    let (seconds, nanoseconds) = time.split_at(time.len() / 2);
+    let number = |bytes: &[u8]| match *bytes {
+        [a, b, c, d] => u64::from(u32::from_ne_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        _ => unreachable!("numbers of {} bytes", bytes.len()),
+    };
+    Some(Duration::from_secs(number(seconds)) + Duration::from_nanos(number(nanoseconds)))
+}
+
+/// Where a thread that is blocked so keeps the time.
+fn wait_ends_at(pid: u32, tid: u32) -> Option<u64> {
+    // Gone, if it cannot be read: then it does not sleep either.
+    let line = read(pid, tid, "syscall")?;
+    let mut words = line.split_ascii_whitespace();
+    let number = words.next()?.parse::<libc::c_long>().ok()?;
+    // Arguments in hexadecimal: the word's address, the operation, what the word is, until when.
+    let mut argument = || u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok();
+    let (_word, operation, _is, until) =
+        (argument()?, argument()? as i32, argument()?, argument()?);
+    // A call that was interrupted without a handler having run (by a stop, say) goes on under
+    // another number, with the same arguments.
+    let waits = matches!(number, libc::SYS_futex | FUTEX_TIME64 | libc::SYS_restart_syscall)
+        && operation & libc::FUTEX_CMD_MASK == libc::FUTEX_WAIT_BITSET
+        && operation & libc::FUTEX_PRIVATE_FLAG == 0;
+    waits.then_some(until)
+}
+
+/// Waits until a thread of this process sleeps in a ring, for long.
 pub fn until_thread_sleeps(tid: u32) {
-    super::until("a thread asleep in a ring", || {
-        in_shared_futex(std::process::id(), tid).then_some(())
-    });
+    super::until("a thread asleep in a ring", || for_long(std::process::id(), tid).then_some(()));
 }
 
 /// Nanoseconds for which a thread has run.

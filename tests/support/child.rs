@@ -5,6 +5,8 @@
 //! before its deadline is killed by its process id, and its test fails with the role, the time, the
 //! last command and the output. Should the parent die, the kernel kills the child.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -178,9 +180,19 @@ impl Child {
         }
     }
 
-    /// Waits until the child sleeps in the futex of a ring.
+    /// Waits until the child sleeps in the futex of a ring, and for long: nothing but a wake, a
+    /// signal or the end of its slice ends that.
     pub fn until_asleep(&mut self) {
-        self.until("does not fall asleep", |child| asleep::in_shared_futex(child.pid(), child.tid));
+        self.until("does not fall asleep", |child| asleep::for_long(child.pid(), child.tid));
+    }
+
+    /// Waits until the child has slept several times, with nobody waking it.
+    pub fn until_restless(&mut self) {
+        let sleeps = RefCell::new(BTreeSet::new());
+        self.until("does not sleep time and again", |child| {
+            sleeps.borrow_mut().extend(asleep::in_shared_futex(child.pid(), child.tid));
+            sleeps.borrow().len() > 5
+        });
     }
 
     /// Waits until the child has been spinning for a good while since the last command.
