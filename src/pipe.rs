@@ -75,6 +75,12 @@ pub(crate) enum GaveUp {
 /// More slots than one can look through as fast as at the clock.
 const LONG_RUN: u64 = 256;
 
+/// How often to glance at up to `max` slots before looking at the clock: a look through many takes
+/// long by itself, beside a scribbler at any rate.
+fn glances(max: u64) -> u32 {
+    if max > LONG_RUN { 4 } else { u32::MAX }
+}
+
 /// How many ends that succeed each other while it asks for one that is closed are looked through.
 const SUCCESSIONS: u32 = 8;
 
@@ -128,8 +134,7 @@ pub(crate) trait End {
             shared: Self::SHARED,
             picky: need > 1,
             gather: self.gather(),
-            // A look through many slots takes long by itself, beside a scribbler at any rate.
-            glances: if max > LONG_RUN { 4 } else { u32::MAX },
+            glances: glances(max),
         };
         block(waiter, pace, |look| {
             match look {

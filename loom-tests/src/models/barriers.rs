@@ -1,7 +1,8 @@
 //! The table of `wait::barrier`: publishers that membarriers reach or not, sleepers that can call
 //! membarrier or not.
 //!
-//! One way only, so that each end is either. All else about waking is `wake`'s.
+//! One way only, so that each end is either. All else about waking is `wake`'s. Also what the table
+//! does not promise: `one_of_two_sleepers_may_be_overlooked`.
 
 use loom::thread;
 
@@ -120,5 +121,32 @@ fn sleeper_that_cannot_call_sleeps_briefly_and_finds_what_a_registered_publisher
     });
     check_bounded("barriers, brief sleeps, mpmc", 2, || {
         one_value::<Mpmc>(Registered, Fencing, Briefly);
+    });
+}
+
+/// Two sleepers at one word, of whom one cannot call: it may take the first value beside the second,
+/// which it overlooks, and go; nobody wakes the other. For real that one sleeps until its slice ends
+/// (`wait::barrier`), which it does not here.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn one_of_two_sleepers_may_be_overlooked_if_the_other_cannot_call() {
+    check_bounded("barriers, two sleepers, lost", 2, || {
+        loom::after_switches(tell_the_thread_that_goes_on);
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let mut tx = ring.sender(0);
+        let (mut brief, mut long) = (ring.receiver(1), ring.receiver(2));
+        let brief = thread::spawn(move || {
+            Fencing.begin();
+            brief.recv(Briefly).unwrap()
+        });
+        let long = thread::spawn(move || {
+            Registered.begin();
+            long.recv(SLEEPY).unwrap()
+        });
+        Registered.begin();
+        for value in 1..=2 {
+            tx.try_send(value).unwrap();
+        }
+        assert_eq!(brief.join().unwrap() + long.join().unwrap(), 3);
     });
 }
