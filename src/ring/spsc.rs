@@ -65,7 +65,7 @@ impl SendCursor for Producer {
     ) -> Result<Run, Blocked> {
         let capacity = mem.slots.capacity();
         let mut free = capacity - self.tail.wrapping_sub(self.head_seen);
-        if free < max {
+        if max > free {
             // Possibly full: look again.
             let head = mem.words.control.head.0.load(Acquire); // P1 ← C2: slots before it have been read
             free = capacity - used(head, self.tail, capacity)?;
@@ -151,7 +151,7 @@ impl RecvCursor for Consumer {
         max: u64,
     ) -> Result<Run, Blocked> {
         let mut ready = self.tail_seen.wrapping_sub(self.head);
-        if ready < max {
+        if max > ready {
             // Possibly empty: look again.
             let tail = mem.words.control.tail.0.load(Acquire); // C1 ← P2: values before it are written
             ready = used(self.head, tail, mem.slots.capacity())?;
