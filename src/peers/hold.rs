@@ -41,10 +41,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use static_assertions::const_assert_eq;
 
 use super::fork::{self, Image};
 use super::roster::Role;
 use crate::shm::reserve;
+
+#[cfg(all(test, not(miri)))]
+mod tests;
 
 /// The byte that says "someone has this region open".
 pub(crate) const BIRTH: i64 = 1 << 62;
@@ -54,6 +58,12 @@ pub(crate) const RECOVERY: i64 = BIRTH + 1;
 pub(crate) const NAME: i64 = BIRTH + 2;
 const SENDERS: i64 = BIRTH + 0x1_0000;
 const RECEIVERS: i64 = BIRTH + 0x2_0000;
+
+// Processes of all versions agree on these.
+const_assert_eq!(RECOVERY, 0x4000_0000_0000_0001);
+const_assert_eq!(NAME, 0x4000_0000_0000_0002);
+const_assert_eq!(SENDERS, 0x4000_0000_0001_0000);
+const_assert_eq!(RECEIVERS, 0x4000_0000_0002_0000);
 
 /// The byte that the occupant of `seat` locks.
 pub(crate) fn seat_byte(role: Role, seat: usize) -> i64 {

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use super::pace::{
-    BRIEF_SLEEP, Deadline, FEWEST_TURNS, MOST_TURNS, WaitPolicy, Waiting, many_processors, now,
-};
+use super::pace::{Deadline, FEWEST_TURNS, MOST_TURNS, WaitPolicy, Waiting, many_processors, now};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
 use crate::peers::burial::Doctor;
@@ -567,7 +565,7 @@ fn who_has_just_announced_itself_sleeps_briefly_and_then_for_a_slice() {
         }
         let began = now();
         let for_long = watch.sleep(word, first);
-        assert!(turned_back || now() - began >= BRIEF_SLEEP);
+        assert!(turned_back || now() - began >= super::pace::BRIEF_SLEEP);
         let mut again = word.announce(false, None);
         again.fresh = fresh_twice;
         let for_long_then = watch.sleep(word, again);
