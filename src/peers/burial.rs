@@ -18,6 +18,9 @@ use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed};
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// Who can tell the living from the dead.
 pub(crate) trait Doctor {
     /// The end of `role` in `seat` is alive.

@@ -28,6 +28,9 @@ use crate::ring::control::{Control, Seat, Words};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// One end of a ring: which way its values go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -1,0 +1,176 @@
+//! Funerals on heap memory, with a doctor who says what he is told to.
+
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::ring::tests::Heap;
+use crate::ring::{Mpmc, SendCursor};
+
+/// Says that these are alive, and counts how often he is asked about one.
+#[derive(Default)]
+struct Told {
+    alive: RefCell<Vec<(Role, usize)>>,
+    asked: Cell<u32>,
+}
+
+impl Doctor for Told {
+    fn alive(&self, role: Role, seat: usize) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.alive.borrow().contains(&(role, seat))
+    }
+    fn any_alive(&self, role: Role) -> bool {
+        self.alive.borrow().iter().any(|(of, _)| *of == role)
+    }
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
+        recover();
+        true
+    }
+}
+
+fn told(alive: &[(Role, usize)]) -> Told {
+    Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0) }
+}
+
+fn sit(mem: &Mem<u64, Mpmc>, seat: usize, role: Role) -> Occupancy {
+    let occupancy = roster::take(&mem.words.seats[seat], role, 1, true).expect("nobody else comes");
+    roster::arrived(&mem.words, role);
+    occupancy
+}
+
+/// A sender on seat 0 has published so many values, or given so many slots up.
+fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
+    let mem = heap.mem();
+    let mut cursor = <Mpmc as Kind>::Send::attach(&mem, 0).unwrap();
+    let run = cursor.claim(&mem, slots, slots).unwrap();
+    for index in 0..values {
+        mem.slots.write(run.at + index, &index);
+    }
+    cursor.publish(&mem, run, values);
+}
+
+/// A receiver sits down on `seat`, claims `items` items, and says no more.
+fn dead_receiver(heap: &Heap<u64, Mpmc>, seat: usize, items: u64) -> Occupancy {
+    let mem = heap.mem();
+    let occupancy = sit(&mem, seat, Role::Receiver);
+    let mut cursor = <Mpmc as Kind>::Recv::attach(&mem, seat).unwrap();
+    assert_eq!(cursor.claim(&mem, items, items).unwrap().items, items);
+    occupancy
+}
+
+/// How often all sleepers for data have been woken, or the like.
+fn wakes(mem: &Mem<u64, Mpmc>) -> u32 {
+    mem.words.control.data.0.load(Relaxed)
+}
+
+#[test]
+fn a_peer_sits_on_the_roster_and_is_alive_and_has_left_no_estate() {
+    let heap = Heap::<u64, Mpmc>::new(2, 3);
+    let mem = heap.mem();
+    let alive = |doctor: &Told| peer_alive(&mem.words, Role::Receiver, doctor);
+    // It has its lock, and takes its seat next.
+    assert!(!alive(&told(&[(Role::Receiver, 1)])));
+    let occupancy = sit(&mem, 1, Role::Receiver);
+    assert!(alive(&told(&[(Role::Receiver, 1)])));
+    assert!(!alive(&told(&[])));
+    assert!(!alive(&told(&[(Role::Receiver, 2)])), "the one is dead, the other not there yet");
+    assert!(!alive(&told(&[(Role::Sender, 1)])));
+    assert!(!peer_alive(&mem.words, Role::Sender, &told(&[(Role::Sender, 1)])));
+    roster::bequeath(&mem.words, 1, occupancy);
+    assert!(!alive(&told(&[(Role::Receiver, 1)])), "nobody sits there");
+}
+
+#[test]
+fn a_verdict_is_asked_for_once_and_of_nobody_else() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let mem = heap.mem();
+    let doctor = told(&[]);
+    let verdicts = Verdicts::new(&mem.words, &doctor);
+    assert!(!verdicts.alive(Role::Receiver, 1) && doctor.asked.get() == 0, "nobody is there");
+    sit(&mem, 1, Role::Receiver);
+    assert!(!verdicts.alive(Role::Receiver, 1) && !verdicts.alive(Role::Receiver, 1));
+    assert_eq!(doctor.asked.get(), 1);
+    // Somebody else comes to that seat.
+    doctor.alive.borrow_mut().push((Role::Receiver, 1));
+    sit(&mem, 1, Role::Receiver);
+    assert!(verdicts.alive(Role::Receiver, 1) && verdicts.alive(Role::Receiver, 1));
+    assert_eq!(doctor.asked.get(), 2);
+}
+
+#[test]
+fn a_funeral_does_the_first_whatever_it_costs_and_then_what_is_reasonable() {
+    let most = Efforts::REASONABLE;
+    let mut efforts = Efforts(0);
+    assert!(efforts.allow(2 * most) && !efforts.exhausted());
+    assert!(!efforts.allow(0) && efforts.exhausted());
+
+    let mut efforts = Efforts(0);
+    assert!(efforts.allow(1) && efforts.allow(most / 2) && efforts.allow(most / 2 - 1));
+    assert!(!efforts.exhausted());
+    assert!(!efforts.allow(1) && efforts.exhausted());
+    assert!(most > 1000);
+}
+
+#[test]
+fn what_a_dead_receiver_held_is_an_estate_until_there_is_an_heir_and_all_are_told_once() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    filled(&heap, 3, 3);
+    dead_receiver(&heap, 1, 2);
+    let seat = || roster::occupancy(&mem.words.seats[1]);
+    let doctor = told(&[]);
+
+    let before = wakes(&mem);
+    let findings = round(&mem, Role::Sender, &doctor, None);
+    assert!(findings.unsettled && !findings.opposite_alive);
+    assert!(seat().is_some_and(|(found, _)| found.is_estate()));
+    assert_ne!(wakes(&mem), before, "who waits for receivers need not wait for this one");
+
+    let before = wakes(&mem);
+    assert!(round(&mem, Role::Sender, &doctor, None).unsettled);
+    assert_eq!(wakes(&mem), before, "nothing is new");
+
+    sit(&mem, 2, Role::Receiver);
+    let mut heir = <Mpmc as Kind>::Recv::attach(&mem, 2).unwrap();
+    let doctor = told(&[(Role::Receiver, 2)]);
+    let findings = round(&mem, Role::Receiver, &doctor, Some(&mut heir));
+    assert!(!findings.unsettled);
+    assert_ne!(wakes(&mem), before);
+    let run = heir.claim(&mem, 1, 4).unwrap();
+    assert_eq!((run.at, run.items, run.again), (0, 2, 2));
+    // Its seat is free once what it had claimed is.
+    heir.release(&mem, run, 2);
+    assert!(!round(&mem, Role::Receiver, &doctor, None).unsettled);
+    assert_eq!(seat(), None);
+}
+
+#[test]
+fn holes_that_a_dead_receiver_was_freeing_are_nobodys_estate() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    filled(&heap, 2, 0);
+    sit(&mem, 1, Role::Receiver);
+    // As if it had been killed between claiming the holes and freeing them.
+    let run = Run { at: 0, slots: 2, items: 0, again: 0 };
+    recovery::inherit(&mem.words, 1, run);
+    mem.words.control.head.0.store(2, Relaxed);
+    let before = wakes(&mem);
+    assert!(!round(&mem, Role::Sender, &told(&[]), None).unsettled);
+    assert_eq!(roster::occupancy(&mem.words.seats[1]), None);
+    assert_ne!(wakes(&mem), before);
+    filled(&heap, 4, 4);
+}
+
+#[test]
+fn a_newcomer_without_a_seat_succeeds_to_an_estate_that_is_to_be_kept() {
+    let heap = Heap::<u64, Mpmc>::new(4, 2);
+    filled(&heap, 2, 2);
+    let occupancy = dead_receiver(&heap, 1, 2);
+    let doctor = told(&[]);
+    let succeed = |mem: &Mem<u64, Mpmc>| succeed(mem, &doctor, Some).expect("nobody else is at it");
+    assert!(succeed(&heap.mem()).is_none(), "no estate yet");
+    roster::bequeath(&heap.mem().words, 1, occupancy);
+    let dropping = Mem { drop_unreleased: true, ..heap.mem() };
+    assert!(succeed(&dropping).is_none(), "nothing to inherit");
+    let (seat, run) = succeed(&heap.mem()).expect("an estate");
+    assert_eq!((seat, run.at, run.items), (1, 0, 2));
+}
