@@ -132,9 +132,9 @@ const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
 /// How many stamps one claim looks at before it gives up, or four times what it asked for: neither
 /// others who are faster nor a scribbler who moves the index back and forth make it look for ever.
-const LOOKS: u64 = 65_536;
+pub(super) const LOOKS: u64 = 65_536;
 
-fn enough(looks: u64, wanted: u64) -> bool {
+pub(super) fn enough(looks: u64, wanted: u64) -> bool {
     looks > LOOKS.max(4 * wanted)
 }
 
@@ -147,10 +147,10 @@ fn stopped_by(slots: u64, awaited: bool) -> Blocked {
 /// A run that took no longer to look through than a line takes to travel.
 pub(super) const SHORT_RUN: u64 = 64;
 
-/// How many slots to ask for after `asked`, of which a race for `lost` was lost: a long look loses
-/// against short ones again and again, so the next is shorter.
-pub(super) fn after_losing(lost: u64, need: u64, asked: u64) -> u64 {
-    if lost > SHORT_RUN { (lost / 2).max(need) } else { asked }
+/// How many slots to ask for after `asked`, when a claim of `lost` of them at `at` has failed as the
+/// index was `now`: a long look loses against short ones again and again, so the next is shorter.
+pub(super) fn after_losing(at: u64, now: u64, lost: u64, need: u64, asked: u64) -> u64 {
+    if now != at && lost > SHORT_RUN { (lost / 2).max(need) } else { asked }
 }
 
 /// A sender's private view.
@@ -215,9 +215,7 @@ impl SendCursor for Sender {
                         return Ok(run);
                     }
                     Err(now) => {
-                        if now != at {
-                            most = after_losing(slots, need, most);
-                        }
+                        most = after_losing(at, now, slots, need, most);
                         at = now;
                         continue;
                     }
@@ -407,9 +405,7 @@ impl RecvCursor for Receiver {
                         return Ok(run);
                     }
                     Err(now) => {
-                        if now != at {
-                            most = after_losing(items, need, most);
-                        }
+                        most = after_losing(at, now, items, need, most);
                         at = now;
                         continue;
                     }

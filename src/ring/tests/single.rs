@@ -3,8 +3,8 @@
 use super::*;
 use crate::peers::roster::{self, Role};
 use crate::ring::mpmc::{
-    INTENT_MAX_COUNT, Receiver, SHORT_RUN, Sender, Stamp, after_losing, intent, intent_slots,
-    intent_stretch,
+    INTENT_MAX_COUNT, LOOKS, Receiver, SHORT_RUN, Sender, Stamp, after_losing, enough, intent,
+    intent_slots, intent_stretch,
 };
 use crate::ring::recovery::{Alive, Intended, Remains};
 use crate::ring::{Mpmc, Spsc};
@@ -311,9 +311,16 @@ fn mpmc_what_a_run_gives_up_is_counted_beside_what_it_publishes() {
 
 #[test]
 fn mpmc_after_a_lost_race_for_many_slots_fewer_are_asked_for_and_enough() {
-    assert_eq!(after_losing(SHORT_RUN, 1, 1000), 1000);
-    assert_eq!(after_losing(SHORT_RUN + 2, 1, 1000), SHORT_RUN / 2 + 1);
-    assert_eq!(after_losing(1000, 900, 1000), 900);
+    assert_eq!(after_losing(7, 8, SHORT_RUN, 1, 1000), 1000);
+    assert_eq!(after_losing(7, 8, SHORT_RUN + 2, 1, 1000), SHORT_RUN / 2 + 1);
+    assert_eq!(after_losing(7, 8, 1000, 900, 1000), 900);
+    assert_eq!(after_losing(7, 7, 1000, 1, 1000), 1000, "there was no race");
+}
+
+#[test]
+fn mpmc_a_claim_looks_so_often_or_four_times_at_each_slot() {
+    assert!(!enough(LOOKS, 1) && enough(LOOKS + 1, 1));
+    assert!(!enough(4 * LOOKS, LOOKS) && enough(4 * LOOKS + 1, LOOKS));
 }
 
 #[test]
