@@ -174,3 +174,30 @@ fn a_newcomer_without_a_seat_succeeds_to_an_estate_that_is_to_be_kept() {
     let (seat, run) = succeed(&heap.mem()).expect("an estate");
     assert_eq!((seat, run.at, run.items), (1, 0, 2));
 }
+
+#[test]
+fn what_can_be_settled_of_a_dead_senders_claim_is_and_all_are_told() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    let intends = |seat, at, slots| {
+        recovery::inherit(&mem.words, seat, Run { at, slots, items: 0, again: 0 });
+    };
+    // Two slots are claimed; the second of them by the one or the other.
+    sit(&mem, 0, Role::Sender);
+    sit(&mem, 1, Role::Sender);
+    mem.words.control.tail.0.store(2, Relaxed);
+    intends(0, 0, 2);
+    intends(1, 1, 1);
+    let doctor = told(&[(Role::Sender, 1)]);
+    let before = wakes(&mem);
+    let unsettled = || round(&mem, Role::Receiver, &doctor, None).unsettled;
+    assert!(unsettled());
+    let after = wakes(&mem);
+    assert_ne!(after, before, "there is a hole that a receiver can pass over");
+    assert!(unsettled());
+    assert_eq!(wakes(&mem), after, "nothing is new");
+    doctor.alive.borrow_mut().clear();
+    assert!(!unsettled());
+    assert_ne!(wakes(&mem), after);
+    assert!((0..2).all(|seat| roster::occupancy(&mem.words.seats[seat]).is_none()));
+}
