@@ -77,7 +77,7 @@ const LONG_RUN: u64 = 256;
 
 /// How often to glance at up to `max` slots before looking at the clock: a look through many takes
 /// long by itself, beside a scribbler at any rate.
-fn glances(max: u64) -> u32 {
+pub(crate) fn glances(max: u64) -> u32 {
     if max > LONG_RUN { 4 } else { u32::MAX }
 }
 

@@ -79,8 +79,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         mutants: &[("W1 wait/word.rs WakeWord::announce fetch_or", "Relaxed")],
         relies_on: &[("B1 wait/barrier.rs heavy everywhere", "nothing")],
-        reason: "The sleeper's barrier follows at once, and acquires what relaxed accesses before it have \
-            read. W1 does not lean on that: to end a sleep for a change of the roster takes no barrier, \
+        reason: "The sleeper's barrier follows at once (or followed when it found the word the same before), \
+            and acquires what relaxed accesses before it have read. W1 does not lean on that: to end a sleep for a change of the roster takes no barrier, \
             and without B1 the acquire is what does it.",
     },
     Explanation {

@@ -62,14 +62,17 @@ pub(crate) fn round<T: Copy, K: Kind>(
     mut heir: Option<&mut K::Recv>,
 ) -> Findings {
     let opposite_alive = doctor.any_alive(role.opposite());
-    // Whom to examine: everyone opposite if they all seem dead, and whoever has a claim in
-    // progress. An idle waiter thus asks one question per slice.
     let funeral = bury_all(mem, doctor, &mut heir, |seat, sits_as| {
-        let claims = K::STAMPED && mem.words.intents[seat].0.load(Relaxed) != 0; // settling looks again
-        let examine = claims || (!opposite_alive && sits_as == role.opposite());
-        examine && !doctor.alive(sits_as, seat)
+        let missed = !opposite_alive && sits_as == role.opposite();
+        (missed || claims(mem, seat)) && !doctor.alive(sits_as, seat)
     });
     Findings { opposite_alive, unsettled: funeral.unsettled || !funeral.done }
+}
+
+/// The end in `seat` has a claim in progress. Those who have are asked after, and everyone opposite if
+/// they all seem dead: an idle waiter thus asks one question per slice.
+fn claims<T, K: Kind>(mem: &Mem<T, K>, seat: usize) -> bool {
+    K::STAMPED && mem.words.intents[seat].0.load(Relaxed) != 0 // settling looks again
 }
 
 /// What came of burying the dead.

@@ -130,12 +130,13 @@ pub(super) fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterat
 
 const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
-/// How many stamps one claim looks at before it gives up, or four times what it asked for: neither
-/// others who are faster nor a scribbler who moves the index back and forth make it look for ever.
+/// How many stamps one claim looks at before it gives up, or four times what it asked for, or once at
+/// all there are (the whole ring may be holes, with an item behind): neither others who are faster nor
+/// a scribbler who moves the index back and forth make it look for ever.
 pub(super) const LOOKS: u64 = 65_536;
 
-pub(super) fn enough(looks: u64, wanted: u64) -> bool {
-    looks > LOOKS.max(4 * wanted)
+pub(super) fn enough(looks: u64, wanted: u64, capacity: u64) -> bool {
+    looks > LOOKS.max(4 * wanted).max(capacity)
 }
 
 /// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or is:
@@ -190,7 +191,7 @@ impl SendCursor for Sender {
         let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
         let (mut looks, mut most) = (0, max);
         for _ in 0..PATIENCE {
-            if enough(looks, max) {
+            if enough(looks, max, capacity) {
                 break;
             }
             let mut slots = 0;
@@ -370,8 +371,7 @@ impl RecvCursor for Receiver {
         let longest = capacity.min(super::MAX_RUN);
         let (mut looks, mut most) = (0, max);
         for _ in 0..PATIENCE {
-            // The whole ring may be holes, with an item behind.
-            if enough(looks, max.max(capacity / 4)) {
+            if enough(looks, max, capacity) {
                 break;
             }
             let (mut slots, mut items) = (0, 0);

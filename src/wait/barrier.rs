@@ -72,9 +72,9 @@ pub(crate) fn register() {
 /// interruptions are worse than a fence, some tens of nanoseconds, for each message of its own
 /// opts out. All else stays the same; nobody else needs to know.
 ///
-/// It is also for a process whose messages must never be late: Linux skips processors in that barrier
-/// now and then, and then a sleeper may overlook a message for a millisecond, or, where several sleep
-/// on one ring, until the end of a slice. What is sent with a fence is not overlooked.
+/// It is also for a process whose messages must not be overlooked for a moment: Linux skips processors
+/// in that barrier now and then, and then a sleeper may overlook a message for a millisecond, or, where
+/// several sleep on one ring, until the end of a slice. What is sent with a fence is not overlooked.
 pub fn opt_out_of_membarrier() -> bool {
     membarrier::decline()
 }

@@ -111,7 +111,7 @@ fn wait_for(at: &AtomicU64, round: u64) {
 }
 
 /// A child that does `what` and no more. It has one thread, and uses nothing that another thread of
-/// this process might have locked.
+/// this process might have locked (none attaches an end, and registers so), but to say that it failed.
 fn fork(what: impl FnOnce()) -> libc::pid_t {
     // SAFETY: see above.
     let pid = unsafe { libc::fork() };

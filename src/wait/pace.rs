@@ -79,9 +79,9 @@ pub(crate) const SLICE: Duration = Duration::from_millis(50);
 pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
-/// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked because no
-/// barrier reached it ([`barrier`](super::barrier)): by its end, what that one stored has long been
-/// there for everybody to see.
+/// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no
+/// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this time,
+/// what such a publisher stored has long been there for everybody to see.
 pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
 
 /// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
@@ -242,13 +242,14 @@ impl Pace for Watch<'_> {
             return true;
         }
         let brief_until = self.brief_until.unwrap_or(u64::MAX);
-        word.sleep(ticket, self.waiting.doubt_at.min(self.deadline.0).min(brief_until));
+        let until = self.waiting.doubt_at.min(self.deadline.0).min(brief_until);
+        word.sleep(ticket, until);
         let now = now();
         if now >= brief_until {
             self.brief_until = None;
         }
-        if now.saturating_sub(began) < SHORT_SLEEP {
-            // A little more spinning would have done.
+        if now < until && now.saturating_sub(began) < SHORT_SLEEP {
+            // Woken so soon: a little more spinning would have done.
             self.waiting.budget = (self.waiting.budget * 2).min(MOST_TURNS);
         }
         self.waiting.looked_in_vain(now)

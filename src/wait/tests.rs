@@ -650,3 +650,9 @@ fn a_ring_says_no_length_that_it_cannot_have() {
     check::<Spsc>();
     check::<Mpmc>();
 }
+
+#[test]
+fn who_looks_through_many_slots_looks_at_the_clock_more_often() {
+    assert_eq!((1..=256).map(crate::pipe::glances).min(), Some(u32::MAX));
+    assert_eq!((257..600).map(crate::pipe::glances).max(), Some(4));
+}

@@ -83,6 +83,11 @@ const PLAIN: u32 = 1;
 const PICKY: u32 = 2;
 const EVERYBODY: u32 = PLAIN | PICKY;
 
+/// The word after a wake: nobody is announced, and the epoch has moved on.
+fn woken(word: u32) -> u32 {
+    (word & !ANNOUNCED).wrapping_add(EPOCH)
+}
+
 /// A futex word in the region, seen as the protocol above.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WakeWord<'a>(&'a AtomicU32);
@@ -168,7 +173,7 @@ impl<'a> WakeWord<'a> {
             if word & SLEEPING == 0 {
                 return; // another waker was faster
             }
-            let next = (word & !ANNOUNCED).wrapping_add(EPOCH);
+            let next = woken(word);
             // Relaxed: data that the sleeper must see was ordered by the barriers.
             match self.0.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => {

@@ -5,6 +5,7 @@
 //! every lock and thread parker of the standard library.
 
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The futex that takes a 64-bit time where a `long` has 32 bits; libc has no name for it.
@@ -13,9 +14,18 @@ const FUTEX_TIME64: libc::c_long = 422;
 /// Sleeps in a ring for long, and not only briefly to look again, as an end does that has just
 /// announced that it sleeps: what ends this sleep soon is a wake.
 pub fn for_long(pid: u32, tid: u32) -> bool {
+    let Some(until) = in_shared_futex(pid, tid) else { return false };
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
-    in_shared_futex(pid, tid).is_some_and(|until| until.saturating_sub(now) > BRIEFLY)
+    until.saturating_sub(now) > BRIEFLY || !longer_sleeps_are_possible()
+}
+
+/// Where the kernel has no barrier for it, all sleeps are brief.
+fn longer_sleeps_are_possible() -> bool {
+    static POSSIBLE: OnceLock<bool> = OnceLock::new();
+    // SAFETY: takes three numbers.
+    let query = || unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+    *POSSIBLE.get_or_init(|| query() >= 0)
 }
 
 /// Longer than any brief sleep.
@@ -23,13 +33,15 @@ const BRIEFLY: Duration = Duration::from_millis(2);
 
 /// Blocked in a futex wait on a word that processes share: until the clock shows this.
 pub fn in_shared_futex(pid: u32, tid: u32) -> Option<Duration> {
-    let at = wait_ends_at(pid, tid)?;
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
-    let mut time = [0; size_of::<libc::timespec>()];
-    memory.read_exact_at(&mut time, at).ok()?;
-    // If it has woken since, it may have written something else there.
-    wait_ends_at(pid, tid)?;
-    // Two numbers of the same size in every layout that there is.
+    // If it has woken between two looks, it may have written something else there.
+    let look = || {
+        let (at, len) = wait_ends_at(pid, tid)?;
+        let mut time = vec![0; len];
+        memory.read_exact_at(&mut time, at).ok()?;
+        Some((at, time))
+    };
+    let (_, time) = look().filter(|first| look().as_ref() == Some(first))?;
     let (seconds, nanoseconds) = time.split_at(time.len() / 2);
     let number = |bytes: &[u8]| match *bytes {
         [a, b, c, d] => u64::from(u32::from_ne_bytes([a, b, c, d])),
@@ -39,8 +51,8 @@ pub fn in_shared_futex(pid: u32, tid: u32) -> Option<Duration> {
     Some(Duration::from_secs(number(seconds)) + Duration::from_nanos(number(nanoseconds)))
 }
 
-/// Where a thread that is blocked so keeps the time.
-fn wait_ends_at(pid: u32, tid: u32) -> Option<u64> {
+/// Where a thread that is blocked so keeps the time: two numbers, in so many bytes.
+fn wait_ends_at(pid: u32, tid: u32) -> Option<(u64, usize)> {
     // Gone, if it cannot be read: then it does not sleep either.
     let line = read(pid, tid, "syscall")?;
     let mut words = line.split_ascii_whitespace();
@@ -54,7 +66,8 @@ fn wait_ends_at(pid: u32, tid: u32) -> Option<u64> {
     let waits = matches!(number, libc::SYS_futex | FUTEX_TIME64 | libc::SYS_restart_syscall)
         && operation & libc::FUTEX_CMD_MASK == libc::FUTEX_WAIT_BITSET
         && operation & libc::FUTEX_PRIVATE_FLAG == 0;
-    waits.then_some(until)
+    let len = if number == FUTEX_TIME64 { 16 } else { size_of::<libc::timespec>() };
+    waits.then_some((until, len))
 }
 
 /// Waits until a thread of this process sleeps in a ring, for long.

@@ -196,8 +196,24 @@ fn what_can_be_settled_of_a_dead_senders_claim_is_and_all_are_told() {
     assert_ne!(after, before, "there is a hole that a receiver can pass over");
     assert!(unsettled());
     assert_eq!(wakes(&mem), after, "nothing is new");
+    assert!(roster::occupancy(&mem.words.seats[1]).is_some(), "who lives is not buried");
+    assert_ne!(heap.intent(1), 0);
     doctor.alive.borrow_mut().clear();
     assert!(!unsettled());
     assert_ne!(wakes(&mem), after);
     assert!((0..2).all(|seat| roster::occupancy(&mem.words.seats[seat]).is_none()));
+}
+
+#[test]
+fn one_question_is_asked_while_somebody_opposite_lives_and_nothing_is_claimed() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    sit(&mem, 0, Role::Sender);
+    sit(&mem, 1, Role::Sender);
+    sit(&mem, 2, Role::Receiver);
+    let doctor = told(&[(Role::Sender, 0)]);
+    assert!(round(&mem, Role::Receiver, &doctor, None).opposite_alive);
+    assert_eq!(doctor.asked.get(), 0, "beside that for any");
+    assert!(!round(&mem, Role::Sender, &doctor, None).opposite_alive);
+    assert_eq!(doctor.asked.get(), 1, "about the one who sits there");
 }

@@ -6,7 +6,7 @@ use crate::ring::mpmc::{
     INTENT_MAX_COUNT, LOOKS, Receiver, SHORT_RUN, Sender, Stamp, after_losing, enough, intent,
     intent_slots, intent_stretch,
 };
-use crate::ring::recovery::{Alive, Intended, Remains};
+use crate::ring::recovery::{Alive, Intended, Remains, effort};
 use crate::ring::{Mpmc, Spsc};
 use crate::sync::Ordering::Relaxed;
 
@@ -282,7 +282,7 @@ fn spsc_the_last_slots_and_items_are_to_be_had() {
     assert_eq!(tx.claim(2, 4).unwrap().slots, 2);
     assert_eq!(rx.claim(2, 4).unwrap().items, 2);
     assert_eq!(rx.claim(3, 4), Err(Blocked::NotReady));
-    assert!(!tx.cursor.forgotten() && !rx.cursor.unpublished(&rx.mem));
+    assert!(!tx.cursor.forgotten() && !rx.cursor.unpublished(&rx.mem) && !rx.cursor.has_claim());
 }
 
 #[test]
@@ -319,8 +319,18 @@ fn mpmc_after_a_lost_race_for_many_slots_fewer_are_asked_for_and_enough() {
 
 #[test]
 fn mpmc_a_claim_looks_so_often_or_four_times_at_each_slot() {
-    assert!(!enough(LOOKS, 1) && enough(LOOKS + 1, 1));
-    assert!(!enough(4 * LOOKS, LOOKS) && enough(4 * LOOKS + 1, LOOKS));
+    assert!(!enough(LOOKS, 1, 2) && enough(LOOKS + 1, 1, 2));
+    assert!(!enough(4 * LOOKS, LOOKS, LOOKS) && enough(4 * LOOKS + 1, LOOKS, LOOKS));
+    assert!(!enough(3 * LOOKS, 1, 3 * LOOKS) && enough(3 * LOOKS + 1, 1, 3 * LOOKS));
+}
+
+#[test]
+fn mpmc_to_settle_an_intent_is_as_much_work_as_its_slots_and_the_other_intents() {
+    let heap = Heap::<u64, Mpmc>::new(8, 5);
+    let words = &heap.mem().words;
+    assert_eq!(effort(words, intent(0, 3), 8), 3 + 5);
+    assert_eq!(effort(words, intent(0, 1000), 8), 8 + 5);
+    assert_eq!(effort(words, 0, 8), 5);
 }
 
 #[test]
