@@ -173,6 +173,16 @@ fn a_newcomer_without_a_seat_succeeds_to_an_estate_that_is_to_be_kept() {
     assert!(succeed(&dropping).is_none(), "nothing to inherit");
     let (seat, run) = succeed(&heap.mem()).expect("an estate");
     assert_eq!((seat, run.at, run.items), (1, 0, 2));
+
+    // One of nothing but holes is for a funeral: who took it would wait for its items.
+    let heap = Heap::<u64, Mpmc>::new(4, 2);
+    let mem = heap.mem();
+    filled(&heap, 2, 0);
+    let occupancy = sit(&mem, 1, Role::Receiver);
+    recovery::inherit(&mem.words, 1, Run { at: 0, slots: 2, items: 0, again: 0 });
+    mem.words.control.head.0.store(2, Relaxed);
+    roster::bequeath(&mem.words, 1, occupancy);
+    assert!(succeed(&mem).is_none());
 }
 
 #[test]
