@@ -50,6 +50,8 @@ pub struct Child {
     took: Duration,
     /// Processor time at the last command, for telling whether it spins since.
     busy_before: u64,
+    /// It was told to, and all its sleeps are brief.
+    pub sleeps_briefly: bool,
     reaped: bool,
 }
 
@@ -95,6 +97,7 @@ impl Child {
             said: "(start)".into(),
             took: Duration::ZERO,
             busy_before: 0,
+            sleeps_briefly: false,
             reaped: false,
         };
         child.tid = child.hear().parse().unwrap();
@@ -180,10 +183,14 @@ impl Child {
         }
     }
 
-    /// Waits until the child sleeps in the futex of a ring, and for long: nothing but a wake, a
-    /// signal or the end of its slice ends that.
+    /// Waits until the child sleeps in the futex of a ring, and for long, unless it does so briefly
+    /// only: nothing but a wake, a signal or the end of its slice ends that.
     pub fn until_asleep(&mut self) {
-        self.until("does not fall asleep", |child| asleep::for_long(child.pid(), child.tid));
+        self.until("does not fall asleep", |child| {
+            asleep::for_long(child.pid(), child.tid)
+                || (child.sleeps_briefly
+                    && asleep::in_shared_futex(child.pid(), child.tid).is_some())
+        });
     }
 
     /// Waits until the child has slept several times, with nobody waking it.

@@ -52,6 +52,7 @@ impl Child {
             _ => Self::receiver::<K>(name, policy),
         };
         child.must(&format!("wait {policy:?} {}", SHORT_SLICE.as_millis()), "Ok");
+        child.sleeps_briefly = true;
         child
     }
 
