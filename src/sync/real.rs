@@ -326,7 +326,7 @@ pub(crate) mod membarrier {
 
     #[cfg(miri)]
     pub(crate) fn everywhere(_announced_in: &AtomicU32) -> bool {
-        super::fence(super::Ordering::SeqCst);
+        super::fence(super::Ordering::SeqCst); // B1 ↔ B2, under Miri alone
         true
     }
 }

@@ -50,6 +50,9 @@ impl Board {
         unsafe { &*at.cast() }
     }
 
+    // What is under test is relaxed or the barrier's; `index` as a ring's, released and acquired. The
+    // others (`begun`, `ended`) hand a round from one process to the other and back.
+
     /// Of up to `rounds`: how many took place, and in how many both saw nothing, if the sleeper
     /// announces itself by `announce`.
     fn lost(&self, rounds: u64, announce: impl Fn(&AtomicU32)) -> (u64, u64) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use super::pace::{Deadline, FEWEST_TURNS, MOST_TURNS, WaitPolicy, Waiting, many_processors, now};
+use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
 use crate::peers::burial::Doctor;
@@ -16,6 +16,8 @@ use crate::peers::roster::{self, Ends, Occupancy, Role};
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
+
+mod pace;
 
 /// Sleeps at once and until woken.
 #[derive(Default)]
@@ -354,17 +356,6 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
 }
 
 #[test]
-fn one_who_only_spins_never_sleeps_however_long_it_has_spun() {
-    let mut waiting = Waiting::new();
-    waiting.policy = WaitPolicy::Spin;
-    let mut watch = waiting.until(Deadline::NEVER);
-    watch.turns = u32::MAX - 200;
-    for _ in 0..20 {
-        assert_ne!(watch.turn(), Turn::Sleep);
-    }
-}
-
-#[test]
 fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
     for policy in [WaitPolicy::Spin, WaitPolicy::Park] {
         let word = AtomicU32::new(0);
@@ -415,111 +406,6 @@ fn an_announcement_beside_anothers_is_taken_back_all_the_same() {
 }
 
 #[test]
-fn the_clock_is_that_of_the_futex() {
-    let monotonic = || {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-    };
-    let before = monotonic();
-    let between = Duration::from_nanos(now());
-    assert!(before <= between && between <= monotonic());
-}
-
-#[test]
-fn the_machines_processors_are_counted_not_this_threads() {
-    if cfg!(miri) {
-        return; // it has a machine of its own
-    }
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("on Linux");
-    assert_eq!(many_processors(), online.trim() != "0");
-}
-
-#[test]
-fn doubt_comes_a_slice_after_the_first_look_in_vain_and_every_slice_from_then_on() {
-    let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_millis(1);
-    for began in [5_000_000, 50_000_000] {
-        let looks = [0, 999_999, 1_000_000, 1_000_001, 1_999_999, 2_000_000];
-        let doubts = looks.map(|later| waiting.looked_in_vain(began + later));
-        assert_eq!(doubts, [false, false, true, false, false, true], "from {began} on");
-        waiting.looked_well();
-    }
-    // The same of tries, by the clock.
-    waiting.slice = Duration::ZERO;
-    assert!(!waiting.tried_in_vain());
-    assert!(waiting.tried_in_vain());
-}
-
-/// What a wait does from its beginning on, until it would sleep.
-fn turns(waiting: &mut Waiting, many: bool, most: usize) -> Vec<Turn> {
-    let mut watch = waiting.until(Deadline::NEVER);
-    watch.many = many;
-    (0..most).map(|_| watch.turn()).take_while(|turn| *turn != Turn::Sleep).collect()
-}
-
-#[test]
-fn who_waits_spins_as_its_policy_and_the_machine_allow() {
-    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
-    let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_secs(10_000); // no doubt comes up
-    waiting.budget = FEWEST_TURNS;
-    assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(4));
-    assert_eq!(turns(&mut waiting, false, 100), [], "the other cannot run meanwhile");
-    waiting.policy = WaitPolicy::Park;
-    assert_eq!(turns(&mut waiting, true, 100), []);
-    waiting.policy = WaitPolicy::Spin;
-    assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(50));
-    assert_eq!(turns(&mut waiting, false, 100), [look].repeat(100));
-    let mut watch = waiting.until(Deadline::NEVER);
-    watch.many = true;
-    watch.glance_at_most(4);
-    assert_eq!(watch.turn(), Turn::Spin(4));
-    assert_eq!(watch.turns, 4, "no more is charged than was spun");
-}
-
-#[test]
-fn spinning_that_was_of_use_is_done_for_longer_and_in_vain_for_half_as_long() {
-    let mut waiting = Waiting::new();
-    waiting.budget = 1024;
-    waiting.until(Deadline::NEVER).spun_well();
-    assert_eq!(waiting.budget, 1024 + 64);
-    waiting.budget = MOST_TURNS - 1;
-    waiting.until(Deadline::NEVER).spun_well();
-    assert_eq!(waiting.budget, MOST_TURNS);
-    for halved in [MOST_TURNS / 2, MOST_TURNS / 4, MOST_TURNS / 8, FEWEST_TURNS] {
-        turns(&mut waiting, true, usize::MAX);
-        assert_eq!(waiting.budget, halved);
-    }
-    waiting.budget = 1024;
-    waiting.policy = WaitPolicy::Park;
-    turns(&mut waiting, true, usize::MAX);
-    assert_eq!(waiting.budget, 1024, "who did not spin has learned nothing");
-}
-
-#[test]
-#[cfg(not(miri))] // whose clock runs faster than that
-fn a_sleep_that_ended_at_once_was_better_spun_through() {
-    let word = AtomicU32::new(0);
-    let word = WakeWord::new(&word);
-    let mut waiting = Waiting::new();
-    waiting.budget = 512;
-    // One that lasts.
-    let ticket = word.announce(false, None);
-    let until = Duration::from_millis(2);
-    waiting.until(until.into()).sleep(word, ticket);
-    assert_eq!(waiting.budget, 512);
-    // Ones that do not even begin; some of them without being interrupted by others.
-    let ticket = word.announce(false, None);
-    word.notify();
-    let tries = (0..10_000).take_while(|_| {
-        waiting.until(Deadline::NEVER).sleep(word, ticket);
-        waiting.budget == 512
-    });
-    assert!(tries.count() < 10_000, "however short the sleep, it is spun no longer");
-    assert_eq!(waiting.budget, 1024);
-}
-
-#[test]
 fn an_announcement_is_fresh_until_it_is_found_as_it_was() {
     let word = AtomicU32::new(0);
     let word = WakeWord::new(&word);
@@ -546,38 +432,6 @@ fn an_announcement_is_fresh_until_it_is_found_as_it_was() {
     assert!(ticket.fresh);
     word.announce(true, None);
     assert!(word.announce(false, Some(ticket)).fresh);
-}
-
-#[test]
-#[cfg(not(miri))] // whose clock runs faster than that
-fn who_has_just_announced_itself_sleeps_briefly_and_then_for_a_slice() {
-    let word = AtomicU32::new(0);
-    let word = WakeWord::new(&word);
-    let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_millis(100);
-    // Others may keep this thread from running for as long as that, but not each time.
-    let mut slept_on = |fresh_twice: bool, turned_back: bool| {
-        waiting.looked_well();
-        let mut watch = waiting.until(Deadline::NEVER);
-        let first = word.announce(false, None);
-        if turned_back {
-            word.notify();
-        }
-        let began = now();
-        let for_long = watch.sleep(word, first);
-        assert!(turned_back || now() - began >= super::pace::BRIEF_SLEEP);
-        let mut again = word.announce(false, None);
-        again.fresh = fresh_twice;
-        let for_long_then = watch.sleep(word, again);
-        (for_long, for_long_then)
-    };
-    let brief_and_then_long = (0..50).any(|_| slept_on(false, false) == (false, true));
-    assert!(brief_and_then_long);
-    let brief_if_fresh_again = (0..50).any(|_| slept_on(true, false) == (false, false));
-    assert!(brief_if_fresh_again);
-    // A sleep that ended at once was too short to tell whether somebody overlooked it.
-    let brief_if_it_was_not_long = (0..50).any(|_| slept_on(false, true) == (false, false));
-    assert!(brief_if_it_was_not_long);
 }
 
 /// Nobody may be asked.
@@ -649,10 +503,4 @@ fn a_ring_says_no_length_that_it_cannot_have() {
     }
     check::<Spsc>();
     check::<Mpmc>();
-}
-
-#[test]
-fn who_looks_through_many_slots_looks_at_the_clock_more_often() {
-    assert_eq!((1..=256).map(crate::pipe::glances).min(), Some(u32::MAX));
-    assert_eq!((257..600).map(crate::pipe::glances).max(), Some(4));
 }

@@ -12,8 +12,10 @@
 //! [`Heap`] lays a block out as a region is laid out and hands out [`Mem`]s over it, just as
 //! `handles::ring` does over a mapping.
 
+mod mpmc;
 mod recovery;
 mod single;
+mod spsc;
 mod threads;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};

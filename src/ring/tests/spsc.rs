@@ -1,0 +1,98 @@
+//! SPSC ends driven by turns: damaged positions, and what a successor is told.
+
+use super::*;
+use crate::ring::Spsc;
+use crate::sync::Ordering::Relaxed;
+
+#[test]
+fn positions_that_contradict_each_other_are_noticed() {
+    let heap = Heap::<u64, Spsc>::new(4, 2);
+    let mem = heap.mem();
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    tx.send_some(0, 4).unwrap();
+    let (head, tail) = (&mem.words.control.head.0, &mem.words.control.tail.0);
+
+    head.store(5, Relaxed); // beyond the tail
+    assert_eq!(tx.claim(1, 1), Err(Blocked::Corrupt));
+    tail.store(9, Relaxed); // more than the ring can hold ahead of the consumer's own head
+    assert_eq!(rx.claim(1, 1), Err(Blocked::Corrupt));
+    tail.store(4, Relaxed);
+    assert_eq!(attach_errors(&mem), (Blocked::Corrupt, Blocked::Corrupt));
+
+    // Each end's own position is private: once the other's makes sense again, they go on.
+    head.store(0, Relaxed);
+    assert_eq!(tx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(rx.recv_some(4), Ok(vec![0, 1, 2, 3]));
+    tx.send(4).unwrap();
+    assert_eq!(rx.recv(), Ok(4));
+}
+
+fn attach_errors(mem: &Mem<u64, Spsc>) -> (Blocked, Blocked) {
+    (
+        <Spsc as Kind>::Send::attach(mem, 0).unwrap_err(),
+        <Spsc as Kind>::Recv::attach(mem, 1).unwrap_err(),
+    )
+}
+
+#[test]
+fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
+    let heap = Heap::<u64, Spsc>::new(8, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    assert_eq!(tx.send_some(0, 6), Ok(6));
+    let hand_out = |rx: &mut Rx<u64, Spsc>, items| {
+        let run = rx.claim(items, items).unwrap();
+        rx.cursor.hand_out(&rx.mem, run);
+    };
+    hand_out(&mut rx, 3);
+    hand_out(&mut rx, 1); // of what has been handed out before
+    assert_eq!(rx.claim(1, 8).unwrap().again, 3);
+
+    let mut heir = heap.rx(1);
+    let run = heir.claim(1, 8).unwrap();
+    assert_eq!((run.items, run.again), (6, 3));
+    assert_eq!(heir.claim(2, 2).unwrap().again, 2);
+    heir.release(Run { items: 2, slots: 2, ..run }, 2);
+    assert_eq!(heir.claim(1, 8).unwrap().again, 1);
+    let run = heir.claim(2, 2).unwrap();
+    heir.release(run, 2);
+    assert_eq!(heir.claim(1, 8).unwrap().again, 0);
+    // What its predecessor had handed out is released: nothing to say to a successor.
+    assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);
+    hand_out(&mut heir, 2);
+    assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 2, "all that is there");
+    // A number that cannot be.
+    heap.mem().words.intents[1].0.store(7, Relaxed);
+    assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);
+}
+
+#[test]
+fn what_was_handed_out_is_dropped_if_the_ring_is_to_do_so() {
+    let heap = Heap::<u64, Spsc>::new(8, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    assert_eq!(tx.send_some(0, 5), Ok(5));
+    let attach = || {
+        let mem = Mem { drop_unreleased: true, ..heap.mem() };
+        let cursor = <Spsc as Kind>::Recv::attach(&mem, 1).unwrap();
+        let dropped = mem.words.control.tally.0.dropped.load(Relaxed);
+        (Rx { mem, cursor }, dropped)
+    };
+    let (mut heir, dropped) = attach();
+    assert_eq!((heir.claim(1, 8).unwrap().items, dropped), (5, 0), "nothing was handed out");
+    let run = rx.claim(2, 2).unwrap();
+    rx.cursor.hand_out(&rx.mem, run);
+    let (mut heir, dropped) = attach();
+    let run = heir.claim(1, 8).unwrap();
+    assert_eq!((run.at, run.items, run.again, dropped), (2, 3, 0, 2));
+    assert_eq!(heap.mem().words.control.head.0.load(Relaxed), 2, "senders may have its slots");
+}
+
+#[test]
+fn the_last_slots_and_items_are_to_be_had() {
+    let heap = Heap::<u64, Spsc>::new(4, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    assert_eq!(tx.send_some(0, 2), Ok(2));
+    assert_eq!(tx.claim(2, 4).unwrap().slots, 2);
+    assert_eq!(rx.claim(2, 4).unwrap().items, 2);
+    assert_eq!(rx.claim(3, 4), Err(Blocked::NotReady));
+    assert!(!tx.cursor.forgotten() && !rx.cursor.unpublished(&rx.mem) && !rx.cursor.has_claim());
+}
