@@ -2,7 +2,7 @@
 
 use crate::contenders::{Link, Payload};
 
-/// The label of an end mark. Each receiver gets one, behind everything else.
+/// The label of the mark that ends a turn. Each receiver gets one, behind everything else.
 pub const END: u64 = u64::MAX;
 /// The label of an item: its sender's number above these bits, a serial number below.
 pub const SERIAL_BITS: u32 = 48;
@@ -21,6 +21,11 @@ impl Check {
     pub fn new(link: &Link) -> Self {
         let expected = vec![0; link.senders as usize];
         Self { expected, all: link.receivers == 1, items: 0, sum: 0, bad: 0, ended: false }
+    }
+
+    /// The next turn begins.
+    pub fn go_on(&mut self) {
+        self.ended = false;
     }
 
     #[inline(always)]
@@ -89,6 +94,10 @@ mod tests {
         assert_eq!(check(1, 2, &[0, 5, 7]).bad, 0);
         assert_eq!(check(1, 2, &[5, 3]).bad, 1);
         assert_eq!(check(1, 1, &[0, END, 1]).bad, 1);
+        let mut later = check(1, 1, &[0, END]);
+        later.go_on();
+        later.look(&Item([1; 1]));
+        assert_eq!((later.items, later.bad), (2, 0));
         // From a sender that there is not.
         assert_eq!(check(1, 1, &[3 << SERIAL_BITS]).bad, 1);
     }

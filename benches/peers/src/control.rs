@@ -1,25 +1,45 @@
-//! The page that the coordinator and the workers of one run share: who is ready, which phase it is.
+//! The page that the coordinator and the workers of one contender share: who is ready, which turn it
+//! is.
 //!
-//! A run has phases, and the coordinator alone moves them on: everybody attaches (senders first,
-//! since some contenders are created by their sender), waits, warms up, is measured, stops.
+//! The workers of all contenders of a scenario live at the same time, and work in turns; between
+//! them they sleep. The coordinator alone moves a turn on: it is warmed up, it is measured, it ends.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::thread::futex;
 
 use crate::Outcome;
 
-/// Attaching; workers that are ready wait for the next phase.
-pub const READY: u32 = 0;
-/// The work is done, and not yet measured.
-pub const WARM: u32 = 1;
-/// What is done now counts.
-pub const MEASURED: u32 = 2;
-/// Senders stop; receivers go on to the end marks.
-pub const STOP: u32 = 3;
+/// Where a contender's workers are: the turn's number and what is done in it, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phase(u32);
+
+impl Phase {
+    /// Senders stop, receivers go on to the mark; then all sleep.
+    const REST: u32 = 0;
+    const WARM: u32 = 1;
+    const MEASURED: u32 = 2;
+    /// There are no more turns.
+    const OVER: Self = Self(u32::MAX);
+
+    fn turn(self) -> u32 {
+        self.0 >> 2
+    }
+
+    /// What is done now counts.
+    pub fn is_measured(self) -> bool {
+        self.0 & 3 == Self::MEASURED
+    }
+
+    pub fn is_rest(self) -> bool {
+        self.0 & 3 == Self::REST
+    }
+}
 
 /// A counter on cache lines of its own.
 #[repr(C, align(256))]
@@ -29,9 +49,8 @@ struct Line(AtomicU32);
 struct Page {
     phase: Line,
     senders_attached: Line,
-    ready: Line,
+    rested: Line,
     senders_done: Line,
-    receivers_done: Line,
 }
 
 /// The page, mapped for as long as the process lives.
@@ -59,16 +78,39 @@ impl Control {
 
     /// Which phase it is.
     #[inline(always)]
-    pub fn phase(self) -> u32 {
-        self.0.phase.0.load(Relaxed)
+    pub fn phase(self) -> Phase {
+        Phase(self.0.phase.0.load(Relaxed))
     }
 
-    pub fn set_phase(self, phase: u32) {
-        self.0.phase.0.store(phase, Release);
+    /// All `workers` have ended the turn that was last (or are ready for the first).
+    pub fn all_rest(self, workers: u32) -> bool {
+        self.0.rested.0.load(Acquire) == workers * (self.phase().turn() + 1)
     }
 
-    pub fn ready(self) -> u32 {
-        self.0.ready.0.load(Acquire)
+    /// Begins the next turn.
+    pub fn begin(self) {
+        self.set(Phase((self.phase().turn() + 1) << 2 | Phase::WARM));
+    }
+
+    /// From now on it counts.
+    pub fn measure(self) {
+        self.set(Phase(self.phase().turn() << 2 | Phase::MEASURED));
+    }
+
+    /// Ends the turn.
+    pub fn rest(self) {
+        self.set(Phase(self.phase().turn() << 2 | Phase::REST));
+    }
+
+    /// There are no more turns.
+    pub fn end(self) {
+        self.set(Phase::OVER);
+    }
+
+    fn set(self, phase: Phase) {
+        self.0.phase.0.store(phase.0, Release);
+        // Fails for no reason that could be mended.
+        let _ = futex::wake(&self.0.phase.0, futex::Flags::empty(), i32::MAX as u32);
     }
 
     /// This sender is attached.
@@ -83,29 +125,27 @@ impl Control {
         }
     }
 
-    /// The start barrier.
-    pub fn ready_and_wait(self) {
-        self.0.ready.0.fetch_add(1, AcqRel);
-        while self.0.phase.0.load(Acquire) == READY {
-            std::thread::sleep(Duration::from_micros(50));
+    /// Sleeps until the turn after `last` begins; `None`: there is none.
+    pub fn next_turn(self, last: Phase) -> Outcome<Option<Phase>> {
+        self.0.rested.0.fetch_add(1, AcqRel);
+        loop {
+            let phase = Phase(self.0.phase.0.load(Acquire));
+            if phase == Phase::OVER {
+                return Ok(None);
+            }
+            if phase.turn() > last.turn() {
+                return Ok(Some(phase));
+            }
+            match futex::wait(&self.0.phase.0, futex::Flags::empty(), phase.0, None) {
+                Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
     }
 
-    /// This sender has sent all its items; `true` for the last one.
+    /// This sender has sent all its items of the turn; `true` for the last one.
     pub fn sender_done(self, senders: u32) -> bool {
-        self.0.senders_done.0.fetch_add(1, AcqRel) + 1 == senders
-    }
-
-    /// This receiver has met its end mark.
-    pub fn receiver_done(self) {
-        self.0.receivers_done.0.fetch_add(1, AcqRel);
-    }
-
-    /// Waits until every receiver has met its end mark: until then, the sending ends stay open.
-    pub fn until_receivers_done(self, receivers: u32) {
-        while self.0.receivers_done.0.load(Acquire) < receivers {
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        (self.0.senders_done.0.fetch_add(1, AcqRel) + 1).is_multiple_of(senders)
     }
 }
 

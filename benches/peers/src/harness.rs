@@ -1,5 +1,5 @@
-//! Runs one contender once: lays its link, starts the workers, leads them through the phases, and
-//! believes the figures only if everything that was sent has arrived.
+//! One contender at work: lays its links, starts its workers, gives them their turns, and believes
+//! the figures only if everything that was sent has arrived.
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,13 +12,13 @@ use rustix::thread::sched_getaffinity;
 
 use crate::Outcome;
 use crate::contenders::{Contender, Item, Laid, Link, Work};
-use crate::control::{Control, MEASURED, STOP, WARM};
-use crate::worker::{self, Account, Orders, Role, now};
+use crate::control::Control;
+use crate::worker::{self, Account, Orders, Role, Turn, now};
 
 /// How long workers may take beside what they are told to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a round is tried again.
+/// Why a contender has no figures that a busy machine may have kept from having any.
 pub const NOTHING: &str = "nothing arrived while it counted";
 
 /// The worker's orders come in this variable.
@@ -86,6 +86,8 @@ pub struct Plan {
     pub link: Link,
     pub warm: Duration,
     pub measured: Duration,
+    /// Unless told otherwise.
+    pub rounds: usize,
 }
 
 impl Plan {
@@ -104,60 +106,82 @@ pub fn processors() -> Outcome<Vec<usize>> {
     Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
-/// One round of one contender. On a busy machine, a short one may pass without either worker having
-/// had the processor: then once more, for longer.
-pub fn once(entry: &Entry, plan: &Plan) -> Outcome<Round> {
-    match attempt(entry, plan) {
-        Err(e) if e.to_string() == NOTHING => {
-            attempt(entry, &Plan { measured: plan.measured * 5, ..plan.clone() })
+/// A contender whose workers are there, and sleep between their turns.
+pub struct Running {
+    plan: Plan,
+    control: Control,
+    workers: u32,
+    team: Team,
+    /// How long each turn was measured.
+    seconds: Vec<f64>,
+    /// Cleared away behind the workers.
+    _laid: Vec<Laid>,
+}
+
+impl Running {
+    pub fn start(entry: &Entry, plan: &Plan) -> Outcome<Self> {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let processors = processors()?;
+        let roles: Vec<_> =
+            plan.roles().into_iter().zip(processors.iter().copied().cycle()).collect();
+        let (control, control_fd) = Control::create()?;
+        let mut links = Vec::new();
+        let mut laid = Vec::new();
+        for _ in 0..if plan.link.work == Work::Trips { 2 } else { 1 } {
+            let serial = SERIAL.fetch_add(1, Relaxed);
+            let name = format!("peers-{}-{serial}", std::process::id());
+            let crowded = roles.len() > processors.len();
+            let mut link = Link { name, crowded, ..plan.link.clone() };
+            laid.push((entry.lay)(&link)?);
+            link.fds = laid.last().map(Laid::raw).unwrap_or_default();
+            links.push(link);
         }
-        other => other,
+        let mut inherited: Vec<RawFd> = laid.iter().flat_map(Laid::raw).collect();
+        inherited.push(control_fd.as_raw_fd());
+        let groups: Vec<Vec<_>> = match entry.threads {
+            true => vec![roles.clone()],
+            false => roles.iter().map(|role| vec![*role]).collect(),
+        };
+        let mut team = Team::default();
+        for roles in groups {
+            let contender = entry.name.into();
+            let control = control_fd.as_raw_fd();
+            team.start(&Orders { contender, control, links: links.clone(), roles }, &inherited)?;
+        }
+        let workers = roles.len() as u32;
+        let (plan, seconds) = (plan.clone(), Vec::new());
+        let mut running = Self { plan, control, workers, team, seconds, _laid: laid };
+        running.until_rest("get ready")?;
+        Ok(running)
+    }
+
+    fn until_rest(&mut self, what: &str) -> Outcome {
+        let (control, workers) = (self.control, self.workers);
+        self.team.until(PATIENCE, what, |_| Ok(control.all_rest(workers)))
+    }
+
+    /// One turn.
+    pub fn turn(&mut self) -> Outcome {
+        self.control.begin();
+        self.team.watch(self.plan.warm)?;
+        self.control.measure();
+        let began = now();
+        self.team.watch(self.plan.measured)?;
+        self.control.rest();
+        self.seconds.push((now() - began) as f64 / 1e9);
+        self.until_rest("come to rest")
+    }
+
+    /// Ends the workers, and hears what they have done in each turn.
+    pub fn finish(self) -> Outcome<Vec<Round>> {
+        self.control.end();
+        let accounts = self.team.finish()?;
+        judge(&self.plan, &accounts, &self.seconds)
     }
 }
 
-fn attempt(entry: &Entry, plan: &Plan) -> Outcome<Round> {
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let processors = processors()?;
-    let roles: Vec<_> = plan.roles().into_iter().zip(processors.iter().copied().cycle()).collect();
-    let (control, control_fd) = Control::create()?;
-    let mut links = Vec::new();
-    let mut laid = Vec::new();
-    for _ in 0..if plan.link.work == Work::Trips { 2 } else { 1 } {
-        let serial = SERIAL.fetch_add(1, Relaxed);
-        let name = format!("peers-{}-{serial}", std::process::id());
-        let crowded = roles.len() > processors.len();
-        let mut link = Link { name, crowded, ..plan.link.clone() };
-        laid.push((entry.lay)(&link)?);
-        link.fds = laid.last().map(Laid::raw).unwrap_or_default();
-        links.push(link);
-    }
-    let mut inherited: Vec<RawFd> = laid.iter().flat_map(Laid::raw).collect();
-    inherited.push(control_fd.as_raw_fd());
-    let groups: Vec<Vec<_>> = match entry.threads {
-        true => vec![roles.clone()],
-        false => roles.iter().map(|role| vec![*role]).collect(),
-    };
-    let mut team = Team::default();
-    for roles in groups {
-        let contender = entry.name.into();
-        let control = control_fd.as_raw_fd();
-        team.start(&Orders { contender, control, links: links.clone(), roles }, &inherited)?;
-    }
-    let ready = roles.len() as u32;
-    team.until(PATIENCE, "get ready", |_| Ok(control.ready() == ready))?;
-    control.set_phase(WARM);
-    team.watch(plan.warm)?;
-    control.set_phase(MEASURED);
-    let began = now();
-    team.watch(plan.measured)?;
-    control.set_phase(STOP);
-    let seconds = (now() - began) as f64 / 1e9;
-    let accounts = team.finish()?;
-    judge(plan, &accounts, seconds)
-}
-
-/// Figures, if nothing is missing.
-fn judge(plan: &Plan, accounts: &[Account], seconds: f64) -> Outcome<Round> {
+/// Figures, turn by turn, if nothing is missing.
+fn judge(plan: &Plan, accounts: &[Account], seconds: &[f64]) -> Outcome<Vec<Round>> {
     let is_source = |role| matches!(role, Role::Sender(_) | Role::Asker);
     let (sent, received): (Vec<_>, Vec<_>) = accounts.iter().partition(|a| is_source(a.role));
     let total = |side: &[&Account]| {
@@ -172,29 +196,39 @@ fn judge(plan: &Plan, accounts: &[Account], seconds: f64) -> Outcome<Round> {
         )
         .into());
     }
-    let fairness = |side: &[&Account]| {
-        let least = side.iter().map(|a| a.measured).min().unwrap_or(0);
-        let most = side.iter().map(|a| a.measured).max().unwrap_or(0);
-        least as f64 / most.max(1) as f64
-    };
     // Trips are counted by the asker, the rest where it arrives.
     let counted = if plan.link.work == Work::Trips { &sent } else { &received };
-    let measured: u64 = counted.iter().map(|a| a.measured).sum();
-    if measured == 0 && plan.link.work != Work::Idle {
+    let all = seconds.iter().enumerate().map(|(number, seconds)| {
+        let of = |side: &[&Account]| -> Vec<Turn> {
+            side.iter().map(|account| account.turns[number].clone()).collect()
+        };
+        round(&of(&sent), &of(&received), &of(counted), *seconds)
+    });
+    let rounds: Vec<Round> = all.collect();
+    if plan.link.work != Work::Idle && rounds.iter().any(|round| round.rate == 0.0) {
         return Err(NOTHING.into());
     }
-    let timed = accounts.iter().find(|a| !a.latency.is_empty());
-    let elapsed: f64 = received.iter().map(|a| a.elapsed_ns as f64 / 1e9).sum();
-    let cpu: f64 = received.iter().map(|a| a.cpu_ns as f64 / 1e9).sum();
-    let switches: f64 = received.iter().map(|a| a.switches as f64).sum();
-    Ok(Round {
-        rate: measured as f64 / seconds,
-        latency: timed.map(|a| a.latency.clone()).unwrap_or_default(),
-        fairness: [fairness(&sent), fairness(&received)],
+    Ok(rounds)
+}
+
+fn round(sent: &[Turn], received: &[Turn], counted: &[Turn], seconds: f64) -> Round {
+    let fairness = |side: &[Turn]| {
+        let least = side.iter().map(|turn| turn.measured).min().unwrap_or(0);
+        let most = side.iter().map(|turn| turn.measured).max().unwrap_or(0);
+        least as f64 / most.max(1) as f64
+    };
+    let sum = |of: fn(&Turn) -> u64| received.iter().map(of).sum::<u64>() as f64;
+    let (elapsed, cpu) = (sum(|turn| turn.elapsed_ns) / 1e9, sum(|turn| turn.cpu_ns) / 1e9);
+    let (switches, arrived) = (sum(|turn| turn.switches), sum(|turn| turn.measured));
+    let timed = sent.iter().chain(received).find(|turn| !turn.latency.is_empty());
+    Round {
+        rate: counted.iter().map(|turn| turn.measured).sum::<u64>() as f64 / seconds,
+        latency: timed.map(|turn| turn.latency.clone()).unwrap_or_default(),
+        fairness: [fairness(sent), fairness(received)],
         cpu: cpu / elapsed,
         switches: switches / elapsed,
-        switches_per_item: switches / received_total.0.max(1) as f64,
-    })
+        switches_per_item: switches / elapsed * seconds / arrived.max(1.0),
+    }
 }
 
 /// The workers of a run. None outlives it.
@@ -306,12 +340,13 @@ mod tests {
 
     fn account(role: Role, items: u64, sum: u64, bad: u64) -> Account {
         let (latency, cpu_ns, switches, elapsed_ns) = (Vec::new(), 0, 0, 1);
-        Account { role, items, sum, bad, measured: items, latency, cpu_ns, switches, elapsed_ns }
+        let turn = Turn { measured: items, latency, cpu_ns, switches, elapsed_ns };
+        Account { role, items, sum, bad, turns: vec![turn] }
     }
 
     fn judged(accounts: &[Account]) -> Outcome<Round> {
         let scenario = crate::scenario::all().remove(0);
-        judge(&scenario.plan(true), accounts, 0.5)
+        judge(&scenario.plan(true), accounts, &[0.5]).map(|mut rounds| rounds.remove(0))
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! cargo +nightly run --release -p peers --features shaq -- …
 //! ```
 //!
-//! All contenders do the same work in turn, round after round, in processes of their own (threads,
-//! where a contender knows nothing else), each pinned to a processor, behind a start barrier. So
-//! whatever else the machine does hits all of them, and what is compared are ratios within a round.
+//! All contenders do the same work in turns of milliseconds, round after round, in processes of their
+//! own (threads, where a contender knows nothing else), each pinned to a processor, and sleep between
+//! them. So whatever else the machine does hits all of them, and what is compared are ratios within a
+//! round.
 //! Every run checks that all that was sent has arrived: a contender that loses an item has no
 //! figure, but the reason in its place.
 //!
@@ -50,7 +51,7 @@ struct Args {
     /// Compare with these contenders alone (and our own yardsticks)
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
-    /// Rounds
+    /// Rounds, for all scenarios the same
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1000))]
     rounds: Option<u32>,
     /// Two short rounds of everything: to see that it works
@@ -101,7 +102,7 @@ fn compare(args: &Args) -> Outcome {
     {
         return Err(format!("no contender {unknown}; --list names them").into());
     }
-    let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 5 }) as usize;
+    let rounds = args.rounds.map(|rounds| rounds as usize);
     let processors = harness::processors()?.len();
     let machine = report::Machine::now(processors);
     println!("{} processors, load {}, commit {}\n", processors, machine.load, machine.commit);
@@ -137,7 +138,7 @@ fn compare(args: &Args) -> Outcome {
         let charts = charts::draw(&tables, &pictures)?;
         let arguments: Vec<_> = std::env::args().skip(1).collect();
         let arguments = arguments.join(" ");
-        let text = report::document(&machine, &arguments, rounds, &tables, &scaled, &charts);
+        let text = report::document(&machine, &arguments, &tables, &scaled, &charts);
         std::fs::write(out, text)?;
     }
     let failed = tables.iter().find(|table| table.ours().is_none());

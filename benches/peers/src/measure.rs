@@ -1,10 +1,11 @@
-//! Rounds: every contender of a scenario in turn, in an order that rotates.
+//! Rounds: every contender of a scenario in turn, in an order that rotates. All are there from the
+//! first round to the last, and sleep while it is another's turn, so that a round is short.
 
 use serde::Serialize;
 
-use crate::harness::{Entry, NOTHING, Round, once};
+use crate::harness::{Entry, NOTHING, Round, Running};
 use crate::scenario::{Against, Scenario, Target, Unit, is_yardstick};
-use crate::stats::Ratio;
+use crate::stats::{Ratio, median};
 
 /// Those that this build leaves out.
 #[cfg(feature = "shaq")]
@@ -43,13 +44,14 @@ pub fn run(
     scenario: &Scenario,
     entries: &[Entry],
     only: &[String],
-    rounds: usize,
+    rounds: Option<usize>,
     quick: bool,
     disqualified: &mut Disqualified,
 ) -> Table {
     let plan = scenario.plan(quick);
+    let rounds = rounds.unwrap_or(plan.rounds);
     let mut absent: Vec<_> = NOT_BUILT.to_vec();
-    let mut takers: Vec<(&Entry, Row)> = Vec::new();
+    let mut takers: Vec<(Option<Running>, Row)> = Vec::new();
     for entry in entries {
         let skipped = scenario.skip.contains(&entry.name) && entry.name != scenario.ours;
         let wanted = only.is_empty()
@@ -61,8 +63,14 @@ pub fn run(
             Ok(()) => {
                 let (name, threads) = (entry.name, entry.threads);
                 let failed = disqualified.iter().find(|(known, _)| *known == name);
-                let failed = failed.map(|(_, why)| why.clone());
-                takers.push((entry, Row { name, threads, rounds: Vec::new(), failed }));
+                let row = Row { name, threads, rounds: Vec::new(), failed: None };
+                takers.push(match failed {
+                    Some((_, why)) => (None, Row { failed: Some(why.clone()), ..row }),
+                    None => match Running::start(entry, &plan) {
+                        Ok(running) => (Some(running), row),
+                        Err(e) => (None, Row { failed: Some(e.to_string()), ..row }),
+                    },
+                });
             }
         }
     }
@@ -70,23 +78,29 @@ pub fn run(
         let count = takers.len();
         for turn in 0..count {
             // Another one begins each round, so that nobody always follows the same neighbour.
-            let (entry, row) = &mut takers[(turn + round) % count];
-            if row.failed.is_some() {
-                continue;
-            }
-            match once(entry, &plan) {
-                Ok(figures) => row.rounds.push(figures),
-                Err(e) => {
-                    eprintln!("!!! {}: {}: NOT RUN: {e}", scenario.name, row.name);
-                    if !is_yardstick(row.name) && e.to_string() != NOTHING {
-                        disqualified.push((row.name, format!("in `{}`: {e}", scenario.name)));
-                    }
-                    row.failed = Some(e.to_string());
-                }
+            let (running, row) = &mut takers[(turn + round) % count];
+            if let Some(Err(e)) = running.as_mut().map(Running::turn) {
+                row.failed = Some(e.to_string());
+                *running = None;
             }
         }
     }
-    let rows = takers.into_iter().map(|(_, row)| row).collect();
+    let mut rows = Vec::new();
+    for (running, mut row) in takers {
+        let known = disqualified.iter().any(|(known, _)| *known == row.name);
+        match running.map(Running::finish) {
+            Some(Ok(figures)) => row.rounds = figures,
+            Some(Err(e)) => row.failed = Some(e.to_string()),
+            None => {}
+        }
+        if let Some(why) = row.failed.as_ref().filter(|_| !known) {
+            eprintln!("!!! {}: {}: NOT RUN: {why}", scenario.name, row.name);
+            if !is_yardstick(row.name) && why != NOTHING {
+                disqualified.push((row.name, format!("in `{}`: {why}", scenario.name)));
+            }
+        }
+        rows.push(row);
+    }
     Table { name: scenario.name.clone(), scenario: scenario.clone(), rows, absent }
 }
 
@@ -113,16 +127,11 @@ impl Table {
         row.rounds.iter().map(figure).collect()
     }
 
-    /// Round by round, the best of the peers.
+    /// The best of the peers, round by round: the one whose median is the highest.
     fn best(&self) -> Option<Vec<f64>> {
-        let peers: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|row| !is_yardstick(row.name) && row.failed.is_none())
-            .map(|row| self.figures(row, crate::worker::P50))
-            .collect();
-        let rounds = peers.first()?.len();
-        Some((0..rounds).map(|i| peers.iter().map(|p| p[i]).fold(0.0, f64::max)).collect())
+        let peers = self.rows.iter().filter(|row| !is_yardstick(row.name) && row.failed.is_none());
+        let figures = peers.map(|row| self.figures(row, crate::worker::P50));
+        figures.max_by(|a, b| median(a).total_cmp(&median(b)))
     }
 
     /// Ours over theirs.

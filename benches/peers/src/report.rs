@@ -260,7 +260,6 @@ pub fn targets_table(tables: &[Table]) -> String {
 pub fn document(
     machine: &Machine,
     arguments: &str,
-    rounds: usize,
     tables: &[Table],
     scales: &[Scale],
     charts: &[(String, String)],
@@ -272,7 +271,7 @@ pub fn document(
          Do not edit: run it again.\n\n\
          | | |\n| --- | --- |\n\
          | Processor | {}, {} in use |\n| Kernel | {} |\n| Compiler | {} |\n| Commit | {} |\n\
-         | Load average before the run (1, 5, 15 min) | {} |\n| Rounds | {rounds} |\n\n",
+         | Load average before the run (1, 5, 15 min) | {} |\n\n",
         machine.processor,
         machine.processors,
         machine.kernel,
@@ -315,13 +314,14 @@ pub fn document(
 const QUIET: f64 = 0.5;
 
 const METHOD: &str = "\
-Every figure is the median over rounds. In each round every contender runs once, in an order that \
-rotates; a ratio is taken within a round, so that what else the machine does hits both sides, and \
-the interval is Student's 95 % of the mean of the ratios' logarithms. Each sender and receiver is a \
-process of its own, pinned to a processor (the first processors in turn: senders, then receivers; \
-with more of them than processors, they share); contenders marked *threads* know nothing but \
-threads, and run as pinned threads of one process. All start behind a barrier, warm up, and are then \
-counted for a fixed time. Items carry a serial number and, beyond a word, its complement at their \
+The workers of all contenders live side by side and work in turns of a few milliseconds (longer where \
+they sleep, or share processors); the others sleep. In each round every contender has one turn, in an \
+order that rotates; figures are medians over rounds, a ratio is taken within a round, so that what \
+else the machine does hits both sides, and the interval is Student's 95 % of the mean of the ratios' \
+logarithms. The best peer is the one with the best median. Each sender and receiver is a process of its \
+own, pinned to a processor (the first processors in turn: senders, then receivers; with more of them \
+than processors, they share); contenders marked *threads* know nothing but threads, and run as pinned \
+threads of one process. A turn warms up, and is then counted for a fixed time. Items carry a serial number and, beyond a word, its complement at their \
 end; receivers check both, and counts and checksums must agree at the end: whoever loses, doubles or \
 tears an item has no figure. Rings have 1,024 slots (a POSIX queue or a socket, what the system \
 grants). `plain-spsc` and `plain-vyukov` are our algorithms without waiting, crash protocol and \

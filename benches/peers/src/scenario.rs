@@ -114,24 +114,26 @@ pub fn all() -> Vec<Scenario> {
 }
 
 impl Scenario {
+    /// How long, and how often: a turn is as short as it can be and still say something, since what
+    /// is compared shall be close together.
     pub fn plan(&self, quick: bool) -> Plan {
-        let slow = matches!(self.unit, Unit::LowRate | Unit::Idle);
-        let measured = match (slow, quick) {
-            (false, false) => 150,
-            (false, true) => 20,
-            (true, false) => 1000,
-            (true, true) => 60,
+        let crowded = self.link.senders + self.link.receivers > 2;
+        let (measured, rounds) = match self.unit {
+            Unit::Idle | Unit::LowRate => (1000, 5),
+            Unit::Trips if self.link.wait != Wait::Spin => (100, 10),
+            _ if crowded => (60, 15),
+            _ => (15, 30),
         };
-        let (warm, measured) =
-            (Duration::from_millis(measured / 5), Duration::from_millis(measured));
-        Plan { link: self.link.clone(), warm, measured }
+        let (measured, rounds) = if quick { (measured.min(60), 2) } else { (measured, rounds) };
+        let warm = Duration::from_millis((measured / 5).max(3));
+        Plan { link: self.link.clone(), warm, measured: Duration::from_millis(measured), rounds }
     }
 }
 
 /// Whom to compare with.
 #[derive(Clone, Copy, Debug)]
 pub enum Against {
-    /// The best of the peers in the same round (not our own rings, nor the limits).
+    /// The peer whose median is the best (not our own rings, nor the limits).
     Best,
     One(&'static str),
 }

@@ -1,5 +1,5 @@
 //! A worker: a process (or, for contenders that know threads only, all roles in one process) that
-//! plays its role through the phases of a run, and tells what it did and whether all was well.
+//! plays its role turn after turn, and tells what it did and whether all was well.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::check::{Check, END, SERIAL_BITS};
 use crate::contenders::{Contender, Door, Item, Link, Payload, Rx, Tx, Work};
-use crate::control::{Control, MEASURED, STOP};
+use crate::control::{Control, Phase};
 
 /// How often those who pass single items look at the phase.
 const LOOK_EVERY: u64 = 64;
@@ -45,11 +45,17 @@ pub struct Account {
     pub sum: u64,
     /// Items torn, lost, doubled or out of order.
     pub bad: u64,
+    pub turns: Vec<Turn>,
+}
+
+/// What a worker did in one turn.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Turn {
     /// Items while it counted.
     pub measured: u64,
     /// Nanoseconds at [`QUANTILES`]; empty if nothing was timed.
     pub latency: Vec<u64>,
-    /// Processor time and voluntary context switches from the barrier to the end.
+    /// Processor time and voluntary context switches from the turn's beginning to its end.
     pub cpu_ns: u64,
     pub switches: u64,
     pub elapsed_ns: u64,
@@ -113,31 +119,31 @@ struct Player<'a> {
     role: Role,
 }
 
-/// Where the phases began, in items.
+/// Where the phases of a turn began, in items.
 #[derive(Default)]
 struct Marks {
-    phase: u32,
-    begun: u64,
+    phase: Phase,
+    begun: Option<u64>,
     ended: u64,
 }
 
 impl Marks {
-    /// Looks at the phase; `true` when it is time to stop.
+    /// Looks at the phase; `true` when it is time to rest.
     #[inline(always)]
     fn look(&mut self, control: Control, items: u64) -> bool {
         let phase = control.phase();
         if phase != self.phase {
             self.turn(phase, items);
         }
-        phase == STOP
+        phase.is_rest()
     }
 
     #[cold]
-    fn turn(&mut self, phase: u32, items: u64) {
-        if self.phase < MEASURED && phase >= MEASURED {
-            self.begun = items;
+    fn turn(&mut self, phase: Phase, items: u64) {
+        if phase.is_measured() {
+            self.begun = Some(items);
         }
-        if phase == STOP {
+        if phase.is_rest() {
             self.ended = items;
         }
         self.phase = phase;
@@ -193,63 +199,71 @@ impl Player<'_> {
         &self.orders.links[0]
     }
 
-    fn start(&self) -> Usage {
-        self.control.ready_and_wait();
-        Usage::now()
+    /// Plays `part` turn after turn; it returns what it has timed.
+    fn turns(
+        &self,
+        mut part: impl FnMut(&mut Marks) -> Outcome<Option<Histogram<u64>>>,
+    ) -> Outcome<Vec<Turn>> {
+        let mut turns = Vec::new();
+        let mut last = Phase::default();
+        while let Some(phase) = self.control.next_turn(last)? {
+            last = phase;
+            let mut marks = Marks::default();
+            let began = Usage::now();
+            let times = part(&mut marks)?;
+            let now = Usage::now();
+            turns.push(Turn {
+                measured: marks.begun.map_or(0, |begun| marks.ended - begun),
+                latency: times.map(|times| quantiles(&times)).unwrap_or_default(),
+                cpu_ns: now.cpu - began.cpu,
+                switches: now.switches - began.switches,
+                elapsed_ns: now.clock - began.clock,
+            });
+        }
+        Ok(turns)
     }
 
-    fn account(&self, usage: &Usage, check: &Check, marks: &Marks) -> Account {
-        let now = Usage::now();
-        Account {
-            role: self.role,
-            items: check.items,
-            sum: check.sum,
-            bad: check.bad,
-            measured: marks.ended - marks.begun,
-            latency: Vec::new(),
-            cpu_ns: now.cpu - usage.cpu,
-            switches: now.switches - usage.switches,
-            elapsed_ns: now.clock - usage.clock,
-        }
+    fn account(&self, turns: Vec<Turn>, check: &Check) -> Account {
+        let Check { items, sum, bad, .. } = *check;
+        Account { role: self.role, items, sum, bad, turns }
     }
 
     fn send<P: Payload>(&self, mut tx: impl Tx<P>, number: u64) -> Outcome<Account> {
         let batch = self.link().batch;
         let first = number << SERIAL_BITS;
         let mut items = vec![P::zeroed(); batch];
-        let mut marks = Marks::default();
         let (mut label, mut sum) = (first, 0_u64);
-        let usage = self.start();
-        if batch == 1 {
-            let mut item = items[0];
-            while !marks.look(self.control, label - first) {
-                for _ in 0..LOOK_EVERY {
-                    item.set_label(label);
-                    tx.send(&item)?;
-                    sum = sum.wrapping_add(label);
-                    label += 1;
+        let turns = self.turns(|marks| {
+            if batch == 1 {
+                let mut item = items[0];
+                while !marks.look(self.control, label - first) {
+                    for _ in 0..LOOK_EVERY {
+                        item.set_label(label);
+                        tx.send(&item)?;
+                        sum = sum.wrapping_add(label);
+                        label += 1;
+                    }
+                }
+            } else {
+                while !marks.look(self.control, label - first) {
+                    for item in &mut items {
+                        item.set_label(label);
+                        sum = sum.wrapping_add(label);
+                        label += 1;
+                    }
+                    tx.send_batch(&items)?;
                 }
             }
-        } else {
-            while !marks.look(self.control, label - first) {
-                for item in &mut items {
-                    item.set_label(label);
-                    sum = sum.wrapping_add(label);
-                    label += 1;
-                }
-                tx.send_batch(&items)?;
-            }
-        }
-        tx.flush()?;
+            self.end_turn(&mut tx)
+        })?;
         let mut sent = Check::new(self.link());
         (sent.items, sent.sum) = (label - first, sum);
-        let account = self.account(&usage, &sent, &marks);
-        self.end(tx)?;
-        Ok(account)
+        Ok(self.account(turns, &sent))
     }
 
-    /// The last sender to be done ends it for the receivers, and all stay until they have seen it.
-    fn end<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome {
+    /// The last sender to be done ends the turn for the receivers.
+    fn end_turn<P: Payload>(&self, tx: &mut impl Tx<P>) -> Outcome<Option<Histogram<u64>>> {
+        tx.flush()?;
         let link = self.link();
         if self.control.sender_done(link.senders) {
             let mut mark = P::zeroed();
@@ -259,143 +273,134 @@ impl Player<'_> {
             }
             tx.flush()?;
         }
-        self.control.until_receivers_done(link.receivers);
-        Ok(())
+        Ok(None)
     }
 
     fn receive<P: Payload>(&self, mut rx: impl Rx<P>) -> Outcome<Account> {
         let batch = self.link().batch;
         let mut check = Check::new(self.link());
-        let mut marks = Marks::default();
-        let usage = self.start();
-        while !check.ended {
-            if batch == 1 {
-                rx.recv(|item| check.look(item))?;
-                if !check.items.is_multiple_of(LOOK_EVERY) {
-                    continue;
+        let turns = self.turns(|marks| {
+            check.go_on();
+            while !check.ended {
+                if batch == 1 {
+                    rx.recv(|item| check.look(item))?;
+                    if !check.items.is_multiple_of(LOOK_EVERY) {
+                        continue;
+                    }
+                } else {
+                    rx.recv_batch(batch, |item| check.look(item))?;
                 }
-            } else {
-                rx.recv_batch(batch, |item| check.look(item))?;
+                marks.look(self.control, check.items);
             }
+            // One that had nothing to receive while it counted has not looked.
             marks.look(self.control, check.items);
-        }
-        // One that had nothing to receive while it counted has not looked.
-        marks.look(self.control, check.items);
-        let account = self.account(&usage, &check, &marks);
-        self.control.receiver_done();
-        Ok(account)
+            Ok(None)
+        })?;
+        Ok(self.account(turns, &check))
     }
 
     fn ask<P: Payload>(&self, mut tx: impl Tx<P>, mut rx: impl Rx<P>) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let mut marks = Marks::default();
-        let mut times = histogram()?;
         let mut item = P::zeroed();
-        let usage = self.start();
-        let mut last = now();
-        while !marks.look(self.control, check.items) {
-            // From 1: fresh memory says 0.
-            let label = check.items + 1;
-            item.set_label(label);
+        let turns = self.turns(|marks| {
+            let mut times = histogram()?;
+            let mut last = now();
+            while !marks.look(self.control, check.items) {
+                // From 1: fresh memory says 0.
+                let label = check.items + 1;
+                item.set_label(label);
+                tx.send(&item)?;
+                tx.flush()?;
+                let mut answer = 0;
+                rx.recv(|item| answer = item.label())?;
+                let arrived = now();
+                check.bad += u64::from(answer != label);
+                check.sum = check.sum.wrapping_add(answer);
+                check.items += 1;
+                if marks.phase.is_measured() {
+                    times.saturating_record(arrived - last);
+                }
+                last = arrived;
+            }
+            item.set_label(END);
             tx.send(&item)?;
             tx.flush()?;
-            let mut answer = 0;
-            rx.recv(|item| answer = item.label())?;
-            let arrived = now();
-            check.bad += u64::from(answer != label);
-            check.sum = check.sum.wrapping_add(answer);
-            check.items += 1;
-            if marks.phase == MEASURED {
-                times.saturating_record(arrived - last);
-            }
-            last = arrived;
-        }
-        let mut account = self.account(&usage, &check, &marks);
-        account.latency = quantiles(&times);
-        item.set_label(END);
-        tx.send(&item)?;
-        tx.flush()?;
-        self.control.until_receivers_done(1);
-        Ok(account)
+            Ok(Some(times))
+        })?;
+        Ok(self.account(turns, &check))
     }
 
     fn echo<P: Payload>(&self, mut tx: impl Tx<P>, mut rx: impl Rx<P>) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let usage = self.start();
         let mut item = P::zeroed();
-        loop {
-            rx.recv(|asked| item = *asked)?;
-            if item.label() == END {
-                break;
+        let turns = self.turns(|_| {
+            loop {
+                rx.recv(|asked| item = *asked)?;
+                if item.label() == END {
+                    return Ok(None);
+                }
+                check.items += 1;
+                check.sum = check.sum.wrapping_add(item.label());
+                check.bad += u64::from(item.label() != check.items || !item.whole());
+                tx.send(&item)?;
+                tx.flush()?;
             }
-            check.items += 1;
-            check.sum = check.sum.wrapping_add(item.label());
-            check.bad += u64::from(item.label() != check.items || !item.whole());
-            tx.send(&item)?;
-            tx.flush()?;
-        }
-        let account = self.account(&usage, &check, &Marks::default());
-        self.control.receiver_done();
-        Ok(account)
+        })?;
+        Ok(self.account(turns, &check))
     }
 
     /// Sends the time, once a millisecond.
     fn tick<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let mut marks = Marks::default();
         let mut item = P::zeroed();
-        let usage = self.start();
-        let mut due = now();
-        while !marks.look(self.control, check.items) {
-            due += TICK;
-            std::thread::sleep(Duration::from_nanos(due.saturating_sub(now())));
-            let label = now();
-            item.set_label(label);
-            tx.send(&item)?;
-            tx.flush()?;
-            check.items += 1;
-            check.sum = check.sum.wrapping_add(label);
-        }
-        let account = self.account(&usage, &check, &marks);
-        self.end(tx)?;
-        Ok(account)
+        let turns = self.turns(|marks| {
+            let mut due = now();
+            while !marks.look(self.control, check.items) {
+                due += TICK;
+                std::thread::sleep(Duration::from_nanos(due.saturating_sub(now())));
+                let label = now();
+                item.set_label(label);
+                tx.send(&item)?;
+                tx.flush()?;
+                check.items += 1;
+                check.sum = check.sum.wrapping_add(label);
+            }
+            self.end_turn(&mut tx)
+        })?;
+        Ok(self.account(turns, &check))
     }
 
     /// Hears what comes once a millisecond; or nothing, until the end.
     fn hear<P: Payload>(&self, mut rx: impl Rx<P>, idle: bool) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let mut marks = Marks::default();
-        let mut times = histogram()?;
-        let usage = self.start();
-        loop {
-            let mut label = END;
-            rx.recv(|item| label = item.label())?;
-            if label == END {
-                break;
+        let turns = self.turns(|marks| {
+            let mut times = histogram()?;
+            loop {
+                let mut label = END;
+                rx.recv(|item| label = item.label())?;
+                if label == END {
+                    break;
+                }
+                times.saturating_record(now().saturating_sub(label));
+                check.items += 1;
+                check.sum = check.sum.wrapping_add(label);
+                marks.look(self.control, check.items);
             }
-            times.saturating_record(now().saturating_sub(label));
-            check.items += 1;
-            check.sum = check.sum.wrapping_add(label);
             marks.look(self.control, check.items);
-        }
-        marks.look(self.control, check.items);
-        let mut account = self.account(&usage, &check, &marks);
-        if !idle {
-            account.latency = quantiles(&times);
-        }
-        self.control.receiver_done();
-        Ok(account)
+            Ok((!idle).then_some(times))
+        })?;
+        Ok(self.account(turns, &check))
     }
 
-    /// Sends nothing until it is time to stop.
-    fn wait_and_end<P: Payload>(&self, tx: impl Tx<P>) -> Outcome<Account> {
-        let usage = self.start();
-        while self.control.phase() != STOP {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let account = self.account(&usage, &Check::new(self.link()), &Marks::default());
-        self.end(tx)?;
-        Ok(account)
+    /// Sends nothing until it is time to rest.
+    fn wait_and_end<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
+        let turns = self.turns(|marks| {
+            while !marks.look(self.control, 0) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.end_turn(&mut tx)
+        })?;
+        Ok(self.account(turns, &Check::new(self.link())))
     }
 }
 
