@@ -82,10 +82,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// [`Empty`](TryRecvError::Empty), or [`Closed`](TryRecvError::Closed) once there was a sender,
     /// all are gone and everything is drained; see [`TryRecvError`].
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.claimer().at_once(1, 1) {
-            Some(run) => self.take(run).ok_or(TryRecvError::Corrupt),
+            Some(run) => self.take_at_once(run),
             None => self.try_recv_properly(),
         }
     }
@@ -109,10 +109,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// [`RecvError::Closed`] once there was a sender, all are gone and everything is drained, also
     /// if that happens while waiting; see [`RecvError`].
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
         if let Some(run) = self.claimer().at_once(1, 1) {
-            return self.take(run).ok_or(RecvError::Corrupt);
+            return self.take_at_once(run);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
             RecvTimeoutError::Closed => RecvError::Closed,
@@ -152,7 +152,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
         match self.claimer().at_once(1, 1) {
-            Some(run) => self.take(run).ok_or(RecvTimeoutError::Corrupt),
+            Some(run) => self.take_at_once(run),
             None => self.recv_waiting(deadline.into()),
         }
     }
@@ -304,6 +304,17 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if self.image.is_current() {
             self.end.release(run, items);
         }
+    }
+
+    /// [`take`](Self::take) for the run of one slot that [`Claimer::at_once`] claims.
+    #[inline(always)]
+    fn take_at_once<E>(&mut self, run: Run) -> Result<T, E> {
+        debug_assert!(run.slots == 1 && run.items == 1);
+        // The result first: it is moved no more, whatever its size.
+        let received = Ok(self.end.mem.slots.read(run.at));
+        self.redelivered = run.again > 0;
+        self.end.release(run, 1);
+        received
     }
 
     #[inline(always)]

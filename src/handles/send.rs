@@ -71,7 +71,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// [`Full`](TrySendError::Full), or [`Closed`](TrySendError::Closed) once there was a receiver
     /// and all are gone; see [`TrySendError`].
-    #[inline]
+    #[inline(always)]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
         if let Some(run) = self.claimer().at_once(1, 1) {
             self.put(run, &value);
@@ -114,7 +114,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// [`SendError::Closed`] once there was a receiver and all are gone, also if that happens while
     /// waiting; see [`SendError`]. The value comes back.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
         if let Some(run) = self.claimer().at_once(1, 1) {
             self.put(run, &value);

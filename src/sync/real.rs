@@ -217,26 +217,148 @@ const fn word<T>() -> usize {
     if lowest < 8 { lowest } else { 8 }
 }
 
+/// Sixteen bytes at once, where the machine can. In the region they are moved by instructions that
+/// the compiler does not see into; to the language they are byte after byte, relaxed, in some order.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod vector {
+    use std::arch::asm;
+    use std::arch::x86_64::{__m128i as Vector, _mm_loadu_si128, _mm_storeu_si128};
+
+    /// Bytes of a vector.
+    const WIDTH: usize = size_of::<Vector>();
+    /// Vectors moved in a row: a cache line.
+    const ROW: usize = 4;
+
+    /// Moves as many of `bytes` bytes into the region as whole vectors make, and says how many.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable and `to` writable for `bytes` bytes, whoever else accesses `to`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_in(to: *mut u8, from: *const u8, bytes: usize) -> usize {
+        // SAFETY: vector `i` lies inside the source; the instruction needs no alignment.
+        let load = |i: usize| unsafe { _mm_loadu_si128(from.add(i * WIDTH).cast()) };
+        let mut done = 0;
+        while bytes / WIDTH - done >= ROW {
+            // SAFETY: vectors `done` to `done + 3` lie inside the destination, and need no alignment.
+            unsafe {
+                asm!(
+                    "movups [{to}], {a}",
+                    "movups [{to} + 16], {b}",
+                    "movups [{to} + 32], {c}",
+                    "movups [{to} + 48], {d}",
+                    to = in(reg) to.add(done * WIDTH),
+                    a = in(xmm_reg) load(done),
+                    b = in(xmm_reg) load(done + 1),
+                    c = in(xmm_reg) load(done + 2),
+                    d = in(xmm_reg) load(done + 3),
+                    options(nostack, preserves_flags),
+                );
+            }
+            done += ROW;
+        }
+        while done < bytes / WIDTH {
+            // SAFETY: vector `done` lies inside the destination, and needs no alignment.
+            unsafe {
+                asm!(
+                    "movups [{to}], {a}",
+                    to = in(reg) to.add(done * WIDTH),
+                    a = in(xmm_reg) load(done),
+                    options(nostack, preserves_flags),
+                );
+            }
+            done += 1;
+        }
+        done * WIDTH
+    }
+
+    /// Moves as many of `bytes` bytes out of the region as whole vectors make, and says how many.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable and `to` writable for `bytes` bytes, whoever else accesses `from`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, bytes: usize) -> usize {
+        // SAFETY: vector `i` lies inside the destination; the instruction needs no alignment.
+        let store = |i: usize, v: Vector| unsafe { _mm_storeu_si128(to.add(i * WIDTH).cast(), v) };
+        let mut done = 0;
+        while bytes / WIDTH - done >= ROW {
+            let (a, b, c, d): (Vector, Vector, Vector, Vector);
+            // SAFETY: vectors `done` to `done + 3` lie inside the source, and need no alignment.
+            unsafe {
+                asm!(
+                    "movups {a}, [{from}]",
+                    "movups {b}, [{from} + 16]",
+                    "movups {c}, [{from} + 32]",
+                    "movups {d}, [{from} + 48]",
+                    from = in(reg) from.add(done * WIDTH),
+                    a = out(xmm_reg) a,
+                    b = out(xmm_reg) b,
+                    c = out(xmm_reg) c,
+                    d = out(xmm_reg) d,
+                    options(nostack, preserves_flags),
+                );
+            }
+            [a, b, c, d].into_iter().zip(done..).for_each(|(vector, i)| store(i, vector));
+            done += ROW;
+        }
+        while done < bytes / WIDTH {
+            let a: Vector;
+            // SAFETY: vector `done` lies inside the source, and needs no alignment.
+            unsafe {
+                asm!(
+                    "movups {a}, [{from}]",
+                    from = in(reg) from.add(done * WIDTH),
+                    a = out(xmm_reg) a,
+                    options(nostack, preserves_flags),
+                );
+            }
+            store(done, a);
+            done += 1;
+        }
+        done * WIDTH
+    }
+}
+
+/// Elsewhere, words are all there is.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+mod vector {
+    pub(super) unsafe fn copy_in(_to: *mut u8, _from: *const u8, _bytes: usize) -> usize {
+        0
+    }
+
+    pub(super) unsafe fn copy_out(_from: *const u8, _to: *mut u8, _bytes: usize) -> usize {
+        0
+    }
+}
+
+/// From so many bytes on, a copy into the region is made by vectors. What is smaller has often been
+/// put together from words just before, in registers, or in a store buffer that does not forward
+/// several of them to one wide load.
+const WIDE: usize = 256;
+
 /// Copies `len` elements from private memory into the region, racing with whoever scribbles there.
 ///
 /// # Safety
 ///
 /// `from` is readable and `to` writable for `len` elements, `to` is aligned to [`word::<T>()`](word)
-/// and nobody accesses `to` other than by atomics.
+/// and nobody accesses `to` other than by atomics, or by copies as this one.
 #[inline(always)]
 unsafe fn copy_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
     if cfg!(miri) {
         // SAFETY: the caller's promise. Plain on purpose: Miri shall see a race as a race.
         return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
     }
+    let (to, from, bytes) = (to.cast::<u8>(), from.cast::<u8>(), size_of::<T>() * len);
     // SAFETY: the caller's promise.
-    unsafe { words_in(to, from, len) }
+    let done = if bytes >= WIDE { unsafe { vector::copy_in(to, from, bytes) } } else { 0 };
+    // SAFETY: the caller's promise, for the rest; whole vectors keep the alignment.
+    unsafe { words_in::<T>(to.add(done), from.add(done), bytes - done) }
 }
 
-/// How [`copy_in`] copies. Its promises.
+/// How [`copy_in`] copies what is left of `T`s. Its promises, for bytes.
 #[inline(always)]
-unsafe fn words_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
-    let bytes = size_of::<T>() * len;
+unsafe fn words_in<T>(to: *mut u8, from: *const u8, bytes: usize) {
     match word::<T>() {
         8 => by_words!(u64, AtomicU64, bytes, in to, from),
         4 => by_words!(u32, AtomicU32, bytes, in to, from),
@@ -250,21 +372,23 @@ unsafe fn words_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
 /// # Safety
 ///
 /// `from` is readable and `to` writable for `len` elements, `from` is aligned to
-/// [`word::<T>()`](word) and nobody accesses `from` other than by atomics.
+/// [`word::<T>()`](word) and nobody accesses `from` other than by atomics, or by copies as this one.
 #[inline(always)]
 unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
     if cfg!(miri) {
         // SAFETY: as in `copy_in`.
         return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
     }
+    let (to, from, bytes) = (to.cast::<u8>(), from.cast::<u8>(), size_of::<T>() * len);
     // SAFETY: the caller's promise.
-    unsafe { words_out(from, to, len) }
+    let done = unsafe { vector::copy_out(from, to, bytes) };
+    // SAFETY: the caller's promise, for the rest; whole vectors keep the alignment.
+    unsafe { words_out::<T>(from.add(done), to.add(done), bytes - done) }
 }
 
-/// How [`copy_out`] copies. Its promises.
+/// How [`copy_out`] copies what is left of `T`s. Its promises, for bytes.
 #[inline(always)]
-unsafe fn words_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
-    let bytes = size_of::<T>() * len;
+unsafe fn words_out<T>(from: *const u8, to: *mut u8, bytes: usize) {
     match word::<T>() {
         8 => by_words!(u64, AtomicU64, bytes, out to, from.cast_mut()),
         4 => by_words!(u32, AtomicU32, bytes, out to, from.cast_mut()),
@@ -427,35 +551,47 @@ pub(crate) mod futex {
 mod tests {
     use super::*;
 
-    /// There and back by words, as Miri sees it: other tests copy plainly under Miri, so that it sees
-    /// races. The private side is aligned to nothing.
-    fn there_and_back<T: Copy>() {
-        const LEN: usize = 3;
-        let bytes = LEN * size_of::<T>();
-        let shared: Vec<AtomicU64> = (0..bytes / 8 + 1).map(|_| AtomicU64::new(0)).collect();
+    /// There and back, `len` of them, as Miri sees the words: other tests copy plainly under Miri, so
+    /// that it sees races. The private side is aligned to nothing, and neither side's neighbours are
+    /// touched.
+    fn there_and_back<T: Copy>(len: usize) {
+        let bytes = len * size_of::<T>();
+        let shared: Vec<AtomicU64> = (0..bytes / 8 + 2).map(|_| AtomicU64::new(u64::MAX)).collect();
         // As a mapping's: never through a `&T` or `&mut T`.
-        let shared = shared.as_ptr().cast::<T>().cast_mut();
-        let private: Vec<u8> = (1..=bytes as u8 + 1).collect();
-        let from = private[1..].as_ptr().cast::<T>();
-        // SAFETY: `LEN` elements on both sides, the shared ones aligned to 8.
-        unsafe { words_in(shared, from, LEN) };
-        let mut back = vec![0_u8; bytes + 1];
-        let to = back[1..].as_mut_ptr().cast::<T>();
-        // SAFETY: as above.
-        unsafe { words_out(shared, to, LEN) };
-        assert_eq!(back[1..], private[1..], "{} bytes", size_of::<T>());
+        let region = shared.as_ptr().cast::<T>().cast_mut();
+        let private: Vec<u8> = (1..=bytes + 1).map(|i| i as u8).collect();
+        let mut back = vec![0xAA_u8; bytes + 17];
+        let (from, to) = (private[1..].as_ptr(), back[1..].as_mut_ptr());
+        if cfg!(miri) {
+            // SAFETY: `bytes` bytes on both sides, the shared ones aligned to 8.
+            unsafe { words_in::<T>(region.cast(), from, bytes) };
+            // SAFETY: as above.
+            unsafe { words_out::<T>(region.cast(), to, bytes) };
+        } else {
+            // SAFETY: as above.
+            unsafe { copy_in(region, from.cast(), len) };
+            // SAFETY: as above.
+            unsafe { copy_out(region, to.cast(), len) };
+        }
+        assert_eq!(back[1..=bytes], private[1..], "{len} of {} bytes", size_of::<T>());
+        assert_eq!((back[0], &back[bytes + 1..]), (0xAA, &[0xAA; 16][..]));
+        let last = shared[bytes / 8 + 1].load(Ordering::Relaxed);
+        assert_eq!(last, u64::MAX, "{len} of {} bytes", size_of::<T>());
     }
 
     #[test]
-    fn copies_by_words_of_every_width_are_whole() {
-        there_and_back::<[u8; 1]>();
-        there_and_back::<[u8; 2]>();
-        there_and_back::<[u8; 3]>();
-        there_and_back::<[u8; 4]>();
-        there_and_back::<[u8; 6]>();
-        there_and_back::<[u8; 8]>();
-        there_and_back::<[u8; 12]>();
-        there_and_back::<[u64; 5]>();
-        there_and_back::<u64>();
+    fn copies_of_every_width_and_length_are_whole() {
+        for len in [0, 1, 2, 3, 5, 8, 13, 64, 100] {
+            there_and_back::<[u8; 1]>(len);
+            there_and_back::<[u8; 2]>(len);
+            there_and_back::<[u8; 3]>(len);
+            there_and_back::<[u8; 4]>(len);
+            there_and_back::<[u8; 6]>(len);
+            there_and_back::<[u8; 8]>(len);
+            there_and_back::<[u8; 12]>(len);
+            there_and_back::<[u64; 5]>(len);
+            there_and_back::<u64>(len);
+            there_and_back::<[u16; 77]>(len);
+        }
     }
 }

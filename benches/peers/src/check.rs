@@ -1,5 +1,7 @@
 //! Whether all that was sent has arrived: whole, once, and in order.
 
+use std::hint::black_box;
+
 use crate::contenders::{Link, Payload};
 
 /// The label of the mark that ends a turn. Each receiver gets one, behind everything else.
@@ -30,6 +32,8 @@ impl Check {
 
     #[inline(always)]
     pub fn look<P: Payload>(&mut self, item: &P) {
+        // Who hands out a copy has made all of it, and not only of the words that are looked at.
+        let item = if size_of::<P>() > size_of::<u64>() { black_box(item) } else { item };
         let label = item.label();
         if label == END {
             self.ended = true;

@@ -205,7 +205,9 @@ fn judge(plan: &Plan, accounts: &[Account], seconds: &[f64]) -> Outcome<Vec<Roun
         round(&of(&sent), &of(&received), &of(counted), *seconds)
     });
     let rounds: Vec<Round> = all.collect();
-    if plan.link.work != Work::Idle && rounds.iter().any(|round| round.rate == 0.0) {
+    // On a busy machine a turn may pass without either worker having had the processor.
+    let empty = rounds.iter().filter(|round| round.rate == 0.0).count();
+    if plan.link.work != Work::Idle && empty > rounds.len() / 4 {
         return Err(NOTHING.into());
     }
     Ok(rounds)

@@ -10,7 +10,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// A ratio of two things measured side by side, round by round.
+/// A ratio of two things measured side by side, round by round: the rounds in which both are there.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Ratio {
     pub rounds: Vec<f64>,
@@ -21,7 +21,8 @@ pub struct Ratio {
 
 impl Ratio {
     pub fn of(above: &[f64], below: &[f64]) -> Self {
-        let rounds: Vec<f64> = above.iter().zip(below).map(|(a, b)| a / b).collect();
+        let pairs = above.iter().zip(below).filter(|(a, b)| **a > 0.0 && **b > 0.0);
+        let rounds: Vec<f64> = pairs.map(|(a, b)| a / b).collect();
         let n = rounds.len() as f64;
         let logs: Vec<f64> = rounds.iter().map(|ratio| ratio.ln()).collect();
         let mean = logs.iter().sum::<f64>() / n;
