@@ -107,6 +107,9 @@ pub(crate) trait End {
     /// better; nothing is left claimed, or intended.
     fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run>;
 
+    /// The next glance is to come: asks for the lines that it reveals, beside the one that it reads.
+    fn prefetch(&self) {}
+
     /// Claims at least `need` slots, at most `max`, if that works without waiting. `doctor` is asked
     /// only before a receiver says closed.
     fn try_claim(&mut self, need: u64, max: u64, doctor: &impl Doctor) -> Result<Run, Refused>;
@@ -119,8 +122,10 @@ pub(crate) trait End {
         false
     }
 
-    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
-    #[cold]
+    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not. Inlined
+    /// into the cold path of each call: from the glance that finds something to the return, every hop
+    /// of the result through memory would delay a message by as much as a cache line's trip.
+    #[inline]
     fn claim_waiting(
         &mut self,
         need: u64,
@@ -138,7 +143,10 @@ pub(crate) trait End {
         };
         block(waiter, pace, |look| {
             match look {
-                Look::Glance => return self.claim_at_once(need, max).map(Ok),
+                Look::Glance => {
+                    self.prefetch();
+                    return self.claim_at_once(need, max).map(Ok);
+                }
                 Look::Proper { doubt: true } => _ = self.doubt(doctor),
                 Look::Proper { doubt: false } => {}
             }
@@ -460,6 +468,11 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
 
     fn capacity(&self) -> u64 {
         self.mem.slots.capacity()
+    }
+
+    #[inline(always)]
+    fn prefetch(&self) {
+        self.cursor.prefetch(&self.mem);
     }
 
     fn gather(&self) -> u32 {

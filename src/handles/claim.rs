@@ -65,12 +65,18 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
     ) -> Result<Run, GaveUp> {
         match self.at_once(need, max) {
             Some(run) => Ok(run),
-            None => self.waiting(need, max, deadline.into()),
+            None => self.outlined(need, max, deadline.into()),
         }
     }
 
-    /// Claims, waiting until `deadline`, or says why not.
     #[cold]
+    fn outlined(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+        self.waiting(need, max, deadline)
+    }
+
+    /// Claims, waiting until `deadline`, or says why not. For cold paths, into which it is inlined:
+    /// see [`End::claim_waiting`].
+    #[inline]
     pub(super) fn waiting(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
         if !self.image.is_current() {
             return Err(GaveUp::Forked);

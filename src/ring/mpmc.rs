@@ -546,6 +546,10 @@ impl RecvCursor for Receiver {
         stamp == Stamp::published(at, capacity).0 || stamp == Stamp::skipped(at, capacity).0
     }
 
+    fn prefetch<T: Copy, K: Kind>(&self, _: &Mem<T, K>) {
+        // The stamp that is looked at lies before the value.
+    }
+
     fn take_skipped(&mut self) -> u64 {
         std::mem::take(&mut self.skipped)
     }

@@ -218,6 +218,11 @@ impl RecvCursor for Consumer {
         false // there is no other consumer whom it could interest
     }
 
+    #[inline(always)]
+    fn prefetch<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) {
+        mem.slots.prefetch(self.head);
+    }
+
     fn take_skipped(&mut self) -> u64 {
         0
     }

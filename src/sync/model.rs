@@ -93,6 +93,8 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         })
     }
 
+    pub(crate) fn prefetch(&self, _position: u64) {}
+
     pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {
         len.min(self.capacity() - (position & (self.capacity() - 1)))
     }

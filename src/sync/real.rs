@@ -4,11 +4,16 @@
 //!
 //! Another process may scribble on a slot at any time, so a plain read or write of the region
 //! would be a data race, which is undefined behaviour even if the program then discards the bytes.
-//! [`Slots`] therefore moves payload with relaxed atomic words, the widest that divide the
-//! element: a race yields wrong bytes and nothing worse. Values only ever exist as `T` in private
-//! memory, and `T: AnyBitPattern` makes wrong bytes a valid `T`. Under Miri the same copies are
-//! plain, so that an ordering too weak to publish the payload shows up as a race instead of hiding
-//! behind the atomics.
+//! [`Slots`] therefore moves payload with relaxed atomic words, the widest that divide the element, or
+//! with vector instructions that the compiler does not see into: a race yields wrong bytes and nothing
+//! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern` makes wrong bytes a
+//! valid `T`. Under Miri the same copies are plain, so that an ordering too weak to publish the payload
+//! shows up as a race instead of hiding behind the atomics.
+//!
+//! The vector instructions stand in blocks of assembly that say nothing of what memory they touch, so
+//! the compiler moves none of the accesses that publish a slot across them; nor does an x86-64, on which
+//! loads and stores are acquired and released as they are. Only the side in the region is in assembly:
+//! of the private side the compiler sees all, and leaves out copies of copies.
 
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
@@ -126,6 +131,19 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         unsafe { value.assume_init() }
     }
 
+    /// Asks for the first line of a slot, without waiting for it.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, position: u64) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: accesses nothing, as far as a program can tell.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.slot(position).cast()) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = position;
+    }
+
     /// How many of `len` slots from `position` on lie in memory before the wrap.
     #[inline(always)]
     pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {
@@ -217,15 +235,13 @@ const fn word<T>() -> usize {
     if lowest < 8 { lowest } else { 8 }
 }
 
-/// Sixteen bytes at once, where the machine can. In the region they are moved by instructions that
-/// the compiler does not see into; to the language they are byte after byte, relaxed, in some order.
+/// Sixteen bytes at once, where the machine can. To the language, each access of the region is byte
+/// after byte, relaxed, in some order.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod vector {
     use std::arch::asm;
-    use std::arch::x86_64::{__m128i as Vector, _mm_loadu_si128, _mm_storeu_si128};
+    use std::arch::x86_64::__m128i as Vector;
 
-    /// Bytes of a vector.
-    const WIDTH: usize = size_of::<Vector>();
     /// Vectors moved in a row: a cache line.
     const ROW: usize = 4;
 
@@ -236,40 +252,44 @@ mod vector {
     /// `from` is readable and `to` writable for `bytes` bytes, whoever else accesses `to`.
     #[inline(always)]
     pub(super) unsafe fn copy_in(to: *mut u8, from: *const u8, bytes: usize) -> usize {
-        // SAFETY: vector `i` lies inside the source; the instruction needs no alignment.
-        let load = |i: usize| unsafe { _mm_loadu_si128(from.add(i * WIDTH).cast()) };
+        let vectors = bytes / size_of::<Vector>();
+        let (to, from) = (to.cast::<Vector>(), from.cast::<Vector>());
+        // SAFETY: vector `i` lies inside the source.
+        let load = |i: usize| unsafe { from.wrapping_add(i).read_unaligned() };
         let mut done = 0;
-        while bytes / WIDTH - done >= ROW {
-            // SAFETY: vectors `done` to `done + 3` lie inside the destination, and need no alignment.
+        while vectors - done >= ROW {
+            let (a, b, c, d) = (load(done), load(done + 1), load(done + 2), load(done + 3));
+            // SAFETY: the row lies inside the destination; the instructions need no alignment.
             unsafe {
                 asm!(
                     "movups [{to}], {a}",
                     "movups [{to} + 16], {b}",
                     "movups [{to} + 32], {c}",
                     "movups [{to} + 48], {d}",
-                    to = in(reg) to.add(done * WIDTH),
-                    a = in(xmm_reg) load(done),
-                    b = in(xmm_reg) load(done + 1),
-                    c = in(xmm_reg) load(done + 2),
-                    d = in(xmm_reg) load(done + 3),
+                    to = in(reg) to.wrapping_add(done),
+                    a = in(xmm_reg) a,
+                    b = in(xmm_reg) b,
+                    c = in(xmm_reg) c,
+                    d = in(xmm_reg) d,
                     options(nostack, preserves_flags),
                 );
             }
             done += ROW;
         }
-        while done < bytes / WIDTH {
-            // SAFETY: vector `done` lies inside the destination, and needs no alignment.
+        while done < vectors {
+            let vector = load(done);
+            // SAFETY: as above, one vector.
             unsafe {
                 asm!(
-                    "movups [{to}], {a}",
-                    to = in(reg) to.add(done * WIDTH),
-                    a = in(xmm_reg) load(done),
+                    "movups [{to}], {vector}",
+                    to = in(reg) to.wrapping_add(done),
+                    vector = in(xmm_reg) vector,
                     options(nostack, preserves_flags),
                 );
             }
             done += 1;
         }
-        done * WIDTH
+        done * size_of::<Vector>()
     }
 
     /// Moves as many of `bytes` bytes out of the region as whole vectors make, and says how many.
@@ -279,19 +299,21 @@ mod vector {
     /// `from` is readable and `to` writable for `bytes` bytes, whoever else accesses `from`.
     #[inline(always)]
     pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, bytes: usize) -> usize {
-        // SAFETY: vector `i` lies inside the destination; the instruction needs no alignment.
-        let store = |i: usize, v: Vector| unsafe { _mm_storeu_si128(to.add(i * WIDTH).cast(), v) };
+        let vectors = bytes / size_of::<Vector>();
+        let (from, to) = (from.cast::<Vector>(), to.cast::<Vector>());
+        // SAFETY: vector `i` lies inside the destination.
+        let store = |i: usize, vector| unsafe { to.wrapping_add(i).write_unaligned(vector) };
         let mut done = 0;
-        while bytes / WIDTH - done >= ROW {
+        while vectors - done >= ROW {
             let (a, b, c, d): (Vector, Vector, Vector, Vector);
-            // SAFETY: vectors `done` to `done + 3` lie inside the source, and need no alignment.
+            // SAFETY: the row lies inside the source; the instructions need no alignment.
             unsafe {
                 asm!(
                     "movups {a}, [{from}]",
                     "movups {b}, [{from} + 16]",
                     "movups {c}, [{from} + 32]",
                     "movups {d}, [{from} + 48]",
-                    from = in(reg) from.add(done * WIDTH),
+                    from = in(reg) from.wrapping_add(done),
                     a = out(xmm_reg) a,
                     b = out(xmm_reg) b,
                     c = out(xmm_reg) c,
@@ -299,24 +321,26 @@ mod vector {
                     options(nostack, preserves_flags),
                 );
             }
-            [a, b, c, d].into_iter().zip(done..).for_each(|(vector, i)| store(i, vector));
+            for (i, vector) in [a, b, c, d].into_iter().enumerate() {
+                store(done + i, vector);
+            }
             done += ROW;
         }
-        while done < bytes / WIDTH {
-            let a: Vector;
-            // SAFETY: vector `done` lies inside the source, and needs no alignment.
+        while done < vectors {
+            let vector: Vector;
+            // SAFETY: as above, one vector.
             unsafe {
                 asm!(
-                    "movups {a}, [{from}]",
-                    from = in(reg) from.add(done * WIDTH),
-                    a = out(xmm_reg) a,
+                    "movups {vector}, [{from}]",
+                    from = in(reg) from.wrapping_add(done),
+                    vector = out(xmm_reg) vector,
                     options(nostack, preserves_flags),
                 );
             }
-            store(done, a);
+            store(done, vector);
             done += 1;
         }
-        done * WIDTH
+        done * size_of::<Vector>()
     }
 }
 
@@ -352,8 +376,9 @@ unsafe fn copy_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
     let (to, from, bytes) = (to.cast::<u8>(), from.cast::<u8>(), size_of::<T>() * len);
     // SAFETY: the caller's promise.
     let done = if bytes >= WIDE { unsafe { vector::copy_in(to, from, bytes) } } else { 0 };
+    let (to, from) = (to.wrapping_add(done), from.wrapping_add(done));
     // SAFETY: the caller's promise, for the rest; whole vectors keep the alignment.
-    unsafe { words_in::<T>(to.add(done), from.add(done), bytes - done) }
+    unsafe { words_in::<T>(to, from, bytes - done) }
 }
 
 /// How [`copy_in`] copies what is left of `T`s. Its promises, for bytes.
@@ -382,8 +407,9 @@ unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
     let (to, from, bytes) = (to.cast::<u8>(), from.cast::<u8>(), size_of::<T>() * len);
     // SAFETY: the caller's promise.
     let done = unsafe { vector::copy_out(from, to, bytes) };
+    let (to, from) = (to.wrapping_add(done), from.wrapping_add(done));
     // SAFETY: the caller's promise, for the rest; whole vectors keep the alignment.
-    unsafe { words_out::<T>(from.add(done), to.add(done), bytes - done) }
+    unsafe { words_out::<T>(from, to, bytes - done) }
 }
 
 /// How [`copy_out`] copies what is left of `T`s. Its promises, for bytes.
