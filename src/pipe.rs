@@ -254,7 +254,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     }
 
     /// Publishes the first `items` slots of a claimed run, gives up the rest, and wakes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(&mut self, run: Run, items: u64) {
         self.cursor.publish(&self.mem, run, items);
         data(&self.mem).notify();
@@ -408,7 +408,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 
     /// Frees the first `items` items of a claimed run, keeps the rest for this end, and wakes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&mut self, run: Run, items: u64) {
         if run.again > 0 && items > 0 {
             let tally = &self.mem.words.control.tally.0;

@@ -268,7 +268,7 @@ impl SendCursor for Sender {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
         debug_assert!(run == self.claimed && items <= run.slots);
         let capacity = mem.slots.capacity();
@@ -336,7 +336,7 @@ impl Receiver {
 }
 
 /// Gives `slots` slots from `at` on to the senders of the next lap.
-#[inline]
+#[inline(always)]
 fn free<T: Copy, K: Kind>(mem: &Mem<T, K>, at: u64, slots: u64) {
     let capacity = mem.slots.capacity();
     for position in positions(at, 0..slots) {
@@ -477,7 +477,7 @@ impl RecvCursor for Receiver {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
         debug_assert!(run.at == self.held.at && items <= run.items);
         let slots = if items == run.items {
