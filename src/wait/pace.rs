@@ -63,7 +63,9 @@ impl From<Instant> for Deadline {
 #[non_exhaustive]
 pub enum WaitPolicy {
     /// Spin for some microseconds, then sleep: the longer (100 µs or so at the most) the more often
-    /// that has lately been enough. On a machine with one processor: sleep at once. The default.
+    /// that has lately been enough. Where others want the processor, spin only shortly, and make way
+    /// for them some times before sleeping: they may be whom this end waits for. On a machine with one
+    /// processor: sleep at once. The default.
     #[default]
     Adaptive,
     /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn
@@ -87,6 +89,12 @@ pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
 /// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
 pub(super) const FEWEST_TURNS: u32 = 256;
 pub(super) const MOST_TURNS: u32 = 2048;
+/// The same where others want the processor.
+pub(super) const CROWDED_TURNS: u32 = 64;
+/// How often to make way for others before sleeping.
+pub(super) const MOST_YIELDS: u32 = 32;
+/// Whoever gives up the processor for so long, in nanoseconds, has given it to somebody.
+const OTHERS_RAN: u64 = 2_000;
 /// A sleep so short, in nanoseconds, that spinning through it would have been cheaper.
 const SHORT_SLEEP: u64 = 50_000;
 /// Turns between two proper looks, at the ring and at the clock.
@@ -151,6 +159,8 @@ impl Waiting {
             turns: 0,
             in_a_row: TURNS_PER_LOOK,
             to_look: false,
+            yields: 0,
+            others_ran,
             many,
             brief_until: None,
         }
@@ -175,6 +185,13 @@ fn make_way(many: bool) {
     }
 }
 
+/// Gives up the processor; `true` if somebody else wanted it.
+pub(super) fn others_ran() -> bool {
+    let before = now();
+    std::thread::yield_now();
+    now() - before >= OTHERS_RAN
+}
+
 /// One wait.
 pub(crate) struct Watch<'a> {
     waiting: &'a mut Waiting,
@@ -184,6 +201,10 @@ pub(crate) struct Watch<'a> {
     in_a_row: u32,
     /// The next turn is a proper look.
     to_look: bool,
+    /// How often it has made way for others.
+    yields: u32,
+    /// [`others_ran`], but for tests.
+    pub(super) others_ran: fn() -> bool,
     /// The machine has more than one processor.
     pub(super) many: bool,
     /// No sleep may last longer before one has lasted until then: who overlooked the announcement
@@ -201,7 +222,14 @@ impl Pace for Watch<'_> {
         };
         if !self.to_look && self.turns >= budget {
             if self.turns > 0 {
-                self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
+                if self.yields < MOST_YIELDS && (self.others_ran)() {
+                    self.yields += 1;
+                    self.waiting.budget = CROWDED_TURNS;
+                    return Turn::Look { doubt: self.waiting.looked_in_vain(now()) };
+                }
+                if self.yields == 0 {
+                    self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
+                }
             }
             return Turn::Sleep;
         }

@@ -1,7 +1,9 @@
 //! The pace of a wait: clock, budget, doubts, and how long it sleeps.
 
 use super::*;
-use crate::wait::pace::{BRIEF_SLEEP, FEWEST_TURNS, MOST_TURNS, many_processors};
+use crate::wait::pace::{
+    BRIEF_SLEEP, CROWDED_TURNS, FEWEST_TURNS, MOST_TURNS, MOST_YIELDS, many_processors, others_ran,
+};
 
 #[test]
 fn one_who_only_spins_never_sleeps_however_long_it_has_spun() {
@@ -50,10 +52,11 @@ fn doubt_comes_a_slice_after_the_first_look_in_vain_and_every_slice_from_then_on
     assert!(waiting.tried_in_vain());
 }
 
-/// What a wait does from its beginning on, until it would sleep.
+/// What a wait does from its beginning on, until it would sleep. Nobody else wants the processor.
 fn turns(waiting: &mut Waiting, many: bool, most: usize) -> Vec<Turn> {
     let mut watch = waiting.until(Deadline::NEVER);
     watch.many = many;
+    watch.others_ran = || false;
     (0..most).map(|_| watch.turn()).take_while(|turn| *turn != Turn::Sleep).collect()
 }
 
@@ -94,6 +97,63 @@ fn spinning_that_was_of_use_is_done_for_longer_and_in_vain_for_half_as_long() {
     waiting.policy = WaitPolicy::Park;
     turns(&mut waiting, true, usize::MAX);
     assert_eq!(waiting.budget, 1024, "who did not spin has learned nothing");
+}
+
+#[test]
+fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less() {
+    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
+    let mut waiting = Waiting::new();
+    waiting.slice = Duration::from_secs(10_000); // no doubt comes up
+    waiting.budget = FEWEST_TURNS;
+    let mut watch = waiting.until(Deadline::NEVER);
+    (watch.many, watch.others_ran) = (true, || true);
+    let mut until_sleep = [spin, look].repeat(4);
+    until_sleep.resize(8 + MOST_YIELDS as usize, look);
+    until_sleep.push(Turn::Sleep);
+    let turns: Vec<_> = (0..until_sleep.len()).map(|_| watch.turn()).collect();
+    assert_eq!(turns, until_sleep);
+    assert_eq!(waiting.budget, CROWDED_TURNS);
+    let mut watch = waiting.until(Deadline::NEVER);
+    (watch.many, watch.others_ran) = (true, || true);
+    assert_eq!([watch.turn(), watch.turn(), watch.turn()], [spin, look, look]);
+    // Until it has the processor for itself.
+    watch.others_ran = || false;
+    assert_eq!(watch.turn(), Turn::Sleep);
+    assert_eq!(waiting.budget, CROWDED_TURNS);
+    assert_eq!(self::turns(&mut waiting, true, 100), [spin, look]);
+    assert_eq!(waiting.budget, FEWEST_TURNS);
+    // One that has not spun gives up nothing but itself.
+    waiting.policy = WaitPolicy::Park;
+    let mut watch = waiting.until(Deadline::NEVER);
+    (watch.many, watch.others_ran) = (true, || panic!("asked"));
+    assert_eq!(watch.turn(), Turn::Sleep);
+}
+
+#[test]
+#[cfg(not(miri))] // which has no processors to share
+fn who_gives_up_the_processor_sees_whether_others_wanted_it() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let before = sched_getaffinity(None).expect("one's own");
+    let one = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).expect("one at least");
+    let mut only = CpuSet::new();
+    only.set(one);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            sched_setaffinity(None, &only).expect("one of its own");
+            // Most of the time nobody else is there; but then again, on a busy machine.
+            assert!((0..1_000_000).any(|_| !others_ran()));
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    std::hint::spin_loop(); // on the same processor: it is inherited
+                }
+            });
+            let made_way = (0..1_000_000).any(|_| others_ran());
+            over.store(true, Relaxed);
+            assert!(made_way);
+        });
+    });
 }
 
 #[test]
