@@ -171,11 +171,11 @@ pub trait RecvCursor {
     /// An item is ready for whoever comes next.
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
 
-    /// Positions that a claim freed without delivering anything since the last time of asking:
-    /// senders may use them, and must be told even if the claim came to nothing.
     /// Asks for the line of the next item, unless it is the line that a claim looks at anyway.
     fn prefetch<T: Copy, K: Kind>(&self, mem: &Mem<T, K>);
 
+    /// Positions that a claim freed without delivering anything since the last time of asking:
+    /// senders may use them, and must be told even if the claim came to nothing.
     fn take_skipped(&mut self) -> u64;
 }
 

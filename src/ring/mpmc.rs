@@ -547,7 +547,7 @@ impl RecvCursor for Receiver {
     }
 
     fn prefetch<T: Copy, K: Kind>(&self, _: &Mem<T, K>) {
-        // The stamp that is looked at lies before the value.
+        // The stamp that is looked at lies just before the value, mostly in the same line.
     }
 
     fn take_skipped(&mut self) -> u64 {

@@ -134,13 +134,13 @@ impl<T: Copy, K: Kind> Slots<T, K> {
     /// Asks for the first line of a slot, without waiting for it.
     #[inline(always)]
     pub(crate) fn prefetch(&self, position: u64) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             // SAFETY: accesses nothing, as far as a program can tell.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(self.slot(position).cast()) };
         }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
         let _ = position;
     }
 
@@ -235,9 +235,9 @@ const fn word<T>() -> usize {
     if lowest < 8 { lowest } else { 8 }
 }
 
-/// Sixteen bytes at once, where the machine can. To the language, each access of the region is byte
-/// after byte, relaxed, in some order.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+/// Sixteen bytes at once, where the machine can. To the language, each access of the region stands for
+/// relaxed ones of the words that the element is copied by elsewhere.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 mod vector {
     use std::arch::asm;
     use std::arch::x86_64::__m128i as Vector;
@@ -345,7 +345,7 @@ mod vector {
 }
 
 /// Elsewhere, words are all there is.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
 mod vector {
     pub(super) unsafe fn copy_in(_to: *mut u8, _from: *const u8, _bytes: usize) -> usize {
         0
@@ -578,13 +578,15 @@ mod tests {
     use super::*;
 
     /// There and back, `len` of them, as Miri sees the words: other tests copy plainly under Miri, so
-    /// that it sees races. The private side is aligned to nothing, and neither side's neighbours are
-    /// touched.
+    /// that it sees races. Neither side is aligned to more than it must be, and neither side's
+    /// neighbours are touched.
     fn there_and_back<T: Copy>(len: usize) {
+        const UNTOUCHED: u64 = 0xAAAA_AAAA_AAAA_AAAA;
         let bytes = len * size_of::<T>();
-        let shared: Vec<AtomicU64> = (0..bytes / 8 + 2).map(|_| AtomicU64::new(u64::MAX)).collect();
-        // As a mapping's: never through a `&T` or `&mut T`.
-        let region = shared.as_ptr().cast::<T>().cast_mut();
+        // As a mapping's: never through a `&T` or `&mut T`. Two words before, two or three behind.
+        let shared: Vec<_> = (0..bytes / 8 + 5).map(|_| AtomicU64::new(UNTOUCHED)).collect();
+        let odd = 2 - (shared.as_ptr().addr() / 8 + 1) % 2; // to 8 bytes, and not to 16
+        let region = shared[odd..].as_ptr().cast::<T>().cast_mut();
         let private: Vec<u8> = (1..=bytes + 1).map(|i| i as u8).collect();
         let mut back = vec![0xAA_u8; bytes + 17];
         let (from, to) = (private[1..].as_ptr(), back[1..].as_mut_ptr());
@@ -601,13 +603,20 @@ mod tests {
         }
         assert_eq!(back[1..=bytes], private[1..], "{len} of {} bytes", size_of::<T>());
         assert_eq!((back[0], &back[bytes + 1..]), (0xAA, &[0xAA; 16][..]));
-        let last = shared[bytes / 8 + 1].load(Ordering::Relaxed);
-        assert_eq!(last, u64::MAX, "{len} of {} bytes", size_of::<T>());
+        let words = shared.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        let mut all: Vec<u8> = words.flatten().collect();
+        let neighbours: Vec<u8> = all
+            .drain(..odd * 8)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .chain(all.split_off(bytes))
+            .collect();
+        assert!(neighbours.iter().all(|byte| *byte == 0xAA), "{len} of {} bytes", size_of::<T>());
     }
 
     #[test]
     fn copies_of_every_width_and_length_are_whole() {
-        for len in [0, 1, 2, 3, 5, 8, 13, 64, 100] {
+        for len in [0, 1, 2, 3, 5, 8, 13, 15, 16, 17, 64, 100, 255, 256, 257] {
             there_and_back::<[u8; 1]>(len);
             there_and_back::<[u8; 2]>(len);
             there_and_back::<[u8; 3]>(len);

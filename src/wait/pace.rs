@@ -63,9 +63,11 @@ impl From<Instant> for Deadline {
 #[non_exhaustive]
 pub enum WaitPolicy {
     /// Spin for some microseconds, then sleep: the longer (100 µs or so at the most) the more often
-    /// that has lately been enough. Where others want the processor, spin only shortly, and make way
-    /// for them some times before sleeping: they may be whom this end waits for. On a machine with one
-    /// processor: sleep at once. The default.
+    /// that has lately been enough. Where others want the processor and give it back soon, spin only
+    /// shortly, and make way for them (`sched_yield`) some times before sleeping: they may be whom this
+    /// end waits for. What keeps the processor for long is found out now and then, by a wait that has
+    /// spun in vain and does not get it back for some milliseconds, deadline or not. On a machine with
+    /// one processor: sleep at once. The default.
     #[default]
     Adaptive,
     /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn
@@ -93,10 +95,15 @@ pub(super) const MOST_TURNS: u32 = 2048;
 pub(super) const CROWDED_TURNS: u32 = 64;
 /// How often to make way for others before sleeping.
 pub(super) const MOST_YIELDS: u32 = 32;
-/// Whoever gives up the processor for so long, in nanoseconds, has given it to somebody.
-const OTHERS_RAN: u64 = 2_000;
+/// Whoever gives up the processor for no longer, in nanoseconds, has most likely given it to nobody.
+pub(super) const NOBODY_RAN: u64 = 2_000;
 /// A sleep so short, in nanoseconds, that spinning through it would have been cheaper.
-const SHORT_SLEEP: u64 = 50_000;
+pub(super) const SHORT_SLEEP: u64 = 50_000;
+/// The most waits in a row that make way for nobody, after others have kept the processor for longer
+/// than such a sleep: who sleeps instead can be woken.
+pub(super) const MOST_WARY: u32 = 4096;
+/// And the fewest.
+pub(super) const FEWEST_WARY: u32 = 16;
 /// Turns between two proper looks, at the ring and at the clock.
 const TURNS_PER_LOOK: u32 = 64;
 
@@ -106,6 +113,10 @@ pub(crate) struct Waiting {
     pub(crate) policy: WaitPolicy,
     pub(crate) slice: Duration,
     pub(super) budget: u32,
+    /// So many waits more make way for nobody.
+    wary: u32,
+    /// As many as the next time.
+    wary_next: u32,
     cancel: Arc<AtomicBool>,
     /// When it will be time to doubt that the peers are alive: a slice after this end first looked
     /// in vain, or last doubted. 0: the last look was not in vain. Kept from call to call, so that
@@ -119,6 +130,8 @@ impl Waiting {
             policy: WaitPolicy::default(),
             slice: SLICE,
             budget: MOST_TURNS / 4,
+            wary: 0,
+            wary_next: FEWEST_WARY,
             cancel: Arc::new(AtomicBool::new(false)),
             doubt_at: 0,
         }
@@ -160,7 +173,8 @@ impl Waiting {
             in_a_row: TURNS_PER_LOOK,
             to_look: false,
             yields: 0,
-            others_ran,
+            crowded: false,
+            make_way_for_others,
             many,
             brief_until: None,
         }
@@ -185,11 +199,11 @@ fn make_way(many: bool) {
     }
 }
 
-/// Gives up the processor; `true` if somebody else wanted it.
-pub(super) fn others_ran() -> bool {
+/// Gives up the processor to whoever wants it; for how long, in nanoseconds.
+pub(super) fn make_way_for_others() -> u64 {
     let before = now();
     std::thread::yield_now();
-    now() - before >= OTHERS_RAN
+    now().saturating_sub(before)
 }
 
 /// One wait.
@@ -203,13 +217,43 @@ pub(crate) struct Watch<'a> {
     to_look: bool,
     /// How often it has made way for others.
     yields: u32,
-    /// [`others_ran`], but for tests.
-    pub(super) others_ran: fn() -> bool,
+    /// Others wanted the processor, and gave it back soon.
+    crowded: bool,
+    /// [`make_way_for_others`], but for tests.
+    pub(super) make_way_for_others: fn() -> u64,
     /// The machine has more than one processor.
     pub(super) many: bool,
     /// No sleep may last longer before one has lasted until then: who overlooked the announcement
     /// has been seen by the look after that.
     brief_until: Option<u64>,
+}
+
+impl Watch<'_> {
+    /// Having spun in vain: makes way for others on this processor, who may be those it waits for.
+    /// `true`: somebody ran, so it is worth a look. Those who do not give the processor back soon are
+    /// others, and not made way for again for a while.
+    fn let_others_run(&mut self) -> bool {
+        let Waiting { budget, wary, wary_next, .. } = &mut *self.waiting;
+        if self.yields == 0 && *wary > 0 {
+            *wary -= 1;
+            self.yields = MOST_YIELDS;
+        }
+        if self.yields >= MOST_YIELDS {
+            return false;
+        }
+        self.yields += 1;
+        let took = (self.make_way_for_others)();
+        if took > SHORT_SLEEP {
+            *wary = *wary_next;
+            *wary_next = (*wary_next * 2).min(MOST_WARY);
+            self.yields = MOST_YIELDS;
+        } else if took > NOBODY_RAN {
+            self.crowded = true;
+            *budget = CROWDED_TURNS;
+            *wary_next = FEWEST_WARY;
+        }
+        took > NOBODY_RAN
+    }
 }
 
 impl Pace for Watch<'_> {
@@ -221,15 +265,11 @@ impl Pace for Watch<'_> {
             WaitPolicy::Adaptive => 0,
         };
         if !self.to_look && self.turns >= budget {
-            if self.turns > 0 {
-                if self.yields < MOST_YIELDS && (self.others_ran)() {
-                    self.yields += 1;
-                    self.waiting.budget = CROWDED_TURNS;
-                    return Turn::Look { doubt: self.waiting.looked_in_vain(now()) };
-                }
-                if self.yields == 0 {
-                    self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
-                }
+            if self.turns > 0 && self.let_others_run() {
+                return Turn::Look { doubt: self.waiting.looked_in_vain(now()) };
+            }
+            if self.turns > 0 && !self.crowded {
+                self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
             }
             return Turn::Sleep;
         }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::wait::pace::{
-    BRIEF_SLEEP, CROWDED_TURNS, FEWEST_TURNS, MOST_TURNS, MOST_YIELDS, many_processors, others_ran,
+    BRIEF_SLEEP, CROWDED_TURNS, FEWEST_TURNS, FEWEST_WARY, MOST_TURNS, MOST_WARY, MOST_YIELDS,
+    NOBODY_RAN, SHORT_SLEEP, make_way_for_others, many_processors,
 };
 
 #[test]
@@ -56,7 +57,7 @@ fn doubt_comes_a_slice_after_the_first_look_in_vain_and_every_slice_from_then_on
 fn turns(waiting: &mut Waiting, many: bool, most: usize) -> Vec<Turn> {
     let mut watch = waiting.until(Deadline::NEVER);
     watch.many = many;
-    watch.others_ran = || false;
+    watch.make_way_for_others = || NOBODY_RAN;
     (0..most).map(|_| watch.turn()).take_while(|turn| *turn != Turn::Sleep).collect()
 }
 
@@ -99,59 +100,95 @@ fn spinning_that_was_of_use_is_done_for_longer_and_in_vain_for_half_as_long() {
     assert_eq!(waiting.budget, 1024, "who did not spin has learned nothing");
 }
 
+/// What a wait does that has spun, until it would sleep, and how often it has made way for others who
+/// keep the processor for so long.
+fn making_way(waiting: &mut Waiting, keep: fn() -> u64) -> Vec<Turn> {
+    let mut watch = waiting.until(Deadline::NEVER);
+    (watch.many, watch.make_way_for_others) = (true, keep);
+    std::iter::from_fn(|| Some(watch.turn()).filter(|turn| *turn != Turn::Sleep)).collect()
+}
+
 #[test]
 fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less() {
     let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
     let mut waiting = Waiting::new();
     waiting.slice = Duration::from_secs(10_000); // no doubt comes up
-    waiting.budget = FEWEST_TURNS;
-    let mut watch = waiting.until(Deadline::NEVER);
-    (watch.many, watch.others_ran) = (true, || true);
-    let mut until_sleep = [spin, look].repeat(4);
-    until_sleep.resize(8 + MOST_YIELDS as usize, look);
-    until_sleep.push(Turn::Sleep);
-    let turns: Vec<_> = (0..until_sleep.len()).map(|_| watch.turn()).collect();
-    assert_eq!(turns, until_sleep);
-    assert_eq!(waiting.budget, CROWDED_TURNS);
-    let mut watch = waiting.until(Deadline::NEVER);
-    (watch.many, watch.others_ran) = (true, || true);
-    assert_eq!([watch.turn(), watch.turn(), watch.turn()], [spin, look, look]);
+    for keep in [|| NOBODY_RAN + 1, || SHORT_SLEEP] {
+        waiting.budget = FEWEST_TURNS;
+        let mut expected = [spin, look].repeat(4);
+        expected.resize(8 + MOST_YIELDS as usize, look);
+        assert_eq!(making_way(&mut waiting, keep), expected);
+        assert_eq!(waiting.budget, CROWDED_TURNS);
+        expected.drain(..6);
+        assert_eq!(making_way(&mut waiting, keep), expected);
+        assert_eq!(waiting.budget, CROWDED_TURNS);
+    }
     // Until it has the processor for itself.
-    watch.others_ran = || false;
-    assert_eq!(watch.turn(), Turn::Sleep);
-    assert_eq!(waiting.budget, CROWDED_TURNS);
-    assert_eq!(self::turns(&mut waiting, true, 100), [spin, look]);
+    assert_eq!(making_way(&mut waiting, || NOBODY_RAN), [spin, look]);
     assert_eq!(waiting.budget, FEWEST_TURNS);
     // One that has not spun gives up nothing but itself.
     waiting.policy = WaitPolicy::Park;
-    let mut watch = waiting.until(Deadline::NEVER);
-    (watch.many, watch.others_ran) = (true, || panic!("asked"));
-    assert_eq!(watch.turn(), Turn::Sleep);
+    assert_eq!(making_way(&mut waiting, || panic!("asked")), []);
+}
+
+#[test]
+fn who_is_not_given_the_processor_back_soon_is_wary_of_making_way() {
+    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
+    let mut waiting = Waiting::new();
+    waiting.slice = Duration::from_secs(10_000); // no doubt comes up
+    let mut spans = Vec::new();
+    while spans.len() < 12 {
+        waiting.budget = FEWEST_TURNS;
+        let mut expected = [spin, look].repeat(4);
+        let mut span = 0;
+        while making_way(&mut waiting, || SHORT_SLEEP + 1) == expected {
+            (waiting.budget, span) = (FEWEST_TURNS, span + 1);
+        }
+        // This one has made way, and looked once more.
+        expected.push(look);
+        spans.push(span);
+        assert_eq!(waiting.budget, FEWEST_TURNS, "no less than others who spun in vain");
+    }
+    assert_eq!(spans[..4], [0, FEWEST_WARY, 2 * FEWEST_WARY, 4 * FEWEST_WARY]);
+    assert_eq!(spans[9..], [MOST_WARY; 3]);
+    // One who gives it back soon is trusted again.
+    let not_asked = |waits, waiting: &mut Waiting| {
+        (0..waits).for_each(|_| drop(making_way(waiting, || panic!("asked"))));
+    };
+    not_asked(MOST_WARY, &mut waiting);
+    making_way(&mut waiting, || SHORT_SLEEP);
+    making_way(&mut waiting, || SHORT_SLEEP + 1);
+    not_asked(FEWEST_WARY, &mut waiting);
+    waiting.budget = FEWEST_TURNS;
+    assert_eq!(making_way(&mut waiting, || SHORT_SLEEP).len(), 8 + MOST_YIELDS as usize);
 }
 
 #[test]
 #[cfg(not(miri))] // which has no processors to share
-fn who_gives_up_the_processor_sees_whether_others_wanted_it() {
+fn who_makes_way_lets_others_run() {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-    let before = sched_getaffinity(None).expect("one's own");
-    let one = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).expect("one at least");
-    let mut only = CpuSet::new();
-    only.set(one);
-    let over = AtomicBool::new(false);
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    let all = sched_getaffinity(None).expect("one's own");
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).expect("one at least"));
+    let (turns, over) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            sched_setaffinity(None, &only).expect("one of its own");
-            // Most of the time nobody else is there; but then again, on a busy machine.
-            assert!((0..1_000_000).any(|_| !others_ran()));
+            sched_setaffinity(None, &one).expect("one of its own");
             scope.spawn(|| {
-                while !over.load(Relaxed) {
-                    std::hint::spin_loop(); // on the same processor: it is inherited
+                while over.load(Relaxed) == 0 {
+                    turns.fetch_add(1, Relaxed); // on the same processor: that is inherited
                 }
             });
-            let made_way = (0..1_000_000).any(|_| others_ran());
-            over.store(true, Relaxed);
-            assert!(made_way);
+            // Each lets it go on, but for those that the kernel thinks unfair.
+            let went_on = |_: &i32| {
+                let before = turns.load(Relaxed);
+                let took = make_way_for_others();
+                turns.load(Relaxed) > before && took > NOBODY_RAN
+            };
+            let made_way = (0..200).filter(went_on).count();
+            over.store(1, Relaxed);
+            assert!(made_way > 20, "{made_way} of 200");
         });
     });
 }
