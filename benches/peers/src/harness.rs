@@ -207,7 +207,7 @@ fn judge(plan: &Plan, accounts: &[Account], seconds: &[f64]) -> Outcome<Vec<Roun
     let rounds: Vec<Round> = all.collect();
     // On a busy machine a turn may pass without either worker having had the processor.
     let empty = rounds.iter().filter(|round| round.rate == 0.0).count();
-    if plan.link.work != Work::Idle && empty > rounds.len() / 4 {
+    if plan.link.work != Work::Idle && empty > rounds.len() / 2 {
         return Err(NOTHING.into());
     }
     Ok(rounds)

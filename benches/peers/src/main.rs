@@ -105,7 +105,8 @@ fn compare(args: &Args) -> Outcome {
     let rounds = args.rounds.map(|rounds| rounds as usize);
     let processors = harness::processors()?.len();
     let machine = report::Machine::now(processors);
-    println!("{} processors, load {}, commit {}\n", processors, machine.load, machine.commit);
+    let busy = machine.busy * 100.0;
+    println!("{processors} processors, {busy:.1} % in use by others, commit {}\n", machine.commit);
     let scratch = Scratch::new(scenarios[0].link.scratch.as_str())?;
     let mut tables = Vec::new();
     let mut disqualified = Vec::new();

@@ -15,7 +15,8 @@ pub struct Machine {
     pub kernel: String,
     pub compiler: String,
     pub commit: String,
-    pub load: String,
+    /// The share of the processors' time that others used, in a while before.
+    pub busy: f64,
 }
 
 fn first_line(command: &mut std::process::Command) -> String {
@@ -41,9 +42,27 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             compiler: env!("PEERS_COMPILER").into(),
             commit: first_line(git.args(["rev-parse", "--short=12", "HEAD"])) + mark,
-            load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            busy: busy(),
         }
     }
+}
+
+/// The share of the processors' time that is used, by anybody, within two seconds in which we do not.
+fn busy() -> f64 {
+    let times = || {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        let times: Vec<f64> =
+            line.split_whitespace().filter_map(|time| time.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal; the guests' are the user's.
+        let all: f64 = times.iter().take(8).sum();
+        let idle: f64 = times.iter().skip(3).take(2).sum();
+        (all, idle)
+    };
+    let before = times();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let after = times();
+    1.0 - (after.1 - before.1) / (after.0 - before.0)
 }
 
 /// A time in nanoseconds, in the unit that suits it.
@@ -271,25 +290,24 @@ pub fn document(
          Do not edit: run it again.\n\n\
          | | |\n| --- | --- |\n\
          | Processor | {}, {} in use |\n| Kernel | {} |\n| Compiler | {} |\n| Commit | {} |\n\
-         | Load average before the run (1, 5, 15 min) | {} |\n\n",
+         | Processors in use by others before the run | {:.1} % |\n\n",
         machine.processor,
         machine.processors,
         machine.kernel,
         machine.compiler,
         machine.commit,
-        machine.load
+        machine.busy * 100.0
     );
-    let load: f64 = machine.load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0.0);
-    if load > QUIET {
+    if machine.busy > QUIET {
         text.push_str(
-            "> **Taken on a busy machine** (see the load average): the figures show that the \
+            "> **Taken on a busy machine** (see above): the figures show that the \
              comparison works, and no more than that; nothing is judged by them.\n\n",
         );
     }
     text.push_str(METHOD);
     text.push_str("## What was to be reached\n\n");
     let reached = targets_table(tables);
-    text.push_str(&match load > QUIET {
+    text.push_str(&match machine.busy > QUIET {
         true => {
             reached.replace("| met |", "| not judged |").replace("| **missed** |", "| not judged |")
         }
@@ -310,8 +328,8 @@ pub fn document(
     text
 }
 
-/// The load average below which figures mean something.
-const QUIET: f64 = 0.5;
+/// The use by others below which figures mean something.
+const QUIET: f64 = 0.05;
 
 const METHOD: &str = "\
 The workers of all contenders live side by side and work in turns of a few milliseconds (longer where \
