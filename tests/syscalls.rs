@@ -1,19 +1,26 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number.
+//! million, and finds the same number. Who waits idly makes two a slice at the most.
 
 mod support;
 
-use ringpipe::{Mpmc, Spsc};
+use std::time::Duration;
+
+use ringpipe::{Mpmc, RecvTimeoutError, Spsc, WaitPolicy};
 use support::{Child, Directory, Flavour, Me, did_not_run, options, roles, tests};
 
 roles!(pass_messages);
 
-tests!(uncontended_messages_make_no_system_calls);
+tests!(
+    uncontended_messages_make_no_system_calls,
+    an_idle_receiver_makes_two_system_calls_a_slice_at_most,
+);
 
 const FEW: u64 = 1_000;
 const MANY: u64 = 1_000_000;
 /// What two runs of the same program may differ by: allocation, the harness.
 const NOISE: u64 = 20;
+/// How long an idle receiver sleeps.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// "HOW COUNT": passes so many messages from itself to itself.
 fn pass_messages<K: Flavour>(mut me: Me) {
@@ -22,6 +29,14 @@ fn pass_messages<K: Flavour>(mut me: Me) {
     let count: u64 = count.parse().unwrap();
     let ring = options::<K>().capacity(64).create_anonymous().unwrap();
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+    if how == "idle" {
+        rx.set_wait_slice(SLICE);
+        rx.set_wait_policy(WaitPolicy::Park); // what it does before it sleeps is not asked here
+        assert_eq!(rx.recv_timeout(SLICE * count as u32), Err(RecvTimeoutError::Timeout));
+        me.say("done");
+        me.hear();
+        return;
+    }
     for n in 0..count {
         match how {
             "try" => {
@@ -50,15 +65,23 @@ fn pass_messages<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-fn uncontended_messages_make_no_system_calls() {
+/// Whether calls can be counted here.
+fn strace_is_there() -> bool {
     let there = std::process::Command::new("strace").args(["-c", "true"]).output();
     match there {
-        Ok(output) if output.status.success() => {}
+        Ok(output) if output.status.success() => return true,
         Ok(output) => {
             let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            return did_not_run("the count of system calls", &why);
+            did_not_run("the count of system calls", &why);
         }
-        Err(e) => return did_not_run("the count of system calls", &format!("strace: {e}")),
+        Err(e) => did_not_run("the count of system calls", &format!("strace: {e}")),
+    }
+    false
+}
+
+fn uncontended_messages_make_no_system_calls() {
+    if !strace_is_there() {
+        return;
     }
     let control = grows::<Spsc>("control", FEW * 20);
     assert!(control.abs_diff(FEW * 19) <= NOISE, "the counting does not count: {control}");
@@ -68,6 +91,19 @@ fn uncontended_messages_make_no_system_calls() {
     }
     check("lap", grows::<Spsc>("lap", MANY / 64));
     check("lap", grows::<Mpmc>("lap", MANY / 64));
+}
+
+fn an_idle_receiver_makes_two_system_calls_a_slice_at_most() {
+    if !strace_is_there() {
+        return;
+    }
+    for (kind, idle) in [("SPSC", count::<Spsc> as fn(&str, u64) -> u64), ("MPMC", count::<Mpmc>)] {
+        let (few, many) = (10, 110);
+        let more = idle("idle", many).saturating_sub(idle("idle", few));
+        println!("{kind}: {more} more for {many} slices than for {few}");
+        assert!(more <= 2 * (many - few) + NOISE, "{kind}: {more} in {} slices", many - few);
+        assert!(more >= (many - few) / 2, "{kind}: {more}: the counting does not count");
+    }
 }
 
 fn check(how: &str, more: u64) {

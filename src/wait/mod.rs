@@ -114,7 +114,7 @@ pub(crate) fn block<R>(
     let mut doubt = false;
     let mut announced = None;
     loop {
-        if !shared && let Some(found) = look(Look::Proper { doubt }) {
+        if !shared && let Some(found) = look(Look::Proper { doubt: std::mem::take(&mut doubt) }) {
             // Alone on this word: no need to announce before looking, as none but us could miss a
             // wake by our not doing so.
             return Ok(found);
