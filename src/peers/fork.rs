@@ -16,6 +16,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use crate::shm::random_u64;
 
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests;
+
 /// The process image that something belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Image {
