@@ -21,10 +21,11 @@ pub struct Scale {
 
 type Measure = fn(bool) -> Outcome<Scale>;
 
-pub const ALL: [(&str, Measure); 4] = [
+pub const ALL: [(&str, Measure); 5] = [
     ("scale-rings", rings),
     ("scale-endpoints", endpoints),
     ("scale-capacity", capacities),
+    ("scale-pages", pages),
     ("footprint", footprint),
 ];
 
@@ -190,6 +191,72 @@ fn capacities(quick: bool) -> Outcome<Scale> {
         name: "scale-capacity",
         title: "Rings of two slots to sixteen million, one process filling and draining".into(),
         heads: vec!["slots of 8 bytes", "create", "an item, first time round", "later"],
+        rows,
+    })
+}
+
+/// What first touch costs, and what saves it.
+fn pages(quick: bool) -> Outcome<Scale> {
+    use ringpipe::HugePages;
+    type Item = [u64; 8];
+    const BATCH: usize = 64;
+    let slots: usize = if quick { 1 << 14 } else { 1 << 20 };
+    let faults = || {
+        // SAFETY: all-zero is a valid `rusage`.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is alive and ours. The call cannot fail with these arguments.
+        unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        usage.ru_minflt + usage.ru_majflt
+    };
+    let mut rows = Vec::new();
+    for (name, huge, prefault) in [
+        ("4 KiB", HugePages::Never, false),
+        ("4 KiB, `prefault`", HugePages::Never, true),
+        ("`HugePages::Advise`", HugePages::Advise, false),
+        ("`HugePages::Advise`, `prefault`", HugePages::Advise, true),
+        ("`HugePages::Require`", HugePages::Require, false),
+    ] {
+        let began = Instant::now();
+        let options = spsc::Ring::<Item>::options().capacity(slots);
+        let ring = match options.huge_pages(huge).prefault(prefault).create_anonymous() {
+            Ok(ring) => ring,
+            Err(e) => {
+                rows.push(vec![
+                    name.into(),
+                    format!("not run: {e}"),
+                    "".into(),
+                    "".into(),
+                    "".into(),
+                ]);
+                continue;
+            }
+        };
+        let mut row = vec![name.into(), each(began, 1)];
+        let (mut tx, mut rx) = (ring.producer()?, ring.consumer()?);
+        let mut buffer = [[0; 8]; BATCH];
+        let mut lap = |row: &mut Vec<String>| -> Outcome {
+            let (began, before) = (Instant::now(), faults());
+            for n in 0..(slots / BATCH) as u64 {
+                tx.try_send_exact(&[[n; 8]; BATCH])?;
+            }
+            for n in 0..(slots / BATCH) as u64 {
+                rx.try_recv_exact(&mut buffer)?;
+                if buffer[BATCH - 1] != [n; 8] {
+                    return Err(format!("{:?} came for {n}", buffer[BATCH - 1]).into());
+                }
+            }
+            row.extend([each(began, slots), format!("{}", faults() - before)]);
+            Ok(())
+        };
+        lap(&mut row)?;
+        lap(&mut row)?;
+        row.pop();
+        rows.push(row);
+    }
+    Ok(Scale {
+        name: "scale-pages",
+        title: format!("Pages: a ring of {slots} slots of 64 bytes, one process, 64 items a call"),
+        heads: vec!["pages", "create", "an item, first lap", "page faults", "an item, later"],
         rows,
     })
 }

@@ -1,6 +1,7 @@
 //! The pace of a wait: clock, budget, doubts, and how long it sleeps.
 
 use super::*;
+#[cfg_attr(miri, allow(unused_imports))]
 use crate::wait::pace::{
     BRIEF_SLEEP, CROWDED_TURNS, FEWEST_TURNS, FEWEST_WARY, MOST_TURNS, MOST_WARY, MOST_YIELDS,
     NOBODY_RAN, SHORT_SLEEP, make_way_for_others, many_processors,
@@ -132,6 +133,7 @@ fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less()
 }
 
 #[test]
+#[cfg(not(miri))] // too many turns for it
 fn who_is_not_given_the_processor_back_soon_is_wary_of_making_way() {
     let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
     let mut waiting = Waiting::new();
