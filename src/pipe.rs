@@ -31,6 +31,10 @@ use crate::sync::Ordering::Relaxed;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
 
+#[cfg(all(test, not(loom)))]
+#[path = "pipe/tests.rs"] // for those who include this file from elsewhere (loom-tests)
+mod tests;
+
 /// Why nothing was claimed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {

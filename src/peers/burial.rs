@@ -19,7 +19,7 @@ use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed};
 
 #[cfg(all(test, not(loom)))]
-mod tests;
+pub(crate) mod tests;
 
 /// Who can tell the living from the dead.
 pub(crate) trait Doctor {

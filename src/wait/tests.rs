@@ -395,6 +395,20 @@ fn who_waits_for_long_looks_but_once_a_slice() {
 }
 
 #[test]
+fn a_wake_clears_what_was_announced_and_moves_the_epoch_on() {
+    for (picky, announced) in [(false, 0b01), (true, 0b11)] {
+        let raw = AtomicU32::new(20);
+        let word = WakeWord::new(&raw);
+        word.announce(picky, None);
+        assert_eq!(raw.load(Relaxed), 20 | announced);
+        word.notify();
+        assert_eq!(raw.load(Relaxed), 24);
+        word.notify();
+        assert_eq!(raw.load(Relaxed), 24, "nobody is there");
+    }
+}
+
+#[test]
 fn an_announcement_beside_anothers_is_taken_back_all_the_same() {
     let word = AtomicU32::new(0);
     let word = WakeWord::new(&word);

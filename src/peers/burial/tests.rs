@@ -8,8 +8,8 @@ use crate::ring::{Mpmc, SendCursor};
 
 /// Says that these are alive, and counts how often he is asked about one.
 #[derive(Default)]
-struct Told {
-    alive: RefCell<Vec<(Role, usize)>>,
+pub(crate) struct Told {
+    pub(crate) alive: RefCell<Vec<(Role, usize)>>,
     asked: Cell<u32>,
 }
 
@@ -27,18 +27,18 @@ impl Doctor for Told {
     }
 }
 
-fn told(alive: &[(Role, usize)]) -> Told {
+pub(crate) fn told(alive: &[(Role, usize)]) -> Told {
     Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0) }
 }
 
-fn sit(mem: &Mem<u64, Mpmc>, seat: usize, role: Role) -> Occupancy {
+pub(crate) fn sit(mem: &Mem<u64, Mpmc>, seat: usize, role: Role) -> Occupancy {
     let occupancy = roster::take(&mem.words.seats[seat], role, 1, true).expect("nobody else comes");
     roster::arrived(&mem.words, role);
     occupancy
 }
 
 /// A sender on seat 0 has published so many values, or given so many slots up.
-fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
+pub(crate) fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
     let mem = heap.mem();
     let mut cursor = <Mpmc as Kind>::Send::attach(&mem, 0).unwrap();
     let run = cursor.claim(&mem, slots, slots).unwrap();
@@ -49,7 +49,7 @@ fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
 }
 
 /// A receiver sits down on `seat`, claims `items` items, and says no more.
-fn dead_receiver(heap: &Heap<u64, Mpmc>, seat: usize, items: u64) -> Occupancy {
+pub(crate) fn dead_receiver(heap: &Heap<u64, Mpmc>, seat: usize, items: u64) -> Occupancy {
     let mem = heap.mem();
     let occupancy = sit(&mem, seat, Role::Receiver);
     let mut cursor = <Mpmc as Kind>::Recv::attach(&mem, seat).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{Asking, is_held, is_locked, lock_command};
+use super::{Asking, Hold, RegionFile, Share, is_held, is_locked, lock_command};
 
 #[test]
 fn a_lock_is_seen_through_every_other_description_of_its_file() {
@@ -27,6 +27,18 @@ fn a_lock_is_seen_through_every_other_description_of_its_file() {
     assert!(!is_held(fd, byte, 1).unwrap() && is_locked(fd, byte).unwrap());
     lock(libc::F_UNLCK, byte);
     assert!(!is_locked(fd, byte).unwrap());
+}
+
+#[test]
+fn a_lock_that_cannot_be_had_is_no_lock_of_somebody_elses() {
+    let file = memfd_create("ringpipe-hold", MemfdFlags::CLOEXEC).expect("a file");
+    let region = RegionFile::of(file.as_fd()).expect("it is there");
+    let first = Hold::take(region, 5, Share::Exclusive).expect("a memfd keeps locks");
+    assert!(first.is_some());
+    assert!(Hold::take(region, 5, Share::Shared).expect("to be told").is_none());
+    // No file has a byte before its first.
+    let refused = Hold::take(region, -1, Share::Exclusive).expect_err("no such byte");
+    assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
 }
 
 #[test]

@@ -59,6 +59,47 @@ fn to_settle_an_intent_is_as_much_work_as_its_slots_and_the_other_intents() {
 }
 
 #[test]
+fn something_is_unpublished_from_its_claim_until_it_is_handed_over() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let (mut first, mut second, rx) = (heap.tx(0), heap.tx(1), heap.rx(2));
+    let unpublished = || rx.cursor.unpublished(&rx.mem);
+    assert!(!unpublished());
+    let run = first.claim(1, 1).unwrap();
+    assert!(unpublished());
+    second.send(1).unwrap();
+    assert!(unpublished(), "the one before is still to come");
+    first.fill(run, 0, 1);
+    assert!(!unpublished());
+    let run = first.claim(1, 1).unwrap();
+    first.fill(run, 0, 0);
+    assert!(!unpublished(), "a hole is handed over, too");
+    // What no history produces is taken for something to come rather than for the end.
+    let stamp = rx.mem.slots.stamp(1);
+    stamp.store(Stamp::free(1, 4).0 + 3, Relaxed);
+    assert!(unpublished());
+    stamp.store(Stamp::free(1, 4).0 + 4, Relaxed);
+    assert!(!unpublished());
+}
+
+#[test]
+fn another_is_what_the_next_claim_would_get() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    assert!(tx.cursor.another(&tx.mem) && !rx.cursor.another(&rx.mem));
+    let run = tx.claim(2, 2).unwrap();
+    assert!(!tx.cursor.another(&tx.mem) && !rx.cursor.another(&rx.mem));
+    tx.fill(run, 0, 1); // and a hole
+    assert!(!tx.cursor.another(&tx.mem) && rx.cursor.another(&rx.mem));
+    let run = rx.claim(1, 1).unwrap();
+    assert!(
+        !tx.cursor.another(&tx.mem) && rx.cursor.another(&rx.mem),
+        "behind a hole there may be"
+    );
+    rx.release(run, 1);
+    assert!(tx.cursor.another(&tx.mem) && rx.cursor.another(&rx.mem));
+}
+
+#[test]
 fn the_longest_run_fills_the_count_of_an_intent() {
     let word = intent(7, INTENT_MAX_COUNT);
     assert_eq!(intent_slots(word), INTENT_MAX_COUNT);

@@ -1,0 +1,119 @@
+//! Manners that need no second thread: what an end says and whom it asks, with a doctor who says what
+//! he is told to. Those of sleepers are tested in `wait::tests`.
+
+use super::*;
+use crate::peers::burial::tests::{Told, dead_receiver, filled, sit, told};
+use crate::ring::Mpmc;
+use crate::ring::tests::Heap;
+use crate::wait::Turn;
+use crate::wait::word::Ticket;
+
+/// Sits down and attaches; everybody whom `doctor` says to live is alive.
+fn sender(heap: &Heap<u64, Mpmc>, seat: usize, doctor: &Told) -> SendEnd<u64, Mpmc> {
+    let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
+    sit(&heap.mem(), seat, Role::Sender);
+    let cursor = <Mpmc as Kind>::Send::attach(&heap.mem(), seat).expect("it always can");
+    SendEnd::new(heap.mem(), cursor, arrivals, doctor)
+}
+
+fn receiver(heap: &Heap<u64, Mpmc>, seat: usize, doctor: &Told) -> RecvEnd<u64, Mpmc> {
+    let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
+    sit(&heap.mem(), seat, Role::Receiver);
+    let cursor = <Mpmc as Kind>::Recv::attach(&heap.mem(), seat).expect("it always can");
+    RecvEnd::new(heap.mem(), cursor, arrivals, doctor)
+}
+
+const BOTH: [(Role, usize); 2] = [(Role::Sender, 0), (Role::Receiver, 1)];
+
+#[test]
+fn more_than_a_long_run_is_looked_through_a_few_times_between_two_looks_at_the_clock() {
+    assert_eq!(glances(1), u32::MAX);
+    assert_eq!(glances(LONG_RUN), u32::MAX);
+    assert!((1..=8).contains(&glances(LONG_RUN + 1)));
+}
+
+#[test]
+fn a_doubt_closes_an_end_if_nobody_opposite_lives_and_not_otherwise() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let all = told(&BOTH);
+    let mut tx = sender(&heap, 0, &told(&[]));
+    let mut rx = receiver(&heap, 1, &all);
+    let run = tx.try_claim(1, 1, &all).expect("room");
+    tx.publish(run, 1);
+    assert!(tx.doubt(&all).opposite_alive && rx.doubt(&all).opposite_alive);
+    assert_eq!(tx.try_claim(2, 2, &all), Err(Refused::NotReady));
+    assert_eq!(rx.try_claim(2, 2, &all), Err(Refused::NotReady));
+    // Without an intent, and by that not worth a question, as long as somebody opposite lives.
+    let alone = told(&BOTH[..1]);
+    assert!(!tx.doubt(&alone).opposite_alive);
+    assert_eq!(tx.try_claim(1, 1, &alone), Err(Refused::Closed));
+}
+
+#[test]
+fn it_is_not_the_end_of_the_file_while_something_claimed_is_not_handed_over() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let all = told(&BOTH);
+    let mut rx = receiver(&heap, 1, &told(&[]));
+    let occupancy = sit(&heap.mem(), 0, Role::Sender);
+    let mut tx = <Mpmc as Kind>::Send::attach(&heap.mem(), 0).expect("it always can");
+    let run = tx.claim(&heap.mem(), 1, 1).expect("room");
+    roster::leave(&heap.mem().words, 0, occupancy);
+    assert_eq!(rx.try_claim(1, 1, &all), Err(Refused::NotReady));
+    tx.publish(&heap.mem(), run, 0);
+    assert_eq!(rx.try_claim(1, 1, &all), Err(Refused::Closed));
+}
+
+#[test]
+fn an_estate_that_is_left_over_is_asked_for_without_doubt_and_none_is_not() {
+    let heap = Heap::<u64, Mpmc>::new(8, 4);
+    filled(&heap, 4, 4);
+    let mut rx = receiver(&heap, 1, &told(&[]));
+    assert_eq!(rx.try_claim(5, 5, &told(&[])), Err(Refused::NotReady)); // looks at the roster
+    assert!(!rx.take_more_to_inherit());
+    // Two have died, each with an item.
+    dead_receiver(&heap, 2, 1);
+    dead_receiver(&heap, 3, 1);
+    let doctor = told(&[(Role::Receiver, 1)]);
+    assert!(rx.doubt(&doctor).unsettled && rx.held() == 1);
+    assert!(rx.take_more_to_inherit());
+    assert!(!rx.take_more_to_inherit(), "it has been told");
+    let run = rx.try_claim(1, 4, &doctor).expect("the first estate");
+    assert_eq!((run.at, run.items), (0, 1));
+    rx.release(run, 1);
+    assert!(!rx.doubt(&doctor).unsettled && rx.held() == 1);
+    assert!(!rx.more_to_inherit, "there is none");
+}
+
+/// Looks once, in doubt or not, and gives up.
+struct Once {
+    doubt: bool,
+}
+
+impl Pace for Once {
+    fn turn(&mut self) -> Turn {
+        Turn::Look { doubt: self.doubt }
+    }
+    fn spun_well(&mut self) {}
+    fn stop(&self) -> Option<Stop> {
+        Some(Stop::Timeout)
+    }
+    fn sleep(&mut self, _: WakeWord<'_>, _: Ticket) -> bool {
+        unreachable!("it does not sleep")
+    }
+}
+
+#[test]
+fn who_waits_for_a_peer_buries_the_dead_when_in_doubt_and_takes_none_of_them_for_one() {
+    let heap = Heap::<u64, Mpmc>::new(2, 3);
+    let mut tx = sender(&heap, 0, &told(&[]));
+    sit(&heap.mem(), 1, Role::Receiver);
+    let dead = || roster::occupancy(&heap.mem().words.seats[1]).is_some();
+    let nobody = told(&BOTH[..1]);
+    let waited = Err(Stop::Timeout);
+    assert_eq!(tx.wait_for_peer(&mut Once { doubt: false }, &nobody), waited);
+    assert!(dead(), "nobody has doubted");
+    assert_eq!(tx.wait_for_peer(&mut Once { doubt: true }, &nobody), waited);
+    assert!(!dead());
+    sit(&heap.mem(), 1, Role::Receiver);
+    assert_eq!(tx.wait_for_peer(&mut Once { doubt: false }, &told(&BOTH)), Ok(()));
+}
