@@ -13,8 +13,8 @@
 //! minor version may give meaning to bytes that were reserved and zero, such that a program that
 //! ignores them still keeps every promise; so any minor version opens any other of its major.
 //!
-//! **What is trusted.** Nothing, and that once. [`Identity::check`] compares every field with what
-//! this program would have written for the same element type, kind and capacity; the offsets used
+//! **What is trusted.** Nothing, and that once. [`Identity::check`] compares every field that
+//! rings have in common with what this program would have written for the same element type, kind and capacity; the offsets used
 //! afterwards are the program's own ([`Geometry`]), computed and never read. A checksum covers the
 //! identity, so a flipped bit anywhere in it is noticed even where no field is.
 

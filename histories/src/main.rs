@@ -32,7 +32,7 @@ use rng::Rng;
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 In CI:     cargo run --release -p histories -- --seconds 15
-The long:  cargo run --release -p histories -- --histories 200000
+The long:  cargo run --release -p histories -- --histories 110000 --seed 1
 A seed repeats the plans, not what the processes make of them.")]
 struct Cli {
     /// Ends when so many histories with overlapping calls were explained.

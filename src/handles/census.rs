@@ -1,7 +1,7 @@
 //! What rings there are on this machine, and which of them nobody needs any more.
 //!
-//! Both functions look at regions from outside, through file reads and lock queries: nothing is
-//! mapped, and no one is disturbed.
+//! Both functions look at regions from outside, through file reads and lock queries: no region is
+//! mapped for reading or writing, and no one is disturbed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

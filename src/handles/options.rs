@@ -30,8 +30,10 @@ pub enum HugePages {
     Never,
     /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
     Advise,
-    /// Pages of 2 MiB from the reserved pool (`MFD_HUGETLB`), or an error. For anonymous rings; a
-    /// file-backed ring gets them by living on a hugetlbfs mount, a named ring cannot have them.
+    /// Pages from the reserved pool, of 2 MiB on x86-64, or an error
+    /// ([`CreateError::Options`] where there can be none, [`CreateError::NoSpace`] where there are not
+    /// enough). For anonymous rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring
+    /// cannot have them.
     Require,
 }
 
@@ -301,6 +303,10 @@ impl<T: Item, K: Kind> Options<T, K> {
             place,
             new,
             |page| {
+                if self.huge_pages == HugePages::Require && page == rustix::param::page_size() {
+                    let why = "no reserved huge pages on this file system; it takes hugetlbfs";
+                    return Err(CreateError::Options(why.into()));
+                }
                 page_seen.set(page);
                 Ok(plan(page)?.region_len)
             },

@@ -41,7 +41,8 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
 ///
 /// [`get`](Self::get) takes an idle end or attaches a new one; it goes back to the pool when the
 /// borrow ends and stays attached. So the pool grows to as many ends as were ever borrowed at once,
-/// up to the ring's endpoint limit, and closes them all when it is dropped. The lock is held for
+/// beside the one that it was made from, which is kept and not lent, up to the ring's endpoint limit,
+/// and closes them all when it is dropped. The lock is held for
 /// taking and putting back alone, never while sending or receiving.
 ///
 /// ```
@@ -75,7 +76,7 @@ impl<H: Cloneable> Pool<H> {
     ///
     /// # Errors
     ///
-    /// [`AttachError::TableFull`] if all are borrowed and the ring has no record left; others of
+    /// [`AttachError::TableFull`] if none is idle and the ring has no record left; others of
     /// [`AttachError`].
     pub fn get(&self) -> Result<Pooled<'_, H>, AttachError> {
         // A panic while a lock is held leaves nothing half done: poison says nothing here.

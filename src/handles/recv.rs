@@ -33,9 +33,12 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// delivered to one of those. Items that a living receiver claimed itself put nothing off, and those
 /// whose record it took over with them, because no other was free, need not.
 ///
-/// No call makes a system call or allocates unless it waits, someone sleeps who must be woken, or
-/// nothing has come of the calls for a slice (50 ms) and it asks whether the peers are alive.
-/// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
+/// No call that receives makes a system call or allocates unless it waits, someone sleeps who must be
+/// woken, nothing has come of the calls for a slice (50 ms unless [set](Self::set_wait_slice)) and it
+/// asks whether the peers are alive, or it would say end-of-file but other receivers hold items, and it
+/// asks whether those live. But for such a call, `try_` calls are wait-free on an SPSC ring and
+/// lock-free on an MPMC ring. Closing an end, and asking for the peers
+/// ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 pub struct RecvHandle<T: Item, K: Kind> {
     pub(crate) end: RecvEnd<T, K>,
     waiting: Waiting,
@@ -215,6 +218,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Closed`] if there never will be
     /// (what is left can be received by [`try_recv_slice`](Self::try_recv_slice)),
     /// [`BulkError::TooLong`] if the ring never holds that many, [`BulkError::Held`],
+    /// [`BulkError::Fragmented`] if positions that senders gave up split a full ring,
     /// [`BulkError::Corrupt`].
     #[inline]
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
@@ -233,7 +237,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// Those of [`recv_slice`](Self::recv_slice), [`BulkError::TooLong`] and [`BulkError::Held`].
+    /// Those of [`recv_slice`](Self::recv_slice), [`BulkError::TooLong`], [`BulkError::Held`] and
+    /// [`BulkError::Fragmented`].
     #[inline]
     pub fn recv_exact(
         &mut self,

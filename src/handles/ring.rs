@@ -64,9 +64,10 @@ pub struct Peers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Positions ever claimed by senders: items sent, given up or in the making.
+    /// Positions ever claimed by senders: items sent, given up or in the making. On an SPSC ring,
+    /// items ever published.
     pub sent: u64,
-    /// Positions ever claimed by receivers.
+    /// Positions ever claimed by receivers. On an SPSC ring, items ever released.
     pub received: u64,
     /// Sending ends that have ever attached.
     pub sender_arrivals: u64,
@@ -160,8 +161,9 @@ impl<T: Item, K: Kind> Ring<T, K> {
         self.open.geometry.capacity as usize
     }
 
-    /// Items in the ring at this moment: sent, or being sent, and not yet taken by a receiver. On an
-    /// MPMC ring, positions that a sender has given up count until a receiver passes over them.
+    /// Items in the ring at this moment. On an SPSC ring: published and not yet released. On an MPMC
+    /// ring: sent, or being sent, and not yet taken by a receiver; positions that a sender has given up
+    /// count until a receiver passes over them.
     pub fn len(&self) -> usize {
         pipe::len(&self.mem()) as usize
     }

@@ -25,9 +25,11 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// It can move between threads; every call takes `&mut self`. Dropping it is a graceful close: once
 /// the last sending end is gone, receivers drain the ring and then see end-of-file.
 ///
-/// No call makes a system call or allocates unless it waits, someone sleeps who must be woken, or
-/// nothing has come of the calls for a slice (50 ms) and it asks whether the peers are alive.
-/// `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring.
+/// No call that sends makes a system call or allocates unless it waits, someone sleeps who must be
+/// woken, or nothing has come of the calls for a slice (50 ms unless
+/// [set](Self::set_wait_slice)) and it asks whether the peers are alive. But for such a call, `try_`
+/// calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end, and asking for the
+/// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 pub struct SendHandle<T: Item, K: Kind> {
     pub(crate) end: SendEnd<T, K>,
     waiting: Waiting,
@@ -177,8 +179,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         }
     }
 
-    /// Sends as many of `values` as there are free slots, from the first on, with one publication
-    /// for all, and never waits. Returns how many: at least one, unless `values` is empty; perhaps
+    /// Sends as many of `values` as there are free slots, from the first on, and never waits. They are
+    /// claimed in one step and adjacent; on an SPSC ring they are published in one step, too, on an MPMC
+    /// ring one after the other. Returns how many: at least one, unless `values` is empty; perhaps
     /// fewer than there was room for if another sender was faster.
     ///
     /// ```

@@ -45,8 +45,7 @@ pub(crate) enum Look {
 
 /// The pace of one wait: how long to spin, how long to sleep, when to stop.
 pub(crate) trait Pace {
-    /// Says what to do next; where spinning is of no use, or there has been enough of it, having
-    /// yielded the processor.
+    /// Says what to do next; having yielded the processor, where others may want it.
     fn turn(&mut self) -> Turn;
     /// From now on, spins for no more glances than this in a row.
     fn glance_at_most(&mut self, _glances: u32) {}

@@ -38,7 +38,8 @@ fn read_clock(clock: ClockId) -> u64 {
 pub struct Deadline(u64);
 
 impl Deadline {
-    /// Wait for ever (always in slices; see [`WaitPolicy`]).
+    /// Wait for ever: in slices, after each of which it is asked who lives
+    /// ([`set_wait_slice`](crate::RecvHandle::set_wait_slice)).
     pub const NEVER: Self = Self(u64::MAX);
 }
 
@@ -57,8 +58,8 @@ impl From<Instant> for Deadline {
 
 /// How a blocking call waits: it spins, it sleeps, or it spins a little and then sleeps.
 ///
-/// A sleeper costs no processor time, but waking it costs the waker a system call and the sleeper
-/// some tens of microseconds. Spinning reacts within a cache line's trip and occupies a processor.
+/// A sleeper costs hardly any processor time (a look in each slice), but waking it costs the waker a
+/// system call and the sleeper some tens of microseconds. Spinning reacts within a cache line's trip and occupies a processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitPolicy {

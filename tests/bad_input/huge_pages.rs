@@ -103,6 +103,14 @@ fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
 }
 
 #[test]
+fn a_file_where_there_are_no_reserved_huge_pages_is_refused_and_none_is_made() {
+    let directory = Directory::new();
+    let error = require().create_file(directory.join("ring")).unwrap_err();
+    assert!(matches!(error, CreateError::Options(_)), "{error:?}");
+    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
+}
+
+#[test]
 fn an_anonymous_ring_of_reserved_huge_pages_works_and_gives_them_back() {
     let Some(_four) = Reserved::exactly(4) else {
         return;
