@@ -117,3 +117,37 @@ fn who_waits_for_a_peer_buries_the_dead_when_in_doubt_and_takes_none_of_them_for
     sit(&heap.mem(), 1, Role::Receiver);
     assert_eq!(tx.wait_for_peer(&mut Once { doubt: false }, &told(&BOTH)), Ok(()));
 }
+
+/// Sleeps once, in no time.
+#[derive(Default)]
+struct Nap {
+    over: bool,
+}
+
+impl Pace for Nap {
+    fn turn(&mut self) -> Turn {
+        Turn::Sleep
+    }
+    fn spun_well(&mut self) {}
+    fn stop(&self) -> Option<Stop> {
+        self.over.then_some(Stop::Timeout)
+    }
+    fn sleep(&mut self, _: WakeWord<'_>, _: Ticket) -> bool {
+        self.over = true;
+        false
+    }
+}
+
+#[test]
+fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
+    for (need, announced) in [(1, 0b01), (2, 0b11)] {
+        let heap = Heap::<u64, Mpmc>::new(2, 2);
+        let all = told(&BOTH);
+        let mut rx = receiver(&heap, 1, &told(&[]));
+        let waited = Err(GaveUp::Stopped(Stop::Timeout));
+        let word = || heap.mem().words.control.data.0.load(Relaxed);
+        let before = word();
+        assert_eq!(rx.claim_waiting(need, 2, &mut Nap::default(), &all), waited);
+        assert_eq!(word(), before | announced);
+    }
+}

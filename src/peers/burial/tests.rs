@@ -11,6 +11,8 @@ use crate::ring::{Mpmc, SendCursor};
 pub(crate) struct Told {
     pub(crate) alive: RefCell<Vec<(Role, usize)>>,
     asked: Cell<u32>,
+    /// Somebody else is recovering.
+    busy: bool,
 }
 
 impl Doctor for Told {
@@ -22,13 +24,15 @@ impl Doctor for Told {
         self.alive.borrow().iter().any(|(of, _)| *of == role)
     }
     fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        recover();
-        true
+        if !self.busy {
+            recover();
+        }
+        !self.busy
     }
 }
 
 pub(crate) fn told(alive: &[(Role, usize)]) -> Told {
-    Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0) }
+    Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0), busy: false }
 }
 
 pub(crate) fn sit(mem: &Mem<u64, Mpmc>, seat: usize, role: Role) -> Occupancy {
@@ -183,6 +187,21 @@ fn a_newcomer_without_a_seat_succeeds_to_an_estate_that_is_to_be_kept() {
     mem.words.control.head.0.store(2, Relaxed);
     roster::bequeath(&mem.words, 1, occupancy);
     assert!(succeed(&mem).is_none());
+}
+
+#[test]
+fn seats_of_the_dead_are_cleared_for_who_wants_one_unless_somebody_else_is_at_it() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let mem = heap.mem();
+    sit(&mem, 0, Role::Sender);
+    sit(&mem, 1, Role::Receiver);
+    let mut doctor = told(&[(Role::Sender, 0)]);
+    doctor.busy = true;
+    assert!(!clear_seats(&mem, &doctor));
+    doctor.busy = false;
+    assert!(clear_seats(&mem, &doctor));
+    assert!(roster::occupancy(&mem.words.seats[0]).is_some(), "who lives stays");
+    assert!(roster::occupancy(&mem.words.seats[1]).is_none());
 }
 
 #[test]
