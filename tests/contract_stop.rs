@@ -14,7 +14,7 @@ use ringpipe::{
 };
 use support::{
     Child, Flavour, LONG_SLICE, Me, POLICIES, Rx, SLEEPING_POLICIES, Tx, WOKEN, asleep, both_kinds,
-    new_ring, options, roles, tests,
+    new_ring, options, roles, tests, until_thread_sleeps,
 };
 
 roles!(come_and_go);
@@ -176,7 +176,7 @@ fn c10_a_sleeping_call_is_cancelled_from_another_thread<K: Flavour>() {
         let before = Instant::now();
         let canceller = rx.canceller();
         let (tid, thread) = in_thread(move || (rx.recv(), rx));
-        asleep::until_thread_sleeps(tid);
+        until_thread_sleeps(tid);
         assert!(!canceller.is_cancelled());
         canceller.cancel();
         let (answer, rx) = thread.join().unwrap();
@@ -185,7 +185,7 @@ fn c10_a_sleeping_call_is_cancelled_from_another_thread<K: Flavour>() {
         tx.try_send(0).unwrap();
         let canceller = tx.canceller();
         let (tid, thread) = in_thread(move || (tx.send(7), tx));
-        asleep::until_thread_sleeps(tid);
+        until_thread_sleeps(tid);
         canceller.cancel();
         let (answer, mut tx) = thread.join().unwrap();
         assert_eq!(answer, Err(SendError::Cancelled(7)));
@@ -193,7 +193,7 @@ fn c10_a_sleeping_call_is_cancelled_from_another_thread<K: Flavour>() {
         canceller.reset();
         drop(rx);
         let (tid, thread) = in_thread(move || tx.wait_for_peer(Deadline::NEVER));
-        asleep::until_thread_sleeps(tid);
+        until_thread_sleeps(tid);
         canceller.cancel();
         assert_eq!(thread.join().unwrap(), Err(PeerError::Cancelled));
         assert!(before.elapsed() < WOKEN, "nobody woke the sleepers");
@@ -278,7 +278,7 @@ fn c10_cancelling_one_handle_leaves_its_clones_alone() {
     let mut clone = rx.try_clone().unwrap();
     let canceller = rx.canceller();
     let (tid, thread) = in_thread(move || clone.recv());
-    asleep::until_thread_sleeps(tid);
+    until_thread_sleeps(tid);
     canceller.cancel();
     tx.try_send(1).unwrap();
     assert_eq!(thread.join().unwrap(), Ok(1));

@@ -9,7 +9,7 @@ use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, m
 #[macro_use]
 mod support;
 
-use support::{LONG_SLICE, Rx, asleep, options, watched};
+use support::{LONG_SLICE, Rx, options, until_thread_sleeps, watched};
 
 /// A thread that sleeps in `recv` and says what came of it, once it is asleep.
 fn sleeper(mut rx: Rx<Mpmc>) -> mpsc::Receiver<Result<u64, RecvError>> {
@@ -22,7 +22,7 @@ fn sleeper(mut rx: Rx<Mpmc>) -> mpsc::Receiver<Result<u64, RecvError>> {
         let _ = tell_id.send(unsafe { libc::gettid() } as u32);
         let _ = tell.send(rx.recv());
     });
-    asleep::until_thread_sleeps(id.recv().unwrap());
+    until_thread_sleeps(id.recv().unwrap());
     told
 }
 

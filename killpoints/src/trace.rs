@@ -10,10 +10,13 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+#[path = "../../tests/support/asleep.rs"]
+#[allow(dead_code, reason = "some of it is for the tests alone")]
+mod asleep;
 
 /// The one-byte breakpoint instruction.
 const INT3: u8 = 0xcc;
@@ -45,9 +48,6 @@ pub enum Stop {
     /// Not stopped: it sleeps in a futex wait.
     Asleep,
 }
-
-/// Longer than any brief sleep.
-const BRIEFLY: Duration = Duration::from_millis(2);
 
 /// Does what a sleeping victim waits for.
 pub type Wake<'a> = &'a mut dyn FnMut() -> Result<(), String>;
@@ -254,25 +254,8 @@ impl Victim {
     /// It sleeps in a futex wait, rather than running or being stopped; and not only briefly, to look
     /// again, as an end does that has just announced that it sleeps. That ends by itself, each time.
     fn is_asleep(&self) -> bool {
-        let read = |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", self.pid));
-        let sleeping = read("stat")
-            .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S")));
-        sleeping && read("syscall").is_ok_and(|call| self.wait_ends(&call) > Some(BRIEFLY))
-    }
-
-    /// How long the futex wait in this line of `/proc/PID/syscall` will yet last.
-    fn wait_ends(&self, call: &str) -> Option<Duration> {
-        let mut words = call.strip_prefix(&format!("{} ", libc::SYS_futex))?.split(' ');
-        let until = u64::from_str_radix(words.nth(3)?.trim_start_matches("0x"), 16).ok()?;
-        let memory = std::fs::File::open(format!("/proc/{}/mem", self.pid)).ok()?;
-        let mut time = [0; 16];
-        memory.read_exact_at(&mut time, until).ok()?;
-        let number = |at: usize| Some(u64::from_ne_bytes(time[at..at + 8].try_into().ok()?));
-        let until = Duration::from_secs(number(0)?) + Duration::from_nanos(number(8)?);
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `now` outlives the call.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-        Some(until.saturating_sub(Duration::new(now.tv_sec as u64, now.tv_nsec as u32)))
+        let pid = self.pid as u32;
+        asleep::state(pid, pid) == Some('S') && asleep::for_long(pid, pid)
     }
 
     fn registers(&self) -> Result<libc::user_regs_struct, String> {

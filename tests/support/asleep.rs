@@ -2,7 +2,7 @@
 //!
 //! `/proc/PID/task/TID/syscall` shows the system call that a thread is blocked in. A ring's futex
 //! is shared between processes, so its operation lacks `FUTEX_PRIVATE_FLAG`, which tells it from
-//! every lock and thread parker of the standard library.
+//! every lock and thread parker of the standard library. `killpoints` includes this file, too.
 
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
@@ -15,7 +15,9 @@ const FUTEX_TIME64: libc::c_long = 422;
 /// announced that it sleeps: what ends this sleep soon is a wake.
 pub fn for_long(pid: u32, tid: u32) -> bool {
     let Some(until) = in_shared_futex(pid, tid) else { return false };
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
     until.saturating_sub(now) > BRIEFLY || !longer_sleeps_are_possible()
 }
@@ -68,11 +70,6 @@ fn wait_ends_at(pid: u32, tid: u32) -> Option<(u64, usize)> {
         && operation & libc::FUTEX_PRIVATE_FLAG == 0;
     let len = if number == FUTEX_TIME64 { 16 } else { size_of::<libc::timespec>() };
     waits.then_some((until, len))
-}
-
-/// Waits until a thread of this process sleeps in a ring, for long.
-pub fn until_thread_sleeps(tid: u32) {
-    super::until("a thread asleep in a ring", || for_long(std::process::id(), tid).then_some(()));
 }
 
 /// Nanoseconds for which a thread has run.

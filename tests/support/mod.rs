@@ -223,6 +223,11 @@ pub fn until<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
     }
 }
 
+/// Waits until a thread of this process sleeps in a ring, for long.
+pub fn until_thread_sleeps(tid: u32) {
+    until("a thread asleep in a ring", || asleep::for_long(std::process::id(), tid).then_some(()));
+}
+
 /// Says loudly that something could not be tested here, and why.
 pub fn did_not_run(what: &str, why: &str) {
     announce(&format!("!!! DID NOT RUN: {what}: {why}"));
