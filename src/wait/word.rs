@@ -81,7 +81,7 @@ const ANNOUNCED: u32 = SLEEPING | WAKE_ALL;
 /// Which sleepers a futex wake is for.
 const PLAIN: u32 = 1;
 const PICKY: u32 = 2;
-const EVERYBODY: u32 = PLAIN | PICKY;
+const EVERYBODY: u32 = u32::MAX;
 
 /// The word after a wake: nobody is announced, and the epoch has moved on.
 fn woken(word: u32) -> u32 {
