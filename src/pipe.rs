@@ -28,6 +28,7 @@ use crate::peers::roster::{self, Ends, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
+use crate::sync::spin_loop;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
 
@@ -110,6 +111,12 @@ pub(crate) trait End {
     /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
     /// better; nothing is left claimed, or intended.
     fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run>;
+
+    /// A claim is to come that may take a moment: lets more to claim gather, if that is worth it.
+    fn let_gather(&mut self) {}
+
+    /// The claim has to be waited for.
+    fn waits(&mut self) {}
 
     /// The next glance is to come: asks for the lines that it reveals, beside the one that it reads.
     fn prefetch(&self) {}
@@ -381,6 +388,14 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         true
     }
 
+    #[cold]
+    #[inline(never)] // it comes before the shortest of paths
+    fn pause(&mut self) {
+        for _ in 0..self.cursor.pauses() {
+            spin_loop();
+        }
+    }
+
     #[inline(always)]
     fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
         let outcome = self.cursor.claim(&self.mem, need, max);
@@ -481,6 +496,18 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
 
     fn gather(&self) -> u32 {
         0 // the next item may be a lone one
+    }
+
+    #[inline(always)]
+    fn let_gather(&mut self) {
+        if self.cursor.seems_drained() {
+            self.pause();
+        }
+    }
+
+    #[inline]
+    fn waits(&mut self) {
+        self.cursor.waits();
     }
 
     #[inline(always)]

@@ -28,6 +28,13 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
         Some(run)
     }
 
+    /// The same for a call that has time to wait.
+    #[inline(always)]
+    pub(super) fn soon(&mut self, need: u64, max: u64) -> Option<Run> {
+        self.end.let_gather();
+        self.at_once(need, max)
+    }
+
     /// Claims without waiting.
     #[inline(always)]
     pub(super) fn now(mut self, need: u64, max: u64) -> Result<Run, Refused> {
@@ -63,7 +70,7 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
         max: u64,
         deadline: impl Into<Deadline>,
     ) -> Result<Run, GaveUp> {
-        match self.at_once(need, max) {
+        match self.soon(need, max) {
             Some(run) => Ok(run),
             None => self.outlined(need, max, deadline.into()),
         }
@@ -85,6 +92,7 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
         let mut claimed = self.end.try_claim(need, max, self.doctor).map_err(GaveUp::from);
         if claimed == Err(GaveUp::NotReady) {
             let mut pace = self.waiting.until(deadline);
+            self.end.waits();
             claimed = self.end.claim_waiting(need, max, &mut pace, self.doctor);
         }
         match claimed {

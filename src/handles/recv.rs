@@ -114,7 +114,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        if let Some(run) = self.claimer().at_once(1, 1) {
+        if let Some(run) = self.claimer().soon(1, 1) {
             return self.take_at_once(run);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
@@ -154,7 +154,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        match self.claimer().at_once(1, 1) {
+        match self.claimer().soon(1, 1) {
             Some(run) => self.take_at_once(run),
             None => self.recv_waiting(deadline.into()),
         }

@@ -151,3 +151,27 @@ fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
         assert_eq!(word(), before | announced);
     }
 }
+
+#[test]
+fn messages_of_a_stream_are_let_gather_by_calls_that_have_time() {
+    let (mut tx, mut rx) = crate::spsc::channel::<u8>(64).expect("a ring");
+    let pauses = |rx: &mut crate::spsc::Consumer<u8>| rx.end.cursor.pauses();
+    tx.try_send_slice(b"abc").expect("room");
+    assert!(rx.end.cursor.seems_drained(), "nothing was looked for yet");
+    assert_eq!(rx.recv(), Ok(b'a'));
+    assert!(!rx.end.cursor.seems_drained(), "it has seen all three");
+    assert_eq!((rx.recv(), rx.recv()), (Ok(b'b'), Ok(b'c')));
+    assert!(rx.end.cursor.seems_drained());
+    assert_ne!(pauses(&mut rx), 0, "three at the first look");
+    // Tries do not pause, nor do they tell.
+    assert!(rx.try_recv().is_err());
+    tx.send(b'd').expect("room");
+    assert_eq!(rx.recv(), Ok(b'd'));
+    // What a wait was for begins another stream, if it is one.
+    for _ in 0..2 {
+        assert!(rx.recv_timeout(std::time::Duration::from_micros(10)).is_err());
+    }
+    tx.send(b'e').expect("room");
+    assert_eq!(rx.try_recv(), Ok(b'e')); // as a wait finds it
+    assert_eq!(pauses(&mut rx), 0);
+}

@@ -171,6 +171,20 @@ pub trait RecvCursor {
     /// An item is ready for whoever comes next.
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
 
+    /// Everything that the last look found has been taken: the next claim must look again.
+    fn seems_drained(&self) -> bool {
+        false
+    }
+
+    /// If it [seems so](Self::seems_drained) and the call has time: how many pauses to make before
+    /// that look, so that it finds more ([`gather`](crate::wait::gather)).
+    fn pauses(&mut self) -> u32 {
+        0
+    }
+
+    /// The call has to wait for what it claims.
+    fn waits(&mut self) {}
+
     /// Asks for the line of the next item, unless it is the line that a claim looks at anyway.
     fn prefetch<T: Copy, K: Kind>(&self, mem: &Mem<T, K>);
 

@@ -281,6 +281,11 @@ impl SendCursor for Sender {
         }
         self.claimed.slots = 0;
         self.done(mem);
+        let ahead = mem.slots.ahead();
+        // Hardly out of a receiver's hands: in a ring much longer than that, a slot that is free, mostly.
+        if capacity >= 4 * ahead {
+            mem.slots.prefetch_to_write(run.at.wrapping_add(run.slots + ahead));
+        }
     }
 
     fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains {

@@ -24,6 +24,7 @@
 use super::recovery::{Alive, Remains};
 use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::wait::gather::Gather;
 
 /// How far `tail` is ahead of `head`, unless that is more than the ring can hold.
 fn used(head: u64, tail: u64, capacity: u64) -> Result<u64, Blocked> {
@@ -88,6 +89,11 @@ impl SendCursor for Producer {
         debug_assert!(run.at == self.tail && items <= run.slots);
         self.tail = self.tail.wrapping_add(items);
         mem.words.control.tail.0.store(self.tail, Release); // P2 → C1: values before it are written
+        let ahead = self.tail.wrapping_add(mem.slots.ahead());
+        // Not out of the consumer's hands: a slot that it has left.
+        if ahead.wrapping_sub(self.head_seen) < mem.slots.capacity() {
+            mem.slots.prefetch_to_write(ahead);
+        }
     }
 
     fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {
@@ -118,6 +124,7 @@ pub struct Consumer {
     /// the region told, by one before it. They are received again.
     again: u64,
     seat: usize,
+    gather: Gather,
 }
 
 impl RecvCursor for Consumer {
@@ -138,9 +145,9 @@ impl RecvCursor for Consumer {
             control.head.0.store(head, Release); // C2 → P1: nobody will read them
             // A statistic. Behind the head: killed between the two, nothing is counted twice.
             control.tally.0.dropped.fetch_add(again, Relaxed);
-            return Ok(Self { head, tail_seen, again: 0, seat });
+            return Ok(Self { head, tail_seen, again: 0, seat, gather: Gather::default() });
         }
-        Ok(Self { head, tail_seen, again, seat })
+        Ok(Self { head, tail_seen, again, seat, gather: Gather::default() })
     }
 
     #[inline(always)]
@@ -216,6 +223,20 @@ impl RecvCursor for Consumer {
 
     fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
         false // there is no other consumer whom it could interest
+    }
+
+    #[inline(always)]
+    fn seems_drained(&self) -> bool {
+        self.tail_seen == self.head
+    }
+
+    fn pauses(&mut self) -> u32 {
+        self.gather.drained(self.head)
+    }
+
+    #[inline]
+    fn waits(&mut self) {
+        self.gather.waits();
     }
 
     #[inline(always)]

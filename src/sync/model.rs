@@ -95,6 +95,12 @@ impl<T: Copy, K: Kind> Slots<T, K> {
 
     pub(crate) fn prefetch(&self, _position: u64) {}
 
+    pub(crate) fn ahead(&self) -> u64 {
+        1
+    }
+
+    pub(crate) fn prefetch_to_write(&self, _position: u64) {}
+
     pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {
         len.min(self.capacity() - (position & (self.capacity() - 1)))
     }

@@ -131,6 +131,36 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         let _ = position;
     }
 
+    /// So many slots ahead a sender asks for lines: those of 256 bytes, about as many as it fills
+    /// while a line travels.
+    #[inline(always)]
+    pub(crate) fn ahead(&self) -> u64 {
+        let slots = 256 / K::stride::<T>();
+        if slots == 0 { 1 } else { slots as u64 }
+    }
+
+    /// Asks for the lines of a slot that will be written soon, for this processor alone, without
+    /// waiting for them.
+    #[inline(always)]
+    pub(crate) fn prefetch_to_write(&self, position: u64) {
+        #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
+        {
+            let slot = self.slot(position);
+            for line in 0..K::stride::<T>().div_ceil(64) {
+                // SAFETY: accesses nothing, as far as a program can tell.
+                unsafe {
+                    std::arch::asm!(
+                        "prefetchw [{line}]",
+                        line = in(reg) slot.wrapping_add(line * 64),
+                        options(nostack, preserves_flags),
+                    );
+                }
+            }
+        }
+        #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
+        let _ = position;
+    }
+
     /// How many of `len` slots from `position` on lie in memory before the wrap.
     #[inline(always)]
     pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {

@@ -5,6 +5,7 @@
 //! below is the one loop in which every blocking call of the crate waits.
 
 pub(crate) mod barrier;
+pub(crate) mod gather;
 #[cfg(all(test, not(loom), not(miri)))]
 mod litmus;
 pub(crate) mod pace;
