@@ -113,7 +113,8 @@ pub(crate) trait End {
     fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run>;
 
     /// A claim is to come that may take a moment: lets more to claim gather, if that is worth it.
-    fn let_gather(&mut self) {}
+    /// `clock`: of nanoseconds.
+    fn let_gather(&mut self, _clock: impl FnOnce() -> u64) {}
 
     /// The claim has to be waited for.
     fn waits(&mut self) {}
@@ -390,8 +391,8 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
 
     #[cold]
     #[inline(never)] // it comes before the shortest of paths
-    fn pause(&mut self) {
-        for _ in 0..self.cursor.pauses() {
+    fn pause(&mut self, clock: impl FnOnce() -> u64) {
+        for _ in 0..self.cursor.pauses(self.mem.slots.capacity(), clock) {
             spin_loop();
         }
     }
@@ -499,9 +500,9 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     }
 
     #[inline(always)]
-    fn let_gather(&mut self) {
+    fn let_gather(&mut self, clock: impl FnOnce() -> u64) {
         if self.cursor.seems_drained() {
-            self.pause();
+            self.pause(clock);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::peers::burial::Doctor;
 use crate::peers::fork::Image;
 use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::{MAX_RUN, Run};
-use crate::wait::pace::{Deadline, Waiting};
+use crate::wait::pace::{Deadline, Waiting, now};
 
 /// The parts of a handle that a claim takes.
 pub(super) struct Claimer<'a, E, D> {
@@ -31,7 +31,7 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
     /// The same for a call that has time to wait.
     #[inline(always)]
     pub(super) fn soon(&mut self, need: u64, max: u64) -> Option<Run> {
-        self.end.let_gather();
+        self.end.let_gather(now);
         self.at_once(need, max)
     }
 

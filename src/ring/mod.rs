@@ -178,7 +178,7 @@ pub trait RecvCursor {
 
     /// If it [seems so](Self::seems_drained) and the call has time: how many pauses to make before
     /// that look, so that it finds more ([`gather`](crate::wait::gather)).
-    fn pauses(&mut self) -> u32 {
+    fn pauses(&mut self, _capacity: u64, _clock: impl FnOnce() -> u64) -> u32 {
         0
     }
 

@@ -161,6 +161,8 @@ pub struct Sender {
     seat: usize,
     /// The claim that has not been handed over yet; no slots if there is none.
     claimed: Run,
+    /// Where the last run ended, unless a claim has failed since.
+    goes_on_at: Option<u64>,
 }
 
 impl Sender {
@@ -173,7 +175,7 @@ impl SendCursor for Sender {
     const SHARED: bool = true;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self { seat, claimed: NOTHING })
+        Ok(Self { seat, claimed: NOTHING, goes_on_at: None })
     }
 
     #[inline(always)]
@@ -233,6 +235,7 @@ impl SendCursor for Sender {
             outcome = stopped_by(slots, ahead == -1); // still occupied since the last lap
             break;
         }
+        self.goes_on_at = None;
         self.done(mem);
         Err(outcome)
     }
@@ -281,11 +284,7 @@ impl SendCursor for Sender {
         }
         self.claimed.slots = 0;
         self.done(mem);
-        let ahead = mem.slots.ahead();
-        // Hardly out of a receiver's hands: in a ring much longer than that, a slot that is free, mostly.
-        if capacity >= 4 * ahead {
-            mem.slots.prefetch_to_write(run.at.wrapping_add(run.slots + ahead));
-        }
+        self.ask_ahead(mem, run);
     }
 
     fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains {
@@ -311,6 +310,18 @@ impl SendCursor for Sender {
 }
 
 impl Sender {
+    /// Asks for the lines of a slot that comes soon after a run.
+    #[inline(always)]
+    fn ask_ahead<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+        let (end, ahead) = (run.at.wrapping_add(run.slots), mem.slots.ahead());
+        // Not out of another sender's hands, and hardly out of a receiver's: if it goes on where it
+        // left off, and did not find the ring full meanwhile.
+        let goes_on = self.goes_on_at.replace(end) == Some(run.at);
+        if goes_on && run.slots + 4 * ahead <= mem.slots.capacity() {
+            mem.slots.prefetch_to_write(end.wrapping_add(ahead));
+        }
+    }
+
     #[cold]
     fn give_up<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, items: u64) {
         let capacity = mem.slots.capacity();

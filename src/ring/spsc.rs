@@ -5,7 +5,10 @@
 //! side, so scribbling over it cannot derail its owner) and remembers the other side's position
 //! from its last look, which stays a safe under-estimate: the other side only ever frees more or
 //! publishes more. It looks again only when the ring seems full or empty, so in flow the two lines
-//! travel once per lap rather than once per message.
+//! travel once per lap rather than once per message. Where the consumer is the faster one, the ring
+//! seems empty again and again: it then lets a few messages gather before it looks
+//! ([`gather`](crate::wait::gather)). The producer asks for the lines of slots ahead, so that its
+//! stores need not wait for them.
 //!
 //! Why a value is whole when it is read: the producer's copy into slot `p` precedes its store of
 //! `tail = p + 1` (P2), the consumer loads that value or a later one (C1) before it copies out of
@@ -42,6 +45,18 @@ pub struct Producer {
     tail: u64,
     /// `head` as last seen.
     head_seen: u64,
+}
+
+impl Producer {
+    /// Asks for the lines of a slot that comes soon.
+    #[inline(always)]
+    fn ask_ahead<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) {
+        let (ahead, used) = (mem.slots.ahead(), self.tail.wrapping_sub(self.head_seen));
+        // Not out of the consumer's hands: if it has left that slot, like all others of that line.
+        if used + 2 * ahead <= mem.slots.capacity() {
+            mem.slots.prefetch_to_write(self.tail.wrapping_add(ahead));
+        }
+    }
 }
 
 impl SendCursor for Producer {
@@ -89,11 +104,7 @@ impl SendCursor for Producer {
         debug_assert!(run.at == self.tail && items <= run.slots);
         self.tail = self.tail.wrapping_add(items);
         mem.words.control.tail.0.store(self.tail, Release); // P2 → C1: values before it are written
-        let ahead = self.tail.wrapping_add(mem.slots.ahead());
-        // Not out of the consumer's hands: a slot that it has left.
-        if ahead.wrapping_sub(self.head_seen) < mem.slots.capacity() {
-            mem.slots.prefetch_to_write(ahead);
-        }
+        self.ask_ahead(mem);
     }
 
     fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {
@@ -127,6 +138,13 @@ pub struct Consumer {
     gather: Gather,
 }
 
+#[cfg(all(test, not(loom)))]
+impl Consumer {
+    pub(crate) fn gather(&self) -> &Gather {
+        &self.gather
+    }
+}
+
 impl RecvCursor for Consumer {
     const SHARED: bool = false;
 
@@ -145,9 +163,9 @@ impl RecvCursor for Consumer {
             control.head.0.store(head, Release); // C2 → P1: nobody will read them
             // A statistic. Behind the head: killed between the two, nothing is counted twice.
             control.tally.0.dropped.fetch_add(again, Relaxed);
-            return Ok(Self { head, tail_seen, again: 0, seat, gather: Gather::default() });
+            return Ok(Self { head, tail_seen, again: 0, seat, gather: Gather::new() });
         }
-        Ok(Self { head, tail_seen, again, seat, gather: Gather::default() })
+        Ok(Self { head, tail_seen, again, seat, gather: Gather::new() })
     }
 
     #[inline(always)]
@@ -230,8 +248,8 @@ impl RecvCursor for Consumer {
         self.tail_seen == self.head
     }
 
-    fn pauses(&mut self) -> u32 {
-        self.gather.drained(self.head)
+    fn pauses(&mut self, capacity: u64, clock: impl FnOnce() -> u64) -> u32 {
+        self.gather.drained(self.head, capacity, clock)
     }
 
     #[inline]

@@ -50,6 +50,9 @@ unsafe impl<T: ?Sized + Sync> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}
 
+/// So many bytes ahead of what is written, lines are asked for.
+const AHEAD: usize = 256;
+
 /// The slots of a ring in mapped memory. Positions are reduced with the private mask, so no value
 /// read from the region can make an access leave it.
 pub struct Slots<T, K> {
@@ -131,22 +134,20 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         let _ = position;
     }
 
-    /// So many slots ahead a sender asks for lines: those of 256 bytes, about as many as it fills
-    /// while a line travels.
+    /// How many slots ahead a sender asks for lines: about as many as it fills while a line travels.
     #[inline(always)]
     pub(crate) fn ahead(&self) -> u64 {
-        let slots = 256 / K::stride::<T>();
-        if slots == 0 { 1 } else { slots as u64 }
+        (AHEAD / K::stride::<T>()).max(1) as u64
     }
 
-    /// Asks for the lines of a slot that will be written soon, for this processor alone, without
-    /// waiting for them.
+    /// Asks for the (first) lines of a slot that will be written soon, for this processor alone, without
+    /// waiting for them. What cannot be had so, for want of a page or of the instruction, is not had.
     #[inline(always)]
     pub(crate) fn prefetch_to_write(&self, position: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
             let slot = self.slot(position);
-            for line in 0..K::stride::<T>().div_ceil(64) {
+            for line in 0..K::stride::<T>().min(AHEAD).div_ceil(64) {
                 // SAFETY: accesses nothing, as far as a program can tell.
                 unsafe {
                     std::arch::asm!(

@@ -74,7 +74,8 @@ pub enum WaitPolicy {
     /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn
     /// yields it.
     Spin,
-    /// Never spin.
+    /// Never spin. (Between the messages of a stream, the receiver of an SPSC ring may all the same pause
+    /// for a fraction of a microsecond, so that one look finds several.)
     Park,
 }
 

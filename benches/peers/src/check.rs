@@ -72,6 +72,7 @@ mod tests {
             receivers,
             wait: Wait::Usual,
             crowded: false,
+            effort: 0,
         };
         let mut check = Check::new(&link);
         let mut item = Item([0; 8]);

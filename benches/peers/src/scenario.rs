@@ -33,6 +33,8 @@ pub struct Scenario {
 /// Items of all streams but the bulk copy: slots of a ring, items of a batch.
 const SLOTS: usize = 1024;
 const BATCH: usize = 32;
+/// Where the sender is to be slower than the receiver: multiplications for an item, some 15 ns.
+const EFFORT: u32 = 16;
 /// The bulk copy: pages, 16 of them at a time, through 256 KiB.
 pub const BULK: (usize, usize, usize) = (4096, 16, 64);
 
@@ -64,6 +66,7 @@ pub fn all() -> Vec<Scenario> {
         receivers: 1,
         wait: Wait::Usual,
         crowded: false,
+        effort: 0,
     };
     let scenario = |name: String, title: String, unit, link| Scenario {
         name,
@@ -83,6 +86,12 @@ pub fn all() -> Vec<Scenario> {
         let link = Link { size, batch: BATCH, ..link.clone() };
         let title = format!("SPSC, {BATCH} items of {size} bytes a call");
         all.push(scenario(format!("spsc-batch-{size}"), title, Unit::Stream, link));
+    }
+    for size in [8, 64, 256] {
+        let link = Link { size, effort: EFFORT, ..link.clone() };
+        let title =
+            format!("SPSC, one {size}-byte item a call, the sender slower than the receiver");
+        all.push(scenario(format!("drained-{size}"), title, Unit::Stream, link));
     }
     for (senders, receivers) in [(1, 1), (2, 2), (4, 4), (4, 1), (1, 4)] {
         let name = format!("mpmc-{senders}x{receivers}");

@@ -1,6 +1,7 @@
 //! A worker: a process (or, for contenders that know threads only, all roles in one process) that
 //! plays its role turn after turn, and tells what it did and whether all was well.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -229,7 +230,8 @@ impl Player<'_> {
     }
 
     fn send<P: Payload>(&self, mut tx: impl Tx<P>, number: u64) -> Outcome<Account> {
-        let batch = self.link().batch;
+        let Link { batch, effort, .. } = *self.link();
+        let mut toil = 1_u64;
         let first = number << SERIAL_BITS;
         let mut items = vec![P::zeroed(); batch];
         let (mut label, mut sum) = (first, 0_u64);
@@ -239,6 +241,9 @@ impl Player<'_> {
                 while !marks.look(self.control, label - first) {
                     for _ in 0..LOOK_EVERY {
                         item.set_label(label);
+                        for _ in 0..effort {
+                            toil = black_box(toil).wrapping_mul(3);
+                        }
                         tx.send(&item)?;
                         sum = sum.wrapping_add(label);
                         label += 1;

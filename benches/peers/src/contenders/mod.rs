@@ -74,6 +74,8 @@ pub struct Link {
     pub wait: Wait,
     /// More workers than processors.
     pub crowded: bool,
+    /// Multiplications that a sender makes for each single item.
+    pub effort: u32,
 }
 
 impl Link {
