@@ -53,11 +53,32 @@ unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}
 /// So many bytes ahead of what is written, lines are asked for.
 const AHEAD: usize = 256;
 
+/// The processor says that it knows `prefetchw`: AMD's with 64 bits, Intel's since Broadwell. To others it
+/// may be an illegal instruction.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
+fn can_ask() -> bool {
+    static CAN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    // The leaf that says so is the one that says that there are 64 bits.
+    *CAN.get_or_init(|| {
+        #[allow(unused_unsafe)] // newer compilers know that it is safe
+        // SAFETY: every processor with 64 bits has the instruction.
+        let features = unsafe { std::arch::x86_64::__cpuid(0x8000_0001) };
+        features.ecx & 1 << 8 != 0
+    })
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
+fn can_ask() -> bool {
+    false
+}
+
 /// The slots of a ring in mapped memory. Positions are reduced with the private mask, so no value
 /// read from the region can make an access leave it.
 pub struct Slots<T, K> {
     base: NonNull<u8>,
     mask: u64,
+    /// How many slots ahead a sender asks for lines.
+    ahead: u64,
     kind: PhantomData<(fn() -> T, K)>,
 }
 
@@ -73,7 +94,9 @@ impl<T: Copy, K: Kind> Slots<T, K> {
     /// result is used, and `capacity` is a power of two.
     pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64) -> Self {
         debug_assert!(capacity.is_power_of_two());
-        Self { base, mask: capacity - 1, kind: PhantomData }
+        // More than there are: never.
+        let ahead = if can_ask() { (AHEAD / K::stride::<T>()).max(1) as u64 } else { 1 << 60 };
+        Self { base, mask: capacity - 1, ahead, kind: PhantomData }
     }
 
     #[inline(always)]
@@ -135,13 +158,14 @@ impl<T: Copy, K: Kind> Slots<T, K> {
     }
 
     /// How many slots ahead a sender asks for lines: about as many as it fills while a line travels.
+    /// Beyond all capacities if the processor cannot.
     #[inline(always)]
     pub(crate) fn ahead(&self) -> u64 {
-        (AHEAD / K::stride::<T>()).max(1) as u64
+        self.ahead
     }
 
     /// Asks for the (first) lines of a slot that will be written soon, for this processor alone, without
-    /// waiting for them. What cannot be had so, for want of a page or of the instruction, is not had.
+    /// waiting for them. Only if they are to come within the capacity: see [`ahead`](Self::ahead).
     #[inline(always)]
     pub(crate) fn prefetch_to_write(&self, position: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]

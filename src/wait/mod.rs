@@ -2,7 +2,8 @@
 //!
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
 //! halves of its store–load barrier, [`pace`] the clock, the policies and cancellation. [`block`]
-//! below is the one loop in which every blocking call of the crate waits.
+//! below is the one loop in which every blocking call of the crate waits. [`gather`] is about less: a
+//! fraction of a microsecond, between the messages of a stream.
 
 pub(crate) mod barrier;
 pub(crate) mod gather;
