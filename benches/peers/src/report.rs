@@ -342,6 +342,7 @@ than processors, they share); contenders marked *threads* know nothing but threa
 threads of one process. A turn warms up, and is then counted for a fixed time. Items carry a serial number and, beyond a word, its complement at their \
 end; receivers check both, and counts and checksums must agree at the end: whoever loses, doubles or \
 tears an item has no figure. Rings have 1,024 slots, 64 in the bulk copy (a POSIX queue or a socket, what the system \
-grants). `plain-spsc` and `plain-vyukov` are our algorithms without waiting, crash protocol and \
+grants). In `drained-…` a sender makes 16 multiplications before each item, so that receivers find the \
+ring empty after each item or two. `plain-spsc` and `plain-vyukov` are our algorithms without waiting, crash protocol and \
 distrust of the peer; `ringpipe-spin` is ringpipe told never to sleep; `two-lines` and `raw-futex` \
 are what a round trip is measured by: two bare cache lines, two bare futexes. Sizes include no headers.\n\n";

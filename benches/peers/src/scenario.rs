@@ -89,8 +89,7 @@ pub fn all() -> Vec<Scenario> {
     }
     for size in [8, 64, 256] {
         let link = Link { size, effort: EFFORT, ..link.clone() };
-        let title =
-            format!("SPSC, one {size}-byte item a call, the sender busy between calls");
+        let title = format!("SPSC, one {size}-byte item a call, the sender busy between calls");
         all.push(scenario(format!("drained-{size}"), title, Unit::Stream, link));
     }
     for (senders, receivers) in [(1, 1), (2, 2), (4, 4), (4, 1), (1, 4)] {
