@@ -36,7 +36,8 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// No call that receives makes a system call or allocates unless it waits, someone sleeps who must be
 /// woken, nothing has come of the calls for a slice (50 ms unless [set](Self::set_wait_slice)) and it
 /// asks whether the peers are alive, or it would say end-of-file but other receivers hold items, and it
-/// asks whether those live. But for such a call, `try_` calls are wait-free on an SPSC ring and
+/// asks whether those live. (The clock, which a blocking call on an SPSC ring asks now and then, is one
+/// only where the kernel has none to be read without.) But for such a call, `try_` calls are wait-free on an SPSC ring and
 /// lock-free on an MPMC ring. Closing an end, and asking for the peers
 /// ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 pub struct RecvHandle<T: Item, K: Kind> {

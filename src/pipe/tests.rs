@@ -6,7 +6,7 @@ use crate::peers::burial::tests::{Told, dead_receiver, filled, sit, told};
 use crate::ring::Mpmc;
 use crate::ring::tests::Heap;
 use crate::wait::Turn;
-use crate::wait::pace::Deadline;
+use crate::wait::pace::{Deadline, now};
 use crate::wait::word::Ticket;
 
 /// Sits down and attaches; everybody whom `doctor` says to live is alive.
@@ -161,7 +161,9 @@ fn calls_that_have_time_let_messages_gather_and_tries_do_not() {
     let soon = std::time::Duration::from_micros(10);
     let told = |rx: &Consumer<u8>| rx.end.cursor.gather().told();
     tx.try_send_slice(b"abc").expect("room");
+    let then = now();
     assert_eq!(rx.recv(), Ok(b'a'));
+    assert!((then..=now()).contains(&rx.end.cursor.gather().began()), "by the clock of waits");
     let before = told(&rx);
     assert_eq!((rx.recv(), rx.recv()), (Ok(b'b'), Ok(b'c')));
     assert_eq!(told(&rx), before, "it had seen all three");

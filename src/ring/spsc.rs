@@ -53,7 +53,7 @@ impl Producer {
     fn ask_ahead<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) {
         let (ahead, used) = (mem.slots.ahead(), self.tail.wrapping_sub(self.head_seen));
         // Not out of the consumer's hands: if it has left that slot, like all others of that line.
-        if used + 2 * ahead <= mem.slots.capacity() {
+        if used + 2 * ahead < mem.slots.capacity() {
             mem.slots.prefetch_to_write(self.tail.wrapping_add(ahead));
         }
     }

@@ -8,8 +8,8 @@
 //!
 //! A message that comes alone, or whose sender waits for an answer, must not pay for that. Three
 //! things guard it. What a receiver had to wait for begins anew, without pauses: a stream's messages
-//! are there *at the first look* after the last one was taken. Pauses are given up at once if they find
-//! fewer messages than half as many as they are. And they stand trial: for some looks without them and
+//! are there *at the first look* after the last one was taken. Pauses that found fewer messages than
+//! half as many as they are begin anew, too. And they stand trial: for some looks without them and
 //! some with them, the time that a message takes on the average is measured, and they are made only as
 //! long as that has been an eighth shorter with them. (A few requests that are under way together look
 //! like a stream that gathers; but pauses do not make them come faster.)
@@ -19,7 +19,7 @@ mod tests;
 
 /// The first pauses: about as long as a line's trip.
 const FIRST: u32 = 4;
-/// The longest: half a microsecond or so.
+/// The longest: some tenths of a microsecond, a whole one where a pause takes long.
 const LONGEST: u32 = 16;
 /// Who finds so many messages at a look without pausing needs no pauses.
 const A_FEW: u64 = 8;
@@ -102,13 +102,20 @@ impl Gather {
         (self.left, self.drained_at.is_some())
     }
 
+    /// When this stage began.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn began(&self) -> u64 {
+        self.began.0
+    }
+
     #[cold]
     fn next_stage(&mut self, at: u64, now: u64) {
         let (then, from) = std::mem::replace(&mut self.began, (now, at));
         let took = (now.saturating_sub(then), at.wrapping_sub(from));
         (self.stage, self.left) = match self.stage {
             Stage::New | Stage::Judged(_) => (Stage::Without, TRIAL),
-            Stage::Without if took.0 / NO_STREAM >= took.1 => self.judged(false),
+            // No judgement, for nothing was tried.
+            Stage::Without if took.0 / NO_STREAM >= took.1 => (Stage::Judged(false), SHORTEST_TERM),
             Stage::Without => (Stage::With { instead_of: took }, TRIAL),
             Stage::With { instead_of } => self.judged(shorter_by_an_eighth(took, instead_of)),
         };

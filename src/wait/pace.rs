@@ -23,8 +23,8 @@ fn read_clock(clock: ClockId) -> u64 {
 /// Until when a blocking call may wait: an absolute moment, a duration from now, or for ever.
 ///
 /// Calls take `impl Into<Deadline>`, so an [`Instant`] or a [`Duration`] can be given directly. A
-/// duration counts from when the call finds that it has to wait. A deadline is looked at only then: a call
-/// that can succeed at once does, even if the deadline has passed.
+/// duration counts from the call, or from when the call finds that it has to wait. A deadline is looked at
+/// only then: a call that can succeed at once does, even if the deadline has passed.
 ///
 /// ```
 /// use ringpipe::Deadline;
