@@ -7,6 +7,9 @@ use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::{MAX_RUN, Run};
 use crate::wait::pace::{Deadline, Waiting, now};
 
+#[cfg(all(test, not(miri)))]
+mod tests;
+
 /// The parts of a handle that a claim takes.
 pub(super) struct Claimer<'a, E, D> {
     pub(super) end: &'a mut E,

@@ -9,8 +9,7 @@
 //! nothing but `exec`.
 
 use std::io;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
@@ -86,7 +85,7 @@ pub(crate) fn hold_off() -> io::Result<HeldOff> {
 
 impl Drop for HeldOff {
     fn drop(&mut self) {
-        if let Some(page) = PAGE.get() {
+        if let Some(page) = mapped() {
             page.open();
         }
     }
@@ -119,28 +118,38 @@ impl Page {
 }
 
 unsafe extern "C" fn close_gate() {
-    if let Some(page) = PAGE.get() {
+    if let Some(page) = mapped() {
         page.close();
     }
 }
 
 unsafe extern "C" fn open_gate() {
-    if let Some(page) = PAGE.get() {
+    if let Some(page) = mapped() {
         page.open();
     }
 }
 
-static PAGE: OnceLock<&'static Page> = OnceLock::new();
+/// Null before it was asked for. Not a `OnceLock`, which a child may have inherited half done.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The page, if there is one yet.
+fn mapped() -> Option<&'static Page> {
+    // Relaxed: the page was zeroed by the kernel, and all that it holds are atomics.
+    let page = PAGE.load(Ordering::Relaxed);
+    // SAFETY: null, or what `map_page` made, which is never unmapped.
+    unsafe { page.as_ref() }
+}
 
 fn page() -> io::Result<&'static Page> {
-    match PAGE.get() {
-        Some(page) => Ok(page),
-        // Should two threads come here at once, one page is mapped in vain.
-        None => {
-            let page = map_page()?;
-            Ok(PAGE.get_or_init(|| page))
-        }
+    if let Some(page) = mapped() {
+        return Ok(page);
     }
+    let page = map_page()?;
+    // Should two threads come here at once, one page is mapped in vain. Relaxed: as above.
+    let ours = std::ptr::from_ref(page).cast_mut();
+    let before =
+        PAGE.compare_exchange(std::ptr::null_mut(), ours, Ordering::Relaxed, Ordering::Relaxed);
+    Ok(if before.is_ok() { page } else { mapped().unwrap_or(page) })
 }
 
 fn map_page() -> io::Result<&'static Page> {

@@ -6,7 +6,6 @@ use crate::peers::burial::tests::{Told, dead_receiver, filled, sit, told};
 use crate::ring::Mpmc;
 use crate::ring::tests::Heap;
 use crate::wait::Turn;
-use crate::wait::pace::{Deadline, now};
 use crate::wait::word::Ticket;
 
 /// Sits down and attaches; everybody whom `doctor` says to live is alive.
@@ -151,42 +150,4 @@ fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
         assert_eq!(rx.claim_waiting(need, 2, &mut Nap::default(), &all), waited);
         assert_eq!(word(), before | announced);
     }
-}
-
-#[cfg_attr(miri, ignore = "a mapping")]
-#[test]
-fn calls_that_have_time_let_messages_gather_and_tries_do_not() {
-    use crate::spsc::Consumer;
-    let (mut tx, mut rx) = crate::spsc::channel::<u8>(64).expect("a ring");
-    let soon = std::time::Duration::from_micros(10);
-    let told = |rx: &Consumer<u8>| rx.end.cursor.gather().told();
-    tx.try_send_slice(b"abc").expect("room");
-    let then = now();
-    assert_eq!(rx.recv(), Ok(b'a'));
-    assert!((then..=now()).contains(&rx.end.cursor.gather().began()), "by the clock of waits");
-    let before = told(&rx);
-    assert_eq!((rx.recv(), rx.recv()), (Ok(b'b'), Ok(b'c')));
-    assert_eq!(told(&rx), before, "it had seen all three");
-
-    let patient: [fn(&mut Consumer<u8>, Deadline); 6] = [
-        |rx, _| assert_eq!(rx.recv(), Ok(b'd')),
-        |rx, then| assert_eq!(rx.recv_deadline(then), Ok(b'd')),
-        |rx, then| assert_eq!(rx.recv_slice(&mut [0; 4], then), Ok(1)),
-        |rx, then| assert_eq!(rx.recv_exact(&mut [0; 1], then), Ok(())),
-        |rx, then| rx.claim(1, then).expect("an item").release(1),
-        |rx, _| assert_eq!(rx.iter().next(), Some(b'd')),
-    ];
-    for recv in patient {
-        let (left, _) = told(&rx);
-        tx.send(b'd').expect("room");
-        recv(&mut rx, soon.into());
-        assert_eq!(told(&rx), (left - 1, true));
-    }
-    let before = told(&rx);
-    tx.send(b'e').expect("room");
-    assert_eq!((rx.try_recv().ok(), rx.try_recv().ok()), (Some(b'e'), None));
-    assert_eq!(told(&rx), before);
-    // What has to be waited for begins anew.
-    assert!(rx.recv_timeout(soon).is_err());
-    assert_eq!(told(&rx), (before.0 - 1, false));
 }

@@ -16,6 +16,8 @@
 #[cfg(not(loom))]
 mod copy;
 #[cfg(not(loom))]
+pub(crate) mod fact;
+#[cfg(not(loom))]
 mod real;
 #[cfg(not(loom))]
 pub(crate) use real::*;

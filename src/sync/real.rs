@@ -57,9 +57,9 @@ const AHEAD: usize = 256;
 /// may be an illegal instruction.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 fn can_ask() -> bool {
-    static CAN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    static CAN: super::fact::Fact = super::fact::Fact::new();
     // The leaf that says so is the one that says that there are 64 bits.
-    *CAN.get_or_init(|| {
+    CAN.get_or(|| {
         #[allow(unused_unsafe)] // newer compilers know that it is safe
         // SAFETY: every processor with 64 bits has the instruction.
         let features = unsafe { std::arch::x86_64::__cpuid(0x8000_0001) };
@@ -239,29 +239,29 @@ impl<T: Copy, K: Kind> Slots<T, K> {
 
 /// Memory barriers that one thread makes others execute: membarrier(2).
 pub(crate) mod membarrier {
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     #[cfg(not(miri))]
     use rustix::thread::{MembarrierCommand, membarrier};
 
     use super::AtomicU32;
+    use crate::sync::fact::Fact;
 
     /// Whether this process has registered, once that is decided. For good: there is no way back.
-    static DECISION: OnceLock<bool> = OnceLock::new();
+    static DECISION: Fact = Fact::new();
     /// The same, for the path of every message. Relaxed: it is only ever set when it is true.
     static REGISTERED: AtomicBool = AtomicBool::new(false);
 
     /// Lets the barriers of others reach this process from now on, if the kernel lets us and nobody
     /// has [declined](decline).
     pub(crate) fn register() {
-        let registered = *DECISION.get_or_init(ask);
+        let registered = DECISION.get_or(ask);
         REGISTERED.store(registered, Relaxed);
     }
 
     /// Decides that this process does not register; `false`: too late.
     pub(crate) fn decline() -> bool {
-        !*DECISION.get_or_init(|| false)
+        !DECISION.get_or(|| false)
     }
 
     /// The barriers of others reach this process.

@@ -1,7 +1,6 @@
 //! Clock, deadlines, waiting policies and cancellation: how the protocol is paced for real.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::word::{Ticket, WakeWord};
 use super::{Pace, Stop, Turn};
+use crate::sync::fact::Fact;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the futex.
 pub(crate) fn now() -> u64 {
@@ -186,8 +186,8 @@ impl Waiting {
 /// The machine has more than one processor. Asked once, and not of this thread's affinity: a thread
 /// that is pinned to one processor may well wait for a peer that is pinned to another.
 pub(super) fn many_processors() -> bool {
-    static MANY: OnceLock<bool> = OnceLock::new();
-    *MANY.get_or_init(|| {
+    static MANY: Fact = Fact::new();
+    MANY.get_or(|| {
         // SAFETY: asks for a number.
         let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
         online != 1

@@ -35,7 +35,7 @@ pub(crate) fn told(alive: &[(Role, usize)]) -> Told {
     Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0), busy: false }
 }
 
-pub(crate) fn sit(mem: &Mem<u64, Mpmc>, seat: usize, role: Role) -> Occupancy {
+pub(crate) fn sit<K: Kind>(mem: &Mem<u64, K>, seat: usize, role: Role) -> Occupancy {
     let occupancy = roster::take(&mem.words.seats[seat], role, 1, true).expect("nobody else comes");
     roster::arrived(&mem.words, role);
     occupancy
