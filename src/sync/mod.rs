@@ -15,7 +15,6 @@
 
 #[cfg(not(loom))]
 mod copy;
-#[cfg(not(loom))]
 pub(crate) mod fact;
 #[cfg(not(loom))]
 mod real;
