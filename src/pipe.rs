@@ -474,13 +474,6 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
-impl<T: Copy, K: Kind> RecvEnd<T, K> {
-    pub(crate) fn cursor(&self) -> &K::Recv {
-        &self.cursor
-    }
-}
-
 impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     const OPPOSITE: Role = Role::Sender;
     const SHARED: bool = K::Recv::SHARED;

@@ -37,6 +37,7 @@ roles!(
     becomes_another_program,
     closes_everything,
     forks_while_it_attaches,
+    forks_while_it_registers,
     attaches_while_it_starts_programs,
 );
 
@@ -47,6 +48,7 @@ both_kinds!(
     c18_a_killed_parent_is_dead_though_its_child_lives,
     c18_a_program_that_becomes_another_has_left,
     c18_a_child_forked_in_the_middle_of_attaching_holds_nothing,
+    c18_a_child_forked_in_the_first_attachment_of_its_parent_attaches_anew,
     c18_programs_started_meanwhile_keep_no_role_taken,
     c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
 );
@@ -380,6 +382,40 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
 
 /// A program that is being started (`posix_spawn`) shares all descriptors until it runs, and the
 /// library is not told: it may share one that is in the middle of becoming a proof of life.
+/// What a process finds out at its first attachment (whether it may register for barriers, for one, which
+/// takes the kernel milliseconds where there are two threads), its child finds out by itself.
+fn c18_a_child_forked_in_the_first_attachment_of_its_parent_attaches_anew<K: Flavour>() {
+    for delay in [0, 100, 1_000, 10_000, 100_000] {
+        let mut child = Child::start::<K>("forks_while_it_registers", "");
+        child.must(&delay.to_string(), "done");
+        child.finish();
+    }
+}
+
+fn forks_while_it_registers<K: Flavour>(mut me: Me) {
+    let delay: u32 = me.hear().unwrap().parse().unwrap();
+    let begun = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let ring = options::<K>().create_anonymous().unwrap();
+            begun.store(true, Ordering::Release);
+            drop(K::sender(&ring).unwrap());
+        });
+        while !begun.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        for _ in 0..delay {
+            std::hint::spin_loop();
+        }
+        in_a_fork(|| {
+            let ring = options::<K>().create_anonymous().unwrap();
+            drop(K::sender(&ring).unwrap());
+        });
+    });
+    me.say("done");
+    me.hear();
+}
+
 fn c18_programs_started_meanwhile_keep_no_role_taken<K: Flavour>() {
     // In a process of its own: other tests' locks are not to be shared.
     let (name, _ring) = new_ring::<K>(1);

@@ -8,6 +8,13 @@ use crate::ring::tests::Heap;
 use crate::wait::Turn;
 use crate::wait::word::Ticket;
 
+impl<T: Copy, K: Kind> RecvEnd<T, K> {
+    /// For tests of those who claim through it.
+    pub(crate) fn cursor(&self) -> &K::Recv {
+        &self.cursor
+    }
+}
+
 /// Sits down and attaches; everybody whom `doctor` says to live is alive.
 fn sender(heap: &Heap<u64, Mpmc>, seat: usize, doctor: &Told) -> SendEnd<u64, Mpmc> {
     let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
