@@ -88,7 +88,7 @@ fn work() -> Outcome {
     let jobs = Ring::<u64>::options().from_fd(given(0)?)?;
     let results = Ring::<Done>::options().from_fd(given(1)?)?;
     let (mut jobs, mut results) = (jobs.receiver()?, results.sender()?);
-    jobs.set_wait_slice(Duration::from_millis(5)); // how soon a dead colleague's jobs are found
+    jobs.set_liveness_interval(Duration::from_millis(5)); // how soon a dead colleague's jobs are found
     jobs.require_peer(); // an employer who has left before we came will not come again
     loop {
         let claimed = match jobs.claim(8, Duration::from_secs(60)) {

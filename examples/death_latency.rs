@@ -1,7 +1,7 @@
 //! How long after a `kill -9` the other side learns of it: end-of-file and broken pipe.
 //!
 //! ```text
-//! cargo run --release --example death_latency [--rounds N] [--sizes 0,1,4] [--slice MS]
+//! cargo run --release --example death_latency [--rounds N] [--sizes 0,1,4] [--interval MS]
 //! ```
 //!
 //! A process with one end of a ring, and as much resident memory as is asked for, is killed while
@@ -13,8 +13,8 @@
 //!   far enough; nothing in this crate can know sooner. Looked at every 50 us or so;
 //! * `reaped`: `waitid` has returned.
 //!
-//! What the crate adds is between the first two: a waiting end asks once in a slice whether its
-//! peers live. Kills come at random moments of the slice. Large processes die slowly, which is the
+//! What the crate adds is between the first two: a waiting end asks once in an interval whether its
+//! peers live. Kills come at random moments of the interval. Large processes die slowly, which is the
 //! kernel's time, not the ring's.
 //!
 //! Exit codes: 0, 1 with the reason on stderr, 2 for a wrong command line.
@@ -47,9 +47,9 @@ struct Args {
     /// Resident memory of the killed process in GiB, one after the other; 0: a small process
     #[arg(long, value_delimiter = ',', default_values_t = [0, 1, 4], value_parser = clap::value_parser!(u64).range(0..=1024))]
     sizes: Vec<u64>,
-    /// The waiting end's slice in milliseconds
+    /// The waiting end's interval in milliseconds
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    slice: u64,
+    interval: u64,
     /// Be the one who is killed, with this end
     #[arg(long, hide = true)]
     victim: Option<End>,
@@ -110,9 +110,9 @@ fn measure(args: &Args) -> Outcome {
     let mut output = io::stdout();
     writeln!(
         output,
-        "{} kills a row, slices of {} ms, transparent huge pages: {}\n",
+        "{} kills a row, intervals of {} ms, transparent huge pages: {}\n",
         args.rounds,
-        args.slice,
+        args.interval,
         huge_pages()
     )?;
     writeln!(
@@ -170,18 +170,19 @@ fn kill_once(
     victim.await_ready()?;
     let pid = Pid::from_raw(i32::try_from(victim.pid())?).ok_or("no process id")?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let slice = Duration::from_millis(args.slice);
+    let interval = Duration::from_millis(args.interval);
     let (about_to_wait, is_about_to_wait) = mpsc::channel();
     std::thread::scope(|scope| -> Outcome<[u64; 3]> {
-        let survivor = scope.spawn(move || wait_for_news(ring, end, policy, slice, &about_to_wait));
+        let survivor =
+            scope.spawn(move || wait_for_news(ring, end, policy, interval, &about_to_wait));
         // If the survivor fails, it tells so when joined, and the victim is killed by its drop.
         if is_about_to_wait.recv().is_err() {
             drop(victim);
             survivor.join().map_err(|_| "the survivor panicked")??;
             return Err("the survivor did not wait".into());
         }
-        // Long enough to be asleep, then any moment of a slice.
-        let moment = now() % u64::try_from(slice.as_nanos())?;
+        // Long enough to be asleep, then any moment of an interval.
+        let moment = now() % u64::try_from(interval.as_nanos())?;
         std::thread::sleep(Duration::from_millis(20) + Duration::from_nanos(moment));
         victim.still_runs()?;
 
@@ -203,7 +204,7 @@ fn wait_for_news(
     ring: &Ring<u64>,
     dies: End,
     policy: WaitPolicy,
-    slice: Duration,
+    interval: Duration,
     about_to_wait: &mpsc::Sender<()>,
 ) -> Result<u64, String> {
     let told = |what: &dyn std::fmt::Display| what.to_string();
@@ -211,7 +212,7 @@ fn wait_for_news(
         End::Producer => {
             let mut rx = ring.consumer().map_err(|e| told(&e))?;
             rx.set_wait_policy(policy);
-            rx.set_wait_slice(slice);
+            rx.set_liveness_interval(interval);
             about_to_wait.send(()).map_err(|e| told(&e))?;
             match rx.recv() {
                 Err(RecvError::Closed) => Ok(now()),
@@ -221,7 +222,7 @@ fn wait_for_news(
         End::Consumer => {
             let mut tx = ring.producer().map_err(|e| told(&e))?;
             tx.set_wait_policy(policy);
-            tx.set_wait_slice(slice);
+            tx.set_liveness_interval(interval);
             tx.send(0).map_err(|e| told(&e))?; // the ring is full
             about_to_wait.send(()).map_err(|e| told(&e))?;
             match tx.send(1) {

@@ -146,7 +146,7 @@ fn send(number: u64) -> Outcome {
     let ring = Ring::<Parcel>::options().from_fd(given(0)?)?;
     let (notes, signal) = (File::from(given(1)?), File::from(given(2)?));
     let mut tx = ring.sender()?;
-    tx.set_wait_slice(Duration::from_millis(5)); // how soon a death in its way is found
+    tx.set_liveness_interval(Duration::from_millis(5)); // how soon a death in its way is found
     let mut next = 0;
     while !ending(&signal)? {
         let about_to = next + BATCH as u64;
@@ -176,7 +176,7 @@ fn receive() -> Outcome {
     let ring = Ring::<Parcel>::options().from_fd(given(0)?)?;
     let (mut notes, signal) = (File::from(given(1)?), File::from(given(2)?));
     let mut rx = ring.receiver()?;
-    rx.set_wait_slice(Duration::from_millis(5)); // how soon a death in its way is found
+    rx.set_liveness_interval(Duration::from_millis(5)); // how soon a death in its way is found
     loop {
         let ending = ending(&signal)?;
         if ending {

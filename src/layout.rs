@@ -3,7 +3,7 @@
 //! ```text
 //! 0                    Identity: 512 bytes, written once before the ring gets its name
 //! 512                  Control: tail, head, wake words, counters; 128 bytes each
-//! 1280                 seats: 8 bytes for each endpoint record
+//! 1280                 records: 8 bytes for each endpoint record
 //! ↑ multiple of 128    intents: 128 bytes for each endpoint record
 //! ↑ multiple of 128    slots (or of the element's alignment, if that is larger)
 //! ↑ multiple of a page end
@@ -26,7 +26,7 @@ use static_assertions::const_assert_eq;
 
 use crate::error::Mismatch;
 use crate::ring::Kind;
-use crate::ring::control::{Arrivals, Control, Intent, Line, Seat, Tally};
+use crate::ring::control::{Arrivals, Control, Intent, Line, OwnerWord, Tally};
 
 /// The first eight bytes of every region.
 pub(crate) const MAGIC: [u8; 8] = *b"ringpipe";
@@ -48,7 +48,7 @@ pub(crate) const MAX_ALIGN: usize = 4096;
 pub(crate) const MAX_ENDPOINTS: u32 = 4096;
 
 const CONTROL_AT: usize = size_of::<Identity>();
-const SEATS_AT: usize = CONTROL_AT + size_of::<Control>();
+const OWNERS_AT: usize = CONTROL_AT + size_of::<Control>();
 /// What even the smallest region is longer than.
 pub(crate) const IDENTITY_LEN: usize = size_of::<Identity>();
 
@@ -139,8 +139,8 @@ const_assert_eq!(offset_of!(Tally, skipped), 0);
 const_assert_eq!(offset_of!(Tally, redelivered), 8);
 const_assert_eq!(offset_of!(Tally, dropped), 16);
 const_assert_eq!(size_of::<Intent>(), 128);
-const_assert_eq!(size_of::<Seat>(), 8);
-const_assert_eq!(SEATS_AT, 1280);
+const_assert_eq!(size_of::<OwnerWord>(), 8);
+const_assert_eq!(OWNERS_AT, 1280);
 
 /// Where things lie in a region, as this program computes it from element type, kind and sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,12 +175,13 @@ impl Geometry {
         CONTROL_AT
     }
 
-    pub(crate) const fn seats_at() -> usize {
-        SEATS_AT
+    pub(crate) const fn owners_at() -> usize {
+        OWNERS_AT
     }
 
     pub(crate) const fn intents_at(endpoints: u32) -> usize {
-        (SEATS_AT + size_of::<Seat>() * endpoints as usize).next_multiple_of(align_of::<Intent>())
+        (OWNERS_AT + size_of::<OwnerWord>() * endpoints as usize)
+            .next_multiple_of(align_of::<Intent>())
     }
 }
 
@@ -442,15 +443,15 @@ mod tests {
     fn check<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) {
         let what = format!("{}, {} bytes, {capacity} slots", K::NAME, size_of::<T>());
         let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect(&what);
-        let (control, seats) = (Geometry::control_at(), Geometry::seats_at());
+        let (control, records) = (Geometry::control_at(), Geometry::owners_at());
         let intents = Geometry::intents_at(endpoints);
         let (slots, stride) = (geometry.slots_at, K::stride::<T>());
         let slots_end = slots + stride * geometry.capacity as usize;
 
         // In order, without overlap, to the end.
         assert!(control >= size_of::<Identity>(), "{what}");
-        assert!(seats >= control + size_of::<Control>(), "{what}");
-        assert!(intents >= seats + size_of::<Seat>() * endpoints as usize);
+        assert!(records >= control + size_of::<Control>(), "{what}");
+        assert!(intents >= records + size_of::<OwnerWord>() * endpoints as usize);
         assert!(slots >= intents + size_of::<Intent>() * endpoints as usize);
         assert!((0..page).contains(&(geometry.region_len - slots_end)));
         assert!(K::value_offset::<T>() + size_of::<T>() <= stride, "{what}");
@@ -458,7 +459,7 @@ mod tests {
         // Everything aligned.
         let lines = [control, intents, slots].iter().all(|at| at % 128 == 0);
         assert!(
-            lines && seats.is_multiple_of(8) && geometry.region_len.is_multiple_of(page),
+            lines && records.is_multiple_of(8) && geometry.region_len.is_multiple_of(page),
             "{what}"
         );
         for slot in [slots, slots + stride, slots_end - stride] {

@@ -1,11 +1,11 @@
 //! A ring with a pipe's manners: when to wait, when to say closed, whom to wake.
 //!
-//! The algorithms know slots, the roster knows who is there, the wake word knows who sleeps. This
+//! The algorithms know slots, the endpoint table knows who is there, the wake word knows who sleeps. This
 //! puts them together, the same way for every kind of ring, still without a system call of its own:
 //! the clock, the spinning and the proof of death come in as [`Pace`] and `alive`.
 //!
 //! **End-of-file** (receiving) is decided in this order: data; if none, is every sender gone; if
-//! so, data again. A sender publishes before it frees its seat (A2), so the second look at the data
+//! so, data again. A sender publishes before it frees its record (A2), so the second look at the data
 //! shows all it ever sent. What is claimed but not published keeps the answer open.
 //!
 //! **Broken pipe** (sending) is decided before data: a value is not put where nobody reads, even if
@@ -19,12 +19,12 @@
 //! of a kind, who took something while others of its kind sleep passes the wake on
 //! ([`wait::word`](crate::wait::word) argues why).
 //!
-//! **Doubt.** An end that has waited for as long as a slice asks who is alive ([`burial`](crate::peers::burial)): the dead
-//! lose their seats, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
+//! **Doubt.** An end that has waited for as long as an interval asks who is alive ([`reap`](crate::peers::reap)): the dead
+//! lose their records, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
 //! and a receiver that asks takes over what a dead one had not released.
 
-use crate::peers::burial::{Doctor, Findings, peer_alive, round};
-use crate::peers::roster::{self, Ends, Role};
+use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
+use crate::peers::table::{self, Ends, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
@@ -80,9 +80,9 @@ pub(crate) enum GaveUp {
 /// More slots than one can look through as fast as at the clock.
 const LONG_RUN: u64 = 256;
 
-/// How often to glance at up to `max` slots before looking at the clock: a look through many takes
+/// How often to poll at up to `max` slots before looking at the clock: a look through many takes
 /// long by itself, beside a scribbler at any rate.
-pub(crate) fn glances(max: u64) -> u32 {
+pub(crate) fn polls(max: u64) -> u32 {
     if max > LONG_RUN { 4 } else { u32::MAX }
 }
 
@@ -106,36 +106,36 @@ pub(crate) trait End {
     fn capacity(&self) -> u64;
 
     /// How many pauses to make before looking again for something to claim.
-    fn gather(&self) -> u32;
+    fn coalesce(&self) -> u32;
 
     /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
     /// better; nothing is left claimed, or intended.
     fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run>;
 
-    /// A claim is to come that may take a moment: lets more to claim gather, if that is worth it.
+    /// A claim is to come that may take a moment: lets more to claim coalesce, if that is worth it.
     /// `clock`: of nanoseconds.
-    fn let_gather(&mut self, _clock: impl FnOnce() -> u64) {}
+    fn let_coalesce(&mut self, _clock: impl FnOnce() -> u64) {}
 
     /// The claim has to be waited for.
     fn waits(&mut self) {}
 
-    /// The next glance is to come: asks for the lines that it reveals, beside the one that it reads.
+    /// The next poll is to come: asks for the lines that it reveals, beside the one that it reads.
     fn prefetch(&self) {}
 
-    /// Claims at least `need` slots, at most `max`, if that works without waiting. `doctor` is asked
+    /// Claims at least `need` slots, at most `max`, if that works without waiting. `liveness` is asked
     /// only before a receiver says closed.
-    fn try_claim(&mut self, need: u64, max: u64, doctor: &impl Doctor) -> Result<Run, Refused>;
+    fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused>;
 
-    /// Looks for the dead: see [`burial`](crate::peers::burial).
-    fn doubt(&mut self, doctor: &impl Doctor) -> Findings;
+    /// Looks for the dead: see [`reap`](crate::peers::reap).
+    fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings;
 
-    /// There is an estate that this end might take over: no need to wait for doubt.
-    fn take_more_to_inherit(&mut self) -> bool {
+    /// There is an abandoned claim that this end might take over: no need to wait for doubt.
+    fn take_more_to_adopt(&mut self) -> bool {
         false
     }
 
     /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not. Inlined
-    /// into the cold path of each call: from the glance that finds something to the return, every hop
+    /// into the cold path of each call: from the poll that finds something to the return, every hop
     /// of the result through memory would delay a message by as much as a cache line's trip.
     #[inline]
     fn claim_waiting(
@@ -143,50 +143,50 @@ pub(crate) trait End {
         need: u64,
         max: u64,
         pace: &mut impl Pace,
-        doctor: &impl Doctor,
+        liveness: &impl Liveness,
     ) -> Result<Run, GaveUp> {
         let words = self.ends().1.clone();
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
             picky: need > 1,
-            gather: self.gather(),
-            glances: glances(max),
+            coalesce: self.coalesce(),
+            polls: polls(max),
         };
         block(waiter, pace, |look| {
             match look {
-                Look::Glance => {
+                Look::Poll => {
                     self.prefetch();
                     return self.claim_at_once(need, max).map(Ok);
                 }
-                Look::Proper { doubt: true } => _ = self.doubt(doctor),
-                Look::Proper { doubt: false } => {}
+                Look::Full { check_due: true } => _ = self.check_liveness(liveness),
+                Look::Full { check_due: false } => {}
             }
-            let settled = settle(self.try_claim(need, max, doctor));
-            if settled.is_none() && self.take_more_to_inherit() {
-                self.doubt(doctor);
-                return settle(self.try_claim(need, max, doctor));
+            let settled = settle(self.try_claim(need, max, liveness));
+            if settled.is_none() && self.take_more_to_adopt() {
+                self.check_liveness(liveness);
+                return settle(self.try_claim(need, max, liveness));
             }
             settled
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
 
-    /// Ends of the other role were there, and the locks say that none lives now, whatever the roster
+    /// Ends of the other role were there, and the locks say that none lives now, whatever the endpoint table
     /// says.
-    fn is_closed(&mut self, doctor: &impl Doctor) -> bool {
+    fn is_closed(&mut self, liveness: &impl Liveness) -> bool {
         let (ends, words) = self.ends();
         for _ in 0..SUCCESSIONS {
-            // The roster first: who comes after this look moves `changes` on, and is looked for again.
+            // The endpoint table first: who comes after this look moves `changes` on, and is looked for again.
             if ends.gone(words) {
                 return true;
             }
-            if !ends.met() || peer_alive(words, Self::OPPOSITE, doctor) {
+            if !ends.met() || peer_alive(words, Self::OPPOSITE, liveness) {
                 return false;
             }
-            // Seats are read one by one, as in a scan: nobody was there only if nothing has changed.
+            // Records are read one by one, as in a scan: nobody was there only if nothing has changed.
             if ends.up_to_date(words) {
-                ends.bury();
+                ends.opposite_gone();
                 return true;
             }
         }
@@ -194,22 +194,26 @@ pub(crate) trait End {
     }
 
     /// Waits until an end of the other role is attached.
-    fn wait_for_peer(&mut self, pace: &mut impl Pace, doctor: &impl Doctor) -> Result<(), Stop> {
+    fn wait_for_peer(
+        &mut self,
+        pace: &mut impl Pace,
+        liveness: &impl Liveness,
+    ) -> Result<(), Stop> {
         let words = self.ends().1.clone();
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
             picky: true,
-            gather: 0,
-            glances: u32::MAX,
+            coalesce: 0,
+            polls: u32::MAX,
         };
         block(waiter, pace, |look| {
-            if look == (Look::Proper { doubt: true }) {
-                self.doubt(doctor);
+            if look == (Look::Full { check_due: true }) {
+                self.check_liveness(liveness);
             }
             let (ends, words) = self.ends();
-            // The dead on the roster are no peers.
-            let here = ends.present(words) && peer_alive(words, Self::OPPOSITE, doctor);
+            // The dead on the endpoint table are no peers.
+            let here = ends.present(words) && peer_alive(words, Self::OPPOSITE, liveness);
             here.then_some(())
         })
     }
@@ -227,9 +231,9 @@ pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     pub(crate) ends: Ends,
     cursor: K::Recv,
-    /// The roster at which end-of-file was put off for what the dead have left.
-    unsettled_at: Option<Option<u64>>,
-    more_to_inherit: bool,
+    /// The endpoint table at which end-of-file was put off for what the dead have left.
+    pending_at: Option<Option<u64>>,
+    more_to_adopt: bool,
 }
 
 fn data<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
@@ -240,22 +244,22 @@ fn space<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
     WakeWord::new(&mem.words.control.space.0)
 }
 
-/// After a change of the roster: everybody looks again.
+/// After a change of the endpoint table: everybody looks again.
 pub(crate) fn wake_everybody(words: &Words) {
     WakeWord::new(&words.control.data.0).wake_all();
     WakeWord::new(&words.control.space.0).wake_all();
 }
 
 impl<T: Copy, K: Kind> SendEnd<T, K> {
-    /// For an end that already sits on the roster.
+    /// For an end that already is in the endpoint table.
     /// `arrivals`: [`Ends::arrivals`] from before.
     pub(crate) fn new(
         mem: Mem<T, K>,
         cursor: K::Send,
         arrivals: u64,
-        doctor: &impl Doctor,
+        liveness: &impl Liveness,
     ) -> Self {
-        let alive = || peer_alive(&mem.words, Role::Receiver, doctor);
+        let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
         let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
         Self { mem, ends, cursor }
     }
@@ -307,7 +311,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
 
     /// Having found the ring full: while so much of it drains that the sender can go on for a while,
     /// but not so long that receivers find it empty.
-    fn gather(&self) -> u32 {
+    fn coalesce(&self) -> u32 {
         (self.capacity() / 16).min(64) as u32
     }
 
@@ -322,7 +326,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         }
     }
 
-    fn try_claim(&mut self, need: u64, max: u64, _: &impl Doctor) -> Result<Run, Refused> {
+    fn try_claim(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
         if self.ends.gone(&self.mem.words) {
             return Err(Refused::Closed);
         }
@@ -333,27 +337,27 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
     }
 
-    fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
-        let findings = round(&self.mem, Role::Sender, doctor, None);
+    fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
+        let findings = reap_pass(&self.mem, Role::Sender, liveness, None);
         if !findings.opposite_alive {
-            self.ends.bury();
+            self.ends.opposite_gone();
         }
         findings
     }
 }
 
 impl<T: Copy, K: Kind> RecvEnd<T, K> {
-    /// For an end that already sits on the roster.
+    /// For an end that already is in the endpoint table.
     /// `arrivals`: [`Ends::arrivals`] from before.
     pub(crate) fn new(
         mem: Mem<T, K>,
         cursor: K::Recv,
         arrivals: u64,
-        doctor: &impl Doctor,
+        liveness: &impl Liveness,
     ) -> Self {
-        let alive = || peer_alive(&mem.words, Role::Sender, doctor);
+        let alive = || peer_alive(&mem.words, Role::Sender, liveness);
         let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
-        Self { mem, ends, cursor, unsettled_at: None, more_to_inherit: false }
+        Self { mem, ends, cursor, pending_at: None, more_to_adopt: false }
     }
 
     /// Where this end sleeps.
@@ -365,25 +369,24 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     #[cold]
     fn others_hold(&self) -> bool {
         let words = &self.mem.words;
-        words.seats.iter().zip(words.intents.iter()).any(|(seat, intent)| {
+        words.owners.iter().zip(words.intents.iter()).any(|(record, intent)| {
             // Relaxed: whether to look properly.
-            matches!(roster::occupancy(seat), Some((_, Role::Receiver)))
-                && intent.0.load(Relaxed) != 0
+            matches!(table::owner(record), Some((_, Role::Receiver))) && intent.0.load(Relaxed) != 0
         })
     }
 
     /// At the end of the file: nothing that the dead had claimed is outstanding, but for what this
-    /// end has just taken over. If something is, it is not asked again before the roster changes or
-    /// it is time to doubt anyway.
+    /// end has just taken over. If something is, it is not asked again before the endpoint table changes or
+    /// it is time for a liveness check anyway.
     #[cold]
-    fn estates_settled(&mut self, doctor: &impl Doctor) -> bool {
+    fn recovery_complete(&mut self, liveness: &impl Liveness) -> bool {
         let changes = self.ends.seen();
-        if self.unsettled_at == Some(changes) {
+        if self.pending_at == Some(changes) {
             return false;
         }
-        let findings = self.doubt(doctor);
-        if findings.unsettled && self.cursor.held() == 0 {
-            self.unsettled_at = Some(self.ends.seen());
+        let findings = self.check_liveness(liveness);
+        if findings.pending && self.cursor.held() == 0 {
+            self.pending_at = Some(self.ends.seen());
             return false;
         }
         true
@@ -495,12 +498,12 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         self.cursor.prefetch(&self.mem);
     }
 
-    fn gather(&self) -> u32 {
+    fn coalesce(&self) -> u32 {
         0 // the next item may be a lone one
     }
 
     #[inline(always)]
-    fn let_gather(&mut self, clock: impl FnOnce() -> u64) {
+    fn let_coalesce(&mut self, clock: impl FnOnce() -> u64) {
         if self.cursor.seems_drained() {
             self.pause(clock);
         }
@@ -519,7 +522,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         }
     }
 
-    fn try_claim(&mut self, need: u64, max: u64, doctor: &impl Doctor) -> Result<Run, Refused> {
+    fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused> {
         match self.claim_once(need, max) {
             Err(Blocked::NotReady) => {}
             Err(blocked) => return Err(blocked.into()),
@@ -528,7 +531,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         if !self.ends.gone(&self.mem.words) {
             return Err(Refused::NotReady);
         }
-        if K::STAMPED && self.others_hold() && !self.estates_settled(doctor) {
+        if K::STAMPED && self.others_hold() && !self.recovery_complete(liveness) {
             return Err(Refused::NotReady);
         }
         // A3 has shown us everything that those who left had stored: look once more. First at what
@@ -541,20 +544,20 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         }
     }
 
-    fn doubt(&mut self, doctor: &impl Doctor) -> Findings {
-        self.unsettled_at = None;
-        let heir = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let findings = round(&self.mem, Role::Receiver, doctor, heir);
+    fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
+        self.pending_at = None;
+        let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
+        let findings = reap_pass(&self.mem, Role::Receiver, liveness, adopter);
         if !findings.opposite_alive {
-            self.ends.bury();
+            self.ends.opposite_gone();
         }
-        self.more_to_inherit = findings.unsettled && self.cursor.held() > 0;
+        self.more_to_adopt = findings.pending && self.cursor.held() > 0;
         findings
     }
 
-    fn take_more_to_inherit(&mut self) -> bool {
-        let more = std::mem::take(&mut self.more_to_inherit);
-        self.ends.take_estates() || more
+    fn take_more_to_adopt(&mut self) -> bool {
+        let more = std::mem::take(&mut self.more_to_adopt);
+        self.ends.take_abandoned() || more
     }
 }
 

@@ -173,7 +173,7 @@ fn play<K: Flavour>(ring: &str) {
     let mut orders = std::io::stdin().lines().map(Result::unwrap);
     let ring = Ring::<u64, K>::options().open(ring).unwrap();
     let mut rx = K::receiver(&ring).unwrap();
-    rx.set_wait_slice(Duration::from_millis(2));
+    rx.set_liveness_interval(Duration::from_millis(2));
     say("attached");
     while let Some(order) = orders.next() {
         let max = order.strip_prefix("claim ").unwrap().parse().unwrap();
@@ -366,7 +366,7 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
             break;
         }
         let worker = turn % workers.len();
-        // Always as many, so that whoever inherits somebody's jobs claims all of them at once: what
+        // Always as many, so that whoever adopts somebody's jobs claims all of them at once: what
         // it did not would wait for its next turn.
         let claimed = workers[worker].claim(5);
         for (i, &job) in claimed.jobs.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! C7 whoever may call membarrier(2) and whoever may not: publishers that cannot register fence
-//! themselves, sleepers that cannot call it sleep in short slices, and any mix of them works. That
+//! themselves, sleepers that cannot call it sleep in short intervals, and any mix of them works. That
 //! the barrier is needed, the litmus in `src/wait/litmus.rs` shows; here a wake that is lost for want
 //! of it would be late by a millisecond, which nobody sees.
 //!
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use death::{DATA, set_word};
 use ringpipe::{WaitPolicy, opt_out_of_membarrier};
-use support::{Child, Flavour, LONG_SLICE, Me, WOKEN, both_kinds, new_ring, options, roles};
+use support::{Child, Flavour, LONG_INTERVAL, Me, WOKEN, both_kinds, new_ring, options, roles};
 
 roles!(sends, receives, attaches);
 
@@ -94,7 +94,7 @@ fn receives<K: Flavour>(mut me: Me) {
     let count = order(&mut me);
     let mut rx = K::receiver(&options::<K>().open(&me.ring).unwrap()).unwrap();
     rx.set_wait_policy(WaitPolicy::Park);
-    rx.set_wait_slice(LONG_SLICE);
+    rx.set_liveness_interval(LONG_INTERVAL);
     let mut longest = Duration::ZERO; // of all calls
     for n in 0..count {
         let began = Instant::now();

@@ -137,7 +137,7 @@ fn c08_wait_for_peer_sees_who_is_there_and_times_out_if_none_comes<K: Flavour>()
     tx.must("wait_for_peer 20", "Err(Timeout)");
 }
 
-/// The history is there, the roster changes, and still no opposite end has come.
+/// The history is there, the endpoint table changes, and still no opposite end has come.
 fn c08_others_of_its_own_kind_are_not_whom_it_waits_for() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(1);
@@ -265,7 +265,7 @@ fn c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table() {
 }
 
 /// A receiver that closes while it holds items in place is not dead: nothing needs to be doubted,
-/// and nobody needs to wait for a slice to end.
+/// and nobody needs to wait for an interval to end.
 fn c09_what_a_receiver_leaves_behind_wakes_one_that_sleeps() {
     let (name, ring) = new_ring::<Mpmc>(4);
     let mut tx = ring.sender().unwrap();

@@ -128,10 +128,10 @@ fn c17_what_was_given_up_or_given_out_again_is_counted() {
     rx.must("read 3", "[0, 1, 2]");
     rx.must("release 1", "Ok");
     rx.must("leave", "Ok"); // two are still its own, and are left to whoever comes next
-    let mut heir = Child::receiver::<Mpmc>(&name, Default::default());
-    heir.must("wait Park 5", "Ok");
-    heir.must("recv", "Ok(1)");
-    heir.must("recv", "Ok(2)");
-    heir.must("try_recv", "Err(Empty)");
+    let mut adopter = Child::receiver::<Mpmc>(&name, Default::default());
+    adopter.must("wait Park 5", "Ok");
+    adopter.must("recv", "Ok(1)");
+    adopter.must("recv", "Ok(2)");
+    adopter.must("try_recv", "Err(Empty)");
     assert_eq!(history(onlooker.stats()), (1, 2, 2, 2, 0));
 }

@@ -13,8 +13,8 @@ use ringpipe::{
     TryRecvError, WaitPolicy,
 };
 use support::{
-    Child, Flavour, LONG_SLICE, Me, POLICIES, Rx, SLEEPING_POLICIES, Tx, WOKEN, asleep, both_kinds,
-    new_ring, options, roles, tests, until_thread_sleeps,
+    Child, Flavour, LONG_INTERVAL, Me, POLICIES, Rx, SLEEPING_POLICIES, Tx, WOKEN, asleep,
+    both_kinds, new_ring, options, roles, tests, until_thread_sleeps,
 };
 
 roles!(come_and_go);
@@ -39,10 +39,10 @@ fn c10_timeouts_are_kept_in_full_and_give_the_value_back<K: Flavour>() {
     for policy in POLICIES {
         let (_name, ring) = new_ring::<K>(2);
         let (mut tx, mut rx) = ends::<K>(&ring, policy);
-        // With slices longer than the timeout, and shorter.
-        for slice in [LONG_SLICE, Duration::from_millis(7)] {
-            tx.set_wait_slice(slice);
-            rx.set_wait_slice(slice);
+        // With intervals longer than the timeout, and shorter.
+        for interval in [LONG_INTERVAL, Duration::from_millis(7)] {
+            tx.set_liveness_interval(interval);
+            rx.set_liveness_interval(interval);
             let wait = Duration::from_millis(30);
             in_full(wait, || {
                 assert_eq!(rx.recv_timeout(wait), Err(RecvTimeoutError::Timeout));
@@ -101,8 +101,8 @@ fn ends<K: Flavour>(ring: &ringpipe::Ring<u64, K>, policy: WaitPolicy) -> (Tx<K>
     let (mut tx, mut rx) = (K::sender(ring).unwrap(), K::receiver(ring).unwrap());
     tx.set_wait_policy(policy);
     rx.set_wait_policy(policy);
-    tx.set_wait_slice(LONG_SLICE);
-    rx.set_wait_slice(LONG_SLICE);
+    tx.set_liveness_interval(LONG_INTERVAL);
+    rx.set_liveness_interval(LONG_INTERVAL);
     (tx, rx)
 }
 

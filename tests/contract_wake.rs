@@ -1,7 +1,7 @@
 //! C6 and C7: one order for all, and nobody sleeps beside what they are waiting for.
 //!
-//! The sleepers here sleep in slices of ten seconds, and each test first sees them asleep in the
-//! kernel. So whoever is awake before its slice is over has been woken by what the test did, and
+//! The sleepers here sleep in intervals of ten seconds, and each test first sees them asleep in the
+//! kernel. So whoever is awake before its interval is over has been woken by what the test did, and
 //! `wakes_with` insists on that by the sleeper's own clock.
 
 mod support;

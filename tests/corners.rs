@@ -9,14 +9,14 @@ use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, m
 #[macro_use]
 mod support;
 
-use support::{LONG_SLICE, Rx, options, until_thread_sleeps, watched};
+use support::{LONG_INTERVAL, Rx, options, until_thread_sleeps, watched};
 
 /// A thread that sleeps in `recv` and says what came of it, once it is asleep.
 fn sleeper(mut rx: Rx<Mpmc>) -> mpsc::Receiver<Result<u64, RecvError>> {
     let (tell_id, id) = mpsc::channel();
     let (tell, told) = mpsc::channel();
     rx.set_wait_policy(WaitPolicy::Park);
-    rx.set_wait_slice(LONG_SLICE);
+    rx.set_liveness_interval(LONG_INTERVAL);
     std::thread::spawn(move || {
         // SAFETY: asks for a number.
         let _ = tell_id.send(unsafe { libc::gettid() } as u32);
@@ -26,9 +26,9 @@ fn sleeper(mut rx: Rx<Mpmc>) -> mpsc::Receiver<Result<u64, RecvError>> {
     told
 }
 
-/// Sooner than by the end of a slice.
+/// Sooner than by the end of an interval.
 fn soon<T>(told: &mpsc::Receiver<T>) -> T {
-    told.recv_timeout(LONG_SLICE / 2).expect("a wake, not the end of a slice")
+    told.recv_timeout(LONG_INTERVAL / 2).expect("a wake, not the end of an interval")
 }
 
 #[test]
@@ -70,32 +70,32 @@ fn a_forgotten_claim_is_given_up_aloud() {
         let (mut tx, rx) = mpmc::channel::<u64>(1).unwrap();
         let told = sleeper(rx);
         tx.set_wait_policy(WaitPolicy::Park);
-        tx.set_wait_slice(LONG_SLICE);
+        tx.set_liveness_interval(LONG_INTERVAL);
         std::mem::forget(tx.try_claim(1).unwrap());
         // The slot comes free only when the sleeper passes over the hole.
-        tx.send_timeout(7, LONG_SLICE / 2).unwrap();
+        tx.send_timeout(7, LONG_INTERVAL / 2).unwrap();
         assert_eq!(soon(&told), Ok(7));
     });
 }
 
 #[test]
-fn who_inherits_less_than_it_waits_for_is_told_so() {
+fn who_adopts_less_than_it_waits_for_is_told_so() {
     let (mut tx, mut dying) = mpmc::channel::<u64>(8).unwrap();
-    let mut heir = dying.try_clone().unwrap();
+    let mut adopter = dying.try_clone().unwrap();
     tx.try_send(1).unwrap();
     let _held = dying.try_claim(1).unwrap(); // not released
-    drop(dying); // an estate of one item
+    drop(dying); // an abandoned claim of one item
     tx.try_send_slice(&[2, 3, 4, 5]).unwrap();
-    heir.set_wait_slice(Duration::from_millis(1));
+    adopter.set_liveness_interval(Duration::from_millis(1));
     let mut four = [0; 4];
     let mut six = [0; 6];
-    // Enough is there without the inheritance.
-    assert_eq!(heir.try_recv_exact(&mut four), Ok(()));
+    // Enough is there without the adoption.
+    assert_eq!(adopter.try_recv_exact(&mut four), Ok(()));
     assert_eq!(four, [2, 3, 4, 5]);
-    // Not so for six: while waiting, it inherits one.
-    assert_eq!(heir.recv_exact(&mut six, Deadline::NEVER), Err(BulkError::Held { held: 1 }));
-    assert_eq!(heir.recv(), Ok(1));
-    assert!(heir.redelivered());
+    // Not so for six: while waiting, it adopts one.
+    assert_eq!(adopter.recv_exact(&mut six, Deadline::NEVER), Err(BulkError::Held { held: 1 }));
+    assert_eq!(adopter.recv(), Ok(1));
+    assert!(adopter.redelivered());
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_descriptor_number_that_was_reused_takes_no_role_from_the_living() {
     let other = options::<ringpipe::Spsc>().create_anonymous().unwrap();
     let mut tx = ring.producer().unwrap();
     let mut rx = ring.consumer().unwrap();
-    rx.set_wait_slice(Duration::from_millis(1));
+    rx.set_liveness_interval(Duration::from_millis(1));
     // Behind the crate's back, the ring's descriptor now leads to another ring.
     // SAFETY: both are open descriptors; what becomes of the first is what is tested.
     let reused = unsafe { libc::dup2(other.as_fd().as_raw_fd(), ring.as_fd().as_raw_fd()) };
@@ -173,7 +173,7 @@ fn ends_that_attach_at_the_same_moment_do_not_miss_each_other() {
 }
 
 #[test]
-fn a_table_full_of_estates_lets_new_receivers_in_and_loses_nothing() {
+fn a_table_full_of_abandoned_claims_lets_new_receivers_in_and_loses_nothing() {
     let ring = options::<Mpmc>().capacity(16).endpoints(8).create_anonymous().unwrap();
     let mut tx = ring.sender().unwrap();
     tx.try_send_slice(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
@@ -182,11 +182,11 @@ fn a_table_full_of_estates_lets_new_receivers_in_and_loses_nothing() {
         let _held = rx.try_claim(1).unwrap(); // not released
     }
     drop(dying);
-    drop(tx); // its seat is free, and is taken first
+    drop(tx); // its record is free, and is taken first
     let mut receivers: Vec<_> = (0..8).map(|_| ring.receiver().unwrap()).collect();
     let mut got = Vec::new();
     for rx in &mut receivers {
-        rx.set_wait_slice(Duration::from_millis(1));
+        rx.set_liveness_interval(Duration::from_millis(1));
         rx.require_peer();
         while let Ok(value) = rx.recv() {
             got.push((value, rx.redelivered()));

@@ -1,5 +1,5 @@
 //! C7 when the one who was woken is killed before it acts, or who should have woken others is:
-//! nobody sleeps on beside an item for longer than a slice.
+//! nobody sleeps on beside an item for longer than an interval.
 
 #[path = "support/death.rs"]
 mod death;
@@ -9,52 +9,52 @@ use std::time::Duration;
 
 use death::{DATA, SPACE, sleep_and_never_act};
 use ringpipe::{Mpmc, WaitPolicy};
-use support::{Child, LONG_SLICE, SLEEPING_POLICIES, new_ring, roles, tests};
+use support::{Child, LONG_INTERVAL, SLEEPING_POLICIES, new_ring, roles, tests};
 
 roles!();
 
 tests!(
-    c07_the_wake_of_one_killed_before_it_acts_costs_another_receiver_a_slice,
-    c07_the_wake_of_one_killed_before_it_acts_costs_another_sender_a_slice,
+    c07_the_wake_of_one_killed_before_it_acts_costs_another_receiver_an_interval,
+    c07_the_wake_of_one_killed_before_it_acts_costs_another_sender_an_interval,
     c07_a_receiver_killed_while_it_is_stopped_beside_an_item_leaves_it_to_another,
     c07_items_published_behind_a_claim_wake_all_who_can_take_them_when_its_owner_is_killed,
     c07_items_published_behind_a_claim_are_taken_though_the_one_who_is_woken_is_killed,
 );
 
-/// A slice by which to tell who was woken from whose slice was over.
-const SLICE: Duration = Duration::from_millis(300);
+/// An interval by which to tell who was woken from whose interval was over.
+const INTERVAL: Duration = Duration::from_millis(300);
 
-fn sleeper(name: &str, end: &str, slice: Duration) -> Child {
+fn sleeper(name: &str, end: &str, interval: Duration) -> Child {
     let mut child = Child::puppet::<Mpmc>(name);
     child.must("open", "Ok");
     child.must(end, "Ok");
-    child.must(&format!("wait Park {}", slice.as_millis()), "Ok");
+    child.must(&format!("wait Park {}", interval.as_millis()), "Ok");
     child
 }
 
-fn c07_the_wake_of_one_killed_before_it_acts_costs_another_receiver_a_slice() {
+fn c07_the_wake_of_one_killed_before_it_acts_costs_another_receiver_an_interval() {
     let (name, ring) = new_ring::<Mpmc>(4);
     let mut tx = ring.sender().unwrap();
     // The kernel wakes those first who have slept longest.
     let woken = sleep_and_never_act(&name, DATA);
-    let mut rx = sleeper(&name, "receiver", SLICE);
+    let mut rx = sleeper(&name, "receiver", INTERVAL);
     rx.say("recv");
     rx.until_asleep();
     tx.try_send(7).unwrap();
-    woken.recv_timeout(LONG_SLICE).expect("the first in the queue is woken");
+    woken.recv_timeout(LONG_INTERVAL).expect("the first in the queue is woken");
     rx.must_hear("Ok(7)");
 }
 
-fn c07_the_wake_of_one_killed_before_it_acts_costs_another_sender_a_slice() {
+fn c07_the_wake_of_one_killed_before_it_acts_costs_another_sender_an_interval() {
     let (name, ring) = new_ring::<Mpmc>(1);
     let mut rx = ring.receiver().unwrap();
-    let mut tx = sleeper(&name, "sender", SLICE);
+    let mut tx = sleeper(&name, "sender", INTERVAL);
     tx.must("send 0", "Ok(())");
     let woken = sleep_and_never_act(&name, SPACE);
     tx.say("send 1");
     tx.until_asleep();
     assert_eq!(rx.try_recv(), Ok(0));
-    woken.recv_timeout(LONG_SLICE).expect("the first in the queue is woken");
+    woken.recv_timeout(LONG_INTERVAL).expect("the first in the queue is woken");
     tx.must_hear("Ok(())");
     assert_eq!(rx.try_recv(), Ok(1));
 }
@@ -67,7 +67,7 @@ fn c07_a_receiver_killed_while_it_is_stopped_beside_an_item_leaves_it_to_another
         stopped.say("recv");
         stopped.until_asleep();
         stopped.stop();
-        let mut rx = sleeper(&name, "receiver", SLICE);
+        let mut rx = sleeper(&name, "receiver", INTERVAL);
         rx.say("recv");
         rx.until_asleep();
         tx.try_send(7).unwrap();
@@ -88,7 +88,7 @@ fn out_of_order(name: &str) -> [Child; 2] {
 
 fn c07_items_published_behind_a_claim_wake_all_who_can_take_them_when_its_owner_is_killed() {
     let (name, ring) = new_ring::<Mpmc>(8);
-    let [mut r0, mut r1] = [(); 2].map(|()| sleeper(&name, "receiver", SLICE));
+    let [mut r0, mut r1] = [(); 2].map(|()| sleeper(&name, "receiver", INTERVAL));
     for rx in [&mut r0, &mut r1] {
         rx.say("recv");
         rx.until_asleep();
@@ -108,14 +108,14 @@ fn c07_items_published_behind_a_claim_are_taken_though_the_one_who_is_woken_is_k
     let (name, _ring) = new_ring::<Mpmc>(8);
     let [mut s0, _s1] = out_of_order(&name);
     let woken = sleep_and_never_act(&name, DATA);
-    let [mut r0, mut r1] = [(); 2].map(|()| sleeper(&name, "receiver", SLICE));
+    let [mut r0, mut r1] = [(); 2].map(|()| sleeper(&name, "receiver", INTERVAL));
     for rx in [&mut r0, &mut r1] {
         rx.say("recv");
         rx.until_asleep();
     }
     s0.must("write 0 0", "Ok");
     s0.must("commit 1", "Ok");
-    woken.recv_timeout(LONG_SLICE).expect("the first in the queue is woken");
+    woken.recv_timeout(LONG_INTERVAL).expect("the first in the queue is woken");
     let mut heard = [r0.hear(), r1.hear()];
     heard.sort();
     assert_eq!(heard, ["Ok(0)", "Ok(1)"]);

@@ -9,8 +9,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use death::{
-    MANY_DOUBTS, SHORT_SLICE, SOON, collected, collector, doubting_receiver, hold_recovery, next,
-    trying,
+    MANY_CHECKS, SHORT_INTERVAL, SOON, checking_receiver, collected, collector, hold_recovery,
+    next, trying,
 };
 use ringpipe::{BulkError, Mpmc, RecvTimeoutError, Ring, TryRecvError};
 use support::{
@@ -37,15 +37,15 @@ tests!(
     what_a_killed_receiver_held_comes_before_end_of_file,
     what_a_receiver_that_left_held_comes_before_end_of_file,
     it_is_no_end_of_file_while_somebody_else_is_recovering,
-    what_is_inherited_is_inherited_again_from_a_killed_heir,
-    a_wait_for_many_items_is_not_stuck_behind_a_few_inherited_ones,
+    what_is_adopted_is_adopted_again_from_a_killed_adopter,
+    a_wait_for_many_items_is_not_stuck_behind_a_few_adopted_ones,
     many_that_die_at_once_leave_nothing_stuck_and_nothing_twice,
     survivors_in_several_processes_recover_each_value_exactly_once,
     a_claim_of_one_that_is_stopped_is_left_alone,
 );
 
 /// What `rx` receives next, `count` values with their marks: in order on an SPSC ring; sorted on an
-/// MPMC ring, where a receiver sees what nobody had claimed before it doubts and inherits.
+/// MPMC ring, where a receiver sees what nobody had claimed before it doubts and adopts.
 #[track_caller]
 fn take<K: Flavour>(rx: &mut Rx<K>, count: usize) -> Vec<(u64, bool)> {
     let mut taken: Vec<_> = (0..count).map(|_| next(rx)).collect();
@@ -69,7 +69,7 @@ fn what_a_killed_receiver_held_is_delivered_again_and_marked<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
     let (_tx, dead) = one_who_holds_three(&name, &ring);
     dead.kill();
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     assert_eq!(take(&mut rx, 4), [(1, true), (2, true), (3, true), (4, false)]);
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     assert_eq!(ring.stats().redelivered, 3);
@@ -80,9 +80,9 @@ fn what_a_killed_receiver_had_released_of_a_run_is_not_delivered_again<K: Flavou
     let (_tx, mut dead) = one_who_holds_three(&name, &ring);
     dead.must("release 1", "Ok");
     dead.kill();
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     assert_eq!(take(&mut rx, 3), [(2, true), (3, true), (4, false)]);
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     assert_eq!(ring.stats().redelivered, 2);
 }
 
@@ -92,7 +92,7 @@ fn what_a_receiver_holds_when_it_leaves_is_delivered_again_and_marked<K: Flavour
     gone.must("abandon", "Ok");
     gone.must("leave", "Ok");
     assert_eq!(ring.peers().receivers, 0);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     assert_eq!(take(&mut rx, 4), [(1, true), (2, true), (3, true), (4, false)]);
     assert_eq!(ring.stats().redelivered, 3);
 }
@@ -115,9 +115,9 @@ fn what_a_receiver_holds_when_it_leaves_is_dropped_and_counted_if_the_ring_says_
 }
 
 fn check_dropped<K: Flavour>(ring: &Ring<u64, K>, tx: &mut Tx<K>) {
-    let mut rx = doubting_receiver(ring);
+    let mut rx = checking_receiver(ring);
     assert_eq!(next(&mut rx), (4, false));
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     let stats = ring.stats();
     assert_eq!((stats.dropped, stats.redelivered), (3, 0));
     // All space is there again.
@@ -132,7 +132,7 @@ fn a_run_that_a_killed_sender_had_not_committed_never_was<K: Flavour>() {
     dead.must("claim 3", "Ok(3)");
     dead.must("write 0 777", "Ok");
     dead.kill();
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let mut tx = K::sender(&ring).unwrap();
     tx.try_send(1).unwrap();
     drop(tx);
@@ -145,7 +145,7 @@ fn a_run_that_a_killed_sender_had_not_committed_never_was<K: Flavour>() {
 fn c02_what_lies_behind_the_claim_of_a_killed_sender_is_received() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(8);
-        let mut rx = Child::doubting::<Mpmc>(&name, "receiver", policy);
+        let mut rx = Child::checking::<Mpmc>(&name, "receiver", policy);
         let mut tx = ring.sender().unwrap();
         let mut dead = Child::sender::<Mpmc>(&name, policy);
         dead.must("claim 2", "Ok(2)");
@@ -172,7 +172,7 @@ fn c02_what_lies_behind_the_claim_of_a_killed_sender_is_received() {
 fn c02_what_lies_behind_the_claim_of_a_killed_sender_comes_before_end_of_file() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(8);
-        let mut rx = Child::doubting::<Mpmc>(&name, "receiver", policy);
+        let mut rx = Child::checking::<Mpmc>(&name, "receiver", policy);
         let mut dead = Child::sender::<Mpmc>(&name, policy);
         dead.must("claim 2", "Ok(2)");
         let mut second = Child::sender::<Mpmc>(&name, policy);
@@ -191,11 +191,11 @@ fn c02_what_lies_behind_the_claim_of_a_killed_sender_comes_before_end_of_file() 
 fn c05_a_sender_gets_the_space_that_a_killed_receiver_held() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(4);
-        let mut tx = Child::doubting::<Mpmc>(&name, "sender", policy);
+        let mut tx = Child::checking::<Mpmc>(&name, "sender", policy);
         tx.must("try_send_slice 0 4", "Ok(4)");
         let mut dead = Child::receiver::<Mpmc>(&name, policy);
         dead.must("read 2", "[0, 1]");
-        let mut rx = doubting_receiver(&ring);
+        let mut rx = checking_receiver(&ring);
         assert_eq!(take(&mut rx, 2), [(2, false), (3, false)]);
         tx.say("send_each 4 8");
         tx.until_waiting(policy);
@@ -213,7 +213,7 @@ fn a_waiting_receiver_takes_over_what_a_killed_one_held() {
         tx.try_send_slice(&[0, 1, 2]).unwrap();
         let mut dead = Child::receiver::<Mpmc>(&name, policy);
         dead.must("read 3", "[0, 1, 2]");
-        let mut rx = Child::doubting::<Mpmc>(&name, "receiver", policy);
+        let mut rx = Child::checking::<Mpmc>(&name, "receiver", policy);
         rx.say("recv");
         rx.until_waiting(policy);
         dead.kill();
@@ -221,7 +221,7 @@ fn a_waiting_receiver_takes_over_what_a_killed_one_held() {
         rx.must("recv_exact 2 0", "Ok([1, 2])");
         assert_eq!(ring.stats().redelivered, 3);
         rx.must("recv_timeout 200", "Err(Timeout)");
-        assert_eq!(ring.peers().receivers, 1, "the dead one has lost its seat");
+        assert_eq!(ring.peers().receivers, 1, "the dead one has lost its record");
     }
 }
 
@@ -245,8 +245,8 @@ fn what_a_killed_receiver_held_comes_before_end_of_file() {
     let (tx, dead) = one_who_holds_three(&name, &ring);
     drop(tx);
     dead.kill();
-    // The first look for the end finds it: no slice needs to pass.
-    rx.set_wait_slice(support::LONG_SLICE);
+    // The first look for the end finds it: no interval needs to pass.
+    rx.set_liveness_interval(support::LONG_INTERVAL);
     assert_eq!(rx.try_recv(), Ok(4));
     for value in 1..4 {
         assert_eq!((rx.try_recv(), rx.redelivered()), (Ok(value), true));
@@ -267,44 +267,44 @@ fn what_a_receiver_that_left_held_comes_before_end_of_file() {
 
 fn it_is_no_end_of_file_while_somebody_else_is_recovering() {
     let (name, ring) = new_ring::<Mpmc>(8);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let (tx, dead) = one_who_holds_three(&name, &ring);
     drop(tx);
     dead.kill();
     let recovering = hold_recovery(&name);
     assert_eq!(rx.recv(), Ok(4));
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     drop(recovering); // which has come to nothing, as if it had been killed
     assert_eq!(take(&mut rx, 3), [(1, true), (2, true), (3, true)]);
     assert_eq!(rx.recv(), Err(ringpipe::RecvError::Closed));
 }
 
-fn what_is_inherited_is_inherited_again_from_a_killed_heir() {
+fn what_is_adopted_is_adopted_again_from_a_killed_adopter() {
     let (name, ring) = new_ring::<Mpmc>(8);
     let (_tx, dead) = one_who_holds_three(&name, &ring);
     dead.kill();
     for generation in 0..4 {
-        let mut heir = Child::doubting::<Mpmc>(&name, "receiver", Default::default());
+        let mut adopter = Child::checking::<Mpmc>(&name, "receiver", Default::default());
         if generation == 0 {
-            heir.must("recv", "Ok(4)");
+            adopter.must("recv", "Ok(4)");
         }
-        heir.must("read 8", "[1, 2, 3]");
+        adopter.must("read 8", "[1, 2, 3]");
         if generation == 2 {
-            heir.must("abandon", "Ok");
-            heir.must("leave", "Ok");
+            adopter.must("abandon", "Ok");
+            adopter.must("leave", "Ok");
         } else {
-            heir.kill();
+            adopter.kill();
         }
     }
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     assert_eq!(take(&mut rx, 3), [(1, true), (2, true), (3, true)]);
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
 }
 
-fn a_wait_for_many_items_is_not_stuck_behind_a_few_inherited_ones() {
+fn a_wait_for_many_items_is_not_stuck_behind_a_few_adopted_ones() {
     let (name, ring) = new_ring::<Mpmc>(8);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let (mut tx, dead) = one_who_holds_three(&name, &ring);
     assert_eq!(rx.try_recv(), Ok(4));
     dead.kill();
@@ -357,12 +357,12 @@ fn massacre(name: &Name, senders: u64, receivers: usize) -> BTreeMap<u64, bool> 
 fn many_that_die_at_once_leave_nothing_stuck_and_nothing_twice() {
     for round in 0..3 {
         let (name, ring) = new_ring::<Mpmc>(64);
-        let mut rx = doubting_receiver(&ring);
+        let mut rx = checking_receiver(&ring);
         // The receivers hold the first sender's items, and the stuck positions bar the rest.
         let expected = massacre(&name, 4, if round == 0 { 0 } else { 2 });
         let tx = ring.sender().unwrap();
         let got: Vec<_> = (0..expected.len()).map(|_| next(&mut rx)).collect();
-        assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+        assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
         assert_eq!(got.len(), expected.len());
         assert_eq!(got.into_iter().collect::<BTreeMap<_, _>>(), expected);
         assert_eq!(ring.stats().skipped, 12);
@@ -399,14 +399,14 @@ fn survivors_in_several_processes_recover_each_value_exactly_once() {
 
 fn a_claim_of_one_that_is_stopped_is_left_alone() {
     let (name, ring) = new_ring::<Mpmc>(8);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let mut stopped = Child::sender::<Mpmc>(&name, Default::default());
     stopped.must("claim 1", "Ok(1)");
     let mut tx = ring.sender().unwrap();
-    tx.set_wait_slice(SHORT_SLICE);
+    tx.set_liveness_interval(SHORT_INTERVAL);
     tx.try_send(1).unwrap();
     stopped.stop();
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     stopped.signal(rustix::process::Signal::CONT);
     stopped.must("write 0 0", "Ok");
     stopped.must("commit 1", "Ok");
@@ -417,10 +417,10 @@ fn a_claim_of_one_that_is_stopped_is_left_alone() {
     stopped.must("read 2", "[2, 3]");
     stopped.stop();
     assert_eq!(rx.recv(), Ok(4));
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     stopped.signal(rustix::process::Signal::CONT);
     stopped.must("release 2", "Ok");
     stopped.must("leave", "Ok");
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     assert_eq!(ring.stats().redelivered, 0);
 }

@@ -59,7 +59,7 @@ fn kill_after_a_while<K: Flavour>(name: &Name, order: &str, round: u32) {
 /// Everything works: both ends can be had, and values pass.
 fn check<K: Flavour>(ring: &Ring<u64, K>) {
     let (mut tx, mut rx) = (K::sender(ring).unwrap(), K::receiver(ring).unwrap());
-    rx.set_wait_slice(death::SHORT_SLICE);
+    rx.set_liveness_interval(death::SHORT_INTERVAL);
     // Whatever the dead have left in it, and what had been claimed.
     let mut left = 0;
     loop {

@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use death::{
-    DATA, MANY_DOUBTS, SHORT_SLICE, SOON, SPACE, doubting_receiver, flagged, hoarder, trying,
+    DATA, MANY_CHECKS, SHORT_INTERVAL, SOON, SPACE, checking_receiver, flagged, hoarder, trying,
 };
 use ringpipe::{
     BulkError, Mpmc, PeerError, RecvTimeoutError, SendTimeoutError, Spsc, TryRecvError,
@@ -53,7 +53,7 @@ tests!(
 fn c02_a_waiting_receiver_sees_end_of_file_when_the_last_sender_is_killed<K: Flavour>() {
     for policy in POLICIES {
         let (name, _ring) = new_ring::<K>(4);
-        let mut rx = Child::doubting::<K>(&name, "receiver", policy);
+        let mut rx = Child::checking::<K>(&name, "receiver", policy);
         // Again and again: a new sender may come after each end-of-file (C9).
         for value in 0..3 {
             let mut tx = Child::sender::<K>(&name, policy);
@@ -71,7 +71,7 @@ fn c02_a_waiting_receiver_sees_end_of_file_when_the_last_sender_is_killed<K: Fla
 fn c02_values_of_a_killed_sender_are_drained_before_end_of_file<K: Flavour>() {
     for policy in POLICIES {
         let (name, _ring) = new_ring::<K>(8);
-        let mut rx = Child::doubting::<K>(&name, "receiver", policy);
+        let mut rx = Child::checking::<K>(&name, "receiver", policy);
         let mut tx = Child::sender::<K>(&name, policy);
         tx.must("try_send_slice 0 5", "Ok(5)");
         tx.kill();
@@ -103,7 +103,7 @@ fn c02_a_receiver_that_waits_for_no_time_sees_end_of_file_when_the_last_sender_i
 >() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<K>(8);
-        let mut rx = doubting_receiver(&ring);
+        let mut rx = checking_receiver(&ring);
         rx.set_wait_policy(policy);
         let tx = Child::sender::<K>(&name, Default::default());
         assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
@@ -116,11 +116,11 @@ fn c02_a_receiver_that_waits_for_no_time_sees_end_of_file_when_the_last_sender_i
 
 fn c02_a_receiver_that_tries_seldom_sees_end_of_file_within_a_few_tries<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let tx = Child::sender::<K>(&name, Default::default());
-    // Each try more than a slice after the one before, as one does who polls now and then.
+    // Each try more than an interval after the one before, as one does who polls now and then.
     let mut tried = || {
-        std::thread::sleep(2 * SHORT_SLICE);
+        std::thread::sleep(2 * SHORT_INTERVAL);
         rx.try_recv()
     };
     for _ in 0..70 {
@@ -134,7 +134,7 @@ fn c02_a_receiver_that_tries_seldom_sees_end_of_file_within_a_few_tries<K: Flavo
 fn c02_waits_for_many_items_end_when_the_last_sender_is_killed<K: Flavour>() {
     for policy in POLICIES {
         let (name, _ring) = new_ring::<K>(8);
-        let mut rx = Child::doubting::<K>(&name, "receiver", policy);
+        let mut rx = Child::checking::<K>(&name, "receiver", policy);
         let mut tx = Child::sender::<K>(&name, policy);
         tx.must("try_send_slice 0 3", "Ok(3)");
         rx.say("recv_exact 4 60000");
@@ -154,7 +154,7 @@ fn c02_waits_for_many_items_end_when_the_last_sender_is_killed<K: Flavour>() {
 fn c04_a_waiting_sender_sees_a_broken_pipe_when_the_last_receiver_is_killed<K: Flavour>() {
     for policy in POLICIES {
         let (name, _ring) = new_ring::<K>(1);
-        let mut tx = Child::doubting::<K>(&name, "sender", policy);
+        let mut tx = Child::checking::<K>(&name, "sender", policy);
         tx.must("sigpipe_kills", "Ok");
         for value in [0, 2, 4] {
             let mut rx = Child::receiver::<K>(&name, policy);
@@ -204,7 +204,7 @@ fn c04_a_sender_that_waits_for_no_time_sees_a_broken_pipe_when_the_last_receiver
         let (name, ring) = new_ring::<K>(1);
         let mut tx = K::sender(&ring).unwrap();
         tx.set_wait_policy(policy);
-        tx.set_wait_slice(SHORT_SLICE);
+        tx.set_liveness_interval(SHORT_INTERVAL);
         let rx = Child::receiver::<K>(&name, Default::default());
         tx.try_send(0).unwrap();
         rx.kill();
@@ -217,7 +217,7 @@ fn c04_a_sender_that_waits_for_no_time_sees_a_broken_pipe_when_the_last_receiver
 fn c04_waits_for_much_space_end_when_the_last_receiver_is_killed<K: Flavour>() {
     for policy in POLICIES {
         let (name, _ring) = new_ring::<K>(4);
-        let mut tx = Child::doubting::<K>(&name, "sender", policy);
+        let mut tx = Child::checking::<K>(&name, "sender", policy);
         let rx = Child::receiver::<K>(&name, policy);
         tx.must("try_send_slice 0 2", "Ok(2)");
         tx.say("send_exact 0 3 60000");
@@ -229,7 +229,7 @@ fn c04_waits_for_much_space_end_when_the_last_receiver_is_killed<K: Flavour>() {
 
 fn c02_it_is_no_end_of_file_while_one_of_the_senders_lives() {
     let (name, ring) = new_ring::<Mpmc>(8);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let mut senders: Vec<_> =
         (0..3).map(|_| Child::sender::<Mpmc>(&name, Default::default())).collect();
     for value in 0.. {
@@ -241,20 +241,20 @@ fn c02_it_is_no_end_of_file_while_one_of_the_senders_lives() {
             false => RecvTimeoutError::Timeout,
             true => RecvTimeoutError::Closed,
         };
-        assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(then), "{value}");
+        assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(then), "{value}");
     }
 }
 
 fn c04_it_is_no_broken_pipe_while_one_of_the_receivers_lives() {
     let (name, ring) = new_ring::<Mpmc>(1);
     let mut tx = ring.sender().unwrap();
-    tx.set_wait_slice(SHORT_SLICE);
+    tx.set_liveness_interval(SHORT_INTERVAL);
     let mut receivers: Vec<_> =
         (0..3).map(|_| Child::receiver::<Mpmc>(&name, Default::default())).collect();
     tx.try_send(0).unwrap();
     while let Some(rx) = receivers.pop() {
         rx.kill();
-        let told = tx.send_timeout(1, MANY_DOUBTS);
+        let told = tx.send_timeout(1, MANY_CHECKS);
         let expected = match receivers.is_empty() {
             false => SendTimeoutError::Timeout(1),
             true => SendTimeoutError::Closed(1),
@@ -266,14 +266,14 @@ fn c04_it_is_no_broken_pipe_while_one_of_the_receivers_lives() {
 fn c07_a_sender_that_is_stopped_counts_as_alive<K: Flavour>() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<K>(4);
-        let mut rx = doubting_receiver(&ring);
+        let mut rx = checking_receiver(&ring);
         rx.set_wait_policy(policy);
         let mut tx = Child::sender::<K>(&name, policy);
         tx.must("send 0", "Ok(())");
         tx.stop();
         assert_eq!(rx.recv(), Ok(0));
-        assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
-        let tries_end = std::time::Instant::now() + MANY_DOUBTS;
+        assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
+        let tries_end = std::time::Instant::now() + MANY_CHECKS;
         while std::time::Instant::now() < tries_end {
             assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
         }
@@ -292,13 +292,13 @@ fn c07_a_receiver_that_is_stopped_counts_as_alive<K: Flavour>() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<K>(1);
         let mut tx = K::sender(&ring).unwrap();
-        tx.set_wait_slice(SHORT_SLICE);
+        tx.set_liveness_interval(SHORT_INTERVAL);
         tx.set_wait_policy(policy);
         let mut rx = Child::receiver::<K>(&name, policy);
         tx.send(0).unwrap();
         rx.stop();
-        assert_eq!(tx.send_timeout(1, MANY_DOUBTS), Err(SendTimeoutError::Timeout(1)));
-        let tries_end = std::time::Instant::now() + MANY_DOUBTS;
+        assert_eq!(tx.send_timeout(1, MANY_CHECKS), Err(SendTimeoutError::Timeout(1)));
+        let tries_end = std::time::Instant::now() + MANY_CHECKS;
         while std::time::Instant::now() < tries_end {
             assert_eq!(tx.try_send(1), Err(TrySendError::Full(1)));
         }
@@ -353,10 +353,10 @@ fn c08_the_dead_are_no_peers_of_those_who_come_after_them<K: Flavour>() {
     let mut tx = Child::sender::<K>(&name, Default::default());
     tx.must("send 0", "Ok(())");
     tx.kill();
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     assert_eq!(rx.recv_timeout(SOON), Ok(0));
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
-    assert_eq!(rx.wait_for_peer(MANY_DOUBTS), Err(PeerError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.wait_for_peer(MANY_CHECKS), Err(PeerError::Timeout));
     let tx = Child::sender::<K>(&name, Default::default());
     assert_eq!(rx.wait_for_peer(Duration::ZERO), Ok(()));
     tx.kill();
@@ -366,10 +366,10 @@ fn c08_the_dead_are_no_peers_of_those_who_come_after_them<K: Flavour>() {
     let rx = Child::receiver::<K>(&name, Default::default());
     rx.kill();
     let mut tx = K::sender(&ring).unwrap();
-    tx.set_wait_slice(SHORT_SLICE);
+    tx.set_liveness_interval(SHORT_INTERVAL);
     assert_eq!(tx.try_send_slice(&[1, 2, 3]), Ok(2));
-    assert_eq!(tx.send_timeout(3, MANY_DOUBTS), Err(SendTimeoutError::Timeout(3)));
-    assert_eq!(tx.wait_for_peer(MANY_DOUBTS), Err(PeerError::Timeout));
+    assert_eq!(tx.send_timeout(3, MANY_CHECKS), Err(SendTimeoutError::Timeout(3)));
+    assert_eq!(tx.wait_for_peer(MANY_CHECKS), Err(PeerError::Timeout));
     let rx = Child::receiver::<K>(&name, Default::default());
     assert_eq!(tx.wait_for_peer(Duration::ZERO), Ok(()));
     rx.kill();
@@ -379,29 +379,29 @@ fn c08_the_dead_are_no_peers_of_those_who_come_after_them<K: Flavour>() {
 fn c08_the_dead_are_no_peers_though_others_of_the_living_come_and_go() {
     let (name, ring) = new_ring::<Mpmc>(2);
     Child::sender::<Mpmc>(&name, Default::default()).kill();
-    let mut rx = doubting_receiver(&ring);
-    let another = ring.receiver().unwrap(); // the roster changes, which says nothing of senders
+    let mut rx = checking_receiver(&ring);
+    let another = ring.receiver().unwrap(); // the endpoint table changes, which says nothing of senders
     assert_eq!(rx.wait_for_peer(Duration::ZERO), Err(PeerError::Timeout));
     drop(another);
-    assert_eq!(rx.recv_timeout(MANY_DOUBTS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     drop(rx);
 
     Child::receiver::<Mpmc>(&name, Default::default()).kill();
     let mut tx = ring.sender().unwrap();
-    tx.set_wait_slice(SHORT_SLICE);
+    tx.set_liveness_interval(SHORT_INTERVAL);
     let another = tx.try_clone().unwrap();
     assert_eq!(tx.wait_for_peer(Duration::ZERO), Err(PeerError::Timeout));
     assert_eq!(tx.try_send_slice(&[0, 1]), Ok(2));
     drop(another);
-    assert_eq!(tx.send_timeout(2, MANY_DOUBTS), Err(SendTimeoutError::Timeout(2)));
+    assert_eq!(tx.send_timeout(2, MANY_CHECKS), Err(SendTimeoutError::Timeout(2)));
 }
 
 fn c08_a_wait_for_a_peer_is_not_content_with_a_dead_one_for_ever<K: Flavour>() {
     let (name, ring) = new_ring::<K>(2);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     Child::sender::<K>(&name, Default::default()).kill();
     assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
-    assert_eq!(rx.wait_for_peer(MANY_DOUBTS), Err(PeerError::Timeout));
+    assert_eq!(rx.wait_for_peer(MANY_CHECKS), Err(PeerError::Timeout));
     assert_eq!(ring.peers().senders, 0);
     let _tx = Child::sender::<K>(&name, Default::default());
     assert_eq!(rx.wait_for_peer(SOON), Ok(()));
@@ -409,7 +409,7 @@ fn c08_a_wait_for_a_peer_is_not_content_with_a_dead_one_for_ever<K: Flavour>() {
 
 fn c09_a_successor_goes_on_where_a_killed_sender_had_published<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     for generation in 0..20 {
         let mut tx = Child::sender::<K>(&name, Default::default());
         tx.must(&format!("send_each {generation} {}", generation + 3), "Ok(())");
@@ -458,12 +458,12 @@ fn c12_a_ring_whose_every_process_was_killed_opens_with_what_was_published<K: Fl
     creator.kill();
     rx.kill();
 
-    let mut heir = Child::puppet::<K>(&name);
-    heir.must("open", "Ok");
-    heir.must("sender", "Ok");
-    heir.must("send 6", "Ok(())");
-    heir.must("receiver", "Ok");
-    heir.must("recv_exact 5 1000", "Ok([2, 3, 4, 5, 6])");
+    let mut adopter = Child::puppet::<K>(&name);
+    adopter.must("open", "Ok");
+    adopter.must("sender", "Ok");
+    adopter.must("send 6", "Ok(())");
+    adopter.must("receiver", "Ok");
+    adopter.must("recv_exact 5 1000", "Ok([2, 3, 4, 5, 6])");
 }
 
 fn c09_ends_of_both_kinds_in_one_killed_process_come_back_on_an_spsc_ring() {

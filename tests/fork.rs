@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use death::{MANY_DOUBTS, SHORT_SLICE, SOON, doubting_receiver};
+use death::{MANY_CHECKS, SHORT_INTERVAL, SOON, checking_receiver};
 use ringpipe::{
     AttachError, BulkError, Mpmc, PeerError, RecvError, RecvTimeoutError, Ring, SendError,
     SendTimeoutError, Spsc, TryRecvError, TrySendError,
@@ -42,8 +42,8 @@ roles!(
 );
 
 both_kinds!(
-    c18_inherited_ends_answer_forked_and_change_nothing,
-    c18_inherited_runs_change_nothing,
+    c18_adopted_ends_answer_forked_and_change_nothing,
+    c18_adopted_runs_change_nothing,
     c18_a_forked_child_attaches_anew_by_name,
     c18_a_killed_parent_is_dead_though_its_child_lives,
     c18_a_program_that_becomes_another_has_left,
@@ -53,7 +53,7 @@ both_kinds!(
     c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
 );
 
-tests!(c18_inherited_mpmc_ends_cannot_be_cloned);
+tests!(c18_adopted_mpmc_ends_cannot_be_cloned);
 
 /// Forks; the child does `work` and ends. Panics here if it does there.
 fn in_a_fork(work: impl FnOnce()) {
@@ -98,7 +98,7 @@ fn plays<K: Flavour>(role: &str, name: &str) {
     child.finish();
 }
 
-fn c18_inherited_ends_answer_forked_and_change_nothing<K: Flavour>() {
+fn c18_adopted_ends_answer_forked_and_change_nothing<K: Flavour>() {
     let (name, _ring) = new_ring::<K>(4);
     plays::<K>("forks_with_ends", &name);
 }
@@ -165,7 +165,7 @@ fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!((rx.iter().next(), rx.try_iter().next()), (None, None));
 }
 
-fn c18_inherited_runs_change_nothing<K: Flavour>() {
+fn c18_adopted_runs_change_nothing<K: Flavour>() {
     let (name, _ring) = new_ring::<K>(4);
     plays::<K>("forks_with_runs", &name);
 }
@@ -211,7 +211,7 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-fn c18_inherited_mpmc_ends_cannot_be_cloned() {
+fn c18_adopted_mpmc_ends_cannot_be_cloned() {
     let (name, _ring) = new_ring::<Mpmc>(4);
     // The kind is chosen by the role's name in `forks_with_ends`; cloning exists for this one only.
     let mut child = Child::start::<Mpmc>("forks_one_that_attaches_anew", &name);
@@ -238,7 +238,7 @@ fn forks_one_that_attaches_anew<K: Flavour>(mut me: Me) {
     let ring = options::<K>().open(&me.ring).unwrap();
     for round in 0..3 {
         let mut tx = K::sender(&ring).unwrap();
-        tx.set_wait_slice(SHORT_SLICE);
+        tx.set_liveness_interval(SHORT_INTERVAL);
         tx.send(round).unwrap();
         in_a_fork(|| {
             let anew = options::<K>().open(&me.ring).unwrap();
@@ -270,7 +270,7 @@ fn c18_a_killed_parent_is_dead_though_its_child_lives<K: Flavour>() {
     for policy in POLICIES {
         for (end, opposite) in [("sender", "receiver"), ("receiver", "sender")] {
             let (name, _ring) = new_ring::<K>(1);
-            let mut peer = Child::doubting::<K>(&name, opposite, policy);
+            let mut peer = Child::checking::<K>(&name, opposite, policy);
             let mut parent = Child::start::<K>("forks_and_stays", &name);
             let grandchild: u32 = parent.ask(end).parse().unwrap();
             let pidfd = pidfd_open(Pid::from_raw(grandchild as i32).unwrap(), PidfdFlags::empty());
@@ -424,7 +424,7 @@ fn c18_programs_started_meanwhile_keep_no_role_taken<K: Flavour>() {
 
 fn attaches_while_it_starts_programs<K: Flavour>(mut me: Me) {
     me.hear();
-    // With two seats, an MPMC ring's are as scarce as an SPSC ring's.
+    // With two records, an MPMC ring's are as scarce as an SPSC ring's.
     let ring = options::<K>().capacity(1).endpoints(2).create_anonymous().unwrap();
     let (starting, stop) = (AtomicU32::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -452,7 +452,7 @@ fn c18_a_program_that_becomes_another_has_left<K: Flavour>() {
     for policy in POLICIES {
         for (end, opposite) in [("sender", "receiver"), ("receiver", "sender")] {
             let (name, _ring) = new_ring::<K>(1);
-            let mut peer = Child::doubting::<K>(&name, opposite, policy);
+            let mut peer = Child::checking::<K>(&name, opposite, policy);
             let mut changeling = Child::start::<K>("becomes_another_program", &name);
             changeling.must(end, "Ok");
             if opposite == "sender" {
@@ -495,10 +495,10 @@ fn c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead<K: Flavour
         closer.must("recv", "Ok(1)");
         closer.must("recv", "Err(Timeout)");
         closer.must("attach", "Err");
-        // It is not taken for dead either: its seat stays its own.
+        // It is not taken for dead either: its record stays its own.
         assert_eq!(tx.try_send_slice(&[2, 3, 4, 5]), Ok(4));
-        tx.set_wait_slice(SHORT_SLICE);
-        assert_eq!(tx.send_timeout(6, MANY_DOUBTS), Err(SendTimeoutError::Timeout(6)));
+        tx.set_liveness_interval(SHORT_INTERVAL);
+        assert_eq!(tx.send_timeout(6, MANY_CHECKS), Err(SendTimeoutError::Timeout(6)));
         assert_eq!(alive(&name), (1, 1));
         if K::INDEX == Spsc::INDEX {
             assert!(matches!(K::receiver(&ring), Err(AttachError::RoleTaken(_))));
@@ -508,7 +508,7 @@ fn c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead<K: Flavour
         closer.kill();
         tx.send(6).unwrap();
         assert_eq!(tx.send_timeout(7, SOON), Err(SendTimeoutError::Closed(7)));
-        let mut rx = doubting_receiver(&ring);
+        let mut rx = checking_receiver(&ring);
         drop(tx);
         assert!(rx.iter().eq([3, 4, 5, 6]));
     }
@@ -519,7 +519,7 @@ fn c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead<K: Flavour
 fn closes_everything<K: Flavour>(mut me: Me) {
     let order = me.hear().unwrap();
     let ring = options::<K>().open(&me.ring).unwrap();
-    let mut rx = doubting_receiver(&ring);
+    let mut rx = checking_receiver(&ring);
     let highest = ring.as_fd().as_raw_fd() + 10;
     me.say("Ok"); // it gets no other order before the next answer, which closing precedes
     std::mem::forget(me);
@@ -542,7 +542,7 @@ fn closes_everything<K: Flavour>(mut me: Me) {
     let mut order = String::new();
     while wire.read_line(&mut order).unwrap() > 0 {
         let answer = match order.trim_end() {
-            "recv" => format!("{:?}", rx.recv_timeout(MANY_DOUBTS)),
+            "recv" => format!("{:?}", rx.recv_timeout(MANY_CHECKS)),
             "attach" => match (K::sender(&ring), K::receiver(&ring)) {
                 (Err(AttachError::Io(_)), Err(AttachError::Io(_))) => "Err".into(),
                 (tx, rx) => format!("{:?}, {:?}", tx.err(), rx.err()),

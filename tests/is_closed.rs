@@ -1,5 +1,5 @@
 //! C4, C7 and C8 by question: is the other side gone, asked of the locks now? And what those find who
-//! do not ask: a ring with room takes values for the dead, the roster counts them, and an heir puts
+//! do not ask: a ring with room takes values for the dead, the endpoint table counts them, and an adopter puts
 //! off end-of-file.
 
 mod support;
@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use ringpipe::{Mpmc, RecvTimeoutError, TryRecvError, TrySendError, list};
-use support::{Child, Flavour, LONG_SLICE, both_kinds, new_ring, roles, tests, until};
+use support::{Child, Flavour, LONG_INTERVAL, both_kinds, new_ring, roles, tests, until};
 
 roles!();
 
@@ -16,18 +16,18 @@ both_kinds!(
     c7_a_killed_sender_is_known_by_its_lock_while_there_are_items,
     c8_nobody_is_gone_before_somebody_came,
     c9_a_newcomer_opens_what_was_closed,
-    c17_the_roster_counts_the_dead_and_the_list_does_not,
+    c17_the_table_counts_the_dead_and_the_list_does_not,
 );
 
 tests!(
     c4_a_sender_on_the_way_out_with_others_left_closes_nothing,
-    c2_an_heir_puts_off_end_of_file_and_another_holder_does_not,
+    c2_an_adopter_puts_off_end_of_file_and_another_holder_does_not,
 );
 
 fn c4_a_killed_receiver_is_known_by_its_lock_while_the_ring_has_room<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
     let mut tx = K::sender(&ring).unwrap();
-    tx.set_wait_slice(LONG_SLICE);
+    tx.set_liveness_interval(LONG_INTERVAL);
     let mut rx = Child::receiver::<K>(&name, Default::default());
     assert_eq!(tx.try_send(1), Ok(()));
     assert!(!tx.is_closed());
@@ -47,7 +47,7 @@ fn c4_a_killed_receiver_is_known_by_its_lock_while_the_ring_has_room<K: Flavour>
 fn c7_a_killed_sender_is_known_by_its_lock_while_there_are_items<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
     let mut rx = K::receiver(&ring).unwrap();
-    rx.set_wait_slice(LONG_SLICE);
+    rx.set_liveness_interval(LONG_INTERVAL);
     let mut tx = Child::sender::<K>(&name, Default::default());
     tx.must("try_send_slice 0 3", "Ok(3)");
     assert_eq!(rx.try_recv(), Ok(0));
@@ -98,17 +98,17 @@ fn c9_a_newcomer_opens_what_was_closed<K: Flavour>() {
     }
 }
 
-fn c17_the_roster_counts_the_dead_and_the_list_does_not<K: Flavour>() {
+fn c17_the_table_counts_the_dead_and_the_list_does_not<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
     let mut rx = K::receiver(&ring).unwrap();
-    rx.set_wait_slice(Duration::from_millis(1));
+    rx.set_liveness_interval(Duration::from_millis(1));
     Child::sender::<K>(&name, Default::default()).kill();
     let listed = || list().unwrap().into_iter().find(|seen| seen.name == *name).unwrap();
     let (peers, seen) = (ring.peers(), listed());
     assert_eq!((peers.senders, peers.receivers), (1, 1), "nobody has noticed");
     assert_eq!((seen.senders, seen.receivers, seen.dead), (0, 1, 1));
     // Someone who waits notices.
-    assert_eq!(rx.recv_timeout(LONG_SLICE), Err(RecvTimeoutError::Closed));
+    assert_eq!(rx.recv_timeout(LONG_INTERVAL), Err(RecvTimeoutError::Closed));
     let (peers, seen) = (ring.peers(), listed());
     assert_eq!((peers.senders, peers.receivers), (0, 1));
     assert_eq!((seen.senders, seen.receivers, seen.dead), (0, 1, 0));
@@ -126,46 +126,46 @@ fn c4_a_sender_on_the_way_out_with_others_left_closes_nothing() {
     assert!(rx.is_closed());
 }
 
-fn c2_an_heir_puts_off_end_of_file_and_another_holder_does_not() {
+fn c2_an_adopter_puts_off_end_of_file_and_another_holder_does_not() {
     let (name, ring) = new_ring::<Mpmc>(8);
     let short = Duration::from_millis(1);
-    let [mut heir, mut other] = [(); 2].map(|()| ring.receiver().unwrap());
-    heir.set_wait_slice(short);
-    other.set_wait_slice(short);
+    let [mut adopter, mut other] = [(); 2].map(|()| ring.receiver().unwrap());
+    adopter.set_liveness_interval(short);
+    other.set_liveness_interval(short);
     let mut tx = ring.sender().unwrap();
     let mut dies = Child::receiver::<Mpmc>(&name, Default::default());
     tx.try_send_slice(&[1, 2, 3, 4]).unwrap();
     dies.must("read 2", "[1, 2]");
-    let own = heir.try_claim(2).unwrap();
+    let own = adopter.try_claim(2).unwrap();
     assert_eq!(own.iter().collect::<Vec<_>>(), [3, 4]);
     drop(tx);
     // The dead one may have something to leave: not before that is settled.
     dies.kill();
-    // This one inherits, as the other has its hands full.
-    assert_eq!(other.recv_timeout(LONG_SLICE), Ok(1));
+    // This one adopts, as the other has its hands full.
+    assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(1));
     assert!(other.redelivered());
-    assert_eq!(other.recv_timeout(LONG_SLICE), Ok(2));
-    // What `heir` has claimed itself puts nothing off.
-    assert_eq!(other.recv_timeout(LONG_SLICE), Err(RecvTimeoutError::Closed));
+    assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(2));
+    // What `adopter` has claimed itself puts nothing off.
+    assert_eq!(other.recv_timeout(LONG_INTERVAL), Err(RecvTimeoutError::Closed));
     own.release(2);
 
-    // Now the one inherits and keeps it, and the other waits.
+    // Now the one adopts and keeps it, and the other waits.
     let mut tx = ring.sender().unwrap();
     let mut dies = Child::receiver::<Mpmc>(&name, Default::default());
     tx.try_send_slice(&[5, 6]).unwrap();
     dies.must("read 2", "[5, 6]");
     drop(tx);
     dies.kill();
-    until("an inheritance", || heir.try_claim(2).ok().map(|run| run.abandon()));
+    until("an adoption", || adopter.try_claim(2).ok().map(|run| run.abandon()));
     for _ in 0..3 {
         let waits = other.recv_timeout(5 * short);
         assert_eq!(waits, Err(RecvTimeoutError::Timeout));
         assert_eq!(other.try_recv(), Err(TryRecvError::Empty));
     }
     // And for good reason.
-    drop(heir);
-    assert_eq!(other.recv_timeout(LONG_SLICE), Ok(5));
+    drop(adopter);
+    assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(5));
     assert!(other.redelivered());
-    assert_eq!(other.recv_timeout(LONG_SLICE), Ok(6));
-    assert_eq!(other.recv_timeout(LONG_SLICE), Err(RecvTimeoutError::Closed));
+    assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(6));
+    assert_eq!(other.recv_timeout(LONG_INTERVAL), Err(RecvTimeoutError::Closed));
 }

@@ -1,5 +1,5 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes two a slice at the most.
+//! million, and finds the same number. Who waits idly makes two an interval at the most.
 
 mod support;
 
@@ -12,7 +12,7 @@ roles!(pass_messages);
 
 tests!(
     uncontended_messages_make_no_system_calls,
-    an_idle_receiver_makes_two_system_calls_a_slice_at_most,
+    an_idle_receiver_makes_two_system_calls_an_interval_at_most,
 );
 
 const FEW: u64 = 1_000;
@@ -20,7 +20,7 @@ const MANY: u64 = 1_000_000;
 /// What two runs of the same program may differ by: allocation, the harness.
 const NOISE: u64 = 20;
 /// How long an idle receiver sleeps.
-const SLICE: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// "HOW COUNT": passes so many messages from itself to itself.
 fn pass_messages<K: Flavour>(mut me: Me) {
@@ -30,9 +30,9 @@ fn pass_messages<K: Flavour>(mut me: Me) {
     let ring = options::<K>().capacity(64).create_anonymous().unwrap();
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
     if how == "idle" {
-        rx.set_wait_slice(SLICE);
+        rx.set_liveness_interval(INTERVAL);
         rx.set_wait_policy(WaitPolicy::Park); // what it does before it sleeps is not asked here
-        assert_eq!(rx.recv_timeout(SLICE * count as u32), Err(RecvTimeoutError::Timeout));
+        assert_eq!(rx.recv_timeout(INTERVAL * count as u32), Err(RecvTimeoutError::Timeout));
         me.say("done");
         me.hear();
         return;
@@ -93,15 +93,15 @@ fn uncontended_messages_make_no_system_calls() {
     check("lap", grows::<Mpmc>("lap", MANY / 64));
 }
 
-fn an_idle_receiver_makes_two_system_calls_a_slice_at_most() {
+fn an_idle_receiver_makes_two_system_calls_an_interval_at_most() {
     if !strace_is_there() {
         return;
     }
     for (kind, idle) in [("SPSC", count::<Spsc> as fn(&str, u64) -> u64), ("MPMC", count::<Mpmc>)] {
         let (few, many) = (10, 110);
         let more = idle("idle", many).saturating_sub(idle("idle", few));
-        println!("{kind}: {more} more for {many} slices than for {few}");
-        assert!(more <= 2 * (many - few) + NOISE, "{kind}: {more} in {} slices", many - few);
+        println!("{kind}: {more} more for {many} intervals than for {few}");
+        assert!(more <= 2 * (many - few) + NOISE, "{kind}: {more} in {} intervals", many - few);
         assert!(more >= (many - few) / 2, "{kind}: {more}: the counting does not count");
     }
 }

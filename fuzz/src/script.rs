@@ -33,8 +33,8 @@ struct Stage<'a, T: Item, K: Ends> {
     patience: u32,
     /// Attachments that came to nothing.
     refusals: u32,
-    /// Somebody wrote over the roster.
-    roster_damaged: bool,
+    /// Somebody wrote over the endpoint table.
+    table_damaged: bool,
 }
 
 /// Performs the script: a byte for the call, the next ones for its arguments.
@@ -46,7 +46,7 @@ pub(crate) fn perform<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
 ) {
     let (tx, rx) = ([None, None], [None, None]);
     let mut stage =
-        Stage { ring, tx, rx, raw, chart, patience: 1, refusals: 0, roster_damaged: false };
+        Stage { ring, tx, rx, raw, chart, patience: 1, refusals: 0, table_damaged: false };
     let mut bytes = Bytes(script.iter());
     while bytes.0.len() > 0 {
         stage.step(&mut bytes);
@@ -84,10 +84,10 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
         }
     }
 
-    /// A seat that seems free and is not is asked for a second long, in which thousands of other
+    /// A record that seems free and is not is asked for a second long, in which thousands of other
     /// inputs could be tried: once for each input, and not for most.
     fn may_attach(&self, call: u64) -> bool {
-        self.refusals == 0 && (call == 0 || !self.roster_damaged)
+        self.refusals == 0 && (call == 0 || !self.table_damaged)
     }
 
     /// Every question there is.
@@ -111,7 +111,7 @@ impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
             _ => self.chart.telling(self.raw, word, &mut |n| bytes.choose(n)),
         };
         self.raw.words()[word].store(value, Relaxed);
-        self.roster_damaged |= class == Class::Seat;
+        self.table_damaged |= class == Class::OwnerWord;
     }
 }
 
@@ -140,7 +140,7 @@ fn send<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
     patience: &mut u32,
 ) {
     let value: T = bytemuck::Zeroable::zeroed();
-    tx.set_wait_slice(Duration::from_millis(1));
+    tx.set_liveness_interval(Duration::from_millis(1));
     let count = bytes.next() as usize;
     let several = vec![value; count];
     match call {
@@ -184,7 +184,7 @@ fn receive<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
     bytes: &mut Bytes<'_>,
     patience: &mut u32,
 ) {
-    rx.set_wait_slice(Duration::from_millis(1));
+    rx.set_liveness_interval(Duration::from_millis(1));
     let count = bytes.next() as usize;
     let mut several = vec![bytemuck::Zeroable::zeroed(); count];
     match call {

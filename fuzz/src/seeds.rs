@@ -56,7 +56,7 @@ fn of_regions<K: Ends>(directory: &Path) -> std::io::Result<u32> {
 fn used_region<K: Ends>(capacity: usize) -> Vec<u8> {
     let options = Ring::<u64, K>::options().capacity(capacity).endpoints(4);
     let ring = options.create_anonymous().expect("a small ring");
-    let (mut tx, mut rx) = (K::tx(&ring).expect("a seat"), K::rx(&ring).expect("a seat"));
+    let (mut tx, mut rx) = (K::tx(&ring).expect("a record"), K::rx(&ring).expect("a record"));
     for value in 0..2 * capacity as u64 {
         tx.try_send(value).expect("room");
         assert_eq!(rx.try_recv(), Ok(value));

@@ -119,7 +119,7 @@ impl Overseer {
             format!("{why} after history {} ({from} stamps):\n{history}", self.number)
         })?;
         if plan.is_deadly() || plan.gives_back() {
-            // The dead stay on its roster until somebody looks for them.
+            // The dead stay on its endpoint table until somebody looks for them.
             stage.uses = USES;
         }
         let lanes = &self.board.lanes[..plan.parts.len()];
@@ -236,7 +236,7 @@ fn drain<K: Flavour>(
 ) -> Result<(), String> {
     let mut rx = K::receiver(ring).map_err(|why| format!("no end to drain the ring: {why}"))?;
     rx.require_peer();
-    rx.set_wait_slice(Duration::from_millis(1));
+    rx.set_liveness_interval(Duration::from_millis(1));
     // More than can be in it: what a receiver kept may come twice.
     for _ in 0..=3 * ring.capacity() {
         let invoked = board.draw();

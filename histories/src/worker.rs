@@ -16,7 +16,7 @@ use crate::plan::{Ambush, Form, Places, Step};
 use crate::survey::Survey;
 
 /// The shortest there is: deaths should be noticed within a history.
-const SLICE: Duration = Duration::from_millis(1);
+const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Which ends a ring has.
 pub trait Flavour: Kind {
@@ -145,12 +145,12 @@ fn take_part<K: Flavour>(
     };
     let (end, handle) = if lane.receives.load(Relaxed) == 0 {
         let mut tx = K::sender(ring)?;
-        tx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
         tx.set_wait_policy(policy);
         (End::Sender, Handle::Sender(tx))
     } else {
         let mut rx = K::receiver(ring)?;
-        rx.set_wait_slice(SLICE);
+        rx.set_liveness_interval(INTERVAL);
         rx.set_wait_policy(policy);
         (End::Receiver, Handle::Receiver(rx))
     };

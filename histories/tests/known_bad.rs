@@ -57,14 +57,14 @@ fn is_explained(history: &History) -> bool {
 
 /// The SPSC ring's and the textbook's specification must judge this history as the MPMC ring's does.
 fn is_explained_by_all(history: &History) -> bool {
-    let verdict = is_explained(history);
+    let answer = is_explained(history);
     let single = history.ends.iter().filter(|&&end| end == S).count() == 1
         && history.ends.iter().filter(|&&end| end == R).count() == 1;
     if single {
-        assert_eq!(explain(&Spsc::new(history), history).is_ok(), verdict, "{history}");
+        assert_eq!(explain(&Spsc::new(history), history).is_ok(), answer, "{history}");
     }
-    assert_eq!(explain(&Fifo::strict(history), history).is_ok(), verdict, "{history}");
-    verdict
+    assert_eq!(explain(&Fifo::strict(history), history).is_ok(), answer, "{history}");
+    answer
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub enum Act {
     Commit { claim: usize, commit: usize },
     /// Claims slots, forgets the guard, and sends one more value.
     ForgetAndSend { claim: usize },
-    /// `send` that never spins; `slice_ms` is the longest sleep.
-    Send { slice_ms: u64 },
+    /// `send` that never spins; `interval_ms` is the longest sleep.
+    Send { interval_ms: u64 },
     /// Closes a sending end.
     CloseSender,
     /// Closes a sending end that has forgotten a claim.
@@ -39,8 +39,8 @@ pub enum Act {
     Release { claim: usize, release: usize },
     /// Gives claimed items back and receives the first of them.
     GiveBackAndRecv { claim: usize },
-    /// `recv` that never spins; `slice_ms` is the longest sleep.
-    Recv { slice_ms: u64 },
+    /// `recv` that never spins; `interval_ms` is the longest sleep.
+    Recv { interval_ms: u64 },
     /// `recv` that waits until the last sender has left.
     RecvEndOfFile,
     /// `send` to a full ring that waits until the last receiver has left.
@@ -55,8 +55,8 @@ pub enum Act {
     Attach(Role),
     /// Opens the ring by name and attaches.
     OpenAttach(Role),
-    /// Attaches in vain: the seats that are not the living's are those of the dead who have left
-    /// something that must be inherited first.
+    /// Attaches in vain: the records that are not the living's are those of the dead who have left
+    /// something that must be adopted first.
     Sweep(Role),
     /// Creates the ring.
     Create,
@@ -67,9 +67,9 @@ pub enum Act {
     /// Removes every ring that nobody has open.
     RemoveOrphans,
     /// `try_send` at the moment when, having tried in vain for a while, it looks after its peers.
-    DoubtAndSend { succeeds: bool },
+    CheckAndSend { succeeds: bool },
     /// Likewise `try_recv`.
-    DoubtAndRecv { succeeds: bool },
+    CheckAndRecv { succeeds: bool },
     /// `send_exact` of so many, for which there is no room.
     SendExactSleeps(usize),
     /// `recv_exact` of so many, which are not there.
@@ -89,7 +89,7 @@ impl Act {
     /// How many of the values that the act sends are to arrive if it is killed in each stage.
     pub fn sends(self) -> Bounds {
         match self {
-            Act::TrySend | Act::Send { .. } | Act::DoubtAndSend { succeeds: true } => {
+            Act::TrySend | Act::Send { .. } | Act::CheckAndSend { succeeds: true } => {
                 vec![(0, 1), (1, 1)]
             }
             Act::ForgetAndSend { .. } => vec![(0, 0), (0, 1), (1, 1)],
@@ -103,7 +103,7 @@ impl Act {
     /// How many items the act receives at the most.
     pub fn touches(self) -> usize {
         match self {
-            Act::TryRecv | Act::Recv { .. } | Act::DoubtAndRecv { succeeds: true } => 1,
+            Act::TryRecv | Act::Recv { .. } | Act::CheckAndRecv { succeeds: true } => 1,
             Act::RecvSlice(n) | Act::RecvExact(n) => n,
             Act::Release { claim, .. }
             | Act::GiveBackAndRecv { claim }
@@ -116,7 +116,7 @@ impl Act {
     /// arrive again.
     pub fn takes(self) -> Bounds {
         match self {
-            Act::TryRecv | Act::Recv { .. } | Act::DoubtAndRecv { succeeds: true } => {
+            Act::TryRecv | Act::Recv { .. } | Act::CheckAndRecv { succeeds: true } => {
                 vec![(0, 1), (1, 1)]
             }
             Act::RecvSlice(n) | Act::RecvExact(n) => vec![(0, n), (n, n)],
@@ -146,7 +146,7 @@ impl Act {
             | Act::Commit { .. }
             | Act::ForgetAndSend { .. }
             | Act::Send { .. }
-            | Act::DoubtAndSend { .. }
+            | Act::CheckAndSend { .. }
             | Act::SendExactSleeps(_)
             | Act::SendBrokenPipe
             | Act::CloseSender
@@ -159,7 +159,7 @@ impl Act {
             | Act::Release { .. }
             | Act::GiveBackAndRecv { .. }
             | Act::Recv { .. }
-            | Act::DoubtAndRecv { .. }
+            | Act::CheckAndRecv { .. }
             | Act::RecvExactSleeps(_)
             | Act::RecvEndOfFile
             | Act::CloseReceiver

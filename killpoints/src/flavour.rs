@@ -13,7 +13,7 @@ pub trait Flavour: Kind {
     /// Several ends of a role may be attached.
     const MANY: bool;
     /// Endpoint records of a ring.
-    const SEATS: usize;
+    const RECORDS: usize;
     /// Attaches a sending end.
     fn send_end(ring: &Ring<Item, Self>) -> Result<SendHandle<Item, Self>, AttachError>;
     /// Attaches a receiving end.
@@ -22,7 +22,7 @@ pub trait Flavour: Kind {
 
 impl Flavour for Spsc {
     const MANY: bool = false;
-    const SEATS: usize = 2;
+    const RECORDS: usize = 2;
     fn send_end(ring: &Ring<Item, Self>) -> Result<SendHandle<Item, Self>, AttachError> {
         ring.producer()
     }
@@ -33,7 +33,7 @@ impl Flavour for Spsc {
 
 impl Flavour for Mpmc {
     const MANY: bool = true;
-    const SEATS: usize = 6;
+    const RECORDS: usize = 6;
     fn send_end(ring: &Ring<Item, Self>) -> Result<SendHandle<Item, Self>, AttachError> {
         ring.sender()
     }
@@ -44,5 +44,5 @@ impl Flavour for Mpmc {
 
 /// How every ring here is made, and opened.
 pub fn options<K: Flavour>() -> Options<Item, K> {
-    Ring::options().capacity(CAPACITY).endpoints(K::SEATS as u32)
+    Ring::options().capacity(CAPACITY).endpoints(K::RECORDS as u32)
 }

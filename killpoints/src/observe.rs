@@ -17,9 +17,9 @@ use crate::shared::{Diary, Words};
 const BIRTH: i64 = 1 << 62;
 const SENDERS: i64 = BIRTH + 0x1_0000;
 const RECEIVERS: i64 = BIRTH + 0x2_0000;
-/// Where the header ends, which says nothing after creation; and where the seats begin.
+/// Where the header ends, which says nothing after creation; and where the records begin.
 const CONTROL_WORD: usize = 512 / 8;
-const SEATS_WORD: usize = 1280 / 8;
+const OWNERS_WORD: usize = 1280 / 8;
 
 /// Everything that kills are distinguished by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct Observer {
 #[derive(Debug)]
 struct Outside {
     path: PathBuf,
-    seats: usize,
+    records: usize,
     region: Option<(File, Words)>,
     /// Whether the name existed, and locks, when these were last asked for.
     kernel: (bool, u64),
@@ -90,16 +90,16 @@ struct Outside {
 
 impl Observer {
     /// Looks at the ring that a scenario is about.
-    pub fn new(ring: &str, seats: usize) -> Self {
+    pub fn new(ring: &str, records: usize) -> Self {
         let mut observer = Self { rings: Vec::new(), asked_at: None };
-        observer.watch(ring, seats);
+        observer.watch(ring, records);
         observer
     }
 
     /// Looks at this ring, too.
-    pub fn watch(&mut self, ring: &str, seats: usize) {
+    pub fn watch(&mut self, ring: &str, records: usize) {
         let path = PathBuf::from("/dev/shm").join(ring);
-        self.rings.push(Outside { path, seats, region: None, kernel: (false, 0) });
+        self.rings.push(Outside { path, records, region: None, kernel: (false, 0) });
         self.forget();
     }
 
@@ -146,9 +146,9 @@ impl Outside {
         let mut words = Vec::new();
         if let Some((_, region)) = &self.region {
             words.extend(region.load(CONTROL_WORD));
-            // The process ids in the seats differ from run to run, and mean nothing.
-            for seat in &mut words[SEATS_WORD - CONTROL_WORD..][..self.seats] {
-                *seat &= 0xffff_ffff;
+            // The process ids in the records differ from run to run, and mean nothing.
+            for record in &mut words[OWNERS_WORD - CONTROL_WORD..][..self.records] {
+                *record &= 0xffff_ffff;
             }
         }
         let (named, locks) = self.kernel;
@@ -166,9 +166,9 @@ impl Outside {
     }
 
     fn lock_bytes(&self) -> impl Iterator<Item = i64> {
-        let seats = self.seats as i64;
-        let senders = (0..seats).map(|seat| SENDERS + seat);
-        let receivers = (0..seats).map(|seat| RECEIVERS + seat);
+        let records = self.records as i64;
+        let senders = (0..records).map(|record| SENDERS + record);
+        let receivers = (0..records).map(|record| RECEIVERS + record);
         (BIRTH..BIRTH + 3).chain(senders).chain(receivers)
     }
 }

@@ -31,11 +31,11 @@ const M_RECEIVERS: &[Step] =
     &[Live(Sender), Live(Receiver), Sent(8), Took(8), Sent(6), Took(6), Live(Receiver), Sent(4)];
 
 /// A receiver that was killed asleep has left its flag: the next to publish makes a system call.
-const SLEPT: Act = Recv { slice_ms: 10_000 };
+const SLEPT: Act = Recv { interval_ms: 10_000 };
 /// Likewise a sender.
-const SLEPT_FULL: Act = Send { slice_ms: 10_000 };
+const SLEPT_FULL: Act = Send { interval_ms: 10_000 };
 /// A receiver that soon looks after its peers, and then receives something.
-const DOUBTFUL: Act = DoubtAndRecv { succeeds: true };
+const CHECK_DUE: Act = CheckAndRecv { succeeds: true };
 
 /// All of them. A table: one operation, one entry.
 #[rustfmt::skip]
@@ -51,7 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
     spsc("spsc/commit-all", Commit { claim: 3, commit: 3 }, S_READER),
     spsc("spsc/abandon", Commit { claim: 3, commit: 0 }, S_READER),
     spsc("spsc/forget-and-send", ForgetAndSend { claim: 3 }, S_READER),
-    spsc("spsc/send-sleeps", Send { slice_ms: 10_000 }, S_READER_FULL).woken_by(Took(1)),
+    spsc("spsc/send-sleeps", Send { interval_ms: 10_000 }, S_READER_FULL).woken_by(Took(1)),
     spsc("spsc/producer-closes", CloseSender, S_READER),
     spsc("spsc/producer-closes-owing", CloseSenderOwing { claim: 3 }, S_READER),
     spsc("spsc/producer-attaches", Attach(Sender), S_READER),
@@ -73,7 +73,7 @@ pub const SCENARIOS: &[Scenario] = &[
     spsc("spsc/give-back-and-recv", GiveBackAndRecv { claim: 3 }, S_WRITER),
     spsc("spsc/try_recv-redelivered", TryRecv, &[
         Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
-    ]).inheriting(),
+    ]).adopting(),
     spsc("spsc/recv-sleeps", SLEPT, S_WRITER_EMPTY).woken_by(Sent(1)),
     spsc("spsc/consumer-closes", CloseReceiver, S_WRITER),
     spsc("spsc/consumer-closes-holding", CloseReceiverHolding { claim: 3 }, S_WRITER),
@@ -112,7 +112,7 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/commit-all", Commit { claim: 3, commit: 3 }, M_SENDERS),
     mpmc("mpmc/abandon", Commit { claim: 3, commit: 0 }, M_SENDERS).counting_late(),
     mpmc("mpmc/forget-and-send", ForgetAndSend { claim: 3 }, M_SENDERS).counting_late(),
-    mpmc("mpmc/send-sleeps", Send { slice_ms: 10_000 }, &[
+    mpmc("mpmc/send-sleeps", Send { interval_ms: 10_000 }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(8),
     ]).woken_by(Took(1)),
     mpmc("mpmc/sender-closes", CloseSender, M_SENDERS),
@@ -162,87 +162,87 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/receiver-attaches", Attach(Receiver), M_RECEIVERS),
     mpmc("mpmc/open-and-receive", OpenAttach(Receiver), M_RECEIVERS),
     // Clearing away after the dead, and being killed at it.
-    mpmc("mpmc/settles-a-dead-sender", DOUBTFUL, &[
+    mpmc("mpmc/settles-a-dead-sender", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2),
     ]).counting_late(),
-    mpmc("mpmc/settles-two-dead-senders", DOUBTFUL, &[
+    mpmc("mpmc/settles-two-dead-senders", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(2)), Sent(1),
         Dead(Act::HoldWrite(2)), Sent(2),
     ]).counting_late(),
-    mpmc("mpmc/settles-a-dead-sender-beside-a-living", DOUBTFUL, &[
+    mpmc("mpmc/settles-a-dead-sender-beside-a-living", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(2)), Sent(2),
         Writes(1),
     ]).counting_late(),
-    mpmc("mpmc/inherits", DOUBTFUL, &[
+    mpmc("mpmc/adopts", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
-    ]).inheriting(),
-    mpmc("mpmc/inherits-from-two", DOUBTFUL, &[
+    ]).adopting(),
+    mpmc("mpmc/adopts-from-two", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(5), Dead(Act::HoldRead(2)),
         Dead(Act::HoldRead(3)),
-    ]).inheriting(),
-    mpmc("mpmc/inherits-across-holes", DOUBTFUL, &[
+    ]).adopting(),
+    mpmc("mpmc/adopts-across-holes", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Writes(2), Sent(2),
         Dead(Act::HoldRead(4)),
-    ]).inheriting(),
-    mpmc("mpmc/inherits-beside-a-living-holder", DOUBTFUL, &[
+    ]).adopting(),
+    mpmc("mpmc/adopts-beside-a-living-holder", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(5), Dead(Act::HoldRead(3)), Reads(2),
-    ]).inheriting(),
-    mpmc("mpmc/inherits-while-waiting", Recv { slice_ms: 1 }, &[
+    ]).adopting(),
+    mpmc("mpmc/adopts-while-waiting", Recv { interval_ms: 1 }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
-    ]).inheriting(),
-    mpmc("mpmc/settles-a-dead-sender-while-waiting", Recv { slice_ms: 1 }, &[
+    ]).adopting(),
+    mpmc("mpmc/settles-a-dead-sender-while-waiting", Recv { interval_ms: 1 }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2),
     ]).counting_late(),
-    mpmc("mpmc/bequeaths-to-a-receiver", DoubtAndSend { succeeds: false }, &[
+    mpmc("mpmc/abandons-to-a-receiver", CheckAndSend { succeeds: false }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(8), Dead(Act::HoldRead(2)), Took(3),
     ]),
-    mpmc("mpmc/receiver-discards", DoubtAndRecv { succeeds: false }, &[
+    mpmc("mpmc/receiver-discards", CheckAndRecv { succeeds: false }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
     ]).dropping().counting_late(),
-    mpmc("mpmc/sender-discards", DoubtAndSend { succeeds: true }, &[
+    mpmc("mpmc/sender-discards", CheckAndSend { succeeds: true }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(8), Dead(Act::HoldRead(2)), Took(3),
     ]).dropping().counting_late(),
     mpmc("mpmc/attaching-clears-the-dead", Attach(Sender), &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(2)),
         Dead(Act::HoldWrite(2)), Dead(Idle(Sender)), Dead(Idle(Receiver)), Sent(1),
     ]).counting_late(),
-    mpmc("mpmc/attaching-succeeds-to-an-estate", Attach(Receiver), &[
+    mpmc("mpmc/attaching-adopts-an-abandoned-claim", Attach(Receiver), &[
         Live(Sender), Live(Receiver), Sent(8), Dead(Act::HoldRead(2)), Dead(Act::HoldRead(2)),
         Dead(Act::HoldRead(2)), Dead(Act::HoldRead(1)),
     ]),
-    mpmc("mpmc/attaching-finds-estates-only", Sweep(Sender), &[
+    mpmc("mpmc/attaching-finds-abandoned-claims-only", Sweep(Sender), &[
         Live(Sender), Live(Receiver), Sent(8), Dead(Act::HoldRead(2)), Dead(Act::HoldRead(2)),
         Dead(Act::HoldRead(2)), Dead(Act::HoldRead(1)),
     ]),
     // The same, where the dead had come further, or less far, or were clearing away themselves.
-    mpmc("mpmc/settles-a-half-published-batch", DOUBTFUL, &[
+    mpmc("mpmc/settles-a-half-published-batch", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6),
         DeadWithin { act: SendSlice(3), changes: 12, left: Left { published: 1, ..NOTHING } },
         Sent(2),
     ]).counting_late(),
-    mpmc("mpmc/leaves-a-living-sender-alone", DoubtAndRecv { succeeds: false }, &[
+    mpmc("mpmc/leaves-a-living-sender-alone", CheckAndRecv { succeeds: false }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6),
         DeadWithin { act: TrySend, changes: 1, left: NOTHING }, Writes(1),
     ]),
-    mpmc("mpmc/inherits-what-was-half-released", DOUBTFUL, &[
+    mpmc("mpmc/adopts-what-was-half-released", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3),
         DeadWithin { act: RecvSlice(3), changes: 3, left: Left { consumed: 1, held: 2, ..NOTHING } },
-    ]).inheriting(),
-    mpmc("mpmc/leaves-a-living-receiver-alone", DoubtAndRecv { succeeds: false }, &[
+    ]).adopting(),
+    mpmc("mpmc/leaves-a-living-receiver-alone", CheckAndRecv { succeeds: false }, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(1),
         DeadWithin { act: TryRecv, changes: 1, left: NOTHING }, Reads(1),
     ]),
-    mpmc("mpmc/inherits-from-a-dead-heir", DOUBTFUL, &[
+    mpmc("mpmc/adopts-from-a-dead-adopter", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
-        DeadWithin { act: DOUBTFUL, changes: 1, left: NOTHING },
-    ]).inheriting(),
-    mpmc("mpmc/settles-what-a-dead-one-was-settling", DOUBTFUL, &[
+        DeadWithin { act: CHECK_DUE, changes: 1, left: NOTHING },
+    ]).adopting(),
+    mpmc("mpmc/settles-what-a-dead-one-was-settling", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2),
-        DeadWithin { act: DOUBTFUL, changes: 1, left: NOTHING },
+        DeadWithin { act: CHECK_DUE, changes: 1, left: NOTHING },
     ]).counting_late(),
-    mpmc("mpmc/inherits-before-end-of-file", SLEPT, &[
+    mpmc("mpmc/adopts-before-end-of-file", SLEPT, &[
         Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
-    ]).inheriting().woken_by(Sent(0)),
+    ]).adopting().woken_by(Sent(0)),
     // Waiting for what does not come.
     spsc("spsc/recv-end-of-file", RecvEndOfFile, &[Sent(6), Took(6)]).woken_by(Sent(0)),
     mpmc("mpmc/recv-end-of-file", RecvEndOfFile, &[

@@ -71,7 +71,7 @@ pub fn check<K: Flavour>(
     let first = world.books.sent;
     break_the_pipe(world, receivers)?;
     refill(world, first)?;
-    take_all_seats(world)?;
+    take_all_records(world)?;
     add_up(world, scenario, stage, cost)?;
     free_the_name(world, named)?;
     Ok(cost)
@@ -107,7 +107,7 @@ fn send_until_closed<K: Flavour>(
     Err(format!("{} sends, and no broken pipe", CAPACITY + 1))
 }
 
-/// All receive until end-of-file, in turns: one who inherits holds up the others' end-of-file until
+/// All receive until end-of-file, in turns: one who adopts holds up the others' end-of-file until
 /// it has released what it holds.
 fn drain_to_the_end<K: Flavour>(
     world: &mut World<K>,
@@ -310,9 +310,9 @@ fn refill<K: Flavour>(world: &mut World<K>, first: usize) -> Result<(), String> 
 }
 
 /// Every endpoint record can be had again.
-fn take_all_seats<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
+fn take_all_records<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-    for _ in 0..K::SEATS / 2 {
+    for _ in 0..K::RECORDS / 2 {
         senders.push(world.new_sender()?);
         receivers.push(world.new_receiver()?);
     }

@@ -13,7 +13,7 @@ use crate::trace::marker;
 
 const FOR_EVER: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
-/// Beyond a short slice, as told by a clock that ticks a hundred times a second.
+/// Beyond a short interval, as told by a clock that ticks a hundred times a second.
 const IN_VAIN: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(10);
 
@@ -84,19 +84,19 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             assert_eq!(sent, Ok(()));
         }
-        Act::Send { slice_ms } => {
+        Act::Send { interval_ms } => {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
             tx.set_wait_policy(WaitPolicy::Park);
-            tx.set_wait_slice(Duration::from_millis(slice_ms));
+            tx.set_liveness_interval(Duration::from_millis(interval_ms));
             marker();
             let sent = tx.send_timeout(value, FOR_EVER);
             diary.reach(1);
             marker();
             assert_eq!(sent, Ok(()));
         }
-        Act::DoubtAndSend { succeeds } => {
+        Act::CheckAndSend { succeeds } => {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
-            tx.set_wait_slice(SHORT);
+            tx.set_liveness_interval(SHORT);
             assert_eq!(tx.try_send(value), Err(TrySendError::Full(value)));
             std::thread::sleep(IN_VAIN);
             marker();
@@ -105,9 +105,9 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             assert_eq!(sent.is_ok(), succeeds);
         }
-        Act::DoubtAndRecv { succeeds } => {
+        Act::CheckAndRecv { succeeds } => {
             let mut rx = receiver();
-            rx.set_wait_slice(SHORT);
+            rx.set_liveness_interval(SHORT);
             assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
             std::thread::sleep(IN_VAIN);
             marker();
@@ -119,14 +119,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::SendExactSleeps(n) => {
             let (mut tx, values) = (sender(), mine(0..n));
             tx.set_wait_policy(WaitPolicy::Park);
-            tx.set_wait_slice(LONG);
+            tx.set_liveness_interval(LONG);
             marker();
             tx.send_exact(&values, FOR_EVER).expect("room");
         }
         Act::RecvExactSleeps(n) => {
             let (mut rx, mut into) = (receiver(), vec![Item::new(By::Ghost, 0); n]);
             rx.set_wait_policy(WaitPolicy::Park);
-            rx.set_wait_slice(LONG);
+            rx.set_liveness_interval(LONG);
             marker();
             rx.recv_exact(&mut into, FOR_EVER).expect("items");
         }
@@ -201,10 +201,10 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             assert_eq!(len, claim);
             assert!(received.is_ok() && rx.redelivered());
         }
-        Act::Recv { slice_ms } => {
+        Act::Recv { interval_ms } => {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
-            rx.set_wait_slice(Duration::from_millis(slice_ms));
+            rx.set_liveness_interval(Duration::from_millis(interval_ms));
             marker();
             let received = rx.recv_timeout(FOR_EVER);
             diary.reach(1);
@@ -214,7 +214,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::RecvEndOfFile => {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
-            rx.set_wait_slice(LONG);
+            rx.set_liveness_interval(LONG);
             marker();
             let received = rx.recv();
             marker();
@@ -223,7 +223,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::SendBrokenPipe => {
             let (mut tx, value) = (sender(), Item::new(By::Ghost, 0));
             tx.set_wait_policy(WaitPolicy::Park);
-            tx.set_wait_slice(LONG);
+            tx.set_liveness_interval(LONG);
             marker();
             let sent = tx.send(value);
             marker();
@@ -232,7 +232,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::WaitForPeer(Role::Sender) => {
             let mut tx = sender();
             tx.set_wait_policy(WaitPolicy::Park);
-            tx.set_wait_slice(LONG);
+            tx.set_liveness_interval(LONG);
             marker();
             let met = tx.wait_for_peer(FOR_EVER);
             marker();
@@ -241,7 +241,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::WaitForPeer(Role::Receiver) => {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
-            rx.set_wait_slice(LONG);
+            rx.set_liveness_interval(LONG);
             marker();
             let met = rx.wait_for_peer(FOR_EVER);
             marker();

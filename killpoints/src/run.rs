@@ -206,10 +206,10 @@ struct Stage<K: Flavour> {
 impl<K: Flavour> Stage<K> {
     fn set(scenario: &Scenario) -> Result<Self, String> {
         let name = new_name();
-        let mut observer = Observer::new(&name, K::SEATS);
+        let mut observer = Observer::new(&name, K::RECORDS);
         let mut world = World::new(scenario, name)?;
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
-        world.others.iter().for_each(|other| observer.watch(&other.name, K::SEATS));
+        world.others.iter().for_each(|other| observer.watch(&other.name, K::RECORDS));
         // Now, in case the operation takes its name away.
         observer.open().map_err(|e| format!("opening the region: {e}"))?;
         let mut victim = Life::Victim.begin(scenario, &world.name, file)?;

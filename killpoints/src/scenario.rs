@@ -68,7 +68,7 @@ pub struct Scenario {
     /// The ring discards what the dead had not released.
     pub drop_unreleased: bool,
     /// What the act claims is what the first of the dead, or of those who hold, had claimed.
-    pub inherits: bool,
+    pub adopts: bool,
     /// The act gives up slots or clears away after the dead, and counts that after doing it.
     pub counts_late: bool,
     /// Before the act, everybody leaves the ring.
@@ -82,7 +82,7 @@ impl Scenario {
     pub fn act_redelivers(&self) -> u64 {
         match self.act {
             GiveBackAndRecv { .. } => 1,
-            act if self.inherits => act.touches() as u64,
+            act if self.adopts => act.touches() as u64,
             _ => 0,
         }
     }
@@ -102,8 +102,8 @@ impl Scenario {
         self
     }
 
-    pub const fn inheriting(mut self) -> Self {
-        self.inherits = true;
+    pub const fn adopting(mut self) -> Self {
+        self.adopts = true;
         self
     }
 
@@ -131,7 +131,7 @@ const fn scenario(name: &'static str, ring: Ring, act: Act, script: &'static [St
         script,
         on_sleep: None,
         drop_unreleased: false,
-        inherits: false,
+        adopts: false,
         counts_late: false,
         orphaned: false,
         beside: &[],

@@ -84,7 +84,7 @@ type Deaths = HashMap<(&'static str, String), (u64, usize, Vec<u64>)>;
 static DEATHS: LazyLock<Mutex<Deaths>> = LazyLock::new(Mutex::default);
 
 /// How soon survivors doubt that their peers are alive.
-const SLICE: Duration = Duration::from_millis(1);
+const INTERVAL: Duration = Duration::from_millis(1);
 
 impl<K: Flavour> World<K> {
     /// Makes the world in which the scenario's victim is to act.
@@ -105,7 +105,7 @@ impl<K: Flavour> World<K> {
                 enacted.map_err(|e| format!("preparing, {step:?}: {e}"))?;
             }
         }
-        let first = match (K::MANY, scenario.inherits) {
+        let first = match (K::MANY, scenario.adopts) {
             (_, true) => world.books.held.first().map_or(0, |held| held.start),
             (true, false) => world.books.first_unclaimed(),
             // What a dead consumer had claimed is claimed again by its successor.
@@ -213,7 +213,7 @@ impl<K: Flavour> World<K> {
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
         let mut victim = life.begin(scenario, &self.name, file)?;
         expect(victim.run(false)?, Stop::Breakpoint)?;
-        let mut observer = Observer::new(&self.name, K::SEATS);
+        let mut observer = Observer::new(&self.name, K::RECORDS);
         let mut look = || observer.look(&diary, 0).map_err(|e| format!("looking: {e}"));
         let key = (scenario.name, format!("{life:?}"));
         let known = DEATHS.lock().map_err(|e| e.to_string())?.get(&key).cloned();
@@ -278,7 +278,7 @@ impl<K: Flavour> World<K> {
     pub fn new_sender(&mut self) -> Result<SendHandle<Item, K>, String> {
         let attached = K::send_end(self.ring()?);
         let mut tx = attached.map_err(|e| format!("attaching a sender: {e}"))?;
-        tx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
         self.count(Role::Sender);
         Ok(tx)
     }
@@ -286,7 +286,7 @@ impl<K: Flavour> World<K> {
     pub fn new_receiver(&mut self) -> Result<RecvHandle<Item, K>, String> {
         let attached = K::recv_end(self.ring()?);
         let mut rx = attached.map_err(|e| format!("attaching a receiver: {e}"))?;
-        rx.set_wait_slice(SLICE);
+        rx.set_liveness_interval(INTERVAL);
         self.count(Role::Receiver);
         Ok(rx)
     }

@@ -20,8 +20,8 @@ mod wait;
 #[path = "../../src/peers"]
 mod peers {
     // Not the locks and the mappings.
-    pub(crate) mod burial;
-    pub(crate) mod roster;
+    pub(crate) mod reap;
+    pub(crate) mod table;
 }
 
 #[cfg(test)]

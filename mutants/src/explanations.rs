@@ -41,30 +41,30 @@ pub const EXPLANATIONS: &[Explanation] = &[
         relies_on: &[],
         reason: "Not in the models: the gate holds off libc's `fork`, which they do not have. What it \
             guards beyond its own words is the kernel's (descriptors and mappings that a child would \
-            inherit), and the kernel's own locks of those order the thread that opens and closes them with \
+            adopt), and the kernel's own locks of those order the thread that opens and closes them with \
             the one that forks. `tests/fork.rs` runs the gate for real, on orderings as they are.",
     },
     Explanation {
         mutants: &[
-            ("X2 peers/burial.rs succeed load", "Relaxed"),
-            ("X2 peers/burial.rs bury load", "Relaxed"),
+            ("X2 peers/reap.rs succeed load", "Relaxed"),
+            ("X2 peers/reap.rs reap load", "Relaxed"),
         ],
         relies_on: &[],
         reason: "The intent is that of one who stores no more, and all it stored was acquired before this \
             load: with the proof of its death (the kernel takes the lock of the file's list of locks to \
             answer, as the list is never empty: who asks holds a lock of the file itself, the birth byte; \
-            the models' locks acquire, too), or with the estate's word (A3 ← A2, which \
-            `roster::who_sees_an_estate_sees_what_was_stored_before_it_was_one` defends). An older value \
+            the models' locks acquire, too), or with the abandoned claim's word (A3 ← A2, which \
+            `table::who_sees_an_abandoned_claim_sees_what_was_stored_before_it_was_one` defends). An older value \
             than the last is then not to be had, acquire or not.",
     },
     Explanation {
-        mutants: &[("A1 peers/roster.rs take load", "Relaxed")],
-        relies_on: &[("A1 peers/roster.rs take compare_exchange", "Release")],
+        mutants: &[("A1 peers/table.rs take load", "Relaxed")],
+        relies_on: &[("A1 peers/table.rs take compare_exchange", "Release")],
         reason: "The compare-and-swap that follows reads the same word, and acquires.",
     },
     Explanation {
-        mutants: &[("A1 peers/roster.rs take compare_exchange", "Release")],
-        relies_on: &[("A1 peers/roster.rs take load", "Relaxed")],
+        mutants: &[("A1 peers/table.rs take compare_exchange", "Release")],
+        relies_on: &[("A1 peers/table.rs take load", "Relaxed")],
         reason: "The load before it has read, and acquired, the word that this one succeeds on.",
     },
     Explanation {
@@ -80,7 +80,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         mutants: &[("W1 wait/word.rs WakeWord::announce fetch_or", "Relaxed")],
         relies_on: &[("B1 wait/barrier.rs heavy everywhere", "nothing")],
         reason: "The sleeper's barrier follows at once (or followed when it found the word the same before), \
-            and acquires what relaxed accesses before it have read. W1 does not lean on that: to end a sleep for a change of the roster takes no barrier, \
+            and acquires what relaxed accesses before it have read. W1 does not lean on that: to end a sleep for a change of the endpoint table takes no barrier, \
             and without B1 the acquire is what does it.",
     },
     Explanation {

@@ -315,9 +315,9 @@ impl Jury {
         ensure!(!trials.is_empty(), "there is no such site");
         eprintln!("{} mutants, alone or beside others", trials.len());
         let results = parallel(self.jobs, trials, |trial| {
-            let verdict = self.judge(&trial, &models)?;
+            let answer = self.judge(&trial, &models)?;
             let key = trial.row.key();
-            let (noticed, problem) = match (verdict, trial.note) {
+            let (noticed, problem) = match (answer, trial.note) {
                 (Verdict::NoticedBy(model), None) => (Noticed::By(model), None),
                 (Verdict::NoticedBy(model), Some(note)) => (
                     Noticed::By(model),

@@ -207,7 +207,7 @@ pub enum BulkError {
         adjacent: usize,
     },
     /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, or that it
-    /// inherited from a dead one: fewer than were asked for in one piece. Receive those first.
+    /// adopted from a dead one: fewer than were asked for in one piece. Receive those first.
     Held {
         /// Items held.
         held: usize,

@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use crate::layout::ElementType;
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 pub use calls::{
     BulkError, PeerError, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
     TrySendError,

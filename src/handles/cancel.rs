@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::ring::control::Control;
 use crate::shm::Region;
 use crate::sync::Shared;

@@ -13,7 +13,7 @@ use super::ring::Stats;
 use crate::error::ElementType;
 use crate::layout::{Geometry, Identity};
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
-use crate::peers::roster::{self, Role};
+use crate::peers::table::{self, Role};
 use crate::ring::control::{Arrivals, Control, Tally};
 use crate::shm::place::{Place, SHM};
 use crate::sync::AtomicU64;
@@ -159,13 +159,13 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         dropped: tally(std::mem::offset_of!(Tally, dropped)),
     };
     let (mut senders, mut receivers, mut dead) = (0, 0, 0);
-    let mut seats = vec![0_u64; identity.endpoints() as usize];
-    read_at(fd, Geometry::seats_at(), bytemuck::cast_slice_mut(&mut seats))?;
-    for (seat, &word) in seats.iter().enumerate() {
-        let Some((occupancy, role)) = roster::occupancy(&AtomicU64::new(word)) else {
+    let mut records = vec![0_u64; identity.endpoints() as usize];
+    read_at(fd, Geometry::owners_at(), bytemuck::cast_slice_mut(&mut records))?;
+    for (record, &word) in records.iter().enumerate() {
+        let Some((owner, role)) = table::owner(&AtomicU64::new(word)) else {
             continue;
         };
-        let alive = !occupancy.is_estate() && hold::is_held(fd, hold::seat_byte(role, seat), 1)?;
+        let alive = !owner.is_abandoned() && hold::is_held(fd, hold::record_byte(role, record), 1)?;
         match role {
             _ if !alive => dead += 1,
             Role::Sender => senders += 1,

@@ -1,8 +1,8 @@
 //! How a handle claims, whichever end of the ring it is: at once, properly, or after a wait.
 
 use crate::error::BulkError;
-use crate::peers::burial::Doctor;
 use crate::peers::fork::Image;
+use crate::peers::reap::Liveness;
 use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::{MAX_RUN, Run};
 use crate::wait::pace::{Deadline, Waiting, now};
@@ -15,10 +15,10 @@ pub(super) struct Claimer<'a, E, D> {
     pub(super) end: &'a mut E,
     pub(super) waiting: &'a mut Waiting,
     pub(super) image: &'a Image,
-    pub(super) doctor: &'a D,
+    pub(super) liveness: &'a D,
 }
 
-impl<E: End, D: Doctor> Claimer<'_, E, D> {
+impl<E: End, D: Liveness> Claimer<'_, E, D> {
     /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
     /// nothing that would force the claim out of registers.
     #[inline(always)]
@@ -34,7 +34,7 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
     /// The same for a call that has time to wait.
     #[inline(always)]
     pub(super) fn soon(&mut self, need: u64, max: u64) -> Option<Run> {
-        self.end.let_gather(now);
+        self.end.let_coalesce(now);
         self.at_once(need, max)
     }
 
@@ -43,22 +43,22 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
     pub(super) fn now(mut self, need: u64, max: u64) -> Result<Run, Refused> {
         match self.at_once(need, max) {
             Some(run) => Ok(run),
-            None => self.properly(need, max),
+            None => self.check(need, max),
         }
     }
 
     /// Claims without waiting, or says why not.
     #[cold]
-    pub(super) fn properly(self, need: u64, max: u64) -> Result<Run, Refused> {
+    pub(super) fn check(self, need: u64, max: u64) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
-        let mut tried = self.end.try_claim(need, max, self.doctor);
+        let mut tried = self.end.try_claim(need, max, self.liveness);
         if tried == Err(Refused::NotReady)
-            && (self.end.take_more_to_inherit() || self.waiting.tried_in_vain())
+            && (self.end.take_more_to_adopt() || self.waiting.tried_in_vain())
         {
-            self.end.doubt(self.doctor);
-            tried = self.end.try_claim(need, max, self.doctor);
+            self.end.check_liveness(self.liveness);
+            tried = self.end.try_claim(need, max, self.liveness);
         } else if tried.is_ok() {
             self.waiting.looked_well();
         }
@@ -92,18 +92,18 @@ impl<E: End, D: Doctor> Claimer<'_, E, D> {
             return Err(GaveUp::Forked);
         }
         // Properly first: there may be nothing to wait for but what a fast look does not see.
-        let mut claimed = self.end.try_claim(need, max, self.doctor).map_err(GaveUp::from);
+        let mut claimed = self.end.try_claim(need, max, self.liveness).map_err(GaveUp::from);
         if claimed == Err(GaveUp::NotReady) {
             let mut pace = self.waiting.until(deadline);
             self.end.waits();
-            claimed = self.end.claim_waiting(need, max, &mut pace, self.doctor);
+            claimed = self.end.claim_waiting(need, max, &mut pace, self.liveness);
         }
         match claimed {
             Ok(_) => self.waiting.looked_well(),
             // The wait may have been too short for any doubt, and the next one be as short.
             Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
-                self.end.doubt(self.doctor);
-                claimed = match self.end.try_claim(need, max, self.doctor) {
+                self.end.check_liveness(self.liveness);
+                claimed = match self.end.try_claim(need, max, self.liveness) {
                     Err(Refused::NotReady) => Err(GaveUp::Stopped(stop)),
                     settled => settled.map_err(GaveUp::from),
                 };

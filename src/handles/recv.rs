@@ -15,11 +15,11 @@ use super::send::gave_up;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endpoint::Endpoint;
 use crate::peers::fork::Image;
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused};
 use crate::ring::{Kind, Mpmc, Run};
 use crate::wait::Stop;
-use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
+use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 
 /// A receiving end of a ring: [`Consumer`](crate::spsc::Consumer) of an SPSC ring,
 /// [`Receiver`](crate::mpmc::Receiver) of an MPMC ring.
@@ -28,13 +28,13 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// the last receiving end is gone, senders see a broken pipe. What is still in the ring stays there
 /// for whoever attaches next.
 ///
-/// On an MPMC ring, a receiver that holds items it has *inherited* from a dead one puts off
+/// On an MPMC ring, a receiver that holds items it has *adopted* from a dead one puts off
 /// end-of-file for the other receivers until it has released them: should it die, they are
 /// delivered to one of those. Items that a living receiver claimed itself put nothing off, and those
 /// whose record it took over with them, because no other was free, need not.
 ///
 /// No call that receives makes a system call or allocates unless it waits, someone sleeps who must be
-/// woken, nothing has come of the calls for a slice (50 ms unless [set](Self::set_wait_slice)) and it
+/// woken, nothing has come of the calls for an interval (50 ms unless [set](Self::set_liveness_interval)) and it
 /// asks whether the peers are alive, or it would say end-of-file but other receivers hold items, and it
 /// asks whether those live. (The clock, which a blocking call on an SPSC ring asks now and then, is one
 /// only where the kernel has none to be read without.) But for such a call, `try_` calls are wait-free on an SPSC ring and
@@ -90,13 +90,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.claimer().at_once(1, 1) {
             Some(run) => self.take_at_once(run),
-            None => self.try_recv_properly(),
+            None => self.try_recv_checked(),
         }
     }
 
     #[cold]
-    fn try_recv_properly(&mut self) -> Result<T, TryRecvError> {
-        let run = self.claimer().properly(1, 1).map_err(|refused| match refused {
+    fn try_recv_checked(&mut self) -> Result<T, TryRecvError> {
+        let run = self.claimer().check(1, 1).map_err(|refused| match refused {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
             Refused::Forked => TryRecvError::Forked,
@@ -300,7 +300,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         TryIter { handle: self }
     }
 
-    /// What stands between a swapped or inherited run and shared memory.
+    /// What stands between a swapped or adopted run and shared memory.
     pub(super) fn assert_trusted(&self) {
         assert!(self.trusted && self.image.is_current(), "nobody vouches for this ring's peers");
     }
@@ -351,7 +351,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     fn claimer(&mut self) -> Claimer<'_, RecvEnd<T, K>, Ring<T, K>> {
         let Self { end, waiting, image, ring, .. } = self;
-        Claimer { end, waiting, image, doctor: ring }
+        Claimer { end, waiting, image, liveness: ring }
     }
 
     /// Whether the last item received, or the first of several, had been handed to a receiver
@@ -378,7 +378,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// receiving them comes before `Closed` does.
     ///
     /// Receiving calls learn of a sender that was killed when they have waited, or tried in vain,
-    /// for a slice. This asks the senders' locks, by two system calls or so, without waiting.
+    /// for an interval. This asks the senders' locks, by two system calls or so, without waiting.
     /// `false` on a handle that was inherited through `fork`.
     ///
     /// ```
@@ -407,8 +407,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
     /// lives again: what bounds the time until it learns of a death. 1 ms to 10 s, others are
     /// brought into that range. Default: 50 ms.
-    pub fn set_wait_slice(&mut self, slice: Duration) {
-        self.waiting.slice = slice.clamp(*SLICES.start(), *SLICES.end());
+    pub fn set_liveness_interval(&mut self, interval: Duration) {
+        self.waiting.interval =
+            interval.clamp(*LIVENESS_INTERVALS.start(), *LIVENESS_INTERVALS.end());
     }
 
     /// A handle with which others can cancel this one's blocking calls.
@@ -452,7 +453,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 }
 
 impl<T: Item> RecvHandle<T, Mpmc> {
-    /// Attaches another receiving end to the same ring, with waiting policy and slice as this
+    /// Attaches another receiving end to the same ring, with waiting policy and interval as this
     /// one's and a canceller of its own. Each item goes to one of them.
     ///
     /// # Errors
@@ -461,7 +462,7 @@ impl<T: Item> RecvHandle<T, Mpmc> {
     pub fn try_clone(&self) -> Result<Self, AttachError> {
         let mut clone = self.ring.receiver()?;
         clone.waiting.policy = self.waiting.policy;
-        clone.waiting.slice = self.waiting.slice;
+        clone.waiting.interval = self.waiting.interval;
         Ok(clone)
     }
 }
@@ -469,7 +470,7 @@ impl<T: Item> RecvHandle<T, Mpmc> {
 impl<T: Item, K: Kind> Drop for RecvHandle<T, K> {
     fn drop(&mut self) {
         if !self.image.is_current() {
-            return; // the seat is the parent's
+            return; // the record is the parent's
         }
         if let Some(endpoint) = self.endpoint.take() {
             self.ring.detach(endpoint, self.end.has_claim());

@@ -15,10 +15,10 @@ use super::recv::RecvHandle;
 use super::send::SendHandle;
 use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
-use crate::peers::burial::{self, Doctor};
-use crate::peers::endpoint::{Endpoint, NoSeat};
+use crate::peers::endpoint::{Endpoint, NoRecord};
 use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
-use crate::peers::roster::{self, Ends, Role};
+use crate::peers::reap::{self, Liveness};
+use crate::peers::table::{self, Ends, Role};
 use crate::pipe::{self, RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Mpmc, RecvCursor, Run, SendCursor, Spsc};
@@ -48,8 +48,8 @@ struct Open {
     words: Words,
 }
 
-/// Who is attached to a ring at a moment, by the ring's roster: a process that was killed counts
-/// until an end that waits, or wants a seat, notices. [`list`](crate::list) and
+/// Who is attached to a ring at a moment, by the ring's endpoint table: a process that was killed counts
+/// until an end that waits, or wants a record, notices. [`list`](crate::list) and
 /// [`SendHandle::is_closed`] ask the locks instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,17 +120,17 @@ impl<T: Item, K: Kind> Ring<T, K> {
     ) -> Self {
         let map = &region.map;
         let records = geometry.endpoints as usize;
-        let seats = map.at(Geometry::seats_at());
+        let owners = map.at(Geometry::owners_at());
         let intents = map.at(Geometry::intents_at(geometry.endpoints));
         // SAFETY: `Geometry` places the control words within the mapping, aligned; they consist of
         // atomics; and the region outlives every handle.
         let control = unsafe { Shared::new(map.at(Geometry::control_at()).cast()) };
-        // SAFETY: likewise for this many seats.
-        let seats = unsafe { Shared::new(NonNull::slice_from_raw_parts(seats.cast(), records)) };
+        // SAFETY: likewise for this many records.
+        let owners = unsafe { Shared::new(NonNull::slice_from_raw_parts(owners.cast(), records)) };
         // SAFETY: likewise for this many intents.
         let intents =
             unsafe { Shared::new(NonNull::slice_from_raw_parts(intents.cast(), records)) };
-        let words = Words { control, seats, intents };
+        let words = Words { control, owners, intents };
         let region = Arc::new(region);
         let open = Open {
             region,
@@ -182,8 +182,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// Who is attached.
     pub fn peers(&self) -> Peers {
         Peers {
-            senders: roster::count(&self.open.words, Role::Sender),
-            receivers: roster::count(&self.open.words, Role::Receiver),
+            senders: table::count(&self.open.words, Role::Sender),
+            receivers: table::count(&self.open.words, Role::Receiver),
         }
     }
 
@@ -254,7 +254,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Ok(self.open.region.map.sync()?)
     }
 
-    /// Takes a seat, and with it, if that was the only way, what its last occupant has left.
+    /// Takes a record, and with it, if that was the only way, what its last owner has left.
     fn attach(&self, role: Role) -> Result<(Endpoint, Option<Run>), AttachError> {
         if !self.open.region.is_ours() {
             return Err(AttachError::Forked);
@@ -262,11 +262,11 @@ impl<T: Item, K: Kind> Ring<T, K> {
         barrier::register();
         let mut asking = Asking::new();
         loop {
-            match self.sit_down(role) {
-                Ok(seated) => return Ok(seated),
-                Err(NoSeat::Passing) if asking.again() => {}
-                Err(NoSeat::Taken | NoSeat::Passing) => break,
-                Err(NoSeat::Io(e)) => return Err(AttachError::Io(e)),
+            match self.take_record(role) {
+                Ok(attached) => return Ok(attached),
+                Err(NoRecord::Passing) if asking.again() => {}
+                Err(NoRecord::Taken | NoRecord::Passing) => break,
+                Err(NoRecord::Io(e)) => return Err(AttachError::Io(e)),
             }
         }
         Err(if K::STAMPED {
@@ -276,45 +276,46 @@ impl<T: Item, K: Kind> Ring<T, K> {
         })
     }
 
-    fn sit_down(&self, role: Role) -> Result<(Endpoint, Option<Run>), NoSeat> {
+    fn take_record(&self, role: Role) -> Result<(Endpoint, Option<Run>), NoRecord> {
         let Open { region, words, .. } = &*self.open;
-        let take =
-            |seats: Range<usize>, evict| Endpoint::take(region.file(), words, seats, role, evict);
+        let take = |records: Range<usize>, evict| {
+            Endpoint::take(region.file(), words, records, role, evict)
+        };
         if !K::STAMPED {
-            // One seat each, and its lock alone decides: positions outlive their owners whole.
-            let seat = if role == Role::Sender { 0 } else { 1 };
-            return Ok((take(seat..seat + 1, true)?, None));
+            // One record each, and its lock alone decides: positions outlive their owners whole.
+            let record = if role == Role::Sender { 0 } else { 1 };
+            return Ok((take(record..record + 1, true)?, None));
         }
-        let everywhere = 0..words.seats.len();
+        let everywhere = 0..words.owners.len();
         match take(everywhere.clone(), false) {
             Ok(endpoint) => return Ok((endpoint, None)),
-            Err(NoSeat::Io(e)) => return Err(NoSeat::Io(e)),
-            Err(NoSeat::Taken | NoSeat::Passing) => {}
+            Err(NoRecord::Io(e)) => return Err(NoRecord::Io(e)),
+            Err(NoRecord::Taken | NoRecord::Passing) => {}
         }
-        // Perhaps some of the occupants are dead. Somebody else may be clearing them away at this
+        // Perhaps some of the owners are dead. Somebody else may be clearing them away at this
         // moment; that takes as long as it takes to ask for each once.
         let mem = self.mem();
-        let cleared = burial::clear_seats(&mem, self);
+        let cleared = reap::reap_for_record(&mem, self);
         let none = match take(everywhere, false) {
             Ok(endpoint) => return Ok((endpoint, None)),
             Err(none) => none,
         };
-        if let NoSeat::Io(_) = none {
+        if let NoRecord::Io(_) = none {
             return Err(none);
         }
         if role == Role::Receiver {
-            match burial::succeed(&mem, self, |seat| take(seat..seat + 1, true).ok()) {
+            match reap::succeed(&mem, self, |record| take(record..record + 1, true).ok()) {
                 Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
                 Some(None) => {}
-                None => return Err(NoSeat::Passing),
+                None => return Err(NoRecord::Passing),
             }
         }
-        Err(if cleared { none } else { NoSeat::Passing })
+        Err(if cleared { none } else { NoRecord::Passing })
     }
 
-    /// Undoes an attachment. `estate`: a receiving end leaves claimed items behind.
-    pub(crate) fn detach(&self, endpoint: Endpoint, estate: bool) {
-        endpoint.leave(&self.open.words, estate);
+    /// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind.
+    pub(crate) fn detach(&self, endpoint: Endpoint, abandon: bool) {
+        endpoint.leave(&self.open.words, abandon);
         pipe::wake_everybody(&self.open.words);
     }
 
@@ -322,7 +323,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         let arrivals = Ends::arrivals(&self.open.words, Role::Sender);
         let (endpoint, _) = self.attach(Role::Sender)?;
         let mem = self.mem();
-        match K::Send::attach(&mem, endpoint.seat) {
+        match K::Send::attach(&mem, endpoint.record) {
             Ok(cursor) => {
                 let end = SendEnd::new(mem, cursor, arrivals, self);
                 pipe::wake_everybody(&self.open.words);
@@ -337,12 +338,12 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
         let arrivals = Ends::arrivals(&self.open.words, Role::Receiver);
-        let (endpoint, inherited) = self.attach(Role::Receiver)?;
+        let (endpoint, adopted) = self.attach(Role::Receiver)?;
         let mem = self.mem();
-        match K::Recv::attach(&mem, endpoint.seat) {
+        match K::Recv::attach(&mem, endpoint.record) {
             Ok(mut cursor) => {
-                if let Some(run) = inherited {
-                    cursor.inherit(&mem, run);
+                if let Some(run) = adopted {
+                    cursor.adopt(&mem, run);
                 }
                 let end = RecvEnd::new(mem, cursor, arrivals, self);
                 pipe::wake_everybody(&self.open.words);
@@ -357,16 +358,16 @@ impl<T: Item, K: Kind> Ring<T, K> {
 }
 
 /// Asks the locks ([`hold`]). In doubt (someone closed our descriptor, say), nobody is dead.
-impl<T: Item, K: Kind> Doctor for Ring<T, K> {
-    fn alive(&self, role: Role, seat: usize) -> bool {
+impl<T: Item, K: Kind> Liveness for Ring<T, K> {
+    fn alive(&self, role: Role, record: usize) -> bool {
         let region = &self.open.region;
-        hold::is_held(region.as_fd(), hold::seat_byte(role, seat), 1).unwrap_or(true)
+        hold::is_held(region.as_fd(), hold::record_byte(role, record), 1).unwrap_or(true)
             || !region.file().is_still_open()
     }
 
     fn any_alive(&self, role: Role) -> bool {
         let Open { region, words, .. } = &*self.open;
-        hold::any_alive(region.as_fd(), role, words.seats.len()).unwrap_or(true)
+        hold::any_alive(region.as_fd(), role, words.owners.len()).unwrap_or(true)
             || !region.file().is_still_open()
     }
 

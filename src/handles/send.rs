@@ -13,11 +13,11 @@ use super::run::WriteRun;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endpoint::Endpoint;
 use crate::peers::fork::Image;
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, Refused, SendEnd};
 use crate::ring::{Kind, Mpmc, Run};
 use crate::wait::Stop;
-use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
+use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 
 /// A sending end of a ring: [`Producer`](crate::spsc::Producer) of an SPSC ring,
 /// [`Sender`](crate::mpmc::Sender) of an MPMC ring.
@@ -26,8 +26,8 @@ use crate::wait::pace::{Deadline, SLICES, WaitPolicy, Waiting};
 /// the last sending end is gone, receivers drain the ring and then see end-of-file.
 ///
 /// No call that sends makes a system call or allocates unless it waits, someone sleeps who must be
-/// woken, or nothing has come of the calls for a slice (50 ms unless
-/// [set](Self::set_wait_slice)) and it asks whether the peers are alive. But for such a call, `try_`
+/// woken, or nothing has come of the calls for an interval (50 ms unless
+/// [set](Self::set_liveness_interval)) and it asks whether the peers are alive. But for such a call, `try_`
 /// calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end, and asking for the
 /// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 pub struct SendHandle<T: Item, K: Kind> {
@@ -79,12 +79,12 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             self.put(run, &value);
             return Ok(());
         }
-        self.try_send_properly(value)
+        self.try_send_checked(value)
     }
 
     #[cold]
-    fn try_send_properly(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        match self.claimer().properly(1, 1) {
+    fn try_send_checked(&mut self, value: T) -> Result<(), TrySendError<T>> {
+        match self.claimer().check(1, 1) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -300,7 +300,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         }
     }
 
-    /// What stands between a swapped or inherited run and shared memory.
+    /// What stands between a swapped or adopted run and shared memory.
     pub(super) fn assert_trusted(&self) {
         assert!(self.trusted && self.image.is_current(), "nobody vouches for this ring's peers");
     }
@@ -329,7 +329,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     #[inline(always)]
     fn claimer(&mut self) -> Claimer<'_, SendEnd<T, K>, Ring<T, K>> {
         let Self { end, waiting, image, ring, .. } = self;
-        Claimer { end, waiting, image, doctor: ring }
+        Claimer { end, waiting, image, liveness: ring }
     }
 
     /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.
@@ -348,7 +348,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// Whether the pipe is broken: there was a receiver, and now none is alive.
     ///
     /// Sending calls learn of a receiver that was killed when they find the ring full and begin to
-    /// doubt: as long as there is room, values are sent to nobody (and stay for whoever attaches
+    /// check_due: as long as there is room, values are sent to nobody (and stay for whoever attaches
     /// next). This asks the receivers' locks, by two system calls or so, without waiting. When it
     /// has said `true`, calls say `Closed`, too, unless others come or go. `false` on a handle that was
     /// inherited through `fork`.
@@ -378,8 +378,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
     /// lives again: what bounds the time until it learns of a death. 1 ms to 10 s, others are
     /// brought into that range. Default: 50 ms.
-    pub fn set_wait_slice(&mut self, slice: Duration) {
-        self.waiting.slice = slice.clamp(*SLICES.start(), *SLICES.end());
+    pub fn set_liveness_interval(&mut self, interval: Duration) {
+        self.waiting.interval =
+            interval.clamp(*LIVENESS_INTERVALS.start(), *LIVENESS_INTERVALS.end());
     }
 
     /// A handle with which others can cancel this one's blocking calls.
@@ -423,7 +424,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 }
 
 impl<T: Item> SendHandle<T, Mpmc> {
-    /// Attaches another sending end to the same ring, with waiting policy and slice as this one's
+    /// Attaches another sending end to the same ring, with waiting policy and interval as this one's
     /// and a canceller of its own.
     ///
     /// # Errors
@@ -432,7 +433,7 @@ impl<T: Item> SendHandle<T, Mpmc> {
     pub fn try_clone(&self) -> Result<Self, AttachError> {
         let mut clone = self.ring.sender()?;
         clone.waiting.policy = self.waiting.policy;
-        clone.waiting.slice = self.waiting.slice;
+        clone.waiting.interval = self.waiting.interval;
         Ok(clone)
     }
 }
@@ -440,7 +441,7 @@ impl<T: Item> SendHandle<T, Mpmc> {
 impl<T: Item, K: Kind> Drop for SendHandle<T, K> {
     fn drop(&mut self) {
         if !self.image.is_current() {
-            return; // the seat is the parent's
+            return; // the record is the parent's
         }
         self.end.close();
         if let Some(endpoint) = self.endpoint.take() {

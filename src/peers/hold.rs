@@ -14,7 +14,7 @@
 //! One thing prolongs a hold, for a moment: a program that another thread is just starting by
 //! `posix_spawn` or `vfork` shares every descriptor until it runs, so also one that is not a mapping
 //! yet. Nothing tells us of such starts. A hold that was let go may thus seem held until the
-//! program runs; who wants it asks again ([`NoSeat::Passing`](super::endpoint::NoSeat)).
+//! program runs; who wants it asks again ([`NoRecord::Passing`](super::endpoint::NoRecord)).
 //!
 //! The kernel unmaps (and then drops the lock) only after the last thread of the process has
 //! stopped executing user code: nothing can be stored in the ring by its holder once the lock is
@@ -27,8 +27,8 @@
 //! | `BIRTH` | everyone who has the region open: shared; a remover of orphans: exclusively |
 //! | `RECOVERY` | who settles what the dead have left, meanwhile |
 //! | `NAME` | who removes the region's name, meanwhile |
-//! | `SENDERS + i` | the sending end in seat `i` |
-//! | `RECEIVERS + i` | the receiving end in seat `i` |
+//! | `SENDERS + i` | the sending end in record `i` |
+//! | `RECEIVERS + i` | the receiving end in record `i` |
 //!
 //! Whether anyone of a role lives is then a single `F_OFD_GETLK` over that role's bytes, asked
 //! through a description that holds no lock, as a *read* lock so that it disturbs nobody.
@@ -44,7 +44,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use static_assertions::const_assert_eq;
 
 use super::fork::{self, Image};
-use super::roster::Role;
+use super::table::Role;
 use crate::shm::reserve;
 
 #[cfg(all(test, not(miri)))]
@@ -65,13 +65,13 @@ const_assert_eq!(NAME, 0x4000_0000_0000_0002);
 const_assert_eq!(SENDERS, 0x4000_0000_0001_0000);
 const_assert_eq!(RECEIVERS, 0x4000_0000_0002_0000);
 
-/// The byte that the occupant of `seat` locks.
-pub(crate) fn seat_byte(role: Role, seat: usize) -> i64 {
+/// The byte that the owner of `record` locks.
+pub(crate) fn record_byte(role: Role, record: usize) -> i64 {
     let base = match role {
         Role::Sender => SENDERS,
         Role::Receiver => RECEIVERS,
     };
-    base + seat as i64
+    base + record as i64
 }
 
 /// A region's file, by a descriptor that is expected to lead to it.
@@ -225,9 +225,9 @@ pub(crate) fn is_locked(fd: BorrowedFd<'_>, byte: i64) -> io::Result<bool> {
     Ok(lock_command(fd, libc::F_OFD_GETLK, libc::F_WRLCK, byte, 1)? != libc::F_UNLCK)
 }
 
-/// Someone of `role` is alive among the first `seats` seats.
-pub(crate) fn any_alive(fd: BorrowedFd<'_>, role: Role, seats: usize) -> io::Result<bool> {
-    is_held(fd, seat_byte(role, 0), seats as i64)
+/// Someone of `role` is alive among the first `records` records.
+pub(crate) fn any_alive(fd: BorrowedFd<'_>, role: Role, records: usize) -> io::Result<bool> {
+    is_held(fd, record_byte(role, 0), records as i64)
 }
 
 #[cfg(not(all(target_pointer_width = "32", not(target_arch = "x86_64"))))]

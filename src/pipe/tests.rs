@@ -1,8 +1,8 @@
-//! Manners that need no second thread: what an end says and whom it asks, with a doctor who says what
+//! Manners that need no second thread: what an end says and whom it asks, with a liveness that says what
 //! he is told to. Those of sleepers are tested in `wait::tests`.
 
 use super::*;
-use crate::peers::burial::tests::{Told, dead_receiver, filled, sit, told};
+use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
 use crate::ring::Mpmc;
 use crate::ring::tests::Heap;
 use crate::wait::Turn;
@@ -15,28 +15,28 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 }
 
-/// Sits down and attaches; everybody whom `doctor` says to live is alive.
-fn sender(heap: &Heap<u64, Mpmc>, seat: usize, doctor: &Told) -> SendEnd<u64, Mpmc> {
+/// Sits down and attaches; everybody whom `liveness` says to live is alive.
+fn sender(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> SendEnd<u64, Mpmc> {
     let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
-    sit(&heap.mem(), seat, Role::Sender);
-    let cursor = <Mpmc as Kind>::Send::attach(&heap.mem(), seat).expect("it always can");
-    SendEnd::new(heap.mem(), cursor, arrivals, doctor)
+    sit(&heap.mem(), record, Role::Sender);
+    let cursor = <Mpmc as Kind>::Send::attach(&heap.mem(), record).expect("it always can");
+    SendEnd::new(heap.mem(), cursor, arrivals, liveness)
 }
 
-fn receiver(heap: &Heap<u64, Mpmc>, seat: usize, doctor: &Told) -> RecvEnd<u64, Mpmc> {
+fn receiver(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> RecvEnd<u64, Mpmc> {
     let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
-    sit(&heap.mem(), seat, Role::Receiver);
-    let cursor = <Mpmc as Kind>::Recv::attach(&heap.mem(), seat).expect("it always can");
-    RecvEnd::new(heap.mem(), cursor, arrivals, doctor)
+    sit(&heap.mem(), record, Role::Receiver);
+    let cursor = <Mpmc as Kind>::Recv::attach(&heap.mem(), record).expect("it always can");
+    RecvEnd::new(heap.mem(), cursor, arrivals, liveness)
 }
 
 const BOTH: [(Role, usize); 2] = [(Role::Sender, 0), (Role::Receiver, 1)];
 
 #[test]
 fn more_than_a_long_run_is_looked_through_a_few_times_between_two_looks_at_the_clock() {
-    assert_eq!(glances(1), u32::MAX);
-    assert_eq!(glances(LONG_RUN), u32::MAX);
-    assert!((1..=8).contains(&glances(LONG_RUN + 1)));
+    assert_eq!(polls(1), u32::MAX);
+    assert_eq!(polls(LONG_RUN), u32::MAX);
+    assert!((1..=8).contains(&polls(LONG_RUN + 1)));
 }
 
 #[test]
@@ -47,12 +47,12 @@ fn a_doubt_closes_an_end_if_nobody_opposite_lives_and_not_otherwise() {
     let mut rx = receiver(&heap, 1, &all);
     let run = tx.try_claim(1, 1, &all).expect("room");
     tx.publish(run, 1);
-    assert!(tx.doubt(&all).opposite_alive && rx.doubt(&all).opposite_alive);
+    assert!(tx.check_liveness(&all).opposite_alive && rx.check_liveness(&all).opposite_alive);
     assert_eq!(tx.try_claim(2, 2, &all), Err(Refused::NotReady));
     assert_eq!(rx.try_claim(2, 2, &all), Err(Refused::NotReady));
     // Without an intent, and by that not worth a question, as long as somebody opposite lives.
     let alone = told(&BOTH[..1]);
-    assert!(!tx.doubt(&alone).opposite_alive);
+    assert!(!tx.check_liveness(&alone).opposite_alive);
     assert_eq!(tx.try_claim(1, 1, &alone), Err(Refused::Closed));
 }
 
@@ -61,44 +61,44 @@ fn it_is_not_the_end_of_the_file_while_something_claimed_is_not_handed_over() {
     let heap = Heap::<u64, Mpmc>::new(2, 2);
     let all = told(&BOTH);
     let mut rx = receiver(&heap, 1, &told(&[]));
-    let occupancy = sit(&heap.mem(), 0, Role::Sender);
+    let owner = sit(&heap.mem(), 0, Role::Sender);
     let mut tx = <Mpmc as Kind>::Send::attach(&heap.mem(), 0).expect("it always can");
     let run = tx.claim(&heap.mem(), 1, 1).expect("room");
-    roster::leave(&heap.mem().words, 0, occupancy);
+    table::leave(&heap.mem().words, 0, owner);
     assert_eq!(rx.try_claim(1, 1, &all), Err(Refused::NotReady));
     tx.publish(&heap.mem(), run, 0);
     assert_eq!(rx.try_claim(1, 1, &all), Err(Refused::Closed));
 }
 
 #[test]
-fn an_estate_that_is_left_over_is_asked_for_without_doubt_and_none_is_not() {
+fn an_abandoned_claim_that_is_left_over_is_asked_for_without_doubt_and_none_is_not() {
     let heap = Heap::<u64, Mpmc>::new(8, 4);
     filled(&heap, 4, 4);
     let mut rx = receiver(&heap, 1, &told(&[]));
-    assert_eq!(rx.try_claim(5, 5, &told(&[])), Err(Refused::NotReady)); // looks at the roster
-    assert!(!rx.take_more_to_inherit());
+    assert_eq!(rx.try_claim(5, 5, &told(&[])), Err(Refused::NotReady)); // looks at the endpoint table
+    assert!(!rx.take_more_to_adopt());
     // Two have died, each with an item.
     dead_receiver(&heap, 2, 1);
     dead_receiver(&heap, 3, 1);
-    let doctor = told(&[(Role::Receiver, 1)]);
-    assert!(rx.doubt(&doctor).unsettled && rx.held() == 1);
-    assert!(rx.take_more_to_inherit());
-    assert!(!rx.take_more_to_inherit(), "it has been told");
-    let run = rx.try_claim(1, 4, &doctor).expect("the first estate");
+    let liveness = told(&[(Role::Receiver, 1)]);
+    assert!(rx.check_liveness(&liveness).pending && rx.held() == 1);
+    assert!(rx.take_more_to_adopt());
+    assert!(!rx.take_more_to_adopt(), "it has been told");
+    let run = rx.try_claim(1, 4, &liveness).expect("the first abandoned claim");
     assert_eq!((run.at, run.items), (0, 1));
     rx.release(run, 1);
-    assert!(!rx.doubt(&doctor).unsettled && rx.held() == 1);
-    assert!(!rx.more_to_inherit, "there is none");
+    assert!(!rx.check_liveness(&liveness).pending && rx.held() == 1);
+    assert!(!rx.more_to_adopt, "there is none");
 }
 
 /// Looks once, in doubt or not, and gives up.
 struct Once {
-    doubt: bool,
+    check_due: bool,
 }
 
 impl Pace for Once {
     fn turn(&mut self) -> Turn {
-        Turn::Look { doubt: self.doubt }
+        Turn::Look { check_due: self.check_due }
     }
     fn spun_well(&mut self) {}
     fn stop(&self) -> Option<Stop> {
@@ -110,19 +110,19 @@ impl Pace for Once {
 }
 
 #[test]
-fn who_waits_for_a_peer_buries_the_dead_when_in_doubt_and_takes_none_of_them_for_one() {
+fn who_waits_for_a_peer_reaps_the_dead_when_in_doubt_and_takes_none_of_them_for_one() {
     let heap = Heap::<u64, Mpmc>::new(2, 3);
     let mut tx = sender(&heap, 0, &told(&[]));
     sit(&heap.mem(), 1, Role::Receiver);
-    let dead = || roster::occupancy(&heap.mem().words.seats[1]).is_some();
+    let dead = || table::owner(&heap.mem().words.owners[1]).is_some();
     let nobody = told(&BOTH[..1]);
     let waited = Err(Stop::Timeout);
-    assert_eq!(tx.wait_for_peer(&mut Once { doubt: false }, &nobody), waited);
+    assert_eq!(tx.wait_for_peer(&mut Once { check_due: false }, &nobody), waited);
     assert!(dead(), "nobody has doubted");
-    assert_eq!(tx.wait_for_peer(&mut Once { doubt: true }, &nobody), waited);
+    assert_eq!(tx.wait_for_peer(&mut Once { check_due: true }, &nobody), waited);
     assert!(!dead());
     sit(&heap.mem(), 1, Role::Receiver);
-    assert_eq!(tx.wait_for_peer(&mut Once { doubt: false }, &told(&BOTH)), Ok(()));
+    assert_eq!(tx.wait_for_peer(&mut Once { check_due: false }, &told(&BOTH)), Ok(()));
 }
 
 /// Sleeps once, in no time.

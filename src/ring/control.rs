@@ -26,13 +26,13 @@ pub struct Control {
     pub(crate) data: Line<AtomicU32>,
     /// Senders sleep here.
     pub(crate) space: Line<AtomicU32>,
-    /// Who came and went ([`peers::roster`](crate::peers::roster)).
+    /// Who came and went ([`peers::table`](crate::peers::table)).
     pub(crate) arrivals: Line<Arrivals>,
     /// What was lost or given twice, and why.
     pub(crate) tally: Line<Tally>,
 }
 
-/// Counters beside the roster; they only grow.
+/// Counters beside the table; they only grow.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Arrivals {
@@ -40,7 +40,7 @@ pub struct Arrivals {
     pub(crate) senders: AtomicU64,
     /// Receiving ends that have ever attached.
     pub(crate) receivers: AtomicU64,
-    /// Bumped after every change of the roster, so that a handle rescans it only then.
+    /// Bumped after every change of the endpoint table, so that a handle rescans it only then.
     pub(crate) changes: AtomicU64,
 }
 
@@ -59,13 +59,13 @@ pub struct Tally {
 /// An endpoint's claim in progress, alone on its line: see [`mpmc`](crate::ring::mpmc).
 pub type Intent = Line<AtomicU64>;
 
-/// Who occupies an endpoint record: see [`peers::roster`](crate::peers::roster).
-pub type Seat = AtomicU64;
+/// Who occupies an endpoint record: see [`peers::table`](crate::peers::table).
+pub type OwnerWord = AtomicU64;
 
 /// The parts of a region that an algorithm is given, besides the slots.
 pub struct Words {
     pub(crate) control: Shared<Control>,
-    pub(crate) seats: Shared<[Seat]>,
+    pub(crate) owners: Shared<[OwnerWord]>,
     pub(crate) intents: Shared<[Intent]>,
 }
 
@@ -73,7 +73,7 @@ impl Clone for Words {
     fn clone(&self) -> Self {
         Self {
             control: self.control.clone(),
-            seats: self.seats.clone(),
+            owners: self.owners.clone(),
             intents: self.intents.clone(),
         }
     }

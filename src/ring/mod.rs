@@ -78,8 +78,8 @@ pub trait SendCursor {
     const SHARED: bool;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
-    /// `seat`.
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize) -> Result<Self, Blocked>
+    /// `record`.
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Blocked>
     where
         Self: Sized;
 
@@ -118,8 +118,8 @@ pub trait RecvCursor {
     const SHARED: bool;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
-    /// `seat`.
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize) -> Result<Self, Blocked>
+    /// `record`.
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Blocked>
     where
         Self: Sized;
 
@@ -159,7 +159,7 @@ pub trait RecvCursor {
 
     /// Takes over what [`settle`](Self::settle) found. Under the recovery lock; this cursor holds
     /// nothing.
-    fn inherit<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
+    fn adopt<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
 
     /// Frees what [`settle`](Self::settle) found, undelivered. Under the recovery lock.
     fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run);
@@ -177,7 +177,7 @@ pub trait RecvCursor {
     }
 
     /// If it [seems so](Self::seems_drained) and the call has time: how many pauses to make before
-    /// that look, so that it finds more ([`gather`](crate::wait::gather)).
+    /// that look, so that it finds more ([`coalesce`](crate::wait::coalesce)).
     fn pauses(&mut self, _capacity: u64, _clock: impl FnOnce() -> u64) -> u32 {
         0
     }

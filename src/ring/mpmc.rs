@@ -40,7 +40,7 @@
 //! > index beyond `p` (S2, R2 release; recovery acquires) sees that intent or a later one.
 //!
 //! An intent that covers `p` may also belong to a *loser* of the race, until its next step. That is
-//! harmless: it delays, for as long as the loser lives, the verdict that `p`'s owner is dead. An
+//! harmless: it delays, for as long as the loser lives, the answer that `p`'s owner is dead. An
 //! endpoint clears its intent before it returns or sleeps, so only one stopped in mid-call does so.
 //!
 //! # Runs, holes, and what is given back
@@ -158,7 +158,7 @@ pub(super) fn after_losing(at: u64, now: u64, lost: u64, need: u64, asked: u64) 
 #[derive(Debug)]
 pub struct Sender {
     /// Its endpoint record.
-    seat: usize,
+    record: usize,
     /// The claim that has not been handed over yet; no slots if there is none.
     claimed: Run,
     /// Where the last run ended, unless a claim has failed since.
@@ -167,15 +167,15 @@ pub struct Sender {
 
 impl Sender {
     fn done<T, K>(&self, mem: &Mem<T, K>) {
-        mem.words.intents[self.seat].0.store(NO_INTENT, Release); // S4 → X2: the slots' last stores
+        mem.words.intents[self.record].0.store(NO_INTENT, Release); // S4 → X2: the slots' last stores
     }
 }
 
 impl SendCursor for Sender {
     const SHARED: bool = true;
 
-    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self { seat, claimed: NOTHING, goes_on_at: None })
+    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
+        Ok(Self { record, claimed: NOTHING, goes_on_at: None })
     }
 
     #[inline(always)]
@@ -209,7 +209,7 @@ impl SendCursor for Sender {
             looks += slots;
             if slots >= need {
                 // S2a → X2: what this end handed over before.
-                mem.words.intents[self.seat].0.store(intent(at, slots), Release);
+                mem.words.intents[self.record].0.store(intent(at, slots), Release);
                 // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
                 match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) => {
@@ -256,7 +256,7 @@ impl SendCursor for Sender {
                 break;
             }
             // S2a → X2: what this end handed over before.
-            mem.words.intents[self.seat].0.store(intent(at, 1), Release);
+            mem.words.intents[self.record].0.store(intent(at, 1), Release);
             // S2 → X1: the intent; S2 → S0: the stamps seen.
             match tail.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => {
@@ -338,7 +338,7 @@ impl Sender {
 #[derive(Debug)]
 pub struct Receiver {
     /// Its endpoint record.
-    seat: usize,
+    record: usize,
     /// What it has claimed and not released; no slots if nothing.
     held: Run,
     /// Holes freed since the last time of asking.
@@ -347,7 +347,7 @@ pub struct Receiver {
 
 impl Receiver {
     fn done<T, K>(&self, mem: &Mem<T, K>) {
-        mem.words.intents[self.seat].0.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
+        mem.words.intents[self.record].0.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
     }
 }
 
@@ -364,8 +364,8 @@ fn free<T: Copy, K: Kind>(mem: &Mem<T, K>, at: u64, slots: u64) {
 impl RecvCursor for Receiver {
     const SHARED: bool = true;
 
-    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
-        Ok(Self { seat, held: NOTHING, skipped: 0 })
+    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
+        Ok(Self { record, held: NOTHING, skipped: 0 })
     }
 
     #[inline(always)]
@@ -406,7 +406,7 @@ impl RecvCursor for Receiver {
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
                 // R2a → X2: what this end handed over before.
-                mem.words.intents[self.seat].0.store(intent(at, slots), Release);
+                mem.words.intents[self.record].0.store(intent(at, slots), Release);
                 // R2 → X1: the intent; R2 → R0: the stamps seen. On failure R0 ← R2: a guess again.
                 match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) if only_holes => {
@@ -466,7 +466,7 @@ impl RecvCursor for Receiver {
                 break;
             }
             // R2a → X2: what this end handed over before.
-            mem.words.intents[self.seat].0.store(intent(at, 1), Release);
+            mem.words.intents[self.record].0.store(intent(at, 1), Release);
             // R2 → X1: the intent; R2 → R0: the stamps seen.
             match head.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => {
@@ -529,9 +529,9 @@ impl RecvCursor for Receiver {
         recovery::settle_receiver(mem, intent, alive)
     }
 
-    fn inherit<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+    fn adopt<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
         debug_assert!(!self.has_claim());
-        recovery::inherit(&mem.words, self.seat, run);
+        recovery::adopt(&mem.words, self.record, run);
         self.held = run;
     }
 

@@ -15,23 +15,23 @@
 //!   second look would have shown it.
 //! * Somebody alive intends `q`: the owner perhaps, or one who lost the race for `q` and has not
 //!   taken its next step. Nothing is done, and asked again later. So a live owner is never robbed,
-//!   however slow, and a live loser delays the verdict by a few steps of its own.
+//!   however slow, and a live loser delays the answer by a few steps of its own.
 //!
 //! An intent holds only the low bits of a position, so it can seem to cover a position exactly
 //! 2^40 away: that, too, is a mere delay.
 //!
 //! **What becomes of `q`?** A dead sender's slot is marked SKIPPED by compare-and-swap from FREE,
 //! and receivers pass over it. A dead receiver's slot is handed to the recovering receiver, which
-//! stores an intent of its own for it: from then on it is as claimed as any, and if the heir dies,
-//! it is inherited again. Until its release the item is thus covered by somebody's intent, and the
+//! stores an intent of its own for it: from then on it is as claimed as any, and if the adopter dies,
+//! it is adopted again. Until its release the item is thus covered by somebody's intent, and the
 //! slot's stamp tells whether it was released.
 //!
 //! **One recoverer at a time.** All of this runs under the region's recovery lock, which dies with
 //! its holder like every lock here. Recoverers that race could otherwise take one item for two dead
-//! ends that both intend it, or clear the intent of a newcomer in a seat that was just freed. Every
+//! ends that both intend it, or clear the intent of a newcomer in a record that was just freed. Every
 //! step leaves a state from which the next recoverer goes on, wherever its predecessor was killed:
-//! marking is idempotent; an heir's intent is stored before anything else changes; a dead end's
-//! intent is cleared after everything it covers has been settled, and its seat freed after that.
+//! marking is idempotent; an adopter's intent is stored before anything else changes; a dead end's
+//! intent is cleared after everything it covers has been settled, and its record freed after that.
 
 use std::ops::Range;
 
@@ -40,14 +40,14 @@ use super::mpmc::{
     INTENT_HORIZON, NO_INTENT, Stamp, intent, intent_run, intent_slots, intent_stretch, positions,
 };
 use super::{Kind, Mem, Run};
-use crate::peers::roster::{Role, occupancy};
+use crate::peers::table::{Role, owner};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Who is alive, as far as recovery must know.
 pub trait Alive {
-    /// The end of `role` in `seat` is alive. Asked after its intent was read.
-    fn alive(&self, role: Role, seat: usize) -> bool;
+    /// The end of `role` in `record` is alive. Asked after its intent was read.
+    fn alive(&self, role: Role, record: usize) -> bool;
 }
 
 /// The index by which ends of `role` claim.
@@ -68,13 +68,13 @@ pub(super) struct Intended {
 
 impl Intended {
     fn read(words: &Words, role: Role, from: u64, alive: &impl Alive) -> Self {
-        let intent_of_the_living = |(seat, intent): (usize, &Intent)| {
+        let intent_of_the_living = |(record, intent): (usize, &Intent)| {
             let word = intent.0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
-            let (occupancy, sits_as) = occupancy(&words.seats[seat])?;
+            let (owner, attached_as) = owner(&words.owners[record])?;
             let lives = word != NO_INTENT
-                && sits_as == role
-                && !occupancy.is_estate()
-                && alive.alive(role, seat);
+                && attached_as == role
+                && !owner.is_abandoned()
+                && alive.alive(role, record);
             lives.then_some(word)
         };
         Self::new(words.intents.iter().enumerate().filter_map(intent_of_the_living), from)
@@ -118,7 +118,7 @@ pub(crate) fn effort(words: &Words, word: u64, capacity: u64) -> u64 {
 /// What is left of a dead end's claim.
 #[derive(Debug)]
 pub enum Remains {
-    /// Nothing: its intent may be cleared and its seat freed.
+    /// Nothing: its intent may be cleared and its record freed.
     Nothing,
     /// Something that cannot be settled now: a live end may own it.
     Unclear {
@@ -126,7 +126,7 @@ pub enum Remains {
         progress: bool,
     },
     /// Receivers only: these slots were claimed by the dead and not released.
-    Orphans {
+    Abandoned {
         /// The first of them, in a row.
         run: Run,
         /// There are others behind, or what a live end may own.
@@ -199,7 +199,7 @@ pub(crate) fn settle_receiver<T: Copy, K: Kind>(
         }
     }
     match found {
-        Some(run) => Remains::Orphans { run, more: more || unclear },
+        Some(run) => Remains::Abandoned { run, more: more || unclear },
         None if unclear => Remains::Unclear { progress: false },
         None => Remains::Nothing,
     }
@@ -215,20 +215,20 @@ fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<bool> 
     (stamp == Stamp::skipped(position, capacity).0).then_some(false)
 }
 
-/// Makes orphans the claim of the receiver in `heir`, which has none. Under the recovery lock.
-pub(crate) fn inherit(words: &Words, heir: usize, run: Run) {
-    words.intents[heir].0.store(intent(run.at, run.slots), Release); // R2a → X2: what the heir handed over before
+/// Makes orphans the claim of the receiver in `adopter`, which has none. Under the recovery lock.
+pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
+    words.intents[adopter].0.store(intent(run.at, run.slots), Release); // R2a → X2: what the adopter handed over before
 }
 
 /// Forgets a dead end's intent, as it was read: everything it covers is settled. Under the recovery
 /// lock.
 ///
 /// An end that had none needs nothing forgotten, and must not be touched: it may be a live one on its
-/// way out, whose seat a newcomer takes at this moment. One that had an intent is not on its way out
-/// by itself: its seat waits for us.
-pub(crate) fn forget(words: &Words, seat: usize, word: u64) {
+/// way out, whose record a newcomer takes at this moment. One that had an intent is not on its way out
+/// by itself: its record waits for us.
+pub(crate) fn forget(words: &Words, record: usize, word: u64) {
     if word != NO_INTENT {
-        let intent = &words.intents[seat].0;
+        let intent = &words.intents[record].0;
         // X4 → X2: who sees it gone sees what was settled. If it fails, somebody scribbles.
         let _ = intent.compare_exchange(word, NO_INTENT, Release, Relaxed);
     }

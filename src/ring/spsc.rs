@@ -6,8 +6,8 @@
 //! from its last look, which stays a safe under-estimate: the other side only ever frees more or
 //! publishes more. It looks again only when the ring seems full or empty, so in flow the two lines
 //! travel once per lap rather than once per message. Where the consumer is the faster one, the ring
-//! seems empty again and again: it then lets a few messages gather before it looks
-//! ([`gather`](crate::wait::gather)). The producer asks for the lines of slots ahead, so that its
+//! seems empty again and again: it then lets a few messages coalesce before it looks
+//! ([`coalesce`](crate::wait::coalesce)). The producer asks for the lines of slots ahead, so that its
 //! stores need not wait for them.
 //!
 //! Why a value is whole when it is read: the producer's copy into slot `p` precedes its store of
@@ -27,7 +27,7 @@
 use super::recovery::{Alive, Remains};
 use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::wait::gather::Gather;
+use crate::wait::coalesce::Coalesce;
 
 /// How far `tail` is ahead of `head`, unless that is more than the ring can hold.
 fn used(head: u64, tail: u64, capacity: u64) -> Result<u64, Blocked> {
@@ -134,21 +134,21 @@ pub struct Consumer {
     /// So many of the next items have been handed out unreleased before, by this consumer or, as
     /// the region told, by one before it. They are received again.
     again: u64,
-    seat: usize,
-    gather: Gather,
+    record: usize,
+    coalesce: Coalesce,
 }
 
 #[cfg(all(test, not(loom)))]
 impl Consumer {
-    pub(crate) fn gather(&self) -> &Gather {
-        &self.gather
+    pub(crate) fn coalesce(&self) -> &Coalesce {
+        &self.coalesce
     }
 }
 
 impl RecvCursor for Consumer {
     const SHARED: bool = false;
 
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, seat: usize) -> Result<Self, Blocked> {
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
@@ -156,16 +156,16 @@ impl RecvCursor for Consumer {
         let tail_seen = control.tail.0.load(Acquire); // C1 ← P2: values before it are written
         let filled = used(head, tail_seen, mem.slots.capacity())?;
         // Relaxed, and brought into range: it decides no more than what is called redelivered.
-        let claimed = mem.words.intents[seat].0.load(Relaxed).wrapping_sub(head);
+        let claimed = mem.words.intents[record].0.load(Relaxed).wrapping_sub(head);
         let again = if claimed <= filled { claimed } else { 0 };
         if mem.drop_unreleased && again > 0 {
             let head = head.wrapping_add(again);
             control.head.0.store(head, Release); // C2 → P1: nobody will read them
             // A statistic. Behind the head: killed between the two, nothing is counted twice.
             control.tally.0.dropped.fetch_add(again, Relaxed);
-            return Ok(Self { head, tail_seen, again: 0, seat, gather: Gather::new() });
+            return Ok(Self { head, tail_seen, again: 0, record, coalesce: Coalesce::new() });
         }
-        Ok(Self { head, tail_seen, again, seat, gather: Gather::new() })
+        Ok(Self { head, tail_seen, again, record, coalesce: Coalesce::new() })
     }
 
     #[inline(always)]
@@ -199,7 +199,7 @@ impl RecvCursor for Consumer {
             self.again = run.slots;
             let end = run.at.wrapping_add(run.slots);
             // Relaxed: on this end's own line, for its successor, who is ordered after all of it.
-            mem.words.intents[self.seat].0.store(end, Relaxed);
+            mem.words.intents[self.record].0.store(end, Relaxed);
         }
     }
 
@@ -229,8 +229,8 @@ impl RecvCursor for Consumer {
         Remains::Nothing // the positions are always whole
     }
 
-    fn inherit<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
-        // There is never anything to inherit but the position, which `attach` did.
+    fn adopt<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
+        // There is never anything to adopt but the position, which `attach` did.
     }
 
     fn discard<T: Copy, K: Kind>(_: &Mem<T, K>, _: Run) {}
@@ -249,12 +249,12 @@ impl RecvCursor for Consumer {
     }
 
     fn pauses(&mut self, capacity: u64, clock: impl FnOnce() -> u64) -> u32 {
-        self.gather.drained(self.head, capacity, clock)
+        self.coalesce.drained(self.head, capacity, clock)
     }
 
     #[inline]
     fn waits(&mut self) {
-        self.gather.waits();
+        self.coalesce.waits();
     }
 
     #[inline(always)]

@@ -132,7 +132,7 @@ pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T
     };
     let words = Words {
         control: Shared(Arc::new(control)),
-        seats: Shared((0..endpoints).map(|_| AtomicU64::new(0)).collect()),
+        owners: Shared((0..endpoints).map(|_| AtomicU64::new(0)).collect()),
         intents: Shared((0..endpoints).map(|_| Intent::default()).collect()),
     };
     Mem { words, slots: Slots::new(capacity), drop_unreleased: false }

@@ -38,7 +38,7 @@
 //!   of its role), it learns of what it overlooked after that millisecond.
 //! * Where several sleep at a word, one that was woken may overlook a second item, take the first and
 //!   be busy with that, while the others, who announced themselves long ago, sleep on. That ends with
-//!   the next item, the busy one's next call, or the slice of one that sleeps.
+//!   the next item, the busy one's next call, or the interval of one that sleeps.
 //!
 //! The same holds where only some of several sleepers can call membarrier. A process for which that
 //! is too late has its publishers fence ([`opt_out_of_membarrier`]).
@@ -49,8 +49,8 @@
 //!
 //! | publisher | sleeper can call membarrier | sleeper cannot |
 //! | --- | --- | --- |
-//! | registered: compiler fence only | as above | may lose a wake: so it sleeps in slices of a millisecond, all of them (see above) |
-//! | could not register, or would not: fences itself | both have a full barrier | both have a full barrier (and the sleeper, who cannot know, still sleeps in short slices) |
+//! | registered: compiler fence only | as above | may lose a wake: so it sleeps in intervals of a millisecond, all of them (see above) |
+//! | could not register, or would not: fences itself | both have a full barrier | both have a full barrier (and the sleeper, who cannot know, still sleeps in short intervals) |
 //!
 //! A process registers once, before its first end is attached. The registration is inherited by
 //! `fork` together with our note of it, and lost by `exec` together with our note of it.
@@ -74,7 +74,7 @@ pub(crate) fn register() {
 ///
 /// It is also for a process whose messages must not be overlooked for a moment: Linux skips processors
 /// in that barrier now and then, and then a sleeper may overlook a message for a millisecond, or, where
-/// several sleep on one ring, until the end of a slice. What is sent with a fence is not overlooked.
+/// several sleep on one ring, until the end of an interval. What is sent with a fence is not overlooked.
 pub fn opt_out_of_membarrier() -> bool {
     membarrier::decline()
 }

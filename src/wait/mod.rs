@@ -1,12 +1,12 @@
-//! Waiting: spin a little, then sleep in slices, until there is something or a reason to stop.
+//! Waiting: spin a little, then sleep in intervals, until there is something or a reason to stop.
 //!
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
 //! halves of its store–load barrier, [`pace`] the clock, the policies and cancellation. [`block`]
-//! below is the one loop in which every blocking call of the crate waits. [`gather`] is about less: a
+//! below is the one loop in which every blocking call of the crate waits. [`coalesce`] is about less: a
 //! fraction of a microsecond, between the messages of a stream.
 
 pub(crate) mod barrier;
-pub(crate) mod gather;
+pub(crate) mod coalesce;
 #[cfg(all(test, not(loom), not(miri)))]
 mod litmus;
 pub(crate) mod pace;
@@ -28,10 +28,10 @@ pub(crate) enum Stop {
 /// What to do next while spinning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Pause and glance, so many times.
+    /// Pause and poll, so many times.
     Spin(u32),
-    /// Look. `doubt`: it has been as long as a slice, ask whether the peers are alive.
-    Look { doubt: bool },
+    /// Look. `doubt`: it has been as long as an interval, ask whether the peers are alive.
+    Look { check_due: bool },
     /// Enough: sleep.
     Sleep,
 }
@@ -39,23 +39,23 @@ pub(crate) enum Turn {
 /// How to look for what is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Fast rather than thorough: what it misses, the next proper look finds.
-    Glance,
+    /// Fast rather than thorough: what it misses, the next full check finds.
+    Poll,
     /// Also at who is there; and if in doubt, at who is alive.
-    Proper { doubt: bool },
+    Full { check_due: bool },
 }
 
 /// The pace of one wait: how long to spin, how long to sleep, when to stop.
 pub(crate) trait Pace {
     /// Says what to do next; having yielded the processor, where others may want it.
     fn turn(&mut self) -> Turn;
-    /// From now on, spins for no more glances than this in a row.
-    fn glance_at_most(&mut self, _glances: u32) {}
+    /// From now on, spins for no more polls than this in a row.
+    fn poll_at_most(&mut self, _polls: u32) {}
     /// The wait ended while spinning.
     fn spun_well(&mut self);
     /// A reason to stop now.
     fn stop(&self) -> Option<Stop>;
-    /// Sleeps for a slice at the most; true if it has been a slice since a look was not in vain, or
+    /// Sleeps for an interval at the most; true if it has been an interval since a look was not in vain, or
     /// since the last doubt.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
@@ -69,11 +69,11 @@ pub(crate) struct Waiter<'a> {
     pub(crate) shared: bool,
     /// A wake may be of no use to this one though it would be to another.
     pub(crate) picky: bool,
-    /// How many pauses to make before the first glance: one that waits behind a queue anyway does
+    /// How many pauses to make before the first poll: one that waits behind a queue anyway does
     /// well not to pull the line that it waits for out of the hands of those it waits for.
-    pub(crate) gather: u32,
-    /// No more glances than this between two proper looks, which look at the clock, too.
-    pub(crate) glances: u32,
+    pub(crate) coalesce: u32,
+    /// No more polls than this between two full checks, which look at the clock, too.
+    pub(crate) polls: u32,
 }
 
 /// Waits until `look` finds something, as the protocol of [`word`] demands. `look` is told how to.
@@ -83,28 +83,28 @@ pub(crate) fn block<R>(
     pace: &mut impl Pace,
     mut look: impl FnMut(Look) -> Option<R>,
 ) -> Result<R, Stop> {
-    let Waiter { word, shared, picky, mut gather, glances } = waiter;
-    pace.glance_at_most(glances);
+    let Waiter { word, shared, picky, mut coalesce, polls } = waiter;
+    pace.poll_at_most(polls);
     loop {
         match pace.turn() {
             Turn::Spin(turns) => {
-                for _ in 0..std::mem::take(&mut gather) {
+                for _ in 0..std::mem::take(&mut coalesce) {
                     crate::sync::spin_loop();
                 }
                 for _ in 0..turns {
                     crate::sync::spin_loop();
-                    if let Some(found) = look(Look::Glance) {
+                    if let Some(found) = look(Look::Poll) {
                         pace.spun_well();
                         return Ok(found);
                     }
                 }
             }
-            Turn::Look { doubt } => {
-                if let Some(found) = look(Look::Proper { doubt }) {
+            Turn::Look { check_due } => {
+                if let Some(found) = look(Look::Full { check_due }) {
                     pace.spun_well();
                     return Ok(found);
                 }
-                // Not before a proper look: what can be done without waiting is done.
+                // Not before a full check: what can be done without waiting is done.
                 if let Some(stop) = pace.stop() {
                     return Err(stop);
                 }
@@ -112,21 +112,23 @@ pub(crate) fn block<R>(
             Turn::Sleep => break,
         }
     }
-    let mut doubt = false;
+    let mut check_due = false;
     let mut announced = None;
     loop {
-        if !shared && let Some(found) = look(Look::Proper { doubt: std::mem::take(&mut doubt) }) {
+        if !shared
+            && let Some(found) = look(Look::Full { check_due: std::mem::take(&mut check_due) })
+        {
             // Alone on this word: no need to announce before looking, as none but us could miss a
             // wake by our not doing so.
             return Ok(found);
         }
         let ticket = word.announce(picky, announced);
-        let outcome = match look(Look::Proper { doubt }) {
+        let outcome = match look(Look::Full { check_due }) {
             Some(found) => Ok(found),
             None => match pace.stop() {
                 Some(stop) => Err(stop),
                 None => {
-                    doubt = pace.sleep(word, ticket);
+                    check_due = pace.sleep(word, ticket);
                     announced = Some(ticket);
                     continue;
                 }

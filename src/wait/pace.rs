@@ -38,8 +38,8 @@ fn read_clock(clock: ClockId) -> u64 {
 pub struct Deadline(u64);
 
 impl Deadline {
-    /// Wait for ever: in slices, after each of which it is asked who lives
-    /// ([`set_wait_slice`](crate::RecvHandle::set_wait_slice)).
+    /// Wait for ever: in intervals, after each of which it is asked who lives
+    /// ([`set_liveness_interval`](crate::RecvHandle::set_liveness_interval)).
     pub const NEVER: Self = Self(u64::MAX);
 }
 
@@ -58,7 +58,7 @@ impl From<Instant> for Deadline {
 
 /// How a blocking call waits: it spins, it sleeps, or it spins a little and then sleeps.
 ///
-/// A sleeper costs hardly any processor time (a look in each slice), but waking it costs the waker a
+/// A sleeper costs hardly any processor time (a look in each interval), but waking it costs the waker a
 /// system call and the sleeper some tens of microseconds. Spinning reacts within a cache line's trip and occupies a processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,9 +80,9 @@ pub enum WaitPolicy {
 }
 
 /// The longest sleep before a sleeper looks at the ring and at its peers' lives again.
-pub(crate) const SLICE: Duration = Duration::from_millis(50);
-/// What a slice may be set to.
-pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
+pub(crate) const LIVENESS_INTERVAL: Duration = Duration::from_millis(50);
+/// What an interval may be set to.
+pub(crate) const LIVENESS_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no
@@ -90,7 +90,7 @@ pub(crate) const SLICES: std::ops::RangeInclusive<Duration> =
 /// what such a publisher stored has long been there for everybody to see.
 pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
 
-/// The spinning budget, in turns: a turn is a pause and a glance, 10 to 60 ns.
+/// The spinning budget, in turns: a turn is a pause and a poll, 10 to 60 ns.
 pub(super) const FEWEST_TURNS: u32 = 256;
 pub(super) const MOST_TURNS: u32 = 2048;
 /// The same where others want the processor.
@@ -106,36 +106,36 @@ pub(super) const SHORT_SLEEP: u64 = 50_000;
 pub(super) const MOST_WARY: u32 = 4096;
 /// And the fewest.
 pub(super) const FEWEST_WARY: u32 = 16;
-/// Turns between two proper looks, at the ring and at the clock.
+/// Turns between two full checks, at the ring and at the clock.
 const TURNS_PER_LOOK: u32 = 64;
 
 /// How one handle waits; lives in the handle and learns.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) policy: WaitPolicy,
-    pub(crate) slice: Duration,
+    pub(crate) interval: Duration,
     pub(super) budget: u32,
     /// So many waits more make way for nobody.
     wary: u32,
     /// As many as the next time.
     wary_next: u32,
     cancel: Arc<AtomicBool>,
-    /// When it will be time to doubt that the peers are alive: a slice after this end first looked
+    /// When it will be time for a liveness check: an interval after this end first looked
     /// in vain, or last doubted. 0: the last look was not in vain. Kept from call to call, so that
     /// neither many short waits nor wakes that bring nothing put the doubt off.
-    doubt_at: u64,
+    check_due_at: u64,
 }
 
 impl Waiting {
     pub(crate) fn new() -> Self {
         Self {
             policy: WaitPolicy::default(),
-            slice: SLICE,
+            interval: LIVENESS_INTERVAL,
             budget: MOST_TURNS / 4,
             wary: 0,
             wary_next: FEWEST_WARY,
             cancel: Arc::new(AtomicBool::new(false)),
-            doubt_at: 0,
+            check_due_at: 0,
         }
     }
 
@@ -146,19 +146,19 @@ impl Waiting {
     /// A look came to something.
     #[inline(always)]
     pub(crate) fn looked_well(&mut self) {
-        self.doubt_at = 0;
+        self.check_due_at = 0;
     }
 
-    /// A look came to nothing, at `now`: `true` if it is time to doubt.
+    /// A look came to nothing, at `now`: `true` if it is time for a liveness check.
     pub(super) fn looked_in_vain(&mut self, now: u64) -> bool {
-        let doubt = self.doubt_at != 0 && now >= self.doubt_at;
-        if doubt || self.doubt_at == 0 {
-            self.doubt_at = now.saturating_add(self.slice.as_nanos() as u64);
+        let check_due = self.check_due_at != 0 && now >= self.check_due_at;
+        if check_due || self.check_due_at == 0 {
+            self.check_due_at = now.saturating_add(self.interval.as_nanos() as u64);
         }
-        doubt
+        check_due
     }
 
-    /// A try came to nothing, and nobody will wait: `true` if it is time to doubt. Asks the coarse
+    /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks the coarse
     /// clock, which is a few milliseconds behind and costs as many nanoseconds.
     #[cold]
     pub(crate) fn tried_in_vain(&mut self) -> bool {
@@ -213,9 +213,9 @@ pub(crate) struct Watch<'a> {
     waiting: &'a mut Waiting,
     deadline: Deadline,
     pub(super) turns: u32,
-    /// Turns between two proper looks.
+    /// Turns between two full checks.
     in_a_row: u32,
-    /// The next turn is a proper look.
+    /// The next turn is a full check.
     to_look: bool,
     /// How often it has made way for others.
     yields: u32,
@@ -268,7 +268,7 @@ impl Pace for Watch<'_> {
         };
         if !self.to_look && self.turns >= budget {
             if self.turns > 0 && self.let_others_run() {
-                return Turn::Look { doubt: self.waiting.looked_in_vain(now()) };
+                return Turn::Look { check_due: self.waiting.looked_in_vain(now()) };
             }
             if self.turns > 0 && !self.crowded {
                 self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
@@ -283,11 +283,11 @@ impl Pace for Watch<'_> {
         }
         self.to_look = false;
         make_way(self.many);
-        Turn::Look { doubt: self.waiting.looked_in_vain(now()) }
+        Turn::Look { check_due: self.waiting.looked_in_vain(now()) }
     }
 
-    fn glance_at_most(&mut self, glances: u32) {
-        self.in_a_row = TURNS_PER_LOOK.min(glances);
+    fn poll_at_most(&mut self, polls: u32) {
+        self.in_a_row = TURNS_PER_LOOK.min(polls);
     }
 
     fn spun_well(&mut self) {
@@ -312,7 +312,7 @@ impl Pace for Watch<'_> {
             return true;
         }
         let brief_until = self.brief_until.unwrap_or(u64::MAX);
-        let until = self.waiting.doubt_at.min(self.deadline.0).min(brief_until);
+        let until = self.waiting.check_due_at.min(self.deadline.0).min(brief_until);
         word.sleep(ticket, until);
         let now = now();
         if now >= brief_until {

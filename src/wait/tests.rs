@@ -1,7 +1,7 @@
 //! The wake protocol and the pipe's manners with real sleeps, on heap memory, under Miri too.
 //!
-//! The crate never sleeps longer than a slice, which would hide a lost wake here. So these ends
-//! sleep at a [`Slumber`]: without slices, and a sleep that nobody ended fails the test. Under Miri
+//! The crate never sleeps longer than an interval, which would hide a lost wake here. So these ends
+//! sleep at a [`Slumber`]: without intervals, and a sleep that nobody ended fails the test. Under Miri
 //! the clock is virtual and jumps there as soon as everybody sleeps.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
-use crate::peers::burial::Doctor;
-use crate::peers::roster::{self, Ends, Occupancy, Role};
+use crate::peers::reap::Liveness;
+use crate::peers::table::{self, Ends, Owner, Role};
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
@@ -48,7 +48,7 @@ impl Pace for Slumber {
 /// Nobody dies here.
 struct Healthy;
 
-impl Doctor for Healthy {
+impl Liveness for Healthy {
     fn alive(&self, _: Role, _: usize) -> bool {
         true
     }
@@ -61,36 +61,36 @@ impl Doctor for Healthy {
     }
 }
 
-/// A sending end with its seat.
+/// A sending end with its record.
 struct Sender<K: Kind> {
     end: SendEnd<u64, K>,
-    seat: usize,
-    occupancy: Occupancy,
+    record: usize,
+    owner: Owner,
 }
 
-/// A receiving end with its seat.
+/// A receiving end with its record.
 struct Receiver<K: Kind> {
     end: RecvEnd<u64, K>,
-    seat: usize,
-    occupancy: Occupancy,
+    record: usize,
+    owner: Owner,
 }
 
-fn sit<K: Kind>(heap: &Heap<u64, K>, seat: usize, role: Role) -> Occupancy {
+fn sit<K: Kind>(heap: &Heap<u64, K>, record: usize, role: Role) -> Owner {
     let words = heap.mem().words;
-    let occupancy = roster::take(&words.seats[seat], role, 1, false).expect("a free seat");
-    roster::arrived(&words, role);
-    occupancy
+    let owner = table::take(&words.owners[record], role, 1, false).expect("a free record");
+    table::arrived(&words, role);
+    owner
 }
 
 impl<K: Kind> Sender<K> {
-    fn attach(heap: &Heap<u64, K>, seat: usize) -> Self {
+    fn attach(heap: &Heap<u64, K>, record: usize) -> Self {
         let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
-        let occupancy = sit(heap, seat, Role::Sender);
+        let owner = sit(heap, record, Role::Sender);
         let mem = heap.mem();
-        let cursor = K::Send::attach(&mem, seat).expect("positions make sense");
+        let cursor = K::Send::attach(&mem, record).expect("positions make sense");
         let end = SendEnd::new(mem, cursor, arrivals, &Healthy);
         wake_everybody(&heap.mem().words);
-        Self { end, seat, occupancy }
+        Self { end, record, owner }
     }
 
     fn send(&mut self, value: u64) -> Result<(), GaveUp> {
@@ -108,20 +108,20 @@ impl<K: Kind> Sender<K> {
 
     fn leave(mut self) {
         self.end.close();
-        roster::leave(&self.end.mem.words, self.seat, self.occupancy);
+        table::leave(&self.end.mem.words, self.record, self.owner);
         wake_everybody(&self.end.mem.words);
     }
 }
 
 impl<K: Kind> Receiver<K> {
-    fn attach(heap: &Heap<u64, K>, seat: usize) -> Self {
+    fn attach(heap: &Heap<u64, K>, record: usize) -> Self {
         let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
-        let occupancy = sit(heap, seat, Role::Receiver);
+        let owner = sit(heap, record, Role::Receiver);
         let mem = heap.mem();
-        let cursor = K::Recv::attach(&mem, seat).expect("positions make sense");
+        let cursor = K::Recv::attach(&mem, record).expect("positions make sense");
         let end = RecvEnd::new(mem, cursor, arrivals, &Healthy);
         wake_everybody(&heap.mem().words);
-        Self { end, seat, occupancy }
+        Self { end, record, owner }
     }
 
     fn recv_some(&mut self, need: u64) -> Result<Vec<u64>, GaveUp> {
@@ -143,7 +143,7 @@ impl<K: Kind> Receiver<K> {
     }
 
     fn leave(self) {
-        roster::leave(&self.end.mem.words, self.seat, self.occupancy);
+        table::leave(&self.end.mem.words, self.record, self.owner);
         wake_everybody(&self.end.mem.words);
     }
 }
@@ -183,8 +183,8 @@ fn mpmc_sleepers_wake_for_every_item_every_slot_and_the_end() {
 fn a_crowd_of_sleepers_loses_no_wake() {
     const EACH: u64 = 4;
     let heap = Heap::<u64, Mpmc>::new(2, 4);
-    let senders = [0, 1].map(|seat| Sender::attach(&heap, seat));
-    let receivers = [2, 3].map(|seat| Receiver::attach(&heap, seat));
+    let senders = [0, 1].map(|record| Sender::attach(&heap, record));
+    let receivers = [2, 3].map(|record| Receiver::attach(&heap, record));
     let sum: u64 = thread::scope(|scope| {
         for mut tx in senders {
             scope.spawn(move || {
@@ -289,7 +289,7 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
     let ticket = wake_word.announce(false, None);
     wake_word.wake_all();
     wake_word.sleep(ticket, far);
-    assert!(now() < far, "slept beside a change of the roster");
+    assert!(now() < far, "slept beside a change of the endpoint table");
     wake_word.notify();
 
     // What is taken back leaves no trace; what has been seen is left alone.
@@ -305,7 +305,7 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
 }
 
 fn waiter(word: WakeWord<'_>, shared: bool) -> Waiter<'_> {
-    Waiter { word, shared, picky: false, gather: 3, glances: u32::MAX }
+    Waiter { word, shared, picky: false, coalesce: 3, polls: u32::MAX }
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
         let word = WakeWord::new(&word);
         let mut waiting = Waiting::new();
         waiting.policy = policy;
-        waiting.slice = Duration::from_millis(1);
+        waiting.interval = Duration::from_millis(1);
 
         let start = now();
         let wait = Duration::from_millis(3);
@@ -356,17 +356,17 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
 }
 
 #[test]
-fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
+fn a_waiter_doubts_its_peers_once_an_interval_whether_it_spins_or_sleeps() {
     for policy in [WaitPolicy::Spin, WaitPolicy::Park] {
         let word = AtomicU32::new(0);
         let mut waiting = Waiting::new();
         waiting.policy = policy;
-        waiting.slice = Duration::from_millis(1);
+        waiting.interval = Duration::from_millis(1);
         let mut looks = 0;
         let mut never = waiting.until(Deadline::NEVER);
         let outcome = block(waiter(WakeWord::new(&word), true), &mut never, |look| {
             looks += 1;
-            (look == Look::Proper { doubt: true }).then_some(())
+            (look == Look::Full { check_due: true }).then_some(())
         });
         assert_eq!(outcome, Ok(()), "{policy:?}");
         assert!(looks > 1, "{policy:?} doubts from the start");
@@ -374,20 +374,20 @@ fn a_waiter_doubts_its_peers_once_a_slice_whether_it_spins_or_sleeps() {
 }
 
 #[test]
-fn who_waits_for_long_looks_but_once_a_slice() {
+fn who_waits_for_long_looks_but_once_an_interval() {
     let word = AtomicU32::new(0);
     if !WakeWord::new(&word).announce(false, None).sure {
         return; // where the kernel has no such barrier, nobody can sleep for long
     }
     let mut waiting = Waiting::new();
     waiting.policy = WaitPolicy::Park;
-    waiting.slice = Duration::from_millis(if cfg!(miri) { 3 } else { 100 });
-    let (mut looks, mut doubts) = (0, 0);
+    waiting.interval = Duration::from_millis(if cfg!(miri) { 3 } else { 100 });
+    let (mut looks, mut checks) = (0, 0);
     let mut never = waiting.until(Deadline::NEVER);
     let outcome = block(waiter(WakeWord::new(&word), true), &mut never, |look| {
         looks += 1;
-        doubts += u32::from(look == Look::Proper { doubt: true });
-        (doubts == 4).then_some(())
+        checks += u32::from(look == Look::Full { check_due: true });
+        (checks == 4).then_some(())
     });
     assert_eq!(outcome, Ok(()));
     // The first, one a millisecond later, and a few for sleeps that end just before their time.
@@ -437,7 +437,7 @@ fn an_announcement_is_fresh_until_it_is_found_as_it_was() {
     assert!(word.announce(false, Some(unsure)).fresh);
     // Somebody's who has not been here before.
     assert!(word.announce(false, None).fresh);
-    // A wake, a change of the roster, a picky one beside it: the word has changed.
+    // A wake, a change of the endpoint table, a picky one beside it: the word has changed.
     word.notify();
     let ticket = word.announce(false, Some(again));
     assert!(ticket.fresh);
@@ -451,9 +451,9 @@ fn an_announcement_is_fresh_until_it_is_found_as_it_was() {
 /// Nobody may be asked.
 struct Away;
 
-impl Doctor for Away {
-    fn alive(&self, role: Role, seat: usize) -> bool {
-        panic!("asked about {role:?} {seat}")
+impl Liveness for Away {
+    fn alive(&self, role: Role, record: usize) -> bool {
+        panic!("asked about {role:?} {record}")
     }
     fn any_alive(&self, role: Role) -> bool {
         panic!("asked about every {role:?}")
@@ -469,7 +469,7 @@ struct Glance(u32);
 impl Pace for Glance {
     fn turn(&mut self) -> Turn {
         self.0 += 1;
-        Turn::Look { doubt: false }
+        Turn::Look { check_due: false }
     }
     fn spun_well(&mut self) {}
     fn stop(&self) -> Option<Stop> {

@@ -30,7 +30,7 @@
 //! comes before the sleeper is queued, the kernel finds the word changed and refuses to put it to
 //! sleep; if after, it is queued and the wake reaches it.
 //!
-//! **One barrier for one announcement.** Who wakes for no reason (a slice has passed, a signal came)
+//! **One barrier for one announcement.** Who wakes for no reason (an interval has passed, a signal came)
 //! and finds the word just as it announced itself in it need not make a barrier again: no waker has
 //! cleared the bit since, as that moves the epoch on, so all who published after the barrier that was
 //! made see it. What was published before, the first look or a later one sees. (To take an
@@ -58,12 +58,12 @@
 //!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
 //!
 //! **Leaving and attaching** are rare, so they do not ask for the bit ([`wake_all`]): they change
-//! the roster and then always move the epoch. A sleeper announces either before that, and the
+//! the endpoint table and then always move the epoch. A sleeper announces either before that, and the
 //! changed epoch ends its sleep; or after, and W1 acquires what `wake_all` released: it sees the
-//! change of the roster in its look.
+//! change of the endpoint table in its look.
 //!
 //! **What is not covered**: a woken process that is killed, or stopped, before it acts. Its W1 does
-//! not happen, and others sleep beside a ready item. Hence nobody sleeps longer than a slice (50 ms
+//! not happen, and others sleep beside a ready item. Hence nobody sleeps longer than an interval (50 ms
 //! unless told otherwise) before it looks again: there is no infinite sleep in this crate.
 //!
 //! [`wake_all`]: WakeWord::wake_all
@@ -110,10 +110,10 @@ impl<'a> WakeWord<'a> {
 
     /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all. `before`: as this
     /// sleeper last announced itself in this word, if it has not taken that back.
-    /// The caller looks at the ring and the roster after this, and only then [`sleep`](Self::sleep)s.
+    /// The caller looks at the ring and the endpoint table after this, and only then [`sleep`](Self::sleep)s.
     pub(crate) fn announce(self, picky: bool, before: Option<Ticket>) -> Ticket {
         let bits = if picky { ANNOUNCED } else { SLEEPING };
-        // W1 ← W4: the roster as the last one to leave or attach left it.
+        // W1 ← W4: the endpoint table as the last one to leave or attach left it.
         let found = self.0.fetch_or(bits, Acquire);
         if let Some(before) = before
             && before.sure
@@ -187,10 +187,10 @@ impl<'a> WakeWord<'a> {
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 
-    /// After a change of the roster, or to cancel: whoever sleeps here looks again.
+    /// After a change of the endpoint table, or to cancel: whoever sleeps here looks again.
     /// Async-signal-safe.
     pub(crate) fn wake_all(self) {
-        // W4 → W1: the roster's change. The bits stay: whoever set them and is not queued yet finds
+        // W4 → W1: the endpoint table's change. The bits stay: whoever set them and is not queued yet finds
         // the epoch moved and announces itself again; the next publisher clears them.
         self.0.fetch_add(EPOCH, Release);
         futex::wake(self.0, u32::MAX, EVERYBODY);

@@ -3,8 +3,8 @@
 //! A ring that has been through a storm is as good as new: drained, all of its slots and all of
 //! its endpoint records usable.
 //!
-//! In a storm a missing wake shows as mere slowness, because sleepers look again after a slice.
-//! In a drill the sleeper's slice is longer than the drill, and someone with a short slice finds
+//! In a storm a missing wake shows as mere slowness, because sleepers look again after an interval.
+//! In a drill the sleeper's interval is longer than the drill, and someone with a short interval finds
 //! out about a death: if that one forgets to wake the sleeper, the drill fails.
 
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ use ringpipe::{AttachError, Mpmc, RecvError, Ring, Role, SendError, TryRecvError
 use crate::board::Parcel;
 use crate::worker::{Outcome, Storm};
 
-/// A wake comes within this, also on a busy machine; a slice of the patient is longer.
+/// A wake comes within this, also on a busy machine; an interval of the patient is longer.
 const SOON: Duration = Duration::from_secs(8);
 const PATIENT: Duration = Duration::from_secs(10);
 const PROMPT: Duration = Duration::from_millis(5);
@@ -140,17 +140,17 @@ fn fresh(drill: &str) -> Outcome<Named> {
     Ring::options().capacity(8).create(&name).map(Named).map_err(text)
 }
 
-fn receiver(ring: &Ring<u64, Mpmc>, slice: Duration) -> Outcome<Receiver<u64>> {
+fn receiver(ring: &Ring<u64, Mpmc>, interval: Duration) -> Outcome<Receiver<u64>> {
     let mut rx = ring.receiver().map_err(text)?;
     rx.set_wait_policy(WaitPolicy::Park);
-    rx.set_wait_slice(slice);
+    rx.set_liveness_interval(interval);
     Ok(rx)
 }
 
-fn sender(ring: &Ring<u64, Mpmc>, slice: Duration) -> Outcome<Sender<u64>> {
+fn sender(ring: &Ring<u64, Mpmc>, interval: Duration) -> Outcome<Sender<u64>> {
     let mut tx = ring.sender().map_err(text)?;
     tx.set_wait_policy(WaitPolicy::Park);
-    tx.set_wait_slice(slice);
+    tx.set_liveness_interval(interval);
     Ok(tx)
 }
 

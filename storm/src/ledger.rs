@@ -44,7 +44,7 @@ struct Sender {
     /// From `base` on, up to the last one seen.
     window: VecDeque<Item>,
     /// Final, but never delivered without a mark so far: the log with the unmarked delivery may be
-    /// read later than that of the heir.
+    /// read later than that of the adopter.
     only_marked: HashSet<u64>,
     /// When the call began that sent the last of those before `base`.
     last_sent_at: u64,

@@ -8,7 +8,7 @@ use crate::worker::{Desk, Outcome, Storm};
 /// A receiver at work.
 pub struct Receiver<K: Storm> {
     pub desk: Desk<K>,
-    /// `None` only while changing seats.
+    /// `None` only while changing records.
     rx: Option<RecvHandle<Parcel, K>>,
     buffer: &'static mut [Parcel],
 }
@@ -21,7 +21,7 @@ enum Got {
 }
 
 impl<K: Storm> Receiver<K> {
-    /// Takes a seat, and a number.
+    /// Takes a record, and a number.
     pub fn attach(desk: Desk<K>) -> Outcome<Option<Self>> {
         let Some(rx) = desk.attach(K::receiver)? else {
             return Ok(None);
@@ -37,11 +37,11 @@ impl<K: Storm> Receiver<K> {
         let (policy, slice) = self.desk.manner();
         let rx = self.rx();
         rx.set_wait_policy(policy);
-        rx.set_wait_slice(slice);
+        rx.set_liveness_interval(slice);
     }
 
     fn rx(&mut self) -> &mut RecvHandle<Parcel, K> {
-        self.rx.as_mut().expect("there but while changing seats")
+        self.rx.as_mut().expect("there but while changing records")
     }
 
     /// Leaves as it should be done.
@@ -96,7 +96,7 @@ impl<K: Storm> Receiver<K> {
                 self.slice(batch, |rx, into| rx.recv_exact(into, wait).map(|()| into.len()))
             }
             15 if K::MANY && self.desk.rng.one_in(64) => {
-                // Another seat; what it had given back goes to whoever comes first.
+                // Another record; what it had given back goes to whoever comes first.
                 self.rx = None;
                 self.rx = self.desk.attach(K::receiver)?;
                 self.settle_in();
@@ -145,7 +145,7 @@ impl<K: Storm> Receiver<K> {
     ) -> Outcome<Got> {
         let lane = self.desk.lane;
         lane.calling(Call::Slice);
-        let rx = self.rx.as_mut().expect("there but while changing seats");
+        let rx = self.rx.as_mut().expect("there but while changing records");
         let outcome = match call(rx, &mut self.buffer[..max]) {
             Err(e) => refused(e),
             Ok(count) => {
@@ -169,7 +169,7 @@ impl<K: Storm> Receiver<K> {
     fn in_place(&mut self, max: usize) -> Outcome<Got> {
         let wait = (!self.desk.rng.one_in(3)).then(|| self.desk.a_while());
         let lane = self.desk.lane;
-        let rx = self.rx.as_mut().expect("there but while changing seats");
+        let rx = self.rx.as_mut().expect("there but while changing records");
         let claimed = match wait {
             None => rx.try_claim(max),
             Some(wait) => rx.claim(max, wait),

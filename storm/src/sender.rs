@@ -8,7 +8,7 @@ use crate::worker::{Desk, Outcome, Storm};
 /// A sender at work.
 pub struct Sender<K: Storm> {
     pub desk: Desk<K>,
-    /// `None` only while changing seats.
+    /// `None` only while changing records.
     tx: Option<SendHandle<Parcel, K>>,
     number: u64,
     next: u64,
@@ -24,7 +24,7 @@ enum Sent {
 }
 
 impl<K: Storm> Sender<K> {
-    /// Takes a seat, and a number.
+    /// Takes a record, and a number.
     pub fn attach(desk: Desk<K>) -> Outcome<Option<Self>> {
         let Some(tx) = desk.attach(K::sender)? else {
             return Ok(None);
@@ -36,14 +36,14 @@ impl<K: Storm> Sender<K> {
     }
 
     fn settle_in(&mut self) {
-        let (policy, slice) = self.desk.manner();
+        let (policy, interval) = self.desk.manner();
         let tx = self.tx();
         tx.set_wait_policy(policy);
-        tx.set_wait_slice(slice);
+        tx.set_liveness_interval(interval);
     }
 
     fn tx(&mut self) -> &mut SendHandle<Parcel, K> {
-        self.tx.as_mut().expect("there but while changing seats")
+        self.tx.as_mut().expect("there but while changing records")
     }
 
     /// Leaves as it should be done.
@@ -88,7 +88,7 @@ impl<K: Storm> Sender<K> {
                 self.single(batch, |tx, values| all(tx.send_exact(&values[..batch], wait)))
             }
             15 if K::MANY && self.desk.rng.one_in(64) => {
-                // Another seat, the same incarnation: its order holds across.
+                // Another record, the same incarnation: its order holds across.
                 self.tx = None;
                 self.tx = self.desk.attach(K::sender)?;
                 self.settle_in();
@@ -130,7 +130,7 @@ impl<K: Storm> Sender<K> {
     fn in_place(&mut self, max: usize) -> Outcome<Sent> {
         let wait = (!self.desk.rng.one_in(3)).then(|| self.desk.a_while());
         let (number, next, at) = (self.number, self.next, now());
-        let tx = self.tx.as_mut().expect("there but while changing seats");
+        let tx = self.tx.as_mut().expect("there but while changing records");
         let claimed = match wait {
             None => tx.try_claim(max),
             Some(wait) => tx.claim(max, wait),

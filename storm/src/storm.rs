@@ -239,7 +239,7 @@ impl<K: Storm> Weather<'_, K> {
                         return Err(format!("worker {index} failed: {status}"));
                     }
                     self.counts.retired += u64::from(!dying);
-                    self.bury(index)?;
+                    self.reap(index)?;
                 }
             } else if start && post.starts.is_some_and(|at| at <= Instant::now()) {
                 self.start(index)?;
@@ -265,7 +265,7 @@ impl<K: Storm> Weather<'_, K> {
     }
 
     /// The worker is reaped: takes what it has left on the board.
-    fn bury(&mut self, index: usize) -> Outcome {
+    fn reap(&mut self, index: usize) -> Outcome {
         let died = now();
         self.read_logs(index)?;
         for (i, (_, lane)) in self.lanes(index).enumerate() {

@@ -186,11 +186,11 @@ pub struct Desk<K> {
     pub alternating: bool,
 }
 
-/// Longest wait for a seat that somebody dead must be cleared from.
+/// Longest wait for a record that somebody dead must be cleared from.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl<K: Storm> Desk<K> {
-    /// Attaches, waiting for a seat. `None`: others have them to the end.
+    /// Attaches, waiting for a record. `None`: others have them to the end.
     pub fn attach<H>(
         &self,
         attach: impl Fn(&Ring<Parcel, K>) -> Result<H, AttachError>,
@@ -221,8 +221,8 @@ impl<K: Storm> Desk<K> {
             1..4 => WaitPolicy::Park,
             _ => WaitPolicy::Adaptive,
         };
-        let slices = [1, 5, 20, 50, 100];
-        (policy, Duration::from_millis(slices[self.rng.within(0..5) as usize]))
+        let intervals = [1, 5, 20, 50, 100];
+        (policy, Duration::from_millis(intervals[self.rng.within(0..5) as usize]))
     }
 
     /// Does something else for a moment, mostly nothing.

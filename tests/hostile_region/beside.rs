@@ -13,7 +13,7 @@ use ringpipe::{
     UnlinkError,
 };
 
-use super::calls::{Ends, MOMENT, Outcomes, SLICE, look, receive_every_way, send_every_way};
+use super::calls::{Ends, INTERVAL, MOMENT, Outcomes, look, receive_every_way, send_every_way};
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::{own_shm, seconds};
 use super::support::region::Raw;
@@ -61,22 +61,22 @@ fn report(what: &str, seen: &Outcomes) {
     tell("locks held by a stranger", 0, 0, &seen.clock);
 }
 
-/// Nobody can be buried: what the dead had claimed stays theirs, and seats stay taken. All the same,
+/// Nobody can be reaped: what the dead had claimed stays theirs, and records stay taken. All the same,
 /// calls with a deadline end, and the others say what there is to say. Then it is let go.
 #[test]
-fn who_holds_the_recovery_lock_delays_the_burial_of_the_dead_and_no_deadline() {
+fn who_holds_the_recovery_lock_delays_the_reaping_of_the_dead_and_no_deadline() {
     guarded(LONG, || {
         let name = Name::new();
         let ring = options::<Mpmc>().create(&name).unwrap();
         let mut seen = Outcomes::default();
         let stranger = Locks::on(&name);
         stranger.must_lock(RECOVERY, 1);
-        // The seats fill with the dead, who had claims.
+        // The records fill with the dead, who had claims.
         let mut dead = 0;
         while ring.peers().senders + ring.peers().receivers < ENDPOINTS as usize {
             assert!(Child::start::<Mpmc>("dies_with_claims", &name).wait().success());
             dead += 1;
-            assert!(dead < 20, "the dead leave their seats though nobody buries them");
+            assert!(dead < 20, "the dead leave their records though nobody reaps them");
         }
         {
             let outcome = timed!(seen, "attach", MOMENTARY, ring.sender());
@@ -87,7 +87,7 @@ fn who_holds_the_recovery_lock_delays_the_burial_of_the_dead_and_no_deadline() {
         }
         drop(stranger);
         let mut rx = timed!(seen, "attach", MOMENTARY, ring.receiver()).unwrap();
-        rx.set_wait_slice(SLICE);
+        rx.set_liveness_interval(INTERVAL);
         until("what the dead had sent", || {
             let outcome = timed!(seen, "recv_timeout", MOMENT, rx.recv_timeout(MOMENT));
             seen.count(if outcome.is_ok() { "ok" } else { "timeout" });
@@ -97,8 +97,8 @@ fn who_holds_the_recovery_lock_delays_the_burial_of_the_dead_and_no_deadline() {
 
         // And while there are ends, dead and alive, that call.
         let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
-        tx.set_wait_slice(SLICE);
-        rx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
+        rx.set_liveness_interval(INTERVAL);
         let stranger = Locks::on(&name);
         until("a recovery lock to take", || stranger.lock(RECOVERY, 1).then_some(()));
         assert!(Child::start::<Mpmc>("dies_with_claims", &name).wait().success());
@@ -191,9 +191,9 @@ fn at_once<const N: usize>(calls: [&(dyn Fn(&mut Outcomes) + Sync); N]) -> Outco
     all
 }
 
-/// All seats seem about to be taken: an end that wants one gives up after a second. Those who sit
+/// All records seem about to be taken: an end that wants one gives up after a second. Those who sit
 /// there already go on. All the dead seem alive: nobody is found dead, and no deadline is missed.
-fn who_holds_the_seats<K: Ends>() {
+fn who_holds_the_records<K: Ends>() {
     guarded(LONG, || {
         let name = Name::new();
         let ring = options::<K>().create(&name).unwrap();
@@ -202,19 +202,19 @@ fn who_holds_the_seats<K: Ends>() {
         stranger.must_lock(SENDERS, 0x1_0000);
         stranger.must_lock(RECEIVERS, 0x1_0000);
         let outcome = timed!(seen, "attach", MOMENTARY, K::sender(&ring));
-        let refused = outcome.expect_err("all seats are locked");
+        let refused = outcome.expect_err("all records are locked");
         let full = matches!(refused, AttachError::TableFull { .. } | AttachError::RoleTaken(_));
         assert!(full, "{refused:?}");
         drop(stranger);
 
         let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
-        tx.set_wait_slice(SLICE);
-        rx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
+        rx.set_liveness_interval(INTERVAL);
         let stranger = Locks::on(&name);
         // Around the two that are taken.
-        for seat in 0..0x1_0000 {
-            let _ = (stranger.lock(SENDERS + seat, 1), stranger.lock(RECEIVERS + seat, 1));
-            if seat > 2 * i64::from(ENDPOINTS) {
+        for record in 0..0x1_0000 {
+            let _ = (stranger.lock(SENDERS + record, 1), stranger.lock(RECEIVERS + record, 1));
+            if record > 2 * i64::from(ENDPOINTS) {
                 break;
             }
         }
@@ -226,18 +226,18 @@ fn who_holds_the_seats<K: Ends>() {
         for round in 0..50 {
             send_every_way(&mut tx, round, round % 8 == 0, &mut seen);
         }
-        report(&format!("{}, seats", K::NAME), &seen);
+        report(&format!("{}, records", K::NAME), &seen);
     });
 }
 
 #[test]
-fn who_holds_the_seats_of_an_spsc_ring_keeps_others_out_and_nobody_waiting() {
-    who_holds_the_seats::<Spsc>();
+fn who_holds_the_records_of_an_spsc_ring_keeps_others_out_and_nobody_waiting() {
+    who_holds_the_records::<Spsc>();
 }
 
 #[test]
-fn who_holds_the_seats_of_an_mpmc_ring_keeps_others_out_and_nobody_waiting() {
-    who_holds_the_seats::<Mpmc>();
+fn who_holds_the_records_of_an_mpmc_ring_keeps_others_out_and_nobody_waiting() {
+    who_holds_the_records::<Mpmc>();
 }
 
 /// The kernel looks for a lock in a list. A stranger makes it long.
@@ -256,8 +256,8 @@ fn many_locks_make_calls_slow_and_not_late() {
             stranger.must_lock(2 * locks, 1);
             locks += 1;
         }
-        tx.set_wait_slice(SLICE);
-        rx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
+        rx.set_liveness_interval(INTERVAL);
         for round in 0..20 {
             send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
             receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
@@ -323,8 +323,8 @@ fn beside_wild_wakes<K: Ends>() {
         wild.must_hear("waking");
         let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
         let slice = Duration::from_millis(5);
-        tx.set_wait_slice(slice);
-        rx.set_wait_slice(slice);
+        tx.set_liveness_interval(slice);
+        rx.set_liveness_interval(slice);
         let began = Instant::now();
         let stop = &AtomicBool::new(false);
         let users = thread::scope(|scope| {

@@ -236,7 +236,7 @@ impl Outcomes {
 
 /// Short enough for many waits, and a slice of the shortest kind.
 pub const MOMENT: Duration = Duration::from_micros(300);
-pub const SLICE: Duration = Duration::from_millis(1);
+pub const INTERVAL: Duration = Duration::from_millis(1);
 
 /// How many items the calls move that move several.
 const FEW: usize = 3;
@@ -418,7 +418,7 @@ pub fn look<T: Item, K: Kind>(ring: &Ring<T, K>, seen: &mut Outcomes) {
         assert!(ring.len() <= ring.capacity());
         let peers = ring.peers();
         let records = ring.endpoints() as usize;
-        // Counted one after the other, while seats may change hands.
+        // Counted one after the other, while records may change hands.
         assert!(peers.senders <= records && peers.receivers <= records);
         let _ = (ring.stats(), ring.is_full(), ring.is_empty());
         let _ = (ring.id(), ring.created(), ring.name(), ring.region_len());

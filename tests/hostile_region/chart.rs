@@ -20,7 +20,7 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
         let words = raw.words().iter().zip(&first).enumerate();
         changed.extend(words.filter(|(_, (now, was))| now.load(Relaxed) != **was).map(|w| w.0));
     };
-    // More than a lap; holes; items held; an end that dies with a claim, and its funeral.
+    // More than a lap; holes; items held; an end that dies with a claim, and its pass.
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
     for value in 1..20 {
         tx.try_send(value).unwrap();
@@ -39,8 +39,8 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     assert!(dying.wait().success());
     look();
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
-    rx.set_wait_slice(super::calls::SLICE);
-    tx.set_wait_slice(super::calls::SLICE);
+    rx.set_liveness_interval(super::calls::INTERVAL);
+    tx.set_liveness_interval(super::calls::INTERVAL);
     while tx.try_send(1).is_ok() {}
     let _ = rx.recv_timeout(std::time::Duration::from_millis(20)); // asleep, if there is nothing
     while rx.try_recv().is_ok() {}

@@ -1,7 +1,7 @@
 //! Damage that makes recovery slow rather than wrong.
 //!
 //! Looking for the dead costs what the dead had claimed, times the living whose claims it is compared
-//! with. Honest ends claim disjoint slots, so that is never much. A liar can fill the roster, let half
+//! with. Honest ends claim disjoint slots, so that is never much. A liar can fill the endpoint table, let half
 //! of it seem alive by locking their bytes, and let every end claim the whole ring. A call must end
 //! all the same.
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use ringpipe::{Mpmc, Ring};
 
-use super::calls::{Outcomes, SLICE, receive_every_way, send_every_way};
+use super::calls::{INTERVAL, Outcomes, receive_every_way, send_every_way};
 use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{LONG, Name};
@@ -26,7 +26,7 @@ fn a_crowd_of_dead_and_living_liars_does_not_keep_a_call() {
     });
 }
 
-/// Everybody on the roster is of this role, but for the two who are honest.
+/// Everybody on the endpoint table is of this role, but for the two who are honest.
 fn beside_a_crowd(role: u64) {
     const ENDS: u32 = 512;
     const SLOTS: u64 = 4096;
@@ -34,8 +34,8 @@ fn beside_a_crowd(role: u64) {
     let ring: Ring<u64, Mpmc> =
         Ring::options().capacity(SLOTS as usize).endpoints(ENDS).create(&name).unwrap();
     let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
-    tx.set_wait_slice(SLICE);
-    rx.set_wait_slice(SLICE);
+    tx.set_liveness_interval(INTERVAL);
+    rx.set_liveness_interval(INTERVAL);
     let raw = Raw::of(&name.path());
     let words = raw.words();
     let good = raw.copy();
@@ -56,14 +56,14 @@ fn beside_a_crowd(role: u64) {
             let state = if role == 1 { 0 } else { 2 * (position % 2) };
             words[stamp].store(lap << 2 | state, Relaxed);
         }
-        let seats = chart.of_class(Class::Seat).iter().zip(chart.of_class(Class::Intent));
-        for (number, (&seat, &intent)) in seats.enumerate().skip(2) {
-            words[seat].store(1 << 32 | 4 << 2 | role, Relaxed);
+        let records = chart.of_class(Class::OwnerWord).iter().zip(chart.of_class(Class::Intent));
+        for (number, (&record, &intent)) in records.enumerate().skip(2) {
+            words[record].store(1 << 32 | 4 << 2 | role, Relaxed);
             let dead = (number as i64) < half;
             let at = if dead { index - SLOTS } else { index + 2 * SLOTS };
             words[intent].store(SLOTS << 40 | at, Relaxed);
         }
-        // A slice passes, and it is time to doubt.
+        // A slice passes, and it is time for a liveness check.
         for wait in [false, true] {
             let began = Instant::now();
             send_every_way(&mut tx, round, wait, &mut seen);

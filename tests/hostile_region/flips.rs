@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvError};
 
-use super::calls::{Ends, Outcomes, SLICE, look, receive_every_way, send_every_way};
+use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, send_every_way};
 use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{Flavour, LONG, Name, Random};
@@ -55,11 +55,11 @@ impl<K: Ends> Victim<K> {
         // Payload was left alone, or is unwritten.
         let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
         if let Some(rx) = &mut rx {
-            rx.set_wait_slice(SLICE);
+            rx.set_liveness_interval(INTERVAL);
             receive_every_way(rx, wait, seen, &check);
         }
         if let Some(tx) = &mut tx {
-            tx.set_wait_slice(SLICE);
+            tx.set_liveness_interval(INTERVAL);
             send_every_way(tx, VALUE, wait, seen);
         }
         if let Some(rx) = &mut rx {
@@ -199,7 +199,7 @@ fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them(
         }
         match way {
             0 => assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt)),
-            1 => assert_eq!(rx.recv_timeout(SLICE), Err(RecvTimeoutError::Corrupt)),
+            1 => assert_eq!(rx.recv_timeout(INTERVAL), Err(RecvTimeoutError::Corrupt)),
             2 => assert_eq!(rx.try_recv_slice(&mut [0; 2]), Err(BulkError::Corrupt)),
             3 => assert_eq!(rx.try_recv_exact(&mut [0; 2]), Err(BulkError::Corrupt)),
             _ => {
@@ -226,8 +226,8 @@ fn under_attached_handles<K: Ends>(seed: u64) {
         for round in 0..300 {
             victim.raw.restore(&victim.good);
             let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
-            tx.set_wait_slice(SLICE);
-            rx.set_wait_slice(SLICE);
+            tx.set_liveness_interval(INTERVAL);
+            rx.set_liveness_interval(INTERVAL);
             for turn in 0..32 {
                 let offset = bytes[random.below(bytes.len() as u64) as usize];
                 let word = &victim.raw.words()[offset / 8];

@@ -16,7 +16,7 @@ use ringpipe::{HugePages, OpenError, Options, Ring};
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::io::Errno;
 
-use super::calls::{Ends, Outcomes, SLICE, receive_every_way, send_every_way};
+use super::calls::{Ends, INTERVAL, Outcomes, receive_every_way, send_every_way};
 use super::limits::tell;
 use super::strafe::{Manner, Strafing};
 use super::support::region::Raw;
@@ -90,12 +90,12 @@ fn under_holes<K: Ends>(what: &str, ring: Ring<u64, K>) {
                 let mut seen = Outcomes::default();
                 for round in 0..50 {
                     if sends && let Some(mut tx) = seen.attach(|| K::sender(ring)) {
-                        tx.set_wait_slice(SLICE);
+                        tx.set_liveness_interval(INTERVAL);
                         (0..8).for_each(|_| send_every_way(&mut tx, round, false, &mut seen));
                         send_every_way(&mut tx, round, true, &mut seen);
                     }
                     if !sends && let Some(mut rx) = seen.attach(|| K::receiver(ring)) {
-                        rx.set_wait_slice(SLICE);
+                        rx.set_liveness_interval(INTERVAL);
                         (0..8).for_each(|_| receive_every_way(&mut rx, false, &mut seen, &|_| ()));
                         receive_every_way(&mut rx, true, &mut seen, &|_| ());
                     }
@@ -241,11 +241,11 @@ fn holes_under_strafing_are_no_worse_than_either<K: Ends>() {
         let len = 1 + random.below(pages - first);
         punch(&fd, 4096 * first, 4096 * len).unwrap();
         if let Some(mut tx) = seen.attach(|| K::sender(&ring)) {
-            tx.set_wait_slice(SLICE);
+            tx.set_liveness_interval(INTERVAL);
             send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
         }
         if let Some(mut rx) = seen.attach(|| K::receiver(&ring)) {
-            rx.set_wait_slice(SLICE);
+            rx.set_liveness_interval(INTERVAL);
             receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
         }
     }

@@ -12,7 +12,7 @@ use std::thread;
 
 use ringpipe::{Mismatch, Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc};
 
-use super::calls::{Ends, Outcomes, SLICE, receive_every_way, send_every_way};
+use super::calls::{Ends, INTERVAL, Outcomes, receive_every_way, send_every_way};
 use super::limits::{MOMENTARY, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::support::region::{HEADER, Raw, sign};
@@ -138,11 +138,11 @@ impl<K: Ends> Liar<K> {
 fn use_it<K: Ends>(ring: &Ring<u64, K>, region_len: usize, seen: &mut Outcomes) {
     assert_eq!(ring.region_len(), region_len);
     if let Some(mut tx) = seen.attach(|| K::sender(ring)) {
-        tx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
         send_every_way(&mut tx, 1, false, seen);
     }
     if let Some(mut rx) = seen.attach(|| K::receiver(ring)) {
-        rx.set_wait_slice(SLICE);
+        rx.set_liveness_interval(INTERVAL);
         receive_every_way(&mut rx, false, seen, &|_| ());
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use ringpipe::{Mpmc, Ring, Spsc, WaitPolicy};
 
 use super::calls::{
-    Ends, MOMENT, Outcomes, SLICE, Sample, receive_runs_every_way, send_runs_every_way,
+    Ends, INTERVAL, MOMENT, Outcomes, Sample, receive_runs_every_way, send_runs_every_way,
 };
 use super::flips::ring_is_stamped;
 use super::limits::{NOW, guarded, tell, timed};
@@ -90,14 +90,14 @@ fn claims_of_a_whole_ring<K: Ends>() {
     });
 }
 
-/// One of each kind of claim. Whoever spins glances at the ring many times between two looks at the clock:
+/// One of each kind of claim. Whoever spins polls at the ring many times between two looks at the clock:
 /// [`a_deadline_is_kept_though_every_claim_is_too_late`].
 fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
     let mut buffer = vec![0; SLOTS];
     if sends {
         long.fill(false);
         let Some(mut tx) = seen.attach(|| K::tx(&long.ring)) else { return };
-        tx.set_wait_slice(SLICE);
+        tx.set_liveness_interval(INTERVAL);
         tx.set_wait_policy(WaitPolicy::Park);
         let outcome =
             timed!(seen, "try_send_slice of a long ring", NOW, tx.try_send_slice(&buffer));
@@ -113,7 +113,7 @@ fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
     } else {
         long.fill(true);
         let Some(mut rx) = seen.attach(|| K::rx(&long.ring)) else { return };
-        rx.set_wait_slice(SLICE);
+        rx.set_liveness_interval(INTERVAL);
         rx.set_wait_policy(WaitPolicy::Park);
         let outcome =
             timed!(seen, "try_recv_slice of a long ring", NOW, rx.try_recv_slice(&mut buffer));
@@ -125,7 +125,7 @@ fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
         long.fill(true);
         let claimed =
             timed!(seen, "claim of a long ring to receive", MOMENT, rx.claim(SLOTS, MOMENT));
-        let _ = seen.bulk(claimed); // held; and an estate, as it leaves
+        let _ = seen.bulk(claimed); // held; and an abandoned claim, as it leaves
         timed!(seen, "drop", NOW, drop(rx));
     }
 }
@@ -158,7 +158,7 @@ fn long_slices<K: Ends>() {
                     let mut seen = Outcomes::default();
                     for most in few {
                         if let Some(mut tx) = seen.attach(|| K::tx(ring)) {
-                            tx.set_wait_slice(SLICE);
+                            tx.set_liveness_interval(INTERVAL);
                             send_runs_every_way(&mut tx, 7, most, most < SLOTS, &mut seen);
                         }
                         if began.elapsed() > time {
@@ -171,7 +171,7 @@ fn long_slices<K: Ends>() {
                     let mut seen = Outcomes::default();
                     for most in many {
                         if let Some(mut rx) = seen.attach(|| K::rx(ring)) {
-                            rx.set_wait_slice(SLICE);
+                            rx.set_liveness_interval(INTERVAL);
                             receive_runs_every_way(&mut rx, most, most < SLOTS, &mut seen, &|_| ());
                         }
                         if began.elapsed() > time {

@@ -14,7 +14,7 @@ use ringpipe::{Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::calls::{Ends, Outcomes, SLICE, look, receive_every_way, refused, send_every_way};
+use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, refused, send_every_way};
 use super::flips::ring_is_stamped;
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::support::region::{Chart, Class, Raw};
@@ -35,7 +35,7 @@ pub fn seconds() -> Duration {
 
 /// Role: writes random and telling values into all words, those of the header too, until it is told
 /// to stop. Most of the damage is taken back soon, so that it hits in ever new places rather than
-/// once for all, and now and then everything is put as it was in the beginning. It sits on the roster
+/// once for all, and now and then everything is put as it was in the beginning. It is in the endpoint table
 /// too, where that has room: a liar who is alive.
 pub fn scribbles<K: Ends>(mut me: Me) {
     let names = me.ring.clone();
@@ -132,7 +132,7 @@ fn use_the_ring<K: Ends>(
                     tx = seen.attach(|| K::sender(ring));
                 }
                 if let Some(tx) = &mut tx {
-                    tx.set_wait_slice(SLICE);
+                    tx.set_liveness_interval(INTERVAL);
                     send_every_way(tx, round, round % 16 == 0, seen);
                 }
             })
@@ -145,7 +145,7 @@ fn use_the_ring<K: Ends>(
                     rx = seen.attach(|| K::receiver(ring));
                 }
                 if let Some(rx) = &mut rx {
-                    rx.set_wait_slice(SLICE);
+                    rx.set_liveness_interval(INTERVAL);
                     // Any bits are a value.
                     receive_every_way(rx, round % 16 == 0, seen, &|_| ());
                 }
@@ -159,7 +159,7 @@ fn use_the_ring<K: Ends>(
                 look(ring, seen);
                 match open_some_way(name, round, seen) {
                     Some(ring) if round % 16 == 1 => {
-                        // They leave at once: seats change hands.
+                        // They leave at once: records change hands.
                         drop((
                             seen.attach(|| K::sender(&ring)),
                             seen.attach(|| K::receiver(&ring)),

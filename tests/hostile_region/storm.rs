@@ -11,7 +11,7 @@ use ringpipe::{Mpmc, Options, Ring, Spsc};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::calls::{
-    Ends, Outcomes, SLICE, Sample, look, receive_runs_every_way, refused, send_runs_every_way,
+    Ends, INTERVAL, Outcomes, Sample, look, receive_runs_every_way, refused, send_runs_every_way,
 };
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::seconds;
@@ -112,7 +112,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     tx = seen.attach(|| K::tx(ring));
                 }
                 if let Some(tx) = &mut tx {
-                    tx.set_wait_slice(SLICE);
+                    tx.set_liveness_interval(INTERVAL);
                     let most = [3, shape.capacity, 2 * shape.capacity][round as usize % 3];
                     send_runs_every_way(tx, T::of(round), most, round % 8 == 0, seen);
                 }
@@ -128,7 +128,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     rx = seen.attach(|| K::rx(ring));
                 }
                 if let Some(rx) = &mut rx {
-                    rx.set_wait_slice(SLICE);
+                    rx.set_liveness_interval(INTERVAL);
                     let most = [3, shape.capacity, 2 * shape.capacity][round as usize % 3];
                     receive_runs_every_way(rx, most, round % 8 == 0, seen, &|_| ());
                 }

@@ -91,7 +91,7 @@ fn moves(turnover: u32) -> impl Strategy<Value = Vec<Move>> {
 
 /// What chance rarely comes upon: a receiver that holds what another has left, when all senders are
 /// gone and a third wants to know whether that is the end.
-fn inheritance() -> Vec<Move> {
+fn adoption() -> Vec<Move> {
     let by = |second, call| Move(Hand { second, wait: Wait::Try, lent: false }, call);
     vec![
         by(true, Call::AttachReceiver),
@@ -130,7 +130,7 @@ fn play_many<K: Ends>(kind: &str) {
     };
     let (sequences, made) = (AtomicU64::new(0), AtomicU64::new(0));
     let moves = prop_oneof![moves(12), moves(50)];
-    let first = prop_oneof![9 => Just(Vec::new()), 1 => Just(inheritance())];
+    let first = prop_oneof![9 => Just(Vec::new()), 1 => Just(adoption())];
     let moves = (first, moves).prop_map(|(first, then)| [first, then].concat());
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&(0..ITEMS.len(), shapes(), moves), |(item, shape, moves)| {

@@ -171,7 +171,7 @@ pub struct Shape {
 const SOON: Duration = Duration::from_micros(20);
 
 /// Nobody dies here: looking whether somebody has would only make results depend on the clock.
-const SLICE: Duration = Duration::MAX;
+const INTERVAL: Duration = Duration::MAX;
 
 /// What a claim comes to if it may wait, and how it is then made.
 fn waited<R>(
@@ -249,8 +249,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                     self.model.sender_closes(which);
                 }
             }
-            // One estate at a time: which of several is taken over first, nobody says.
-            Call::CloseReceiver if !(self.model.has_estate() && self.model.holds(which)) => {
+            // One abandoned claim at a time: which of several is taken over first, nobody says.
+            Call::CloseReceiver
+                if !(self.model.has_abandoned_claim() && self.model.holds(which)) =>
+            {
                 if let Some(rx) = self.rx[which].take() {
                     rx.close();
                     self.model.receiver_closes(which);
@@ -277,13 +279,13 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     fn sender_attaches(&mut self, who: usize, tx: Result<SendHandle<T, K>, AttachError>) {
         let room = self.model.sender_attaches(who);
         self.tx[who] = self.attached(tx, room, Role::Sender);
-        self.tx[who].iter_mut().for_each(|tx| tx.set_wait_slice(SLICE));
+        self.tx[who].iter_mut().for_each(|tx| tx.set_liveness_interval(INTERVAL));
     }
 
     fn receiver_attaches(&mut self, who: usize, rx: Result<RecvHandle<T, K>, AttachError>) {
         let room = self.model.receiver_attaches(who);
         self.rx[who] = self.attached(rx, room, Role::Receiver);
-        self.rx[who].iter_mut().for_each(|rx| rx.set_wait_slice(SLICE));
+        self.rx[who].iter_mut().for_each(|rx| rx.set_liveness_interval(INTERVAL));
         self.again[who] = None;
     }
 

@@ -39,10 +39,10 @@ pub struct End {
     met: bool,
     pub cancelled: bool,
     /// What it holds was another receiver's.
-    inherited: bool,
-    /// And so is its seat: it need not put off the end-of-file.
-    by_seat: bool,
-    /// It was refused the end-of-file, and the roster has not changed since.
+    adopted: bool,
+    /// And so is its record: it need not put off the end-of-file.
+    by_record: bool,
+    /// It was refused the end-of-file, and the endpoint table has not changed since.
     put_off: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct Model<T> {
     pub senders: [Option<End>; ENDS],
     pub receivers: [Option<End>; ENDS],
     /// Records that receivers have left: each stays taken until all its positions are released.
-    estates: Vec<Range<u64>>,
+    abandoned: Vec<Range<u64>>,
     pub arrivals: (u64, u64),
     /// Positions ever claimed.
     pub sent: u64,
@@ -82,7 +82,7 @@ pub enum Refused {
     Cancelled,
     Closed,
     /// `Closed`, or not yet: another receiver has put off the end-of-file, and since released what
-    /// it had inherited. Who was told so before learns of it within a slice.
+    /// it had adopted. Who was told so before learns of it within a slice.
     Late,
     TooLong(usize, usize),
     /// Holes split a full ring: so many items are all that will ever be adjacent.
@@ -112,7 +112,7 @@ impl<T: Copy + PartialEq> Model<T> {
             memory: vec![zero; capacity],
             senders: [None; ENDS],
             receivers: [None; ENDS],
-            estates: Vec::new(),
+            abandoned: Vec::new(),
             arrivals: (0, 0),
             sent: 0,
             received: 0,
@@ -141,18 +141,18 @@ impl<T: Copy + PartialEq> Model<T> {
     /// There is one more record. What is discarded frees its record.
     fn has_record(&mut self) -> bool {
         let ends = attached(&self.senders) + attached(&self.receivers);
-        if ends + self.unsettled() >= self.endpoints && self.drop_unreleased {
-            self.discard_estate();
+        if ends + self.pending() >= self.endpoints && self.drop_unreleased {
+            self.discard_abandoned_claim();
         }
-        ends + self.unsettled() < self.endpoints
+        ends + self.pending() < self.endpoints
     }
 
     /// Records of receivers that are gone, and of whose positions some are not released.
-    fn unsettled(&self) -> usize {
+    fn pending(&self) -> usize {
         let first = self.sent - self.slots.len() as u64;
         let unreleased =
             |at: u64| at >= first && self.slots[(at - first) as usize].1 != Owner::Freed;
-        self.estates.iter().filter(|estate| (*estate).clone().any(unreleased)).count()
+        self.abandoned.iter().filter(|claim| (*claim).clone().any(unreleased)).count()
     }
 
     /// Whether there is room for it.
@@ -163,7 +163,7 @@ impl<T: Copy + PartialEq> Model<T> {
             self.senders[who] = Some(End { met, ..End::default() });
             self.receivers.iter_mut().flatten().for_each(|end| end.met = true);
             self.arrivals.0 += 1;
-            self.roster_changes();
+            self.table_changes();
         }
         room
     }
@@ -171,19 +171,19 @@ impl<T: Copy + PartialEq> Model<T> {
     /// Whether there is room for it, be it in the place of one that has left items behind.
     pub fn receiver_attaches(&mut self, who: usize) -> bool {
         let room = if self.stamped { self.has_record() } else { attached(&self.receivers) == 0 };
-        let succeeds = self.stamped && !room && self.has_estate();
+        let succeeds = self.stamped && !room && self.has_abandoned_claim();
         if room || succeeds {
             let met = attached(&self.senders) > 0;
-            self.roster_changes();
+            self.table_changes();
             self.receivers[who] = Some(End { met, ..End::default() });
             self.senders.iter_mut().flatten().for_each(|end| end.met = true);
             self.arrivals.1 += 1;
         }
         if succeeds {
-            let unsettled = self.estates.len() - 1; // whichever: all that are not settled are alike
-            self.estates.truncate(unsettled);
-            self.inherit(who);
-            self.receivers[who].iter_mut().for_each(|end| end.by_seat = true);
+            let pending = self.abandoned.len() - 1; // whichever: all that are not settled are alike
+            self.abandoned.truncate(pending);
+            self.adopt(who);
+            self.receivers[who].iter_mut().for_each(|end| end.by_record = true);
         }
         if !self.stamped && room && self.drop_unreleased {
             self.dropped += self.shown as u64;
@@ -193,7 +193,7 @@ impl<T: Copy + PartialEq> Model<T> {
         room || succeeds
     }
 
-    fn roster_changes(&mut self) {
+    fn table_changes(&mut self) {
         for end in self.receivers.iter_mut().flatten() {
             end.put_off = false;
         }
@@ -211,7 +211,7 @@ impl<T: Copy + PartialEq> Model<T> {
     pub fn sender_closes(&mut self, who: usize) {
         self.give_up_forgotten(who);
         self.senders[who] = None;
-        self.roster_changes();
+        self.table_changes();
     }
 
     /// What it holds stays claimed, for its successor or another.
@@ -224,28 +224,28 @@ impl<T: Copy + PartialEq> Model<T> {
                 left = Some(left.map_or(at, |left| left.start)..at + 1);
             }
         }
-        self.estates.extend(left);
+        self.abandoned.extend(left);
         self.receivers[who] = None;
-        self.roster_changes();
+        self.table_changes();
     }
 
     /// Some receiver has left items that no other has taken over.
-    pub fn has_estate(&self) -> bool {
+    pub fn has_abandoned_claim(&self) -> bool {
         self.slots.iter().any(|slot| slot.1 == Owner::Estate)
     }
 
-    fn inherit(&mut self, who: usize) {
+    fn adopt(&mut self, who: usize) {
         for slot in &mut self.slots {
             if slot.1 == Owner::Estate {
                 slot.1 = Owner::Receiver(who);
             }
         }
-        if let Some(heir) = &mut self.receivers[who] {
-            heir.inherited = true;
+        if let Some(adopter) = &mut self.receivers[who] {
+            adopter.adopted = true;
         }
     }
 
-    fn discard_estate(&mut self) {
+    fn discard_abandoned_claim(&mut self) {
         for (what, owner) in &mut self.slots {
             if *owner == Owner::Estate {
                 *owner = Owner::Freed;

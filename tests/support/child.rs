@@ -163,11 +163,16 @@ impl Child {
     }
 
     /// Hears the answer to a command that has been waiting: this one, and because it was woken, not
-    /// because its slice was over.
+    /// because its interval was over.
     #[track_caller]
     pub fn wakes_with(&mut self, answer: &str) {
         self.must_hear(answer);
-        assert!(self.took < WOKEN, "{}: {} was not woken, its slice ended", self.role, self.said);
+        assert!(
+            self.took < WOKEN,
+            "{}: {} was not woken, its interval ended",
+            self.role,
+            self.said
+        );
     }
 
     /// How long the child took for its last answer, by its own clock.
@@ -184,7 +189,7 @@ impl Child {
     }
 
     /// Waits until the child sleeps in the futex of a ring, and for long, unless it does so briefly
-    /// only: nothing but a wake, a signal or the end of its slice ends that.
+    /// only: nothing but a wake, a signal or the end of its interval ends that.
     pub fn until_asleep(&mut self) {
         self.until("does not fall asleep", |child| {
             asleep::for_long(child.pid(), child.tid)

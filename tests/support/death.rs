@@ -19,10 +19,10 @@ pub const SPACE: u64 = 512 + 384;
 /// The byte that a recoverer locks.
 pub const RECOVERY: i64 = (1 << 62) + 1;
 
-/// A slice that is over soon, for those who are to doubt often.
-pub const SHORT_SLICE: Duration = Duration::from_millis(1);
-/// Time for so many doubts of one with a [`SHORT_SLICE`] that a false verdict would have come.
-pub const MANY_DOUBTS: Duration = Duration::from_millis(200);
+/// An interval that is over soon, for those who are to doubt often.
+pub const SHORT_INTERVAL: Duration = Duration::from_millis(1);
+/// Time for so many doubts of one with a [`SHORT_INTERVAL`] that a false answer would have come.
+pub const MANY_CHECKS: Duration = Duration::from_millis(200);
 /// Long enough for anything that happens at all.
 pub const SOON: Duration = Duration::from_secs(30);
 
@@ -45,13 +45,13 @@ pub fn flagged(name: &Name, offset: u64) -> bool {
 }
 
 impl Child {
-    /// A puppet with this end, in slices so short that it doubts often.
-    pub fn doubting<K: Flavour>(name: &str, end: &str, policy: ringpipe::WaitPolicy) -> Self {
+    /// A puppet with this end, in intervals so short that it doubts often.
+    pub fn checking<K: Flavour>(name: &str, end: &str, policy: ringpipe::WaitPolicy) -> Self {
         let mut child = match end {
             "sender" => Self::sender::<K>(name, policy),
             _ => Self::receiver::<K>(name, policy),
         };
-        child.must(&format!("wait {policy:?} {}", SHORT_SLICE.as_millis()), "Ok");
+        child.must(&format!("wait {policy:?} {}", SHORT_INTERVAL.as_millis()), "Ok");
         child.sleeps_briefly = true;
         child
     }
@@ -64,9 +64,9 @@ impl Child {
 }
 
 /// A receiver of this process that doubts often.
-pub fn doubting_receiver<K: Flavour>(ring: &Ring<u64, K>) -> Rx<K> {
+pub fn checking_receiver<K: Flavour>(ring: &Ring<u64, K>) -> Rx<K> {
     let mut rx = K::receiver(ring).unwrap();
-    rx.set_wait_slice(SHORT_SLICE);
+    rx.set_liveness_interval(SHORT_INTERVAL);
     rx
 }
 
@@ -121,12 +121,12 @@ pub fn sleep_and_never_act(name: &Name, offset: u64) -> mpsc::Receiver<()> {
     when_woken
 }
 
-/// A role: with `N` receivers in as many threads, in short slices, takes values until end-of-file;
+/// A role: with `N` receivers in as many threads, in short intervals, takes values until end-of-file;
 /// then tells the values, sorted, those that are marked as redelivered with an `r`.
 pub fn collector<K: Flavour>(mut me: Me) {
     let ring = options::<K>().open(&me.ring).unwrap();
     let count: usize = me.hear().unwrap().parse().unwrap();
-    let ends: Vec<_> = (0..count).map(|_| doubting_receiver(&ring)).collect();
+    let ends: Vec<_> = (0..count).map(|_| checking_receiver(&ring)).collect();
     me.say("Ok");
     let Some(_go) = me.hear() else { return };
     let threads: Vec<_> = ends

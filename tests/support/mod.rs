@@ -32,9 +32,9 @@ use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, S
 pub const TEST_LIMIT: Duration = Duration::from_secs(90);
 /// How long a child may live: shorter, so that its report comes first.
 pub const CHILD_LIMIT: Duration = Duration::from_secs(75);
-/// The longest slice there is.
-pub const LONG_SLICE: Duration = Duration::from_secs(10);
-/// Who sleeps in such slices and is awake again within this time was woken. Less than a slice by
+/// The longest interval there is.
+pub const LONG_INTERVAL: Duration = Duration::from_secs(10);
+/// Who sleeps in such intervals and is awake again within this time was woken. Less than an interval by
 /// more than the clocks differ; more than anything takes on a busy machine.
 pub const WOKEN: Duration = Duration::from_millis(7_500);
 

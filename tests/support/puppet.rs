@@ -14,7 +14,7 @@ use rustix::process::{
 };
 
 use super::child::{Child, Me};
-use super::{Flavour, LONG_SLICE, Rx, Tx, options};
+use super::{Flavour, LONG_INTERVAL, Rx, Tx, options};
 
 impl Child {
     /// A puppet without a ring.
@@ -22,12 +22,12 @@ impl Child {
         Self::start::<K>("puppet", name)
     }
 
-    /// A puppet that is a sender and sleeps in the longest slices there are.
+    /// A puppet that is a sender and sleeps in the longest intervals there are.
     pub fn sender<K: Flavour>(name: &str, policy: WaitPolicy) -> Self {
         Self::end::<K>(name, "sender", policy)
     }
 
-    /// A puppet that is a receiver and sleeps in the longest slices there are.
+    /// A puppet that is a receiver and sleeps in the longest intervals there are.
     pub fn receiver<K: Flavour>(name: &str, policy: WaitPolicy) -> Self {
         Self::end::<K>(name, "receiver", policy)
     }
@@ -36,7 +36,7 @@ impl Child {
         let mut child = Self::puppet::<K>(name);
         child.must("open", "Ok");
         child.must(role, "Ok");
-        child.must(&format!("wait {policy:?} {}", LONG_SLICE.as_millis()), "Ok");
+        child.must(&format!("wait {policy:?} {}", LONG_INTERVAL.as_millis()), "Ok");
         child
     }
 }
@@ -112,11 +112,11 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
             let policy = policy(words[1]);
             if let Some(tx) = &mut hands.tx {
                 tx.set_wait_policy(policy);
-                tx.set_wait_slice(millis(2));
+                tx.set_liveness_interval(millis(2));
             }
             if let Some(rx) = &mut hands.rx {
                 rx.set_wait_policy(policy);
-                rx.set_wait_slice(millis(2));
+                rx.set_liveness_interval(millis(2));
             }
             "Ok".into()
         }

@@ -93,12 +93,12 @@ pub enum Class {
     Head,
     /// A word to sleep on.
     Wake,
-    /// How many came, and how often the roster changed.
+    /// How many came, and how often the endpoint table changed.
     Arrivals,
     /// Statistics.
     Tally,
     /// Who sits in an endpoint record.
-    Seat,
+    OwnerWord,
     /// What an end is about to claim.
     Intent,
     /// Lap and state of a slot.
@@ -118,7 +118,7 @@ impl Class {
         Self::Wake,
         Self::Arrivals,
         Self::Tally,
-        Self::Seat,
+        Self::OwnerWord,
         Self::Intent,
         Self::Stamp,
         Self::Payload,
@@ -154,7 +154,7 @@ impl Chart {
         mark(Class::Wake, 896, 8);
         mark(Class::Arrivals, 1024, 24);
         mark(Class::Tally, 1152, 24);
-        mark(Class::Seat, 1280, 8 * records);
+        mark(Class::OwnerWord, 1280, 8 * records);
         let intents_at = (1280 + 8 * records).next_multiple_of(128);
         for record in 0..records {
             mark(Class::Intent, intents_at + 128 * record, 8);
@@ -212,7 +212,7 @@ impl Chart {
                 counts[choose(5) as usize] << 40 | position
             }
             // Role, times taken, process: one of them wrong.
-            Class::Seat => match choose(3) {
+            Class::OwnerWord => match choose(3) {
                 0 => now & !3 | choose(4),
                 1 => now.wrapping_add(4),
                 _ => now ^ choose(1 << 20) << 32,

@@ -66,7 +66,7 @@ impl Control {
     }
 
     /// The page that the coordinator made.
-    pub fn inherit(fd: RawFd) -> Outcome<Self> {
+    pub fn adopt(fd: RawFd) -> Outcome<Self> {
         // SAFETY: the coordinator left this descriptor to this process, and nobody else uses it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Self::map(&fd)

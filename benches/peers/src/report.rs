@@ -201,7 +201,7 @@ pub fn table(table: &Table) -> String {
     text
 }
 
-fn verdict(met: bool) -> &'static str {
+fn answer(met: bool) -> &'static str {
     if met { "met" } else { "**missed**" }
 }
 
@@ -232,17 +232,17 @@ pub fn targets_table(tables: &[Table]) -> String {
         if table.is_timed() {
             against += if target.quantile == P99 { ", p99" } else { ", p50" };
         }
-        let (bound, measured, verdict) = match (table.ratio(&target), target.bound) {
+        let (bound, measured, answer) = match (table.ratio(&target), target.bound) {
             (None, Bound::AtLeast(least)) => (format!("≥ {least}"), "–".into(), "not measured"),
             (None, Bound::AtMost(most)) => (format!("≤ {most}"), "–".into(), "not measured"),
             (Some(r), Bound::AtLeast(least)) => {
-                (format!("≥ {least}"), ratio(&r), verdict(r.median >= least))
+                (format!("≥ {least}"), ratio(&r), answer(r.median >= least))
             }
             (Some(r), Bound::AtMost(most)) => {
-                (format!("≤ {most}"), ratio(&r), verdict(r.median <= most))
+                (format!("≤ {most}"), ratio(&r), answer(r.median <= most))
             }
         };
-        let _ = writeln!(text, "| {} | {against} | {bound} | {measured} | {verdict} |", table.name);
+        let _ = writeln!(text, "| {} | {against} | {bound} | {measured} | {answer} |", table.name);
     }
     let means: Vec<f64> = tables
         .iter()
@@ -253,16 +253,16 @@ pub fn targets_table(tables: &[Table]) -> String {
         let mean = geometric_mean(&means);
         let (name, least) = MPMC_MEAN;
         let shapes = means.len();
-        let verdict = verdict(mean >= least);
+        let answer = answer(mean >= least);
         let _ = writeln!(
             text,
-            "| mpmc, mean of {shapes} shapes | {name} | ≥ {least} | {mean:.2} | {verdict} |"
+            "| mpmc, mean of {shapes} shapes | {name} | ≥ {least} | {mean:.2} | {answer} |"
         );
     }
     for table in tables.iter().filter(|table| table.scenario.unit == Unit::Idle) {
         for row in table.rows.iter().filter(|row| row.name.starts_with("ringpipe")) {
             let (cpu, wakes) = (of(row, |round| round.cpu), of(row, |round| round.switches));
-            let met = verdict(cpu <= IDLE.0 && wakes <= IDLE.1);
+            let met = answer(cpu <= IDLE.0 && wakes <= IDLE.1);
             let _ = writeln!(
                 text,
                 "| {} | {}: processor, wake-ups/s | ≤ 0.1 %, ≤ 20 | {:.3} %, {wakes:.0} | {met} |",

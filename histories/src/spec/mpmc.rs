@@ -12,7 +12,7 @@
 //!   receives again, first, alone and marked.
 //!
 //! After a death, what its sender had claimed and not published becomes holes, some time; what its
-//! receiver had taken and not freed can be *inherited* by any receiver that has nothing, in adjacent
+//! receiver had taken and not freed can be *adopted* by any receiver that has nothing, in adjacent
 //! pieces, and is then received as something kept: first, alone and marked.
 
 use crate::history::{Answer, Call, End, History, SLOTS, Value, What};
@@ -51,7 +51,7 @@ pub struct State {
     tail: u16,
     ends: Ends,
     /// A receiver has left items behind, or died: end-of-file may be put off while that is settled.
-    unsettled: bool,
+    pending: bool,
 }
 
 /// What lies at the head in a row.
@@ -155,7 +155,7 @@ impl<'a> Mpmc<'a> {
         let mine = self.taken(state, call.process);
         match progress {
             BEGUN if mine.is_empty() => {
-                self.inherit(state, call.process, next);
+                self.adopt(state, call.process, next);
                 self.take(state, call, next);
             }
             BEGUN => self.take_kept(state, call, &mine, next),
@@ -197,7 +197,7 @@ impl<'a> Mpmc<'a> {
             // There is a sender, or one has claimed the next position, or end-of-file is put off.
             Answer::NotReady => {
                 let open = ends.may_be_there(self.ends, End::Receiver);
-                !split && (open || !row.to_tail || state.unsettled)
+                !split && (open || !row.to_tail || state.pending)
             }
             Answer::Closed => {
                 let gone = ends.may_be_gone(self.ends, End::Receiver);
@@ -210,7 +210,7 @@ impl<'a> Mpmc<'a> {
         }
     }
 
-    /// What this receiver has kept or inherited.
+    /// What this receiver has kept or adopted.
     fn take_kept(
         &self,
         state: &State,
@@ -272,9 +272,9 @@ impl<'a> Mpmc<'a> {
     }
 
     /// Any adjacent slots of one that is gone, as long as there is an item among them.
-    fn inherit(&self, state: &State, heir: u8, next: &mut Vec<(State, u8)>) {
+    fn adopt(&self, state: &State, adopter: u8, next: &mut Vec<(State, u8)>) {
         for (gone, presence) in state.ends.presence.iter().enumerate() {
-            if *presence == Presence::Open || gone == usize::from(heir) {
+            if *presence == Presence::Open || gone == usize::from(adopter) {
                 continue;
             }
             let left = self.taken(state, gone as u8);
@@ -284,7 +284,7 @@ impl<'a> Mpmc<'a> {
                     if at != left[first].0 + k as u16 {
                         break;
                     }
-                    after.slots[self.slot(at)] = Slot::Taken { by: heir, item, again: true };
+                    after.slots[self.slot(at)] = Slot::Taken { by: adopter, item, again: true };
                     items += usize::from(item.is_some());
                     if items > 0 {
                         next.push((after.clone(), BEGUN));
@@ -294,7 +294,7 @@ impl<'a> Mpmc<'a> {
         }
     }
 
-    /// Items of one that is gone and that nobody has inherited.
+    /// Items of one that is gone and that nobody has adopted.
     fn has_orphans(&self, state: &State) -> bool {
         state.slots.iter().any(|slot| match slot {
             Slot::Taken { by, item: Some(_), .. } => {
@@ -316,7 +316,7 @@ impl Specification for Mpmc<'_> {
     fn start(&self) -> State {
         let at = self.capacity; // the first position: see `window`
         let slots = [Slot::Free; SLOTS];
-        State { slots, head: at, tail: at, ends: Ends::new(), unsettled: false }
+        State { slots, head: at, tail: at, ends: Ends::new(), pending: false }
     }
 
     fn steps(&self, state: &State, call: &Call, progress: Progress, next: &mut Vec<(State, u8)>) {
@@ -329,8 +329,8 @@ impl Specification for Mpmc<'_> {
             What::Close | What::Death => {
                 let Some((ends, progress)) = state.ends.leave(call, progress) else { return };
                 let leaves_items = !self.taken(state, call.process).is_empty();
-                let unsettled = state.unsettled || leaves_items || call.what == What::Death;
-                next.push((State { ends, unsettled, ..state.clone() }, progress));
+                let pending = state.pending || leaves_items || call.what == What::Death;
+                next.push((State { ends, pending, ..state.clone() }, progress));
             }
         }
     }

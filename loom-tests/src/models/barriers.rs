@@ -125,7 +125,7 @@ fn sleeper_that_cannot_call_sleeps_briefly_and_finds_what_a_registered_publisher
 }
 
 /// Two sleepers at one word, of whom one cannot call: it may take the first value beside the second,
-/// which it overlooks, and go; nobody wakes the other. For real that one sleeps until its slice ends
+/// which it overlooks, and go; nobody wakes the other. For real that one sleeps until its interval ends
 /// (`wait::barrier`), which it does not here.
 #[test]
 #[should_panic(expected = "deadlock")]

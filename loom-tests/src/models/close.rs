@@ -5,8 +5,8 @@
 use loom::thread;
 
 use super::support::{Locks, Ring, Rx, SLEEPY, check_bounded};
-use crate::peers::burial::Doctor;
-use crate::peers::roster::Role;
+use crate::peers::reap::Liveness;
+use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::sync::membarrier;
@@ -64,8 +64,8 @@ fn mpmc_end_of_file_comes_after_the_last_of_two_senders() {
     check_bounded("close, mpmc, two senders", 1, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut rx = ring.receiver(2);
-        let send = |seat, value| {
-            let mut tx = ring.sender(seat);
+        let send = |record, value| {
+            let mut tx = ring.sender(record);
             thread::spawn(move || {
                 tx.try_send(value).unwrap();
                 tx.leave();
@@ -163,7 +163,7 @@ fn mpmc_sender_that_came_and_left_is_noticed() {
 fn arriving<K: Kind>() {
     let ring = Ring::<K>::new(1, 3);
     let mut rx = ring.receiver(2);
-    // Gives the receiver a reason to look at the roster again.
+    // Gives the receiver a reason to look at the endpoint table again.
     ring.receiver(1).leave();
     let visitor = thread::spawn(move || ring.sender(0));
     assert_eq!(rx.try_recv(), Err(Refused::NotReady));
@@ -193,10 +193,10 @@ fn a_sender_that_arrives_with_the_receiver_and_leaves_later_is_noticed() {
 fn succession(ask: impl FnOnce(&mut Rx<Mpmc>)) {
     let ring = Ring::<Mpmc>::new(1, 4);
     let (old, mut rx) = (ring.sender(1), ring.receiver(2));
-    // Gives the receiver a reason to look at the roster again.
+    // Gives the receiver a reason to look at the endpoint table again.
     ring.receiver(3).leave();
     let successor = thread::spawn(move || {
-        // Sits before its predecessor, where a look at the roster has already been.
+        // Sits before its predecessor, where a look at the endpoint table has already been.
         let new = ring.sender(0);
         old.leave();
         new
@@ -213,13 +213,13 @@ fn a_sender_that_succeeds_another_is_not_end_of_file() {
     });
 }
 
-/// The kernel's answer in a succession: it looks at the locks of all seats at once, and one of the two
+/// The kernel's answer in a succession: it looks at the locks of all records at once, and one of the two
 /// has its own at any time.
 struct OneLivesAlways<'a>(&'a Locks);
 
-impl Doctor for OneLivesAlways<'_> {
-    fn alive(&self, role: Role, seat: usize) -> bool {
-        self.0.alive(role, seat)
+impl Liveness for OneLivesAlways<'_> {
+    fn alive(&self, role: Role, record: usize) -> bool {
+        self.0.alive(role, record)
     }
 
     fn any_alive(&self, _: Role) -> bool {
@@ -296,7 +296,7 @@ fn closed_is_said_by_those_whose_opposite_ends_have_left() {
     });
 }
 
-/// One that died sits on the roster still, and another comes: closed may be said before that, and not
+/// One that died is in the endpoint table still, and another comes: closed may be said before that, and not
 /// after.
 #[test]
 fn a_sender_that_comes_while_another_is_found_dead_is_not_closed() {

@@ -8,7 +8,7 @@ use loom::thread;
 use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, receive, send, settle_accounts};
 use super::support::{Ring, Rx, Tx};
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::pipe::End as _;
 use crate::ring::Mpmc;
 
@@ -73,7 +73,7 @@ const RECV_HOLES: Case =
 const RECV_EMPTY: Case =
     Case { name: "recv, empty", used: 0, filled: &[], deed: Receive { max: 1, release: 1 } };
 
-/// The seats.
+/// The records.
 const VICTIM: usize = 0;
 const NEIGHBOUR: usize = 1;
 const RX: usize = 2;
@@ -86,10 +86,10 @@ enum End {
 }
 
 impl End {
-    fn attach(ring: &Ring<Mpmc>, role: Role, seat: usize) -> Self {
+    fn attach(ring: &Ring<Mpmc>, role: Role, record: usize) -> Self {
         match role {
-            Role::Sender => Self::Sending(ring.sender(seat)),
-            Role::Receiver => Self::Receiving(ring.receiver(seat)),
+            Role::Sender => Self::Sending(ring.sender(record)),
+            Role::Receiver => Self::Receiving(ring.receiver(record)),
         }
     }
 
@@ -184,7 +184,7 @@ fn beside_a_live_one_in(ring: Ring<Mpmc>, case: Case) {
     let neighbour = neighbour.unwrap_or_else(|| scene.neighbour(case.deed.beside()));
     let neighbour = thread::spawn(neighbour);
     let victim = victim.join().unwrap();
-    scene.rx.end.doubt(&*scene.ring.locks);
+    scene.rx.end.check_liveness(&*scene.ring.locks);
     receive(&mut scene.rx, 1, 1, &mut scene.book);
     let neighbour = neighbour.join().unwrap();
     scene.settle([victim, neighbour]);
@@ -199,10 +199,10 @@ fn two_recover(case: Case) {
     let neighbour = thread::spawn(neighbour);
     let mut tx = scene.tx;
     let sender = thread::spawn(move || {
-        tx.end.doubt(&*tx.ring.locks);
+        tx.end.check_liveness(&*tx.ring.locks);
         tx
     });
-    scene.rx.end.doubt(&*scene.ring.locks);
+    scene.rx.end.check_liveness(&*scene.ring.locks);
     receive(&mut scene.rx, 1, 1, &mut scene.book);
     let tx = sender.join().unwrap();
     let neighbour = neighbour.join().unwrap();
@@ -228,7 +228,7 @@ fn recoverer_dies_in(ring: Ring<Mpmc>, case: Case) {
         let mut book = Ledger::default();
         let locks = rx.ring.locks.clone();
         let died = until_death("recoverer", &locks, (Role::Receiver, RECOVERER), || {
-            rx.end.doubt(&*locks);
+            rx.end.check_liveness(&*locks);
             receive(&mut rx, 1, 1, &mut book);
         });
         book.of_the_dead(died).with_claim_of(&mut rx)
@@ -249,7 +249,7 @@ fn sending_recoverer_dies(case: Case) {
         let mut book = Ledger::default();
         let locks = tx.ring.locks.clone();
         let died = until_death("recoverer", &locks, (Role::Sender, RECOVERER), || {
-            tx.end.doubt(&*locks);
+            tx.end.check_liveness(&*locks);
             send(&mut tx, &[30], 1, &mut book);
         });
         book.of_the_dead(died)
@@ -259,7 +259,7 @@ fn sending_recoverer_dies(case: Case) {
     scene.settle([victim, neighbour, recoverer]);
 }
 
-/// The victim is dead and all seats are taken; a newcomer wants its seat, goes to work, and is killed
+/// The victim is dead and all records are taken; a newcomer wants its record, goes to work, and is killed
 /// at some point of either, while a receiver finds out and does its own work.
 fn newcomer_dies(case: Case, role: Role) {
     let mut scene = Scene::new(case, Ring::new(2, 4));
@@ -286,12 +286,12 @@ fn newcomer_dies(case: Case, role: Role) {
             _ => book,
         }
     });
-    scene.rx.end.doubt(&*scene.ring.locks);
+    scene.rx.end.check_liveness(&*scene.ring.locks);
     receive(&mut scene.rx, 1, 1, &mut scene.book);
     let newcomer = newcomer.join().unwrap();
     let ring = scene.ring.clone();
     scene.settle([victim, newcomer]);
-    assert!(ring.new_sender().is_some(), "the seat can be had");
+    assert!(ring.new_sender().is_some(), "the record can be had");
     drop(neighbour);
 }
 

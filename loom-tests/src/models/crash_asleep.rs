@@ -1,8 +1,8 @@
 //! Deaths of and beside sleepers: nobody sleeps for ever, and nobody for longer than to the end of a
-//! slice that the dead have cost them.
+//! interval that the dead have cost them.
 //!
-//! Time passes in these models only when a death has cost a wake: a sleeper's slice ends then, and it
-//! doubts ([`Slice`]). In all other executions the futex has no timeout, and a lost wake is a deadlock.
+//! Time passes in these models only when a death has cost a wake: a sleeper's interval ends then, and it
+//! doubts ([`Interval`]). In all other executions the futex has no timeout, and a lost wake is a deadlock.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use loom::thread;
 use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, put, send, settle_accounts, take};
 use super::support::{Ring, claim_in_time};
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, wake_everybody};
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::wait::word::{Ticket, WakeWord};
@@ -20,15 +20,15 @@ use crate::wait::{Pace, Stop, Turn};
 
 /// Waits as a handle does, straight to sleep.
 #[derive(Clone, Default)]
-struct Slice {
-    /// A slice has passed for everyone.
+struct Interval {
+    /// An interval has passed for everyone.
     over: Rc<Cell<bool>>,
     /// This end has returned from a sleep, perhaps by a wake that another could have had.
     woken: Rc<Cell<bool>>,
-    doubted: bool,
+    checked: bool,
 }
 
-impl Slice {
+impl Interval {
     /// Another's wait.
     fn of_another(&self) -> Self {
         Self { over: self.over.clone(), ..Self::default() }
@@ -42,7 +42,7 @@ impl Slice {
     }
 }
 
-impl Pace for Slice {
+impl Pace for Interval {
     fn turn(&mut self) -> Turn {
         Turn::Sleep
     }
@@ -54,13 +54,13 @@ impl Pace for Slice {
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
-        if !self.over.get() || self.doubted {
+        if !self.over.get() || self.checked {
             word.sleep(ticket, u64::MAX);
             self.woken.set(true);
         }
-        let doubts = self.over.get() && !self.doubted;
-        self.doubted |= doubts;
-        doubts
+        let checks = self.over.get() && !self.checked;
+        self.checked |= checks;
+        checks
     }
 }
 
@@ -70,8 +70,8 @@ fn last_sender_dies<K: Kind>(values: &'static [u64]) {
     let ring = Ring::<K>::new(2, 2);
     let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
     tx.look_around();
-    let slice = Slice::default();
-    let passing = slice.clone();
+    let interval = Interval::default();
+    let passing = interval.clone();
     let victim = thread::spawn(move || {
         let mut book = Ledger::default();
         let ring = tx.ring.clone();
@@ -83,14 +83,14 @@ fn last_sender_dies<K: Kind>(values: &'static [u64]) {
     });
     let mut book = Ledger::default();
     loop {
-        let mut pace = slice.clone();
+        let mut pace = interval.clone();
         match rx.end.claim_waiting(1, 2, &mut pace, &*rx.ring.locks) {
             Ok(run) => take(&mut rx, run, 2, &mut book),
             Err(why) => break assert_eq!(why, GaveUp::Closed),
         };
     }
     let victim = victim.join().unwrap();
-    // The dead sender's seat is free for both kinds by now.
+    // The dead sender's record is free for both kinds by now.
     let tx = ring.sender(0);
     settle_accounts(tx, rx, [book, victim]);
 }
@@ -112,27 +112,27 @@ fn mpmc_receiver_asleep_gets_what_a_killed_sender_of_a_batch_published() {
 
 /// Two receivers sleep and one of them is killed, on its way to sleep, asleep or woken: the bit it has
 /// set costs the other no wake. Only if the dead one had been woken, or had got an item that it could
-/// not say was not the last, does the other wait for the end of its slice.
+/// not say was not the last, does the other wait for the end of its interval.
 #[test]
 fn mpmc_receiver_killed_in_its_sleep_costs_the_other_no_wake() {
     check_deaths("crash, asleep, mpmc receiver", 1, || {
         let ring = Ring::<Mpmc>::new(2, 4);
         let (mut tx, rx) = (ring.sender(3), ring.receiver(2));
         let (mut victim, mut other) = (ring.receiver(0), ring.receiver(1));
-        let slice = Slice::default();
-        let others = slice.of_another();
+        let interval = Interval::default();
+        let others = interval.of_another();
         let sleeping = thread::spawn(move || {
             let mut book = Ledger::default();
             let ring = victim.ring.clone();
             let mut claimed = false;
             let died = until_death("receiver", &ring.locks, (Role::Receiver, 0), || {
-                let mut pace = slice.clone();
+                let mut pace = interval.clone();
                 let run = claim_in_time(&mut victim.end, 1, 1, &mut pace, &ring.locks).unwrap();
                 claimed = true;
                 take(&mut victim, run, 1, &mut book);
             });
-            if died.is_some() && (claimed || slice.woken.get()) {
-                slice.ends(&ring);
+            if died.is_some() && (claimed || interval.woken.get()) {
+                interval.ends(&ring);
             }
             book.of_the_dead(died)
         });
@@ -163,20 +163,20 @@ fn mpmc_sender_killed_in_its_sleep_costs_the_other_no_wake() {
         let mut book = Ledger::default();
         send(&mut tx, &[1], 1, &mut book);
         send(&mut tx, &[2], 1, &mut book);
-        let slice = Slice::default();
-        let others = slice.of_another();
+        let interval = Interval::default();
+        let others = interval.of_another();
         let sleeping = thread::spawn(move || {
             let mut book = Ledger::default();
             let ring = victim.ring.clone();
             let mut claimed = false;
             let died = until_death("sender", &ring.locks, (Role::Sender, 0), || {
-                let mut pace = slice.clone();
+                let mut pace = interval.clone();
                 let run = claim_in_time(&mut victim.end, 1, 1, &mut pace, &ring.locks).unwrap();
                 claimed = true;
                 put(&mut victim, run, &[10], &mut book);
             });
-            if died.is_some() && (claimed || slice.woken.get()) {
-                slice.ends(&ring);
+            if died.is_some() && (claimed || interval.woken.get()) {
+                interval.ends(&ring);
             }
             book.of_the_dead(died)
         });

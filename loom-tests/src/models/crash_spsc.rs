@@ -7,7 +7,7 @@ use loom::thread;
 use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, receive, send, settle_accounts};
 use super::support::Ring;
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::ring::Spsc;
 
 const PRODUCER: usize = 0;

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use loom::thread::{self, ThreadId};
 
 use super::support::{Locks, check_bounded};
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 
 /// What an end that is killed unwinds with.
 struct Killed;
@@ -72,12 +72,12 @@ pub(super) fn traces() -> u32 {
     as_mortal(|mortal| mortal.traces).unwrap_or(0)
 }
 
-/// The life of the end of `role` in `seat`: it does its deed and is killed at some point of that, or
+/// The life of the end of `role` in `record`: it does its deed and is killed at some point of that, or
 /// after it. Returns the traces that it left if it was killed in mid-deed.
 pub(super) fn until_death(
     who: &'static str,
     locks: &Locks,
-    (role, seat): (Role, usize),
+    (role, record): (Role, usize),
     deed: impl FnOnce(),
 ) -> Option<u32> {
     let thread = thread::current().id();
@@ -94,7 +94,7 @@ pub(super) fn until_death(
     };
     DEATHS.with_borrow_mut(|deaths| deaths.push((who, traces)));
     CRASH_POINTS.with_borrow_mut(|points| points.entry(who).or_default().insert(traces));
-    locks.release_of_the_dead(role, seat);
+    locks.release_of_the_dead(role, record);
     in_mid_deed
 }
 

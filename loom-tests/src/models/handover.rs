@@ -9,7 +9,7 @@ use loom::thread;
 
 use super::mpmc::{How, receiver, sender};
 use super::support::{Ring, check};
-use crate::peers::roster::Role;
+use crate::peers::table::Role;
 use crate::ring::recovery::{self, Alive};
 use crate::ring::{Mpmc, Run};
 use crate::sync::AtomicU64;
@@ -21,11 +21,11 @@ const THE_FIRST: u64 = 1 << 40;
 const FREE: u64 = 0;
 const PUBLISHED: u64 = 1;
 
-/// If position 0 is claimed by `index` and nothing in `seat` covers it, it is not in `state` any
+/// If position 0 is claimed by `index` and nothing in `record` covers it, it is not in `state` any
 /// more. Whether it was so.
-fn observe(ring: &Ring<Mpmc>, index: &AtomicU64, seat: usize, state: u64) -> bool {
+fn observe(ring: &Ring<Mpmc>, index: &AtomicU64, record: usize, state: u64) -> bool {
     let claimed = index.load(Acquire) > 0; // as X1
-    let covered = ring.words.intents[seat].0.load(Acquire) == THE_FIRST; // as X2
+    let covered = ring.words.intents[record].0.load(Acquire) == THE_FIRST; // as X2
     let gone = claimed && !covered;
     if gone {
         let stamp = ring.mem().slots.stamp(0).load(Relaxed);
@@ -74,14 +74,14 @@ fn who_sees_a_fast_receivers_intent_gone_sees_what_it_released() {
 }
 
 /// One that takes over a dead receiver's item has released what it had itself.
-fn heirs_intent(how: How) {
+fn adopter_intent(how: How) {
     let ring = Ring::new(2, 2);
     assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
-    let mut heir = receiver(&ring, 1).claiming(how);
+    let mut adopter = receiver(&ring, 1).claiming(how);
     let words = ring.words.clone();
     let receiving = thread::spawn(move || {
-        assert_eq!(heir.try_recv(1), [10]);
-        recovery::inherit(&words, 1, Run { at: 1, slots: 1, items: 1, again: 1 });
+        assert_eq!(adopter.try_recv(1), [10]);
+        recovery::adopt(&words, 1, Run { at: 1, slots: 1, items: 1, again: 1 });
     });
     observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
     receiving.join().unwrap();
@@ -89,13 +89,13 @@ fn heirs_intent(how: How) {
 }
 
 #[test]
-fn who_sees_an_heirs_intent_sees_what_it_released_before() {
-    check("hand-over, heir", None, || heirs_intent(How::Properly));
+fn who_sees_an_adopter_intent_sees_what_it_released_before() {
+    check("hand-over, adopter", None, || adopter_intent(How::Properly));
 }
 
 #[test]
-fn who_sees_a_fast_heirs_intent_sees_what_it_released_before() {
-    check("hand-over, heir at once", None, || heirs_intent(How::AtOnce));
+fn who_sees_a_fast_adopter_intent_sees_what_it_released_before() {
+    check("hand-over, adopter at once", None, || adopter_intent(How::AtOnce));
 }
 
 struct NobodyIsAlive;
@@ -122,17 +122,17 @@ fn who_sees_a_dead_ends_intent_forgotten_sees_what_was_settled() {
     });
 }
 
-/// The heir reads what a sender wrote whom it never met: the dead receiver saw it published, and
+/// The adopter reads what a sender wrote whom it never met: the dead receiver saw it published, and
 /// then moved the head.
 #[test]
-fn who_inherits_an_item_sees_its_value() {
-    check("hand-over, inherited value", None, || {
+fn who_adopts_an_item_sees_its_value() {
+    check("hand-over, adopted value", None, || {
         let ring = Ring::new(1, 3);
         let (mut tx, mut victim) = (sender(&ring, 0), receiver(&ring, 1));
         let sending = thread::spawn(move || tx.try_send(&[10], 1));
         let dying = thread::spawn(move || victim.claim_and_die());
         let remains = recovery::settle_receiver(&ring.mem(), THE_FIRST, &NobodyIsAlive);
-        if let recovery::Remains::Orphans { run, more: false } = remains {
+        if let recovery::Remains::Abandoned { run, more: false } = remains {
             assert_eq!((run.at, run.items), (0, 1));
             assert_eq!(ring.mem().slots.read(run.at), 10);
         }

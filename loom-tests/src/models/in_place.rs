@@ -27,8 +27,8 @@ fn mpmc_receiver_that_keeps_its_item_passes_the_wake_on_at_once() {
     check_bounded("in place, mpmc 1:2", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut tx = ring.sender(0);
-        let keep = |seat| {
-            let mut rx = ring.receiver(seat);
+        let keep = |record| {
+            let mut rx = ring.receiver(record);
             thread::spawn(move || (claim_to_read(&mut rx, SLEEPY), rx))
         };
         let keeping = [keep(1), keep(2)];
@@ -50,7 +50,7 @@ fn mpmc_sender_that_keeps_its_slot_passes_the_wake_on_at_once() {
     check_bounded("in place, mpmc 2:1", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut rx = ring.receiver(2);
-        let mut senders = [0, 1].map(|seat| ring.sender(seat));
+        let mut senders = [0, 1].map(|record| ring.sender(record));
         for sender in &mut senders {
             sender.try_send(0).unwrap();
         }
@@ -81,10 +81,10 @@ fn one_holds_two() -> (Ring<Mpmc>, Tx<Mpmc>, Rx<Mpmc>, impl FnOnce()) {
     (ring, tx, rx, leave)
 }
 
-/// A receiver that sleeps inherits what another leaves with; then it is end-of-file.
+/// A receiver that sleeps adopts what another leaves with; then it is end-of-file.
 #[test]
-fn mpmc_sleeper_inherits_what_a_receiver_leaves_with() {
-    check_bounded("in place, estate beside a sleeper", 2, || {
+fn mpmc_sleeper_adopts_what_a_receiver_leaves_with() {
+    check_bounded("in place, abandoned claim beside a sleeper", 2, || {
         let (_, tx, mut rx, leave) = one_holds_two();
         let leaving = thread::spawn(leave);
         assert_eq!(rx.recv(SLEEPY), Ok(2));
@@ -94,11 +94,11 @@ fn mpmc_sleeper_inherits_what_a_receiver_leaves_with() {
     });
 }
 
-/// All seats are taken, one by an estate: a newcomer sits there and takes it over with the seat, or after
+/// All records are taken, one by an abandoned claim: a newcomer sits there and takes it over with the record, or after
 /// another receiver has taken it. What was left is received once.
 #[test]
-fn mpmc_newcomer_and_another_inherit_what_a_receiver_leaves_with_once() {
-    check_bounded("in place, estate and newcomer", 2, || {
+fn mpmc_newcomer_and_another_adopt_what_a_receiver_leaves_with_once() {
+    check_bounded("in place, abandoned claim and newcomer", 2, || {
         let (ring, _tx, mut rx, leave) = one_holds_two();
         leave();
         let theirs = ring.clone();
@@ -106,10 +106,10 @@ fn mpmc_newcomer_and_another_inherit_what_a_receiver_leaves_with_once() {
             let mut rx = theirs.new_receiver();
             rx.as_mut().and_then(|rx| rx.try_recv().ok())
         });
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         let mut received: Vec<_> = rx.try_recv().into_iter().collect();
         received.extend(coming.join().unwrap());
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         received.extend(rx.try_recv());
         assert_eq!(received, [2]);
     });

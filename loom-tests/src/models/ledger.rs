@@ -8,13 +8,13 @@
 //!   sender had not published does not exist, what a dead receiver had released is its own;
 //! * what was received is marked as redelivered if one who died had claimed it and not released it,
 //!   and not otherwise; on a ring that drops this, it was not received at all;
-//! * all seats but those of the living are free, no claim is in progress, and the whole capacity can be
+//! * all records but those of the living are free, no claim is in progress, and the whole capacity can be
 //!   used.
 
 use super::death::traces;
 use super::support::{Rx, Tx, claim_now};
-use crate::peers::burial::{Doctor, clear_seats};
-use crate::peers::roster::{self, Occupancy};
+use crate::peers::reap::{Liveness, reap_for_record};
+use crate::peers::table::{self, Owner};
 use crate::pipe::{End, Refused};
 use crate::ring::{Kind, Mpmc, Run};
 use crate::sync::Ordering::Relaxed;
@@ -196,20 +196,20 @@ pub(super) fn settle_accounts<K: Kind>(
 ) {
     let ring = rx.ring.clone();
     let mut book = Ledger::default();
-    // Each death leaves at most one run in a row to inherit, and two may die.
+    // Each death leaves at most one run in a row to adopt, and two may die.
     let settled = (0..4).any(|_| {
-        let findings = rx.end.doubt(&*ring.locks);
-        receive(&mut rx, 2, 2, &mut book) == 0 && !findings.unsettled
+        let findings = rx.end.check_liveness(&*ring.locks);
+        receive(&mut rx, 2, 2, &mut book) == 0 && !findings.pending
     });
     assert!(settled, "what the dead have left is settled");
-    assert!(clear_seats(&ring.mem(), &*ring.locks), "nobody else is recovering");
-    for (seat, state) in ring.words.seats.iter().enumerate() {
-        if let Some((occupancy, role)) = roster::occupancy(state) {
-            assert!(!Occupancy::is_estate(occupancy), "seat {seat} is an estate");
-            assert!(ring.locks.alive(role, seat), "the dead in seat {seat} have it still");
+    assert!(reap_for_record(&ring.mem(), &*ring.locks), "nobody else is recovering");
+    for (record, state) in ring.words.owners.iter().enumerate() {
+        if let Some((owner, role)) = table::owner(state) {
+            assert!(!Owner::is_abandoned(owner), "record {record} is an abandoned claim");
+            assert!(ring.locks.alive(role, record), "the dead in record {record} have it still");
         }
-        let intent = ring.words.intents[seat].0.load(Relaxed);
-        assert!(!K::STAMPED || intent == 0, "the intent in seat {seat} is {intent:#x}");
+        let intent = ring.words.intents[record].0.load(Relaxed);
+        assert!(!K::STAMPED || intent == 0, "the intent in record {record} is {intent:#x}");
     }
     let capacity = ring.mem().slots.capacity();
     for value in 1..=capacity {

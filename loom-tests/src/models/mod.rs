@@ -16,6 +16,6 @@ mod in_place;
 mod laps;
 mod mpmc;
 mod recovery;
-mod roster;
 mod spsc;
+mod table;
 mod wake;

@@ -9,7 +9,7 @@ use crate::pipe::{End, Refused};
 use crate::ring::{Blocked, Mpmc, RecvCursor, Run, SendCursor, mpmc};
 use crate::sync::Ordering::Relaxed;
 
-/// A bare cursor at work: no wake words, no roster.
+/// A bare cursor at work: no wake words, no endpoint table.
 pub(super) struct Sender(Ring<Mpmc>, mpmc::Sender, How);
 pub(super) struct Receiver(Ring<Mpmc>, mpmc::Receiver, How);
 
@@ -22,12 +22,12 @@ pub(super) enum How {
     AtOnce,
 }
 
-pub(super) fn sender(ring: &Ring<Mpmc>, seat: usize) -> Sender {
-    Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), seat).unwrap(), How::Properly)
+pub(super) fn sender(ring: &Ring<Mpmc>, record: usize) -> Sender {
+    Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), record).unwrap(), How::Properly)
 }
 
-pub(super) fn receiver(ring: &Ring<Mpmc>, seat: usize) -> Receiver {
-    Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), seat).unwrap(), How::Properly)
+pub(super) fn receiver(ring: &Ring<Mpmc>, record: usize) -> Receiver {
+    Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), record).unwrap(), How::Properly)
 }
 
 /// A refusal is never for damage.
@@ -123,8 +123,8 @@ fn assert_in_order(received: &[u64]) {
 
 fn two_senders(capacity: usize, how: How, firsts: &'static [u64], seconds: &'static [u64]) {
     let ring = Ring::new(capacity, 3);
-    let send = |seat, values: &'static [u64]| {
-        let mut tx = sender(&ring, seat).claiming(how);
+    let send = |record, values: &'static [u64]| {
+        let mut tx = sender(&ring, record).claiming(how);
         thread::spawn(move || {
             values.iter().flat_map(|value| tx.try_send(&[*value], 1)).collect::<Vec<_>>()
         })
@@ -157,8 +157,8 @@ fn mpmc_two_senders_share_two_slots() {
 fn two_receivers(capacity: usize, how: How, values: &'static [u64]) {
     let ring = Ring::new(capacity, 3);
     let mut tx = sender(&ring, 0).claiming(how);
-    let receive = |seat| {
-        let mut rx = receiver(&ring, seat).claiming(how);
+    let receive = |record| {
+        let mut rx = receiver(&ring, record).claiming(how);
         thread::spawn(move || (rx.try_recv(1), rx))
     };
     let receivers = [receive(1), receive(2)];
@@ -184,14 +184,14 @@ fn mpmc_two_receivers_share_one_slot_on_the_fast_path() {
 fn mpmc_losers_on_the_fast_path_intend_nothing() {
     check("mpmc, losers", None, || {
         let ring = Ring::<Mpmc>::new(1, 4);
-        let race = |receiving: bool, seat| {
+        let race = |receiving: bool, record| {
             let ring = ring.clone();
-            let (mut tx, mut rx) = (sender(&ring, seat), receiver(&ring, seat));
+            let (mut tx, mut rx) = (sender(&ring, record), receiver(&ring, record));
             thread::spawn(move || {
                 let mem = ring.mem();
                 let won = if receiving { rx.1.claim_one(&mem) } else { tx.1.claim_one(&mem) };
                 // Relaxed: its own.
-                let intent = ring.words.intents[seat].0.load(Relaxed);
+                let intent = ring.words.intents[record].0.load(Relaxed);
                 assert_eq!(won.is_some(), intent != 0);
                 won
             })

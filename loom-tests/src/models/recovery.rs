@@ -6,7 +6,7 @@
 use loom::thread;
 
 use super::mpmc;
-use super::support::{DOUBTING, Patience, Ring, Rx, SLEEPY, check_bounded};
+use super::support::{CHECKING, Patience, Ring, Rx, SLEEPY, check_bounded};
 use crate::pipe::{End, Refused};
 use crate::ring::Mpmc;
 use crate::sync::Ordering::Relaxed;
@@ -34,12 +34,12 @@ fn a_dead_senders_claim_is_passed_over_and_the_living_lose_nothing() {
             victim.die();
         });
         let sender = thread::spawn(move || tx.try_send(1).unwrap());
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         let mut received = taken(&mut rx);
         victim.join().unwrap();
         sender.join().unwrap();
         // Once for the hole, if it was not settled yet.
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         received.extend(taken(&mut rx));
         assert_eq!(received, [1]);
         assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 1);
@@ -59,21 +59,21 @@ fn a_slow_senders_claim_is_left_alone() {
             dead.die();
         });
         let sender = thread::spawn(move || slow.try_send(1).unwrap());
-        rx.end.doubt(&*ring.locks);
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         sender.join().unwrap();
         victim.join().unwrap();
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         assert_eq!(taken(&mut rx), [1]);
         assert_eq!(taken(&mut rx), []);
     });
 }
 
-/// Leaves the seat as one dead between storing the intent for position 0 and the compare-and-swap
+/// Leaves the record as one dead between storing the intent for position 0 and the compare-and-swap
 /// that it would have lost.
-fn die_intending_the_first(ring: &Ring<Mpmc>, seat: usize, die: impl FnOnce()) {
+fn die_intending_the_first(ring: &Ring<Mpmc>, record: usize, die: impl FnOnce()) {
     const ONE_SLOT: u64 = 1 << 40;
-    ring.words.intents[seat].0.store(ONE_SLOT, Relaxed);
+    ring.words.intents[record].0.store(ONE_SLOT, Relaxed);
     die();
 }
 
@@ -90,7 +90,7 @@ fn a_live_sender_is_not_robbed_for_the_intent_of_a_dead_loser() {
                 tx.try_send(value).unwrap();
             }
         });
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         let mut received = taken(&mut rx);
         sender.join().unwrap();
         received.extend(taken(&mut rx));
@@ -107,15 +107,15 @@ fn a_live_receiver_is_not_robbed_for_the_intent_of_a_dead_loser() {
         let ring = Ring::<Mpmc>::new(2, 4);
         let mut tx = ring.sender(0);
         let (mut other, loser) = (ring.receiver(1), ring.receiver(2));
-        let mut heir = ring.receiver(3);
+        let mut adopter = ring.receiver(3);
         tx.try_send(1).unwrap();
         tx.try_send(2).unwrap();
         die_intending_the_first(&ring, 2, || loser.die());
         let other = thread::spawn(move || [taken(&mut other), taken(&mut other)].concat());
-        heir.end.doubt(&*ring.locks);
-        let mut received = taken(&mut heir);
+        adopter.end.check_liveness(&*ring.locks);
+        let mut received = taken(&mut adopter);
         received.extend(other.join().unwrap());
-        received.extend(taken(&mut heir));
+        received.extend(taken(&mut adopter));
         received.sort();
         assert_eq!(received, [1, 2]);
     });
@@ -128,7 +128,7 @@ fn a_dead_receivers_item_is_delivered_to_one_other() {
         let ring = Ring::<Mpmc>::new(2, 4);
         let mut tx = ring.sender(0);
         let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));
-        let mut heir = ring.receiver(3);
+        let mut adopter = ring.receiver(3);
         tx.try_send(1).unwrap();
         tx.try_send(2).unwrap();
         let victim = {
@@ -140,13 +140,13 @@ fn a_dead_receivers_item_is_delivered_to_one_other() {
             })
         };
         let other = thread::spawn(move || taken(&mut other));
-        heir.end.doubt(&*ring.locks);
-        let mut received = taken(&mut heir);
+        adopter.end.check_liveness(&*ring.locks);
+        let mut received = taken(&mut adopter);
         victim.join().unwrap();
         received.extend(other.join().unwrap());
         for _ in 0..2 {
-            heir.end.doubt(&*ring.locks);
-            received.extend(taken(&mut heir));
+            adopter.end.check_liveness(&*ring.locks);
+            received.extend(taken(&mut adopter));
         }
         received.sort();
         assert_eq!(received, [1, 2]);
@@ -155,27 +155,27 @@ fn a_dead_receivers_item_is_delivered_to_one_other() {
 
 /// Two survivors that ask at the same time: one takes the item over.
 #[test]
-fn of_two_that_recover_one_inherits() {
-    check_bounded("recovery, two heirs", 2, || {
+fn of_two_that_recover_one_adopts() {
+    check_bounded("recovery, two adopter", 2, || {
         let ring = Ring::<Mpmc>::new(2, 4);
         let mut tx = ring.sender(0);
         let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));
-        let mut heir = ring.receiver(3);
+        let mut adopter = ring.receiver(3);
         tx.try_send(1).unwrap();
         victim.end.try_claim(1, 1, &*ring.locks).unwrap();
         victim.die();
         let other = {
             let locks = ring.locks.clone();
             thread::spawn(move || {
-                other.end.doubt(&*locks);
+                other.end.check_liveness(&*locks);
                 taken(&mut other)
             })
         };
-        heir.end.doubt(&*ring.locks);
-        let mut received = taken(&mut heir);
+        adopter.end.check_liveness(&*ring.locks);
+        let mut received = taken(&mut adopter);
         received.extend(other.join().unwrap());
-        heir.end.doubt(&*ring.locks);
-        received.extend(taken(&mut heir));
+        adopter.end.check_liveness(&*ring.locks);
+        received.extend(taken(&mut adopter));
         assert_eq!(received, [1]);
     });
 }
@@ -186,13 +186,13 @@ fn of_two_that_recover_one_inherits() {
 fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
     check_bounded("recovery, dead sender wrote", 2, || {
         let ring = Ring::<Mpmc>::new(1, 4);
-        let (mut victim, mut doctor) = (ring.sender(0), ring.sender(1));
+        let (mut victim, mut liveness) = (ring.sender(0), ring.sender(1));
         let locks = ring.locks.clone();
         let run = victim.end.try_claim(1, 1, &*ring.locks).unwrap();
         let dying = thread::spawn(move || {
             victim.end.mem.slots.write(run.at, &0);
             victim.die();
-            doctor.end.doubt(&*locks);
+            liveness.end.check_liveness(&*locks);
         });
         let (mut rx, mut tx) = (mpmc::receiver(&ring, 2), mpmc::sender(&ring, 3));
         let early = rx.try_recv(1);
@@ -213,18 +213,18 @@ fn it_is_not_end_of_file_while_another_settles_what_dead_senders_had_claimed() {
         let (mut rx, mut other) = (ring.receiver(2), ring.receiver(3));
         victim.end.try_claim(1, 1, &*ring.locks).unwrap();
         tx.try_send(1).unwrap();
-        assert_eq!(rx.try_recv(), Err(Refused::NotReady)); // and has seen them on the roster
+        assert_eq!(rx.try_recv(), Err(Refused::NotReady)); // and has seen them on the endpoint table
         victim.die();
         tx.die();
         let other = {
             let locks = ring.locks.clone();
-            thread::spawn(move || _ = other.end.doubt(&*locks))
+            thread::spawn(move || _ = other.end.check_liveness(&*locks))
         };
-        rx.end.doubt(&*ring.locks);
+        rx.end.check_liveness(&*ring.locks);
         let mut received = rx.try_recv();
         while received == Err(Refused::NotReady) {
             thread::yield_now();
-            rx.end.doubt(&*ring.locks);
+            rx.end.check_liveness(&*ring.locks);
             received = rx.try_recv();
         }
         assert_eq!(received, Ok(1));
@@ -242,7 +242,7 @@ fn settled_beside_a_sleeper(receiving: Patience) {
     victim.die();
     let receiver = thread::spawn(move || assert_eq!(rx.recv(receiving), Ok(1)));
     tx.try_send(1).unwrap();
-    tx.end.doubt(&*ring.locks);
+    tx.end.check_liveness(&*ring.locks);
     receiver.join().unwrap();
     assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 1);
 }
@@ -252,28 +252,28 @@ fn who_settles_a_dead_senders_claim_wakes_the_receiver_that_sleeps_before_it() {
     check_bounded("recovery, settled beside a sleeper", 2, || settled_beside_a_sleeper(SLEEPY));
 }
 
-/// And if that one's slice ends meanwhile, either of the two settles it.
+/// And if that one's interval ends meanwhile, either of the two settles it.
 #[test]
 fn a_sleeper_that_doubts_and_another_settle_a_dead_senders_claim() {
-    check_bounded("recovery, settled beside a doubter", 2, || settled_beside_a_sleeper(DOUBTING));
+    check_bounded("recovery, settled beside a doubter", 2, || settled_beside_a_sleeper(CHECKING));
 }
 
-/// A receiver dies with an item while another sleeps, doubts, and inherits it; or doubts too early, and
+/// A receiver dies with an item while another sleeps, checks, and adopts it; or doubts too early, and
 /// is woken for what is sent meanwhile.
 #[test]
-fn a_sleeper_that_doubts_inherits_or_is_woken() {
-    check_bounded("recovery, doubting heir", 2, || {
+fn a_sleeper_that_doubts_adopts_or_is_woken() {
+    check_bounded("recovery, doubting adopter", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut tx = ring.sender(0);
-        let (mut victim, mut heir) = (ring.receiver(1), ring.receiver(2));
+        let (mut victim, mut adopter) = (ring.receiver(1), ring.receiver(2));
         tx.try_send(1).unwrap();
         victim.end.try_claim(1, 1, &*ring.locks).unwrap();
-        let waiting = thread::spawn(move || (heir.recv(DOUBTING).unwrap(), heir));
+        let waiting = thread::spawn(move || (adopter.recv(CHECKING).unwrap(), adopter));
         victim.die();
         tx.try_send(2).unwrap();
-        let (first, mut heir) = waiting.join().unwrap();
-        heir.end.doubt(&*ring.locks);
-        let mut received = [vec![first], taken(&mut heir), taken(&mut heir)].concat();
+        let (first, mut adopter) = waiting.join().unwrap();
+        adopter.end.check_liveness(&*ring.locks);
+        let mut received = [vec![first], taken(&mut adopter), taken(&mut adopter)].concat();
         received.sort();
         assert_eq!(received, [1, 2]);
     });
@@ -293,7 +293,7 @@ fn dropped_beside_a_sleeper(sending: Patience) {
         tx.send(3, sending).unwrap();
         tx
     });
-    rx.end.doubt(&*ring.locks);
+    rx.end.check_liveness(&*ring.locks);
     sender.join().unwrap();
     assert_eq!(ring.words.control.tally.0.dropped.load(Relaxed), 2);
     assert_eq!(taken(&mut rx), [3]);
@@ -307,14 +307,14 @@ fn who_drops_a_dead_receivers_items_wakes_the_sender_that_sleeps_behind_them() {
 
 #[test]
 fn a_sleeping_sender_that_doubts_and_a_receiver_drop_a_dead_receivers_items_once() {
-    check_bounded("recovery, dropped beside a doubter", 2, || dropped_beside_a_sleeper(DOUBTING));
+    check_bounded("recovery, dropped beside a doubter", 2, || dropped_beside_a_sleeper(CHECKING));
 }
 
 /// The last sender has left, and a receiver died with an item: for the others it is not end-of-file, as
-/// one of them inherits it.
+/// one of them adopts it.
 #[test]
 fn what_a_dead_receiver_held_comes_before_end_of_file() {
-    check_bounded("recovery, estate before end-of-file", 2, || {
+    check_bounded("recovery, abandoned claim before end-of-file", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut tx = ring.sender(0);
         let (mut victim, mut rx) = (ring.receiver(1), ring.receiver(2));
@@ -325,7 +325,7 @@ fn what_a_dead_receiver_held_comes_before_end_of_file() {
         let mut received = rx.try_recv();
         while received == Err(Refused::NotReady) {
             thread::yield_now();
-            rx.end.doubt(&*ring.locks);
+            rx.end.check_liveness(&*ring.locks);
             received = rx.try_recv();
         }
         assert_eq!(received, Ok(1));

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use loom::thread::{self, ThreadId};
 
-use crate::peers::burial::{self, Doctor};
-use crate::peers::roster::{self, Ends, Occupancy, Role};
+use crate::peers::reap::{self, Liveness};
+use crate::peers::table::{self, Ends, Owner, Role};
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
@@ -70,7 +70,7 @@ pub(crate) fn check_bounded(
 /// The locks that prove ends alive, and the recovery lock: for real in the kernel. Read-modify-write
 /// throughout, as the kernel's answers are never stale.
 pub(crate) struct Locks {
-    /// By role and seat; 1 is locked.
+    /// By role and record; 1 is locked.
     holds: [Vec<AtomicU32>; 2],
     recovery: AtomicU32,
     /// Who has the recovery lock.
@@ -78,31 +78,31 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    fn new(seats: usize) -> Self {
-        let row = || (0..seats).map(|_| AtomicU32::new(0)).collect();
+    fn new(records: usize) -> Self {
+        let row = || (0..records).map(|_| AtomicU32::new(0)).collect();
         let recovery = AtomicU32::new(0);
         Self { holds: [row(), row()], recovery, recoverer: Mutex::new(None) }
     }
 
-    fn hold(&self, role: Role, seat: usize) -> &AtomicU32 {
-        &self.holds[role as usize - 1][seat]
+    fn hold(&self, role: Role, record: usize) -> &AtomicU32 {
+        &self.holds[role as usize - 1][record]
     }
 
-    fn take(&self, role: Role, seat: usize) -> bool {
-        self.hold(role, seat).compare_exchange(0, 1, AcqRel, Relaxed).is_ok()
+    fn take(&self, role: Role, record: usize) -> bool {
+        self.hold(role, record).compare_exchange(0, 1, AcqRel, Relaxed).is_ok()
     }
 
-    fn release(&self, role: Role, seat: usize) {
-        self.hold(role, seat).swap(0, AcqRel);
+    fn release(&self, role: Role, record: usize) {
+        self.hold(role, record).swap(0, AcqRel);
     }
 
     /// What the kernel does for an end that the calling thread had: none of its locks outlives it.
-    pub(crate) fn release_of_the_dead(&self, role: Role, seat: usize) {
+    pub(crate) fn release_of_the_dead(&self, role: Role, record: usize) {
         let recovering = self.recoverer().take_if(|thread| *thread == thread::current().id());
         if recovering.is_some() {
             self.recovery.store(0, Release);
         }
-        self.release(role, seat);
+        self.release(role, record);
     }
 
     fn recoverer(&self) -> std::sync::MutexGuard<'_, Option<ThreadId>> {
@@ -110,14 +110,14 @@ impl Locks {
     }
 }
 
-impl Doctor for Locks {
-    fn alive(&self, role: Role, seat: usize) -> bool {
+impl Liveness for Locks {
+    fn alive(&self, role: Role, record: usize) -> bool {
         // Acquire: the kernel locks the file's list of locks to answer.
-        self.hold(role, seat).fetch_or(0, Acquire) != 0
+        self.hold(role, record).fetch_or(0, Acquire) != 0
     }
 
     fn any_alive(&self, role: Role) -> bool {
-        (0..self.holds[0].len()).any(|seat| self.alive(role, seat))
+        (0..self.holds[0].len()).any(|record| self.alive(role, record))
     }
 
     fn exclusively(&self, recover: impl FnOnce()) -> bool {
@@ -150,14 +150,14 @@ impl<K> Clone for Ring<K> {
 }
 
 impl<K: Kind> Ring<K> {
-    pub(crate) fn new(capacity: usize, seats: usize) -> Self {
-        let Mem { words, slots, .. } = sync::ring(capacity, seats);
-        Self { words, slots, locks: Arc::new(Locks::new(seats)), drops: false }
+    pub(crate) fn new(capacity: usize, records: usize) -> Self {
+        let Mem { words, slots, .. } = sync::ring(capacity, records);
+        Self { words, slots, locks: Arc::new(Locks::new(records)), drops: false }
     }
 
     /// One that drops what dead receivers had not released.
-    pub(crate) fn dropping(capacity: usize, seats: usize) -> Self {
-        Self { drops: true, ..Self::new(capacity, seats) }
+    pub(crate) fn dropping(capacity: usize, records: usize) -> Self {
+        Self { drops: true, ..Self::new(capacity, records) }
     }
 
     pub(crate) fn mem(&self) -> Mem<u64, K> {
@@ -165,100 +165,101 @@ impl<K: Kind> Ring<K> {
     }
 
     /// As `handles::ring` and `peers::endpoint` do it.
-    fn attach(&self, role: Role, seat: usize) -> Seated {
-        // SPSC: a dead end's seat is its successor's.
-        self.take(role, seat, !K::STAMPED).expect("the model gives every end its own seat")
+    fn attach(&self, role: Role, record: usize) -> Seated {
+        // SPSC: a dead end's record is its successor's.
+        self.take(role, record, !K::STAMPED).expect("the model gives every end its own record")
     }
 
-    fn take(&self, role: Role, seat: usize, evict: bool) -> Option<Seated> {
-        let state = &self.words.seats[seat];
-        if !evict && roster::occupancy(state).is_some() || !self.locks.take(role, seat) {
+    fn take(&self, role: Role, record: usize, evict: bool) -> Option<Seated> {
+        let state = &self.words.owners[record];
+        if !evict && table::owner(state).is_some() || !self.locks.take(role, record) {
             return None;
         }
         for _ in 0..2 {
-            if let Some(occupancy) = roster::take(state, role, 1, evict) {
-                roster::arrived(&self.words, role);
-                return Some(Seated { role, seat, occupancy });
+            if let Some(owner) = table::take(state, role, 1, evict) {
+                table::arrived(&self.words, role);
+                return Some(Seated { role, record, owner });
             }
         }
-        self.locks.release(role, seat);
+        self.locks.release(role, record);
         None
     }
 
-    /// Takes whatever seat there is, and with it, if that was the only way, what its last occupant
+    /// Takes whatever record there is, and with it, if that was the only way, what its last owner
     /// has left. `None`: none is free, or none yet.
     fn attach_somewhere(&self, role: Role) -> Option<(Seated, Option<Run>)> {
-        let anywhere = || (0..self.words.seats.len()).find_map(|seat| self.take(role, seat, false));
-        if let Some(seated) = anywhere() {
-            return Some((seated, None));
+        let anywhere =
+            || (0..self.words.owners.len()).find_map(|record| self.take(role, record, false));
+        if let Some(attached) = anywhere() {
+            return Some((attached, None));
         }
-        burial::clear_seats(&self.mem(), &*self.locks);
-        if let Some(seated) = anywhere() {
-            return Some((seated, None));
+        reap::reap_for_record(&self.mem(), &*self.locks);
+        if let Some(attached) = anywhere() {
+            return Some((attached, None));
         }
         if role == Role::Sender {
             return None;
         }
-        let take = |seat| self.take(role, seat, true);
-        let (seated, run) = burial::succeed(&self.mem(), &*self.locks, take)??;
-        Some((seated, Some(run)))
+        let take = |record| self.take(role, record, true);
+        let (attached, run) = reap::succeed(&self.mem(), &*self.locks, take)??;
+        Some((attached, Some(run)))
     }
 
-    pub(crate) fn sender(&self, seat: usize) -> Tx<K> {
+    pub(crate) fn sender(&self, record: usize) -> Tx<K> {
         let arrivals = Ends::arrivals(&self.words, Role::Sender);
-        self.sending(self.attach(Role::Sender, seat), arrivals)
+        self.sending(self.attach(Role::Sender, record), arrivals)
     }
 
-    pub(crate) fn receiver(&self, seat: usize) -> Rx<K> {
+    pub(crate) fn receiver(&self, record: usize) -> Rx<K> {
         let arrivals = Ends::arrivals(&self.words, Role::Receiver);
-        self.receiving(self.attach(Role::Receiver, seat), arrivals, None)
+        self.receiving(self.attach(Role::Receiver, record), arrivals, None)
     }
 
-    /// A sender in whatever seat there is.
+    /// A sender in whatever record there is.
     pub(crate) fn new_sender(&self) -> Option<Tx<K>> {
         let arrivals = Ends::arrivals(&self.words, Role::Sender);
-        let (seated, _) = self.attach_somewhere(Role::Sender)?;
-        Some(self.sending(seated, arrivals))
+        let (attached, _) = self.attach_somewhere(Role::Sender)?;
+        Some(self.sending(attached, arrivals))
     }
 
-    /// A receiver in whatever seat there is.
+    /// A receiver in whatever record there is.
     pub(crate) fn new_receiver(&self) -> Option<Rx<K>> {
         let arrivals = Ends::arrivals(&self.words, Role::Receiver);
-        let (seated, inherited) = self.attach_somewhere(Role::Receiver)?;
-        Some(self.receiving(seated, arrivals, inherited))
+        let (attached, adopted) = self.attach_somewhere(Role::Receiver)?;
+        Some(self.receiving(attached, arrivals, adopted))
     }
 
-    fn sending(&self, seated: Seated, arrivals: u64) -> Tx<K> {
+    fn sending(&self, attached: Seated, arrivals: u64) -> Tx<K> {
         let mem = self.mem();
-        let cursor = K::Send::attach(&mem, seated.seat).expect("the ring is sound");
+        let cursor = K::Send::attach(&mem, attached.record).expect("the ring is sound");
         let end = SendEnd::new(mem, cursor, arrivals, &*self.locks);
         wake_everybody(&self.words);
-        Tx { end, seated, ring: self.clone() }
+        Tx { end, attached, ring: self.clone() }
     }
 
-    fn receiving(&self, seated: Seated, arrivals: u64, inherited: Option<Run>) -> Rx<K> {
+    fn receiving(&self, attached: Seated, arrivals: u64, adopted: Option<Run>) -> Rx<K> {
         let mem = self.mem();
-        let mut cursor = K::Recv::attach(&mem, seated.seat).expect("the ring is sound");
-        if let Some(run) = inherited {
-            cursor.inherit(&mem, run);
+        let mut cursor = K::Recv::attach(&mem, attached.record).expect("the ring is sound");
+        if let Some(run) = adopted {
+            cursor.adopt(&mem, run);
         }
         let end = RecvEnd::new(mem, cursor, arrivals, &*self.locks);
         wake_everybody(&self.words);
-        Rx { end, seated, ring: self.clone() }
+        Rx { end, attached, ring: self.clone() }
     }
 
     /// The lock of a dead end goes, and nothing else happens.
-    fn release_hold(&self, seated: &Seated) {
-        self.locks.release(seated.role, seated.seat);
+    fn release_hold(&self, attached: &Seated) {
+        self.locks.release(attached.role, attached.record);
     }
 
     /// As `handles::ring` and `peers::endpoint` do it.
-    fn detach(&self, seated: Seated, estate: bool) {
-        self.release_hold(&seated);
-        if estate {
-            roster::bequeath(&self.words, seated.seat, seated.occupancy);
+    fn detach(&self, attached: Seated, abandon: bool) {
+        self.release_hold(&attached);
+        if abandon {
+            table::abandon(&self.words, attached.record, attached.owner);
         } else {
-            roster::leave(&self.words, seated.seat, seated.occupancy);
+            table::leave(&self.words, attached.record, attached.owner);
         }
         wake_everybody(&self.words);
     }
@@ -266,32 +267,32 @@ impl<K: Kind> Ring<K> {
 
 struct Seated {
     role: Role,
-    seat: usize,
-    occupancy: Occupancy,
+    record: usize,
+    owner: Owner,
 }
 
-/// How the models wait: glance so often, then sleep for as long as nobody wakes.
+/// How the models wait: poll so often, then sleep for as long as nobody wakes.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
     /// Glances before the first sleep.
     pub(crate) looks: u32,
     /// So often, a sleep may end by itself, before a wake or having consumed one.
     pub(crate) spurious: u32,
-    /// What a sleep that ended by itself says: a slice has passed, doubt that the peers live.
-    pub(crate) doubts: bool,
+    /// What a sleep that ended by itself says: an interval has passed, doubt that the peers live.
+    pub(crate) checks: bool,
     /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the latest it
     /// does when it has slept so often.
     pub(crate) stops: bool,
 }
 
 /// Straight to sleep.
-pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, doubts: false, stops: false };
+pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, checks: false, stops: false };
 /// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
 pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
 /// Doubts once whether its peers are alive.
-pub(crate) const DOUBTING: Patience = Patience { spurious: 1, doubts: true, ..SLEEPY };
+pub(crate) const CHECKING: Patience = Patience { spurious: 1, checks: true, ..SLEEPY };
 /// Gives up before a first sleep, or after it.
 pub(crate) const HASTY: Patience = Patience { spurious: 1, stops: true, ..SLEEPY };
 
@@ -317,7 +318,7 @@ impl Pace for Patience {
             loom::next_wait_expires();
         }
         word.sleep(ticket, u64::MAX);
-        expires && self.doubts
+        expires && self.checks
     }
 }
 
@@ -351,7 +352,7 @@ pub(crate) fn claim_in_time(
 /// A sending handle: what `handles::send` does with a `SendEnd`.
 pub(crate) struct Tx<K: Kind> {
     pub(crate) end: SendEnd<u64, K>,
-    seated: Seated,
+    attached: Seated,
     pub(crate) ring: Ring<K>,
 }
 
@@ -375,7 +376,7 @@ impl<K: Kind> Tx<K> {
 
     pub(crate) fn leave(mut self) {
         self.end.close();
-        self.ring.detach(self.seated, false);
+        self.ring.detach(self.attached, false);
     }
 
     /// Looks at who is there, as it will have done before: only then does it claim at once.
@@ -385,14 +386,14 @@ impl<K: Kind> Tx<K> {
 
     /// As if killed here.
     pub(crate) fn die(self) {
-        self.ring.release_hold(&self.seated);
+        self.ring.release_hold(&self.attached);
     }
 }
 
 /// A receiving handle: what `handles::recv` does with a `RecvEnd`.
 pub(crate) struct Rx<K: Kind> {
     pub(crate) end: RecvEnd<u64, K>,
-    seated: Seated,
+    attached: Seated,
     pub(crate) ring: Ring<K>,
 }
 
@@ -428,12 +429,12 @@ impl<K: Kind> Rx<K> {
     }
 
     pub(crate) fn leave(self) {
-        let estate = self.end.held() > 0;
-        self.ring.detach(self.seated, estate);
+        let abandon = self.end.held() > 0;
+        self.ring.detach(self.attached, abandon);
     }
 
     /// As if killed here.
     pub(crate) fn die(self) {
-        self.ring.release_hold(&self.seated);
+        self.ring.release_hold(&self.attached);
     }
 }

@@ -71,8 +71,8 @@ fn ends_that_fence_for_themselves_wake_each_other() {
 fn one_to_two(receiving: Patience) {
     let ring = Ring::<Mpmc>::new(2, 3);
     let mut tx = ring.sender(0);
-    let receive = |seat| {
-        let mut rx = ring.receiver(seat);
+    let receive = |record| {
+        let mut rx = ring.receiver(record);
         thread::spawn(move || rx.recv(receiving).unwrap())
     };
     let receivers = [receive(1), receive(2)];
@@ -104,8 +104,8 @@ fn mpmc_two_senders_wake_a_receiver_for_each_value() {
     check_bounded("wake, mpmc 2:1", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut rx = ring.receiver(2);
-        let send = |seat, value| {
-            let mut tx = ring.sender(seat);
+        let send = |record, value| {
+            let mut tx = ring.sender(record);
             thread::spawn(move || tx.try_send(value).unwrap())
         };
         let senders = [send(0, 1), send(1, 2)];
@@ -122,7 +122,7 @@ fn mpmc_two_senders_wake_a_receiver_for_each_value() {
 fn two_to_one(sending: Patience, receiving: Patience) {
     let ring = Ring::<Mpmc>::new(1, 3);
     let mut rx = ring.receiver(2);
-    let mut senders = [0, 1].map(|seat| ring.sender(seat));
+    let mut senders = [0, 1].map(|record| ring.sender(record));
     senders[0].try_send(0).unwrap();
     let sending = senders.map(|mut tx| {
         thread::spawn(move || {
@@ -153,7 +153,7 @@ fn mpmc_two_sleeping_senders_both_wake_for_a_batch_of_slots() {
     check_bounded("wake, mpmc 2:1, senders asleep, batch", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut rx = ring.receiver(2);
-        let mut senders = [0, 1].map(|seat| ring.sender(seat));
+        let mut senders = [0, 1].map(|record| ring.sender(record));
         for sender in &mut senders {
             sender.try_send(0).unwrap();
         }
@@ -172,8 +172,8 @@ fn mpmc_two_sleeping_senders_both_wake_for_a_batch_of_slots() {
 fn mpmc_two_senders_that_publish_out_of_order_wake_two_receivers() {
     check_bounded("wake, mpmc 2:2", 1, || {
         let ring = Ring::<Mpmc>::new(2, 4);
-        let receive = |seat| {
-            let mut rx = ring.receiver(seat);
+        let receive = |record| {
+            let mut rx = ring.receiver(record);
             thread::spawn(move || rx.recv(SLEEPY).unwrap())
         };
         let receivers = [receive(2), receive(3)];

@@ -1,16 +1,16 @@
-//! Who lets messages gather, and when. Without a handle: what attaches one in this process, where tests
+//! Who lets messages coalesce, and when. Without a handle: what attaches one in this process, where tests
 //! run side by side, would register it for barriers, and `wait::litmus` forks it.
 
 use super::*;
-use crate::peers::burial::tests::{Told, sit, told};
-use crate::peers::roster::{Ends, Role};
+use crate::peers::reap::tests::{Told, sit, told};
+use crate::peers::table::{Ends, Role};
 use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, RecvCursor, SendCursor, Spsc};
 use crate::wait::pace::now;
 
 #[test]
-fn calls_that_have_time_let_messages_gather_and_tries_do_not() {
+fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     let heap = Heap::<u64, Spsc>::new(64, 2);
     let both = told(&[(Role::Sender, 0), (Role::Receiver, 1)]);
     let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
@@ -26,44 +26,44 @@ fn calls_that_have_time_let_messages_gather_and_tries_do_not() {
         end: &'a mut RecvEnd<u64, Spsc>,
         waiting: &'a mut Waiting,
         image: &'a Image,
-        doctor: &'a Told,
+        liveness: &'a Told,
     ) -> Claimer<'a, RecvEnd<u64, Spsc>, Told> {
-        Claimer { end, waiting, image, doctor }
+        Claimer { end, waiting, image, liveness }
     }
     let mut send = |items| {
         let run = tx.try_claim(items, items, &both).expect("room");
         tx.publish(run, items);
     };
     let soon = || std::time::Duration::from_micros(10);
-    let gather =
-        |rx: &RecvEnd<u64, Spsc>| (rx.cursor().gather().told(), rx.cursor().gather().began());
+    let coalesce =
+        |rx: &RecvEnd<u64, Spsc>| (rx.cursor().coalesce().told(), rx.cursor().coalesce().began());
 
     send(3);
     let then = now();
     let run = claimer(&mut rx, &mut waiting, &image, &both).soon(1, 1).expect("an item");
     rx.release(run, 1);
-    let before = gather(&rx);
+    let before = coalesce(&rx);
     assert!((then..=now()).contains(&before.1), "by the clock of waits");
     for _ in 0..2 {
         let run = claimer(&mut rx, &mut waiting, &image, &both).soon(1, 1).expect("an item");
         rx.release(run, 1);
     }
-    assert_eq!(gather(&rx), before, "it had seen all three");
+    assert_eq!(coalesce(&rx), before, "it had seen all three");
 
     let ((left, _), began) = before;
     for (more, items) in [(1, 1), (2, 4)] {
         send(1);
         let run = claimer(&mut rx, &mut waiting, &image, &both).until(1, items, soon());
         rx.release(run.expect("an item"), 1);
-        assert_eq!(gather(&rx), ((left - more, true), began));
+        assert_eq!(coalesce(&rx), ((left - more, true), began));
     }
-    let before = gather(&rx);
+    let before = coalesce(&rx);
     send(1);
     let run = claimer(&mut rx, &mut waiting, &image, &both).now(1, 1).expect("an item");
     rx.release(run, 1);
     assert!(claimer(&mut rx, &mut waiting, &image, &both).now(1, 1).is_err());
-    assert_eq!(gather(&rx), before, "tries neither pause nor tell");
+    assert_eq!(coalesce(&rx), before, "tries neither pause nor tell");
     // What has to be waited for begins anew.
     assert!(claimer(&mut rx, &mut waiting, &image, &both).until(1, 1, soon()).is_err());
-    assert_eq!(gather(&rx), ((left - 3, false), began));
+    assert_eq!(coalesce(&rx), ((left - 3, false), began));
 }

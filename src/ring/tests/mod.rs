@@ -65,34 +65,34 @@ impl<T: Copy, K: Kind> Heap<T, K> {
     /// The memory as an algorithm is given it. Not to be used after `self` is gone.
     pub(crate) fn mem(&self) -> Mem<T, K> {
         let records = self.geometry.endpoints as usize;
-        let seats = self.at(Geometry::seats_at()).cast();
+        let owners = self.at(Geometry::owners_at()).cast();
         let intents = self.at(Geometry::intents_at(self.geometry.endpoints)).cast();
         // SAFETY: `Geometry` places the control words within the block, aligned; atomics all.
         let control = unsafe { Shared::new(self.at(Geometry::control_at()).cast()) };
-        // SAFETY: likewise for this many seats.
-        let seats = unsafe { Shared::new(NonNull::slice_from_raw_parts(seats, records)) };
+        // SAFETY: likewise for this many records.
+        let owners = unsafe { Shared::new(NonNull::slice_from_raw_parts(owners, records)) };
         // SAFETY: likewise for this many intents.
         let intents = unsafe { Shared::new(NonNull::slice_from_raw_parts(intents, records)) };
         let slots = self.at(self.geometry.slots_at);
         // SAFETY: `Geometry` made the block long enough for `capacity` slots from here on, and
         // `slots_at` is aligned as they need.
         let slots = unsafe { Slots::new(slots, self.geometry.capacity) };
-        Mem { words: Words { control, seats, intents }, slots, drop_unreleased: false }
+        Mem { words: Words { control, owners, intents }, slots, drop_unreleased: false }
     }
 
-    pub(crate) fn intent(&self, seat: usize) -> u64 {
-        self.mem().words.intents[seat].0.load(crate::sync::Ordering::Relaxed)
+    pub(crate) fn intent(&self, record: usize) -> u64 {
+        self.mem().words.intents[record].0.load(crate::sync::Ordering::Relaxed)
     }
 
-    pub(crate) fn tx(&self, seat: usize) -> Tx<T, K> {
+    pub(crate) fn tx(&self, record: usize) -> Tx<T, K> {
         let mem = self.mem();
-        let cursor = K::Send::attach(&mem, seat).expect("positions make sense");
+        let cursor = K::Send::attach(&mem, record).expect("positions make sense");
         Tx { mem, cursor }
     }
 
-    pub(crate) fn rx(&self, seat: usize) -> Rx<T, K> {
+    pub(crate) fn rx(&self, record: usize) -> Rx<T, K> {
         let mem = self.mem();
-        let cursor = K::Recv::attach(&mem, seat).expect("positions make sense");
+        let cursor = K::Recv::attach(&mem, record).expect("positions make sense");
         Rx { mem, cursor }
     }
 }

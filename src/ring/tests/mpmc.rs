@@ -1,7 +1,7 @@
 //! MPMC ends driven by turns: holes, runs, intents, and what the dead leave.
 
 use super::*;
-use crate::peers::roster::{self, Role};
+use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
 use crate::ring::mpmc::{
     INTENT_MAX_COUNT, LOOKS, Receiver, SHORT_RUN, Sender, Stamp, after_losing, enough, intent,
@@ -146,25 +146,25 @@ fn a_run_finds_its_items_between_holes() {
     assert_eq!(tx.send_some(0, 8), Ok(8));
 }
 
-/// Everybody is alive but those in these seats.
+/// Everybody is alive but those in these records.
 struct Dead(&'static [usize]);
 
 impl Alive for Dead {
-    fn alive(&self, _: Role, seat: usize) -> bool {
-        !self.0.contains(&seat)
+    fn alive(&self, _: Role, record: usize) -> bool {
+        !self.0.contains(&record)
     }
 }
 
-fn sit(heap: &Heap<u64, Mpmc>, seat: usize, role: Role) {
-    roster::take(&heap.mem().words.seats[seat], role, 1, false).expect("a free seat");
+fn sit(heap: &Heap<u64, Mpmc>, record: usize, role: Role) {
+    table::take(&heap.mem().words.owners[record], role, 1, false).expect("a free record");
 }
 
 #[test]
-fn what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
+fn what_a_dead_receiver_held_is_adopted_and_what_it_released_is_not() {
     let heap = Heap::<u64, Mpmc>::new(4, 3);
-    let (mut tx, mut rx, mut heir) = (heap.tx(0), heap.rx(1), heap.rx(2));
-    for (seat, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
-        sit(&heap, seat, role);
+    let (mut tx, mut rx, mut adopter) = (heap.tx(0), heap.rx(1), heap.rx(2));
+    for (record, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
+        sit(&heap, record, role);
     }
     tx.send_some(0, 4).unwrap();
     let run = rx.claim(3, 3).unwrap();
@@ -173,23 +173,23 @@ fn what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
     let alive =
         <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[]));
     assert!(matches!(alive, Remains::Unclear { .. }), "{alive:?}");
-    let Remains::Orphans { run, more: false } =
+    let Remains::Abandoned { run, more: false } =
         <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]))
     else {
         panic!("two orphans")
     };
     assert_eq!((run.at, run.slots, run.items, run.again), (1, 2, 2, 2));
-    heir.cursor.inherit(&heir.mem, run);
-    // From here on they are the heir's, to whoever asks.
+    adopter.cursor.adopt(&adopter.mem, run);
+    // From here on they are the adopter's, to whoever asks.
     let left =
         <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
     assert!(matches!(left, Remains::Unclear { .. }), "{left:?}");
-    assert_eq!(heir.recv(), Ok(1));
-    assert_eq!(heir.recv(), Ok(2));
+    assert_eq!(adopter.recv(), Ok(1));
+    assert_eq!(adopter.recv(), Ok(2));
     let left =
         <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
     assert!(matches!(left, Remains::Nothing), "{left:?}");
-    assert_eq!(heir.recv(), Ok(3));
+    assert_eq!(adopter.recv(), Ok(3));
     assert_eq!(tx.send_some(0, 4), Ok(4));
 }
 
@@ -198,8 +198,8 @@ fn what_a_dead_receiver_held_is_inherited_and_what_it_released_is_not() {
 fn what_a_dead_receiver_held_is_found_in_stretches_around_what_may_be_anothers() {
     let heap = Heap::<u64, Mpmc>::new(8, 3);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
-    for (seat, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
-        sit(&heap, seat, role);
+    for (record, role) in [(0, Role::Sender), (1, Role::Receiver), (2, Role::Receiver)] {
+        sit(&heap, record, role);
     }
     tx.send_some(0, 5).unwrap();
     rx.claim(5, 5).unwrap();
@@ -208,7 +208,7 @@ fn what_a_dead_receiver_held_is_found_in_stretches_around_what_may_be_anothers()
         let found =
             <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
         match found {
-            Remains::Orphans { run, more } => (run.at, run.slots, more),
+            Remains::Abandoned { run, more } => (run.at, run.slots, more),
             _ => panic!("{found:?}"),
         }
     };
@@ -226,8 +226,8 @@ fn what_a_dead_receiver_held_is_found_in_stretches_around_what_may_be_anothers()
 fn what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() {
     let heap = Heap::<u64, Mpmc>::new(8, 3);
     let (mut victim, mut tx, mut rx) = (heap.tx(0), heap.tx(1), heap.rx(2));
-    for (seat, role) in [(0, Role::Sender), (1, Role::Sender), (2, Role::Receiver)] {
-        sit(&heap, seat, role);
+    for (record, role) in [(0, Role::Sender), (1, Role::Sender), (2, Role::Receiver)] {
+        sit(&heap, record, role);
     }
     let run = victim.claim(3, 3).unwrap();
     // It published one of three and died.
@@ -284,7 +284,7 @@ fn an_intent_covers_the_claim_from_before_it_is_made_until_it_is_handed_over() {
     let heap = Heap::<u64, Mpmc>::new(8, 2);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
     let words = heap.mem().words;
-    let intent = |seat: usize| words.intents[seat].0.load(Relaxed);
+    let intent = |record: usize| words.intents[record].0.load(Relaxed);
     let run = tx.claim(3, 3).unwrap();
     assert_eq!(intent(0), 3 << 40);
     tx.fill(run, 0, 3);

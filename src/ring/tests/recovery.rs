@@ -1,8 +1,8 @@
 //! Recovery while others are at work: one end dies again and again in the midst of a claim, and
-//! those who wait for it bury it and go on, several at once.
+//! those who wait for it reap it and go on, several at once.
 //!
 //! A death is a cursor that its thread drops: what it had stored stays as it was. The [`Morgue`]
-//! knows the dead by their seats. It is all that tells of a death, as the kernel's lock is between
+//! knows the dead by their records. It is all that tells of a death, as the kernel's lock is between
 //! processes: who sees one dead sees all that it ever stored, and nothing else orders the ends.
 
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use std::thread;
 
 use super::threads::{Patience, signed, until_ready};
 use super::*;
-use crate::peers::burial::{Doctor, round};
-use crate::peers::roster::{self, Role};
+use crate::peers::reap::{Liveness, reap_pass};
+use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
 use crate::ring::mpmc::{Stamp, intent};
 
-/// Who is dead, by seats; and the recovery lock.
+/// Who is dead, by records; and the recovery lock.
 #[derive(Default)]
 struct Morgue {
     dead: AtomicU64,
@@ -26,36 +26,36 @@ struct Morgue {
 }
 
 impl Morgue {
-    fn admit(&self, seat: usize) {
-        self.dead.fetch_or(1 << seat, Release);
+    fn admit(&self, record: usize) {
+        self.dead.fetch_or(1 << record, Release);
     }
 
-    /// Sits down in `seat` as soon as its last occupant is buried; `None` if `enough` comes first.
+    /// Sits down in `record` as soon as its last owner is reaped; `None` if `enough` comes first.
     fn sit(
         &self,
         heap: &Heap<u64, Mpmc>,
-        seat: usize,
+        record: usize,
         role: Role,
         enough: impl Fn() -> bool,
     ) -> Option<()> {
         let patience = Patience::new();
         let words = heap.mem().words;
-        while roster::occupancy(&words.seats[seat]).is_some() {
+        while table::owner(&words.owners[record]).is_some() {
             if enough() {
                 return None;
             }
-            patience.wait("the seat is not freed");
+            patience.wait("the record is not freed");
         }
-        self.dead.fetch_and(!(1 << seat), Relaxed); // the lock is taken before the seat
-        roster::take(&words.seats[seat], role, 1, false).expect("only we sit here");
-        roster::arrived(&words, role);
+        self.dead.fetch_and(!(1 << record), Relaxed); // the lock is taken before the record
+        table::take(&words.owners[record], role, 1, false).expect("only we sit here");
+        table::arrived(&words, role);
         Some(())
     }
 }
 
-impl Doctor for Morgue {
-    fn alive(&self, _: Role, seat: usize) -> bool {
-        self.dead.load(Acquire) >> seat & 1 == 0
+impl Liveness for Morgue {
+    fn alive(&self, _: Role, record: usize) -> bool {
+        self.dead.load(Acquire) >> record & 1 == 0
     }
 
     fn any_alive(&self, _: Role) -> bool {
@@ -84,34 +84,34 @@ const VICTIM: usize = 3;
 fn ring(capacity: u64) -> Heap<u64, Mpmc> {
     let heap = Heap::new(capacity, 4);
     let words = heap.mem().words;
-    roster::take(&words.seats[SENDER], Role::Sender, 1, false).expect("free");
-    for seat in RECEIVERS {
-        roster::take(&words.seats[seat], Role::Receiver, 1, false).expect("free");
+    table::take(&words.owners[SENDER], Role::Sender, 1, false).expect("free");
+    for record in RECEIVERS {
+        table::take(&words.owners[record], Role::Receiver, 1, false).expect("free");
     }
     heap
 }
 
 /// Receives until all have been received by someone; whoever finds nothing looks for the dead.
-fn receive_and_bury(
+fn receive_and_reap(
     heap: &Heap<u64, Mpmc>,
-    seat: usize,
+    record: usize,
     morgue: &Morgue,
     received: &AtomicU64,
     enough: &dyn Fn() -> bool,
 ) -> Vec<u64> {
-    let mut rx = heap.rx(seat);
+    let mut rx = heap.rx(record);
     let (mut got, mut turn) = (Vec::new(), 0);
     let patience = Patience::new();
     while !enough() {
         let Ok(run) = rx.claim(1, 2) else {
-            let heir = (!rx.cursor.has_claim()).then_some(&mut rx.cursor);
-            round(&rx.mem, Role::Receiver, morgue, heir);
+            let adopter = (!rx.cursor.has_claim()).then_some(&mut rx.cursor);
+            reap_pass(&rx.mem, Role::Receiver, morgue, adopter);
             patience.wait("not all has come");
             continue;
         };
         turn += 1;
         let values = rx.values(run);
-        // Every other time one item stays behind, and this end is no heir meanwhile.
+        // Every other time one item stays behind, and this end is no adopter meanwhile.
         let released = run.items - u64::from(turn % 2 == 0 && run.items > 1);
         rx.release(run, released);
         got.extend_from_slice(&values[..released as usize]);
@@ -152,7 +152,7 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
         scope.spawn(move || {
             for death in 0..DEATHS {
                 if morgue.sit(heap, VICTIM, Role::Sender, enough).is_none() {
-                    break; // the last of those who publish is dead and received; nobody buries
+                    break; // the last of those who publish is dead and received; nobody reaps
                 }
                 let mut tx = heap.tx(VICTIM);
                 if death % 3 == 0 {
@@ -174,13 +174,15 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
             }
         });
         RECEIVERS
-            .map(|seat| scope.spawn(move || receive_and_bury(heap, seat, morgue, received, enough)))
+            .map(|record| {
+                scope.spawn(move || receive_and_reap(heap, record, morgue, received, enough))
+            })
             .map(|receiver| receiver.join().unwrap())
     });
     let dying = (2..DEATHS).step_by(3).map(|death| signed(1, death));
     check(got.into(), (0..EACH).map(|n| signed(0, n)).chain(dying), true);
-    // Whoever died last is buried now, and then no claim is left of any of them.
-    assert!(!round(&heap.mem(), Role::Receiver, morgue, None).unsettled);
+    // Whoever died last is reaped now, and then no claim is left of any of them.
+    assert!(!reap_pass(&heap.mem(), Role::Receiver, morgue, None).pending);
     let tally = &heap.mem().words.control.tally.0;
     assert_eq!(tally.skipped.load(Relaxed), skipped.load(Relaxed));
     assert_eq!(heap.intent(VICTIM), 0);
@@ -229,12 +231,12 @@ fn what_dying_receivers_hold_is_received_once_by_the_living() {
             }
             got
         });
-        let living = RECEIVERS.map(|seat| {
-            scope.spawn(move || receive_and_bury(heap, seat, morgue, received, enough))
+        let living = RECEIVERS.map(|record| {
+            scope.spawn(move || receive_and_reap(heap, record, morgue, received, enough))
         });
         let living = living.into_iter().chain([dying]);
         living.map(|receiver| receiver.join().unwrap()).collect()
     });
-    check(got, 0..ITEMS, false); // what is inherited comes late
+    check(got, 0..ITEMS, false); // what is adopted comes late
     assert_eq!(heap.mem().words.control.tally.0.dropped.load(Relaxed), 0);
 }

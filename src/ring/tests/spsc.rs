@@ -47,18 +47,18 @@ fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
     hand_out(&mut rx, 1); // of what has been handed out before
     assert_eq!(rx.claim(1, 8).unwrap().again, 3);
 
-    let mut heir = heap.rx(1);
-    let run = heir.claim(1, 8).unwrap();
+    let mut adopter = heap.rx(1);
+    let run = adopter.claim(1, 8).unwrap();
     assert_eq!((run.items, run.again), (6, 3));
-    assert_eq!(heir.claim(2, 2).unwrap().again, 2);
-    heir.release(Run { items: 2, slots: 2, ..run }, 2);
-    assert_eq!(heir.claim(1, 8).unwrap().again, 1);
-    let run = heir.claim(2, 2).unwrap();
-    heir.release(run, 2);
-    assert_eq!(heir.claim(1, 8).unwrap().again, 0);
+    assert_eq!(adopter.claim(2, 2).unwrap().again, 2);
+    adopter.release(Run { items: 2, slots: 2, ..run }, 2);
+    assert_eq!(adopter.claim(1, 8).unwrap().again, 1);
+    let run = adopter.claim(2, 2).unwrap();
+    adopter.release(run, 2);
+    assert_eq!(adopter.claim(1, 8).unwrap().again, 0);
     // What its predecessor had handed out is released: nothing to say to a successor.
     assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);
-    hand_out(&mut heir, 2);
+    hand_out(&mut adopter, 2);
     assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 2, "all that is there");
     // A number that cannot be.
     heap.mem().words.intents[1].0.store(7, Relaxed);
@@ -76,12 +76,12 @@ fn what_was_handed_out_is_dropped_if_the_ring_is_to_do_so() {
         let dropped = mem.words.control.tally.0.dropped.load(Relaxed);
         (Rx { mem, cursor }, dropped)
     };
-    let (mut heir, dropped) = attach();
-    assert_eq!((heir.claim(1, 8).unwrap().items, dropped), (5, 0), "nothing was handed out");
+    let (mut adopter, dropped) = attach();
+    assert_eq!((adopter.claim(1, 8).unwrap().items, dropped), (5, 0), "nothing was handed out");
     let run = rx.claim(2, 2).unwrap();
     rx.cursor.hand_out(&rx.mem, run);
-    let (mut heir, dropped) = attach();
-    let run = heir.claim(1, 8).unwrap();
+    let (mut adopter, dropped) = attach();
+    let run = adopter.claim(1, 8).unwrap();
     assert_eq!((run.at, run.items, run.again, dropped), (2, 3, 0, 2));
     assert_eq!(heap.mem().words.control.head.0.load(Relaxed), 2, "senders may have its slots");
 }

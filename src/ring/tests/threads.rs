@@ -153,8 +153,8 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
             until_ready(|| tx.send(signed(sender, n)));
         }
     };
-    let receiving = |seat: usize| {
-        let mut rx = heap.rx(seat);
+    let receiving = |record: usize| {
+        let mut rx = heap.rx(record);
         let (mut got, mut turn) = (Vec::new(), 0);
         let since = Instant::now();
         // Relaxed: see the opening. Whoever holds items has not counted them, so nobody stops early.
@@ -222,8 +222,8 @@ fn items_given_back_in_a_crowd_are_delivered_to_their_holder_again() {
 
 #[test]
 fn a_successor_sees_all_that_its_predecessor_stored() {
-    // The role passes from thread to thread through the seat alone, as between processes.
-    use crate::peers::roster::{self, Role};
+    // The role passes from thread to thread through the record alone, as between processes.
+    use crate::peers::table::{self, Role};
     let heap = Heap::<[u64; 3], Spsc>::new(4, 2);
     let heap = &heap;
     thread::scope(|scope| {
@@ -232,19 +232,19 @@ fn a_successor_sees_all_that_its_predecessor_stored() {
                 let words = heap.mem().words;
                 // One after the other, in order of their turns.
                 let arrivals = &words.control.arrivals.0.senders;
-                let occupancy = until_ready(|| match arrivals.load(Relaxed) {
+                let owner = until_ready(|| match arrivals.load(Relaxed) {
                     arrived if arrived == turn => {
-                        roster::take(&words.seats[0], Role::Sender, 1, false)
+                        table::take(&words.owners[0], Role::Sender, 1, false)
                             .ok_or(Blocked::NotReady)
                     }
                     _ => Err(Blocked::NotReady),
                 });
-                roster::arrived(&words, Role::Sender);
+                table::arrived(&words, Role::Sender);
                 let mut tx = heap.tx(0);
                 for n in 0..4 {
                     until_ready(|| tx.send(4 * turn + n));
                 }
-                assert!(roster::leave(&words, 0, occupancy));
+                assert!(table::leave(&words, 0, owner));
             });
         }
         let mut rx = heap.rx(1);

@@ -1,4 +1,4 @@
-//! The pace of a wait: clock, budget, doubts, and how long it sleeps.
+//! The pace of a wait: clock, budget, checks, and how long it sleeps.
 
 use super::*;
 #[cfg_attr(miri, allow(unused_imports))]
@@ -39,17 +39,17 @@ fn the_machines_processors_are_counted_not_this_threads() {
 }
 
 #[test]
-fn doubt_comes_a_slice_after_the_first_look_in_vain_and_every_slice_from_then_on() {
+fn doubt_comes_an_interval_after_the_first_look_in_vain_and_every_slice_from_then_on() {
     let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_millis(1);
+    waiting.interval = Duration::from_millis(1);
     for began in [5_000_000, 50_000_000] {
         let looks = [0, 999_999, 1_000_000, 1_000_001, 1_999_999, 2_000_000];
-        let doubts = looks.map(|later| waiting.looked_in_vain(began + later));
-        assert_eq!(doubts, [false, false, true, false, false, true], "from {began} on");
+        let checks = looks.map(|later| waiting.looked_in_vain(began + later));
+        assert_eq!(checks, [false, false, true, false, false, true], "from {began} on");
         waiting.looked_well();
     }
     // The same of tries, by the clock.
-    waiting.slice = Duration::ZERO;
+    waiting.interval = Duration::ZERO;
     assert!(!waiting.tried_in_vain());
     assert!(waiting.tried_in_vain());
 }
@@ -64,9 +64,9 @@ fn turns(waiting: &mut Waiting, many: bool, most: usize) -> Vec<Turn> {
 
 #[test]
 fn who_waits_spins_as_its_policy_and_the_machine_allow() {
-    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
+    let (spin, look) = (Turn::Spin(64), Turn::Look { check_due: false });
     let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_secs(10_000); // no doubt comes up
+    waiting.interval = Duration::from_secs(10_000); // no doubt comes up
     waiting.budget = FEWEST_TURNS;
     assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(4));
     assert_eq!(turns(&mut waiting, false, 100), [], "the other cannot run meanwhile");
@@ -77,7 +77,7 @@ fn who_waits_spins_as_its_policy_and_the_machine_allow() {
     assert_eq!(turns(&mut waiting, false, 100), [look].repeat(100));
     let mut watch = waiting.until(Deadline::NEVER);
     watch.many = true;
-    watch.glance_at_most(4);
+    watch.poll_at_most(4);
     assert_eq!(watch.turn(), Turn::Spin(4));
     assert_eq!(watch.turns, 4, "no more is charged than was spun");
 }
@@ -111,9 +111,9 @@ fn making_way(waiting: &mut Waiting, keep: fn() -> u64) -> Vec<Turn> {
 
 #[test]
 fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less() {
-    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
+    let (spin, look) = (Turn::Spin(64), Turn::Look { check_due: false });
     let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_secs(10_000); // no doubt comes up
+    waiting.interval = Duration::from_secs(10_000); // no doubt comes up
     for keep in [|| NOBODY_RAN + 1, || SHORT_SLEEP] {
         waiting.budget = FEWEST_TURNS;
         let mut expected = [spin, look].repeat(4);
@@ -135,9 +135,9 @@ fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less()
 #[test]
 #[cfg(not(miri))] // too many turns for it
 fn who_is_not_given_the_processor_back_soon_is_wary_of_making_way() {
-    let (spin, look) = (Turn::Spin(64), Turn::Look { doubt: false });
+    let (spin, look) = (Turn::Spin(64), Turn::Look { check_due: false });
     let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_secs(10_000); // no doubt comes up
+    waiting.interval = Duration::from_secs(10_000); // no doubt comes up
     let mut spans = Vec::new();
     while spans.len() < 12 {
         waiting.budget = FEWEST_TURNS;
@@ -179,7 +179,7 @@ fn who_makes_way_lets_others_run() {
             sched_setaffinity(None, &one).expect("one of its own");
             scope.spawn(|| {
                 while over.load(Relaxed) == 0 {
-                    turns.fetch_add(1, Relaxed); // on the same processor: that is inherited
+                    turns.fetch_add(1, Relaxed); // on the same processor: that is adopted
                 }
             });
             // Each lets it go on, but for those that the kernel thinks unfair.
@@ -220,11 +220,11 @@ fn a_sleep_that_ended_at_once_was_better_spun_through() {
 
 #[test]
 #[cfg(not(miri))] // whose clock runs faster than that
-fn who_has_just_announced_itself_sleeps_briefly_and_then_for_a_slice() {
+fn who_has_just_announced_itself_sleeps_briefly_and_then_for_an_interval() {
     let word = AtomicU32::new(0);
     let word = WakeWord::new(&word);
     let mut waiting = Waiting::new();
-    waiting.slice = Duration::from_millis(100);
+    waiting.interval = Duration::from_millis(100);
     // Others may keep this thread from running for as long as that, but not each time.
     let mut slept_on = |fresh_twice: bool, turned_back: bool| {
         waiting.looked_well();
@@ -252,6 +252,6 @@ fn who_has_just_announced_itself_sleeps_briefly_and_then_for_a_slice() {
 
 #[test]
 fn who_looks_through_many_slots_looks_at_the_clock_more_often() {
-    assert_eq!((1..=256).map(crate::pipe::glances).min(), Some(u32::MAX));
-    assert_eq!((257..600).map(crate::pipe::glances).max(), Some(4));
+    assert_eq!((1..=256).map(crate::pipe::polls).min(), Some(u32::MAX));
+    assert_eq!((257..600).map(crate::pipe::polls).max(), Some(4));
 }

@@ -22,7 +22,7 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
             match pool.get() {
                 Ok(mut tx) => {
                     assert!(room);
-                    tx.set_wait_slice(super::SLICE);
+                    tx.set_liveness_interval(super::INTERVAL);
                     self.send(who, &mut tx, hand, Call::SendSlice(2));
                     lent.push(tx);
                 }
@@ -51,8 +51,8 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
 
     fn pool_receivers(&mut self, hand: Hand) {
         let first = hand.which();
-        if self.model.has_estate() || self.model.holds(first) {
-            return; // one estate at a time
+        if self.model.has_abandoned_claim() || self.model.holds(first) {
+            return; // one abandoned claim at a time
         }
         let Some(rx) = self.rx[first].take() else { return };
         let pool = Pool::new(rx);
@@ -61,7 +61,7 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
         match pool.get() {
             Ok(mut rx) => {
                 assert!(room);
-                rx.set_wait_slice(super::SLICE);
+                rx.set_liveness_interval(super::INTERVAL);
                 self.receive(MADE[0], &mut rx, hand, Call::Read { max: 3, end: End::Part(100) });
                 drop(rx);
                 // It has gone back, and with it what it had not released.

@@ -59,8 +59,8 @@ impl<T: Copy + PartialEq> Model<T> {
             self.shown = self.shown.max(items.len());
             return Ok(items);
         }
-        let inherited = self.receivers[who].is_some_and(|end| end.inherited);
-        self.again = if held || inherited { items.len() } else { 0 };
+        let adopted = self.receivers[who].is_some_and(|end| end.adopted);
+        self.again = if held || adopted { items.len() } else { 0 };
         if items.len() < need { Err(Refused::Held(items.len())) } else { Ok(items) }
     }
 
@@ -93,23 +93,24 @@ impl<T: Copy + PartialEq> Model<T> {
             }
             break;
         }
-        if self.has_estate() && !self.drop_unreleased {
-            self.inherit(who);
+        if self.has_abandoned_claim() && !self.drop_unreleased {
+            self.adopt(who);
             return Ok(());
         }
-        self.discard_estate();
+        self.discard_abandoned_claim();
         if !self.receiver_gone(who) {
             return Err(Refused::NotReady);
         }
-        // Should an heir go, too, there will be items again. One that inherited its seat as well need
+        // Should an adopter go, too, there will be items again. One that adopted its record as well need
         // not put the end off, and may.
-        let heirs = |by_seat: bool| {
-            (0..ENDS).any(|heir| {
-                let end = self.receivers[heir];
-                end.is_some_and(|end| end.inherited && end.by_seat == by_seat) && self.holds(heir)
+        let adopter = |by_record: bool| {
+            (0..ENDS).any(|adopter| {
+                let end = self.receivers[adopter];
+                end.is_some_and(|end| end.adopted && end.by_record == by_record)
+                    && self.holds(adopter)
             })
         };
-        let (unsure, either) = (heirs(false), heirs(true));
+        let (unsure, either) = (adopter(false), adopter(true));
         let put_off = self.receivers[who].as_mut().map(|end| &mut end.put_off);
         match put_off {
             Some(put_off) if unsure => {
@@ -149,7 +150,7 @@ impl<T: Copy + PartialEq> Model<T> {
         if !self.holds(who)
             && let Some(end) = &mut self.receivers[who]
         {
-            (end.inherited, end.by_seat) = (false, false);
+            (end.adopted, end.by_record) = (false, false);
         }
     }
 }

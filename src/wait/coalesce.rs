@@ -1,4 +1,4 @@
-//! How long a receiver lets messages gather before it looks for more.
+//! How long a receiver lets messages coalesce before it looks for more.
 //!
 //! A receiver that is faster than its sender finds the ring empty after every message or two. Each
 //! of its looks then pulls the line with the sender's index away from the sender, who needs it back
@@ -12,7 +12,7 @@
 //! half as many as they are begin anew, too. And they stand trial: for some looks without them and
 //! some with them, the time that a message takes on the average is measured, and they are made only as
 //! long as that has been an eighth shorter with them. (A few requests that are under way together look
-//! like a stream that gathers; but pauses do not make them come faster.)
+//! like a stream that coalesces; but pauses do not make them come faster.)
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -36,7 +36,7 @@ const NO_STREAM: u64 = 2_000;
 
 /// What one receiver has learnt.
 #[derive(Debug)]
-pub(crate) struct Gather {
+pub(crate) struct Coalesce {
     pauses: u32,
     /// The position at which the ring was found drained the last time, unless there was a wait since.
     drained_at: Option<u64>,
@@ -60,7 +60,7 @@ enum Stage {
     Judged(bool),
 }
 
-impl Gather {
+impl Coalesce {
     pub(crate) fn new() -> Self {
         Self {
             pauses: 0,

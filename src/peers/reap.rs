@@ -1,0 +1,292 @@
+//! Reaping the dead: who lost their lives lose their records, and what they had claimed is settled.
+//!
+//! What is left of a claim, and whose it is, [`ring::recovery`](crate::ring::recovery) knows. Here is
+//! who does it and when: an end in doubt, one that wants a record, one about to say end-of-file. All of
+//! it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
+//!
+//! Records of the dead are freed under the recovery lock, by compare-and-swap from the exact word their
+//! owners had stored, after everything that their intents cover has been settled. What a dead
+//! receiver had not released goes to the receiver that asks (the *adopter*); if one asks that cannot take
+//! it, the record becomes an abandoned claim, which is nobody's, and any receiver may adopt it later.
+
+use std::cell::RefCell;
+
+use super::table::{self, Owner, Role};
+use crate::pipe::wake_everybody;
+use crate::ring::control::Words;
+use crate::ring::recovery::{self, Alive, Remains, effort};
+use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::sync::Ordering::{Acquire, Relaxed};
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
+
+/// Who can tell the living from the dead.
+pub(crate) trait Liveness {
+    /// The end of `role` in `record` is alive.
+    fn alive(&self, role: Role, record: usize) -> bool;
+
+    /// Some end of `role` is alive.
+    fn any_alive(&self, role: Role) -> bool;
+
+    /// Runs `recover` unless someone else is recovering this ring; whether it did.
+    fn exclusively(&self, recover: impl FnOnce()) -> bool;
+}
+
+/// Some end of `role` is in the endpoint table and is alive. Its lock alone would not do: who attaches
+/// takes the lock first.
+pub(crate) fn peer_alive(words: &Words, role: Role, liveness: &impl Liveness) -> bool {
+    liveness.any_alive(role)
+        && words.owners.iter().enumerate().any(|(record, state)| {
+            table::owner(state)
+                .is_some_and(|(found, attached_as)| attached_as == role && !found.is_abandoned())
+                && liveness.alive(role, record)
+        })
+}
+
+/// What a look for the dead came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Findings {
+    /// Some end opposite to the one that asked is alive.
+    pub(crate) opposite_alive: bool,
+    /// Something that the dead had claimed is not settled yet.
+    pub(crate) pending: bool,
+}
+
+/// Looks for ends that have died and clears away what can be, for an end of `role`. `adopter`: a
+/// receiver that can take over orphaned items; it holds none now.
+pub(crate) fn reap_pass<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    role: Role,
+    liveness: &impl Liveness,
+    mut adopter: Option<&mut K::Recv>,
+) -> Findings {
+    let opposite_alive = liveness.any_alive(role.opposite());
+    let pass = reap_all(mem, liveness, &mut adopter, |record, attached_as| {
+        let missed = !opposite_alive && attached_as == role.opposite();
+        (missed || claims(mem, record)) && !liveness.alive(attached_as, record)
+    });
+    Findings { opposite_alive, pending: pass.pending || !pass.done }
+}
+
+/// The end in `record` has a claim in progress. Those who have are asked after, and everyone opposite if
+/// they all seem dead: an idle waiter thus asks one question per interval.
+fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
+    K::STAMPED && mem.words.intents[record].0.load(Relaxed) != 0 // settling looks again
+}
+
+/// What came of reaping the dead.
+struct Pass {
+    /// It took place, for all of them: nobody else was recovering, and there was not too much to do.
+    done: bool,
+    /// Something changed in the ring.
+    changed: bool,
+    /// Some of what the dead had claimed could not be settled.
+    pending: bool,
+}
+
+/// Reaps all whom `is_dead` says to be, and all who have left abandoned claims.
+fn reap_all<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    liveness: &impl Liveness,
+    adopter: &mut Option<&mut K::Recv>,
+    is_dead: impl Fn(usize, Role) -> bool,
+) -> Pass {
+    let words = &mem.words;
+    let dead: Vec<_> = (0..words.owners.len())
+        .filter_map(|record| {
+            let (owner, role) = table::owner(&words.owners[record])?;
+            (owner.is_abandoned() || is_dead(record, role)).then_some((record, owner, role))
+        })
+        .collect();
+    let mut pass = Pass { done: true, changed: false, pending: false };
+    if dead.is_empty() {
+        return pass;
+    }
+    let had_adopter = adopter.is_some();
+    let answers = Answers::new(words, liveness);
+    let mut efforts = Efforts(0);
+    let took_place = liveness.exclusively(|| {
+        for (record, owner, role) in dead {
+            // Somebody may have cleared this record, and a newcomer taken it, before we had the lock.
+            if table::owner(&words.owners[record]).map(|found| found.0) != Some(owner) {
+                continue;
+            }
+            if owner.is_abandoned() && had_adopter && adopter.is_none() {
+                pass.pending = true; // the adopter has its hands full; later
+                continue;
+            }
+            let reaped = reap(mem, record, owner, role, &answers, adopter, &mut efforts);
+            pass.changed |= reaped.changed;
+            pass.pending |= reaped.pending;
+        }
+    });
+    pass.done = took_place && !efforts.exhausted();
+    if pass.changed {
+        wake_everybody(words);
+    }
+    pass
+}
+
+/// The answers about liveness of one reap pass, each asked for once: who is found dead stays dead, and who
+/// is taken for alive though it has died meanwhile is found next time.
+struct Answers<'a, D> {
+    words: &'a Words,
+    liveness: &'a D,
+    known: RefCell<Vec<Option<(Owner, bool)>>>,
+}
+
+impl<'a, D: Liveness> Answers<'a, D> {
+    fn new(words: &'a Words, liveness: &'a D) -> Self {
+        Self { words, liveness, known: RefCell::new(vec![None; words.owners.len()]) }
+    }
+}
+
+impl<D: Liveness> Alive for Answers<'_, D> {
+    fn alive(&self, role: Role, record: usize) -> bool {
+        let Some((owner, _)) = table::owner(&self.words.owners[record]) else {
+            return false; // it has left meanwhile
+        };
+        let known = &mut self.known.borrow_mut()[record];
+        match *known {
+            Some((of, alive)) if of == owner => alive,
+            _ => {
+                let alive = self.liveness.alive(role, record);
+                *known = Some((owner, alive));
+                alive
+            }
+        }
+    }
+}
+
+/// Clears away whoever has died, for an end that wants a record. `false`: someone else is at it.
+pub(crate) fn reap_for_record<T: Copy, K: Kind>(mem: &Mem<T, K>, liveness: &impl Liveness) -> bool {
+    reap_all(mem, liveness, &mut None, |record, role| !liveness.alive(role, record)).done
+}
+
+/// Finds an abandoned claim that a new receiver can succeed to, record and all, for when there is no other
+/// record: `take` takes it. Gives what `take` gave, and what the new receiver adopts with it; `None`
+/// if someone else is recovering.
+pub(crate) fn succeed<T: Copy, K: Kind, E>(
+    mem: &Mem<T, K>,
+    liveness: &impl Liveness,
+    take: impl Fn(usize) -> Option<E>,
+) -> Option<Option<(E, Run)>> {
+    let mut taken = None;
+    let mut efforts = Efforts(0);
+    let answers = Answers::new(&mem.words, liveness);
+    let done = liveness.exclusively(|| {
+        taken = (0..mem.words.owners.len()).find_map(|record| {
+            let (owner, _) = table::owner(&mem.words.owners[record])?;
+            if !owner.is_abandoned() {
+                return None;
+            }
+            let intent = mem.words.intents[record].0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
+            if !efforts.allow(effort(&mem.words, intent, mem.slots.capacity())) {
+                return None;
+            }
+            match K::Recv::settle(mem, intent, &answers) {
+                // All that the record's intent still stands for is this run: let it say so before
+                // the record is ours, and it stays adoptable wherever we die.
+                Remains::Abandoned { run, more: false }
+                    if run.items > 0 && !mem.drop_unreleased =>
+                {
+                    recovery::adopt(&mem.words, record, run);
+                    Some((take(record)?, run))
+                }
+                _ => None,
+            }
+        });
+    });
+    done.then_some(taken)
+}
+
+/// What one reap pass has cost so far, in positions and intents looked at.
+///
+/// Honest ends claim disjoint slots, few at a time. Liars can fill the endpoint table with dead that claim the
+/// whole ring: whoever comes to reap them does what is reasonable, and leaves the rest to the next
+/// pass. The first claim is settled whatever it costs, which is no more than a look at each slot
+/// that one claim can cover, so that each reap pass gets somewhere.
+struct Efforts(u64);
+
+impl Efforts {
+    /// Some milliseconds, or tens of them where memory is cold: a waiting call may hold one reap pass after the other before it
+    /// looks at the clock again.
+    const REASONABLE: u64 = 1 << 20;
+
+    /// There may be this much more, unless there was enough already.
+    fn allow(&mut self, effort: u64) -> bool {
+        if self.0 > 0 && self.0.saturating_add(effort) > Self::REASONABLE {
+            self.0 = u64::MAX;
+            return false;
+        }
+        self.0 = self.0.saturating_add(effort);
+        true
+    }
+
+    fn exhausted(&self) -> bool {
+        self.0 == u64::MAX
+    }
+}
+
+struct Reaped {
+    changed: bool,
+    pending: bool,
+}
+
+/// How many runs of one dead end are discarded before it is left to the next recoverer. An honest
+/// end has one claim, which live ends' claims can split into a few runs.
+const DISCARDS: u32 = 64;
+
+/// Settles what the dead owner of a record has left, and frees the record if that is possible now.
+/// Under the recovery lock.
+fn reap<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    record: usize,
+    owner: Owner,
+    role: Role,
+    alive: &impl Alive,
+    adopter: &mut Option<&mut K::Recv>,
+    efforts: &mut Efforts,
+) -> Reaped {
+    let words = &mem.words;
+    let intent = words.intents[record].0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
+    let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
+    let mut changed = false;
+    for _ in 0..DISCARDS {
+        if !efforts.allow(effort) {
+            break;
+        }
+        let remains = match role {
+            Role::Sender => K::Send::settle(mem, intent, alive),
+            Role::Receiver => K::Recv::settle(mem, intent, alive),
+        };
+        match remains {
+            Remains::Nothing => {
+                if K::STAMPED {
+                    recovery::forget(words, record, intent);
+                }
+                table::leave(words, record, owner);
+                return Reaped { changed: true, pending: false };
+            }
+            Remains::Unclear { progress } => {
+                return Reaped { changed: changed || progress, pending: true };
+            }
+            Remains::Abandoned { run, .. } if run.items == 0 || mem.drop_unreleased => {
+                K::Recv::discard(mem, run);
+                words.control.tally.0.dropped.fetch_add(run.items, Relaxed); // a statistic
+                changed = true;
+            }
+            Remains::Abandoned { run, .. } => {
+                if let Some(adopter) = adopter.take() {
+                    adopter.adopt(mem, run);
+                    return Reaped { changed: true, pending: false };
+                }
+                // Those who wait for receivers need not wait for this one.
+                changed |= !owner.is_abandoned() && table::abandon(words, record, owner);
+                return Reaped { changed, pending: true };
+            }
+        }
+    }
+    Reaped { changed, pending: true }
+}

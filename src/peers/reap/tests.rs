@@ -1,0 +1,250 @@
+//! Reap passes on heap memory, with a liveness that says what it is told to.
+
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::ring::tests::Heap;
+use crate::ring::{Mpmc, SendCursor};
+
+/// Says that these are alive, and counts how often he is asked about one.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) alive: RefCell<Vec<(Role, usize)>>,
+    asked: Cell<u32>,
+    /// Somebody else is recovering.
+    busy: bool,
+}
+
+impl Liveness for Told {
+    fn alive(&self, role: Role, record: usize) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.alive.borrow().contains(&(role, record))
+    }
+    fn any_alive(&self, role: Role) -> bool {
+        self.alive.borrow().iter().any(|(of, _)| *of == role)
+    }
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
+        if !self.busy {
+            recover();
+        }
+        !self.busy
+    }
+}
+
+pub(crate) fn told(alive: &[(Role, usize)]) -> Told {
+    Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0), busy: false }
+}
+
+pub(crate) fn sit<K: Kind>(mem: &Mem<u64, K>, record: usize, role: Role) -> Owner {
+    let owner = table::take(&mem.words.owners[record], role, 1, true).expect("nobody else comes");
+    table::arrived(&mem.words, role);
+    owner
+}
+
+/// A sender on record 0 has published so many values, or given so many slots up.
+pub(crate) fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
+    let mem = heap.mem();
+    let mut cursor = <Mpmc as Kind>::Send::attach(&mem, 0).unwrap();
+    let run = cursor.claim(&mem, slots, slots).unwrap();
+    for index in 0..values {
+        mem.slots.write(run.at + index, &index);
+    }
+    cursor.publish(&mem, run, values);
+}
+
+/// A receiver sits down on `record`, claims `items` items, and says no more.
+pub(crate) fn dead_receiver(heap: &Heap<u64, Mpmc>, record: usize, items: u64) -> Owner {
+    let mem = heap.mem();
+    let owner = sit(&mem, record, Role::Receiver);
+    let mut cursor = <Mpmc as Kind>::Recv::attach(&mem, record).unwrap();
+    assert_eq!(cursor.claim(&mem, items, items).unwrap().items, items);
+    owner
+}
+
+/// How often all sleepers for data have been woken, or the like.
+fn wakes(mem: &Mem<u64, Mpmc>) -> u32 {
+    mem.words.control.data.0.load(Relaxed)
+}
+
+#[test]
+fn a_peer_sits_on_the_table_and_is_alive_and_has_left_no_abandoned_claim() {
+    let heap = Heap::<u64, Mpmc>::new(2, 3);
+    let mem = heap.mem();
+    let alive = |liveness: &Told| peer_alive(&mem.words, Role::Receiver, liveness);
+    // It has its lock, and takes its record next.
+    assert!(!alive(&told(&[(Role::Receiver, 1)])));
+    let owner = sit(&mem, 1, Role::Receiver);
+    assert!(alive(&told(&[(Role::Receiver, 1)])));
+    assert!(!alive(&told(&[])));
+    assert!(!alive(&told(&[(Role::Receiver, 2)])), "the one is dead, the other not there yet");
+    assert!(!alive(&told(&[(Role::Sender, 1)])));
+    assert!(!peer_alive(&mem.words, Role::Sender, &told(&[(Role::Sender, 1)])));
+    table::abandon(&mem.words, 1, owner);
+    assert!(!alive(&told(&[(Role::Receiver, 1)])), "nobody sits there");
+}
+
+#[test]
+fn a_answer_is_asked_for_once_and_of_nobody_else() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let mem = heap.mem();
+    let liveness = told(&[]);
+    let answers = Answers::new(&mem.words, &liveness);
+    assert!(!answers.alive(Role::Receiver, 1) && liveness.asked.get() == 0, "nobody is there");
+    sit(&mem, 1, Role::Receiver);
+    assert!(!answers.alive(Role::Receiver, 1) && !answers.alive(Role::Receiver, 1));
+    assert_eq!(liveness.asked.get(), 1);
+    // Somebody else comes to that record.
+    liveness.alive.borrow_mut().push((Role::Receiver, 1));
+    sit(&mem, 1, Role::Receiver);
+    assert!(answers.alive(Role::Receiver, 1) && answers.alive(Role::Receiver, 1));
+    assert_eq!(liveness.asked.get(), 2);
+}
+
+#[test]
+fn a_reap_pass_does_the_first_whatever_it_costs_and_then_what_is_reasonable() {
+    let most = Efforts::REASONABLE;
+    let mut efforts = Efforts(0);
+    assert!(efforts.allow(2 * most) && !efforts.exhausted());
+    assert!(!efforts.allow(0) && efforts.exhausted());
+
+    let mut efforts = Efforts(0);
+    assert!(efforts.allow(1) && efforts.allow(most / 2) && efforts.allow(most / 2 - 1));
+    assert!(!efforts.exhausted());
+    assert!(!efforts.allow(1) && efforts.exhausted());
+    assert!(most > 1000);
+}
+
+#[test]
+fn what_a_dead_receiver_held_is_an_abandoned_claim_until_there_is_an_adopter_and_all_are_told_once()
+{
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    filled(&heap, 3, 3);
+    dead_receiver(&heap, 1, 2);
+    let record = || table::owner(&mem.words.owners[1]);
+    let liveness = told(&[]);
+
+    let before = wakes(&mem);
+    let findings = reap_pass(&mem, Role::Sender, &liveness, None);
+    assert!(findings.pending && !findings.opposite_alive);
+    assert!(record().is_some_and(|(found, _)| found.is_abandoned()));
+    assert_ne!(wakes(&mem), before, "who waits for receivers need not wait for this one");
+
+    let before = wakes(&mem);
+    assert!(reap_pass(&mem, Role::Sender, &liveness, None).pending);
+    assert_eq!(wakes(&mem), before, "nothing is new");
+
+    sit(&mem, 2, Role::Receiver);
+    let mut adopter = <Mpmc as Kind>::Recv::attach(&mem, 2).unwrap();
+    let liveness = told(&[(Role::Receiver, 2)]);
+    let findings = reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter));
+    assert!(!findings.pending);
+    assert_ne!(wakes(&mem), before);
+    let run = adopter.claim(&mem, 1, 4).unwrap();
+    assert_eq!((run.at, run.items, run.again), (0, 2, 2));
+    // Its record is free once what it had claimed is.
+    adopter.release(&mem, run, 2);
+    assert!(!reap_pass(&mem, Role::Receiver, &liveness, None).pending);
+    assert_eq!(record(), None);
+}
+
+#[test]
+fn holes_that_a_dead_receiver_was_freeing_are_nobodys_abandoned_claim() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    filled(&heap, 2, 0);
+    sit(&mem, 1, Role::Receiver);
+    // As if it had been killed between claiming the holes and freeing them.
+    let run = Run { at: 0, slots: 2, items: 0, again: 0 };
+    recovery::adopt(&mem.words, 1, run);
+    mem.words.control.head.0.store(2, Relaxed);
+    let before = wakes(&mem);
+    assert!(!reap_pass(&mem, Role::Sender, &told(&[]), None).pending);
+    assert_eq!(table::owner(&mem.words.owners[1]), None);
+    assert_ne!(wakes(&mem), before);
+    filled(&heap, 4, 4);
+}
+
+#[test]
+fn a_newcomer_without_a_record_succeeds_to_an_abandoned_claim_that_is_to_be_kept() {
+    let heap = Heap::<u64, Mpmc>::new(4, 2);
+    filled(&heap, 2, 2);
+    let owner = dead_receiver(&heap, 1, 2);
+    let liveness = told(&[]);
+    let succeed =
+        |mem: &Mem<u64, Mpmc>| succeed(mem, &liveness, Some).expect("nobody else is at it");
+    assert!(succeed(&heap.mem()).is_none(), "no abandoned claim yet");
+    table::abandon(&heap.mem().words, 1, owner);
+    let dropping = Mem { drop_unreleased: true, ..heap.mem() };
+    assert!(succeed(&dropping).is_none(), "nothing to adopt");
+    let (record, run) = succeed(&heap.mem()).expect("an abandoned claim");
+    assert_eq!((record, run.at, run.items), (1, 0, 2));
+
+    // One of nothing but holes is for a reap pass: who took it would wait for its items.
+    let heap = Heap::<u64, Mpmc>::new(4, 2);
+    let mem = heap.mem();
+    filled(&heap, 2, 0);
+    let owner = sit(&mem, 1, Role::Receiver);
+    recovery::adopt(&mem.words, 1, Run { at: 0, slots: 2, items: 0, again: 0 });
+    mem.words.control.head.0.store(2, Relaxed);
+    table::abandon(&mem.words, 1, owner);
+    assert!(succeed(&mem).is_none());
+}
+
+#[test]
+fn records_of_the_dead_are_cleared_for_who_wants_one_unless_somebody_else_is_at_it() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let mem = heap.mem();
+    sit(&mem, 0, Role::Sender);
+    sit(&mem, 1, Role::Receiver);
+    let mut liveness = told(&[(Role::Sender, 0)]);
+    liveness.busy = true;
+    assert!(!reap_for_record(&mem, &liveness));
+    liveness.busy = false;
+    assert!(reap_for_record(&mem, &liveness));
+    assert!(table::owner(&mem.words.owners[0]).is_some(), "who lives stays");
+    assert!(table::owner(&mem.words.owners[1]).is_none());
+}
+
+#[test]
+fn what_can_be_settled_of_a_dead_senders_claim_is_and_all_are_told() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    let intends = |record, at, slots| {
+        recovery::adopt(&mem.words, record, Run { at, slots, items: 0, again: 0 });
+    };
+    // Two slots are claimed; the second of them by the one or the other.
+    sit(&mem, 0, Role::Sender);
+    sit(&mem, 1, Role::Sender);
+    mem.words.control.tail.0.store(2, Relaxed);
+    intends(0, 0, 2);
+    intends(1, 1, 1);
+    let liveness = told(&[(Role::Sender, 1)]);
+    let before = wakes(&mem);
+    let pending = || reap_pass(&mem, Role::Receiver, &liveness, None).pending;
+    assert!(pending());
+    let after = wakes(&mem);
+    assert_ne!(after, before, "there is a hole that a receiver can pass over");
+    assert!(pending());
+    assert_eq!(wakes(&mem), after, "nothing is new");
+    assert!(table::owner(&mem.words.owners[1]).is_some(), "who lives is not reaped");
+    assert_ne!(heap.intent(1), 0);
+    liveness.alive.borrow_mut().clear();
+    assert!(!pending());
+    assert_ne!(wakes(&mem), after);
+    assert!((0..2).all(|record| table::owner(&mem.words.owners[record]).is_none()));
+}
+
+#[test]
+fn one_question_is_asked_while_somebody_opposite_lives_and_nothing_is_claimed() {
+    let heap = Heap::<u64, Mpmc>::new(4, 3);
+    let mem = heap.mem();
+    sit(&mem, 0, Role::Sender);
+    sit(&mem, 1, Role::Sender);
+    sit(&mem, 2, Role::Receiver);
+    let liveness = told(&[(Role::Sender, 0)]);
+    assert!(reap_pass(&mem, Role::Receiver, &liveness, None).opposite_alive);
+    assert_eq!(liveness.asked.get(), 0, "beside that for any");
+    assert!(!reap_pass(&mem, Role::Sender, &liveness, None).opposite_alive);
+    assert_eq!(liveness.asked.get(), 1, "about the one who sits there");
+}
