@@ -1,17 +1,21 @@
 //! The region, byte by byte: the identity at its start, the shared words, the slots.
 //!
 //! ```text
-//! 0                    Identity: 512 bytes, written once before the ring gets its name
-//! 512                  Control: tail, head, wake words, counters; 128 bytes each
-//! 1280                 records: 8 bytes for each endpoint record
-//! ↑ multiple of 128    intents: 128 bytes for each endpoint record
-//! ↑ multiple of 128    slots (or of the element's alignment, if that is larger)
-//! ↑ multiple of a page end
+//! 0                     Identity: 512 bytes, written once before the ring gets its name
+//! 512                   Control: the file's state, tail, head, wake words, … a line each
+//! 3456                  endpoint table: 8 bytes for each endpoint record
+//! ↑ multiple of a line  endpoint records: 128 bytes each
+//! ↑ multiple of a line  slots (or of the element's alignment, if that is larger)
+//! ↑ multiple of a page  end
 //! ```
 //!
 //! **Versions.** `major.minor`. A program opens regions of its own major version only. A higher
 //! minor version may give meaning to bytes that were reserved and zero, such that a program that
-//! ignores them still keeps every promise; so any minor version opens any other of its major.
+//! ignores them still keeps every promise; so any minor version opens any other of its major. Version 2.0
+//! reserves what the next steps need: what [`control`](crate::ring::control) calls reserved, a kind of
+//! slots with their stamps apart, lanes, a granule, an origin.
+//!
+//! A *line* is what [`CachePadded`] is aligned to: 128 bytes on x86-64, where the offsets above hold.
 //!
 //! **What is trusted.** Nothing, and that once. [`Identity::check`] compares every field that
 //! rings have in common with what this program would have written for the same element type, kind and capacity; the offsets used
@@ -22,16 +26,21 @@ use std::fmt;
 use std::mem::{offset_of, size_of};
 
 use bytemuck::{Pod, Zeroable};
-use static_assertions::const_assert_eq;
+use crossbeam_utils::CachePadded;
+use static_assertions::{const_assert, const_assert_eq};
 
 use crate::error::Mismatch;
 use crate::ring::Kind;
-use crate::ring::control::{Arrivals, Control, Intent, Line, OwnerWord, Tally};
+pub(crate) use crate::ring::control::MAX_ENDPOINTS;
+use crate::ring::control::{
+    Arrivals, Control, Counters, Endings, FileState, Note, OwnerWord, Record, Recovery, Tail,
+    Tally, Told, Turn,
+};
 
 /// The first eight bytes of every region.
 pub(crate) const MAGIC: [u8; 8] = *b"ringpipe";
 /// Incompatible changes count here.
-pub(crate) const MAJOR: u16 = 1;
+pub(crate) const MAJOR: u16 = 2;
 /// Compatible additions count here.
 pub(crate) const MINOR: u16 = 0;
 /// Reads as something else on a machine of the other byte order.
@@ -44,8 +53,12 @@ pub(crate) const DROP_UNRELEASED: u64 = 1;
 pub(crate) const TAG_LEN: usize = 48;
 /// The largest element alignment: a page, which every mapping is aligned to.
 pub(crate) const MAX_ALIGN: usize = 4096;
-/// The most endpoint records a ring may have.
-pub(crate) const MAX_ENDPOINTS: u32 = 4096;
+/// How far apart two words lie that two processors shall not fight over.
+const LINE: usize = align_of::<CachePadded<u64>>();
+/// The only number of lanes so far.
+const LANES: u32 = 1;
+/// What a limit of deliveries may be: fewer is [`DROP_UNRELEASED`], and no stamp counts further.
+pub(crate) const DELIVERY_LIMITS: std::ops::RangeInclusive<u32> = 2..=15;
 
 const CONTROL_AT: usize = size_of::<Identity>();
 const OWNERS_AT: usize = CONTROL_AT + size_of::<Control>();
@@ -90,7 +103,20 @@ pub(crate) struct Identity {
     created_boottime: u64,
     /// [`DROP_UNRELEASED`] and no other bits.
     flags: u64,
-    reserved: [u8; 336],
+    /// How slots lie in memory: [`SlotLayout`](crate::ring::SlotLayout).
+    slot_layout: u32,
+    /// Bytes of a line: see above.
+    line: u32,
+    /// Reserved: queues side by side, of different priority.
+    lanes: u32,
+    /// After so many deliveries, an item that was not released is dropped; 0: never.
+    delivery_limit: u32,
+    /// Reserved: what lengths of messages are rounded up to, in bytes; 0: there are no messages.
+    granule: u64,
+    /// Reserved: the ring that this one continues, on another host: its number, and when it was created.
+    origin_id: [u64; 2],
+    origin_created: u64,
+    reserved: [u8; 288],
     /// Over everything before it.
     checksum: u64,
 }
@@ -119,28 +145,73 @@ const_assert_eq!(offset_of!(Identity, region_id), 128);
 const_assert_eq!(offset_of!(Identity, created_realtime), 144);
 const_assert_eq!(offset_of!(Identity, created_boottime), 152);
 const_assert_eq!(offset_of!(Identity, flags), 160);
-const_assert_eq!(offset_of!(Identity, reserved), 168);
+const_assert_eq!(offset_of!(Identity, slot_layout), 168);
+const_assert_eq!(offset_of!(Identity, line), 172);
+const_assert_eq!(offset_of!(Identity, lanes), 176);
+const_assert_eq!(offset_of!(Identity, delivery_limit), 180);
+const_assert_eq!(offset_of!(Identity, granule), 184);
+const_assert_eq!(offset_of!(Identity, origin_id), 192);
+const_assert_eq!(offset_of!(Identity, origin_created), 208);
+const_assert_eq!(offset_of!(Identity, reserved), 216);
 const_assert_eq!(offset_of!(Identity, checksum), 504);
 const_assert_eq!(size_of::<Identity>(), 512);
 
-const_assert_eq!(size_of::<Line<u64>>(), 128);
-const_assert_eq!(align_of::<Line<u64>>(), 128);
-const_assert_eq!(offset_of!(Control, tail), 0);
-const_assert_eq!(offset_of!(Control, head), 128);
-const_assert_eq!(offset_of!(Control, data), 256);
-const_assert_eq!(offset_of!(Control, space), 384);
-const_assert_eq!(offset_of!(Control, arrivals), 512);
-const_assert_eq!(offset_of!(Control, tally), 640);
-const_assert_eq!(size_of::<Control>(), 768);
-const_assert_eq!(offset_of!(Arrivals, senders), 0);
-const_assert_eq!(offset_of!(Arrivals, receivers), 8);
+// Within a line, everywhere.
+const_assert_eq!(offset_of!(FileState, state), 0);
+const_assert_eq!(offset_of!(FileState, boot), 8);
+const_assert_eq!(offset_of!(FileState, device), 24);
+const_assert_eq!(offset_of!(FileState, inode), 32);
+const_assert_eq!(offset_of!(Tail, at), 0);
+const_assert_eq!(offset_of!(Tail, inline_at), 8);
+const_assert_eq!(offset_of!(Tail, inline), 16);
+const_assert_eq!(size_of::<Tail>(), 64);
+const_assert_eq!(offset_of!(Arrivals, of), 0);
 const_assert_eq!(offset_of!(Arrivals, changes), 16);
+const_assert_eq!(offset_of!(Endings, closed), 0);
+const_assert_eq!(offset_of!(Endings, told), 16);
+const_assert_eq!(size_of::<Told>(), 16);
+const_assert_eq!(offset_of!(Recovery, word), 0);
+const_assert_eq!(offset_of!(Recovery, visits), 8);
 const_assert_eq!(offset_of!(Tally, skipped), 0);
 const_assert_eq!(offset_of!(Tally, redelivered), 8);
 const_assert_eq!(offset_of!(Tally, dropped), 16);
-const_assert_eq!(size_of::<Intent>(), 128);
+const_assert_eq!(offset_of!(Turn, turn), 0);
+const_assert_eq!(offset_of!(Turn, looking), 8);
+const_assert_eq!(size_of::<Note>(), 16);
+const_assert_eq!(size_of::<Counters>(), 48);
+const_assert_eq!(offset_of!(Record, intent), 0);
+const_assert_eq!(offset_of!(Record, deliveries), 8);
+const_assert_eq!(offset_of!(Record, counters), 64);
 const_assert_eq!(size_of::<OwnerWord>(), 8);
-const_assert_eq!(OWNERS_AT, 1280);
+
+// The same on every machine with lines of this length.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod offsets {
+    use super::*;
+
+    const_assert_eq!(LINE, 128);
+    const_assert_eq!(CONTROL_AT, 512);
+    const_assert_eq!(offset_of!(Control, file_state), 0);
+    const_assert_eq!(offset_of!(Control, tail), 128);
+    const_assert_eq!(offset_of!(Control, head), 256);
+    const_assert_eq!(offset_of!(Control, data), 384);
+    const_assert_eq!(offset_of!(Control, space), 512);
+    const_assert_eq!(offset_of!(Control, arrivals), 640);
+    const_assert_eq!(offset_of!(Control, endings), 768);
+    const_assert_eq!(offset_of!(Control, recovery), 896);
+    const_assert_eq!(offset_of!(Control, tally), 1024);
+    const_assert_eq!(offset_of!(Control, watch), 1152);
+    const_assert_eq!(offset_of!(Control, long_sleepers), 1408);
+    const_assert_eq!(offset_of!(Control, turns), 2432);
+    const_assert_eq!(offset_of!(Control, notes), 2688);
+    const_assert_eq!(offset_of!(Control, counters), 2816);
+    const_assert_eq!(size_of::<Control>(), 2944);
+    const_assert_eq!(OWNERS_AT, 3456);
+    const_assert_eq!(size_of::<CachePadded<Record>>(), 128);
+}
+
+// The file's state is written back with the first page of the file, whatever a page is.
+const_assert!(CONTROL_AT + size_of::<FileState>() <= 4096);
 
 /// Where things lie in a region, as this program computes it from element type, kind and sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,9 +227,9 @@ impl Geometry {
     /// backing's page size.
     pub(crate) fn new<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) -> Option<Self> {
         let capacity = capacity.checked_next_power_of_two()?;
-        let align = K::slot_align::<T>().max(align_of::<Intent>());
-        let slots_at = Self::intents_at(endpoints)
-            .checked_add(size_of::<Intent>().checked_mul(endpoints as usize)?)?
+        let align = K::slot_align::<T>().max(LINE);
+        let slots_at = Self::records_at(endpoints)
+            .checked_add(size_of::<CachePadded<Record>>().checked_mul(endpoints as usize)?)?
             .checked_next_multiple_of(align)?;
         let region_len = usize::try_from(capacity)
             .ok()?
@@ -179,9 +250,8 @@ impl Geometry {
         OWNERS_AT
     }
 
-    pub(crate) const fn intents_at(endpoints: u32) -> usize {
-        (OWNERS_AT + size_of::<OwnerWord>() * endpoints as usize)
-            .next_multiple_of(align_of::<Intent>())
+    pub(crate) const fn records_at(endpoints: u32) -> usize {
+        (OWNERS_AT + size_of::<OwnerWord>() * endpoints as usize).next_multiple_of(LINE)
     }
 }
 
@@ -276,6 +346,13 @@ impl Identity {
             created_realtime: birth.realtime,
             created_boottime: birth.boottime,
             flags,
+            slot_layout: K::SLOTS as u32,
+            line: LINE as u32,
+            lanes: LANES,
+            delivery_limit: 0,
+            granule: 0,
+            origin_id: [0; _],
+            origin_created: 0,
             reserved: [0; _],
             checksum: 0,
         };
@@ -393,6 +470,15 @@ impl Identity {
         if self.flags & !DROP_UNRELEASED != 0 {
             return Err(Unfit::Damaged("flags"));
         }
+        if self.line != LINE as u32 {
+            return Err(Unfit::Damaged("length of a cache line"));
+        }
+        if self.slot_layout != K::SLOTS as u32 || self.lanes != LANES || self.granule != 0 {
+            return Err(Unfit::Damaged("layout of the slots"));
+        }
+        if self.delivery_limit != 0 && !DELIVERY_LIMITS.contains(&self.delivery_limit) {
+            return Err(Unfit::Damaged("limit of deliveries"));
+        }
         if !self.capacity.is_power_of_two() {
             return Err(Unfit::Damaged("capacity"));
         }
@@ -444,7 +530,7 @@ mod tests {
         let what = format!("{}, {} bytes, {capacity} slots", K::NAME, size_of::<T>());
         let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect(&what);
         let (control, records) = (Geometry::control_at(), Geometry::owners_at());
-        let intents = Geometry::intents_at(endpoints);
+        let intents = Geometry::records_at(endpoints);
         let (slots, stride) = (geometry.slots_at, K::stride::<T>());
         let slots_end = slots + stride * geometry.capacity as usize;
 
@@ -452,12 +538,12 @@ mod tests {
         assert!(control >= size_of::<Identity>(), "{what}");
         assert!(records >= control + size_of::<Control>(), "{what}");
         assert!(intents >= records + size_of::<OwnerWord>() * endpoints as usize);
-        assert!(slots >= intents + size_of::<Intent>() * endpoints as usize);
+        assert!(slots >= intents + size_of::<CachePadded<Record>>() * endpoints as usize);
         assert!((0..page).contains(&(geometry.region_len - slots_end)));
         assert!(K::value_offset::<T>() + size_of::<T>() <= stride, "{what}");
 
         // Everything aligned.
-        let lines = [control, intents, slots].iter().all(|at| at % 128 == 0);
+        let lines = [control, intents, slots].iter().all(|at| at % LINE == 0);
         assert!(
             lines && records.is_multiple_of(8) && geometry.region_len.is_multiple_of(page),
             "{what}"

@@ -237,17 +237,17 @@ pub(crate) struct RecvEnd<T, K: Kind> {
 }
 
 fn data<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
-    WakeWord::new(&mem.words.control.data.0)
+    WakeWord::new(&mem.words.control.data)
 }
 
 fn space<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
-    WakeWord::new(&mem.words.control.space.0)
+    WakeWord::new(&mem.words.control.space)
 }
 
 /// After a change of the endpoint table: everybody looks again.
 pub(crate) fn wake_everybody(words: &Words) {
-    WakeWord::new(&words.control.data.0).wake_all();
-    WakeWord::new(&words.control.space.0).wake_all();
+    WakeWord::new(&words.control.data).wake_all();
+    WakeWord::new(&words.control.space).wake_all();
 }
 
 impl<T: Copy, K: Kind> SendEnd<T, K> {
@@ -298,7 +298,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     const SHARED: bool = K::Send::SHARED;
 
     fn word_in(words: &Words) -> WakeWord<'_> {
-        WakeWord::new(&words.control.space.0)
+        WakeWord::new(&words.control.space)
     }
 
     fn ends(&mut self) -> (&mut Ends, &Words) {
@@ -369,9 +369,10 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     #[cold]
     fn others_hold(&self) -> bool {
         let words = &self.mem.words;
-        words.owners.iter().zip(words.intents.iter()).any(|(record, intent)| {
+        words.owners.iter().zip(words.records.iter()).any(|(owner, record)| {
             // Relaxed: whether to look properly.
-            matches!(table::owner(record), Some((_, Role::Receiver))) && intent.0.load(Relaxed) != 0
+            matches!(table::owner(owner), Some((_, Role::Receiver)))
+                && record.intent.load(Relaxed) != 0
         })
     }
 
@@ -434,7 +435,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     #[inline(always)]
     pub(crate) fn release(&mut self, run: Run, items: u64) {
         if run.again > 0 && items > 0 {
-            let tally = &self.mem.words.control.tally.0;
+            let tally = &self.mem.words.control.tally;
             tally.redelivered.fetch_add(items.min(run.again), Relaxed); // a statistic
         }
         self.cursor.release(&self.mem, run, items);
@@ -482,7 +483,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     const SHARED: bool = K::Recv::SHARED;
 
     fn word_in(words: &Words) -> WakeWord<'_> {
-        WakeWord::new(&words.control.data.0)
+        WakeWord::new(&words.control.data)
     }
 
     fn ends(&mut self) -> (&mut Ends, &Words) {
@@ -587,8 +588,8 @@ impl From<Refused> for GaveUp {
 pub(crate) fn len<T: Copy, K: Kind>(mem: &Mem<T, K>) -> u64 {
     // Relaxed: a snapshot of moving things, used for nothing but telling. Head first: it can only
     // have grown since, so the difference is never short of what was there.
-    let head = mem.words.control.head.0.load(Relaxed);
-    let tail = mem.words.control.tail.0.load(Relaxed);
+    let head = mem.words.control.head.load(Relaxed);
+    let tail = mem.words.control.tail.at.load(Relaxed);
     match tail.wrapping_sub(head) {
         len if len <= mem.slots.capacity() => len,
         len if (len as i64) < 0 => 0, // the head has passed the tail we read

@@ -96,7 +96,7 @@ fn c17_a_list_tells_the_living_from_the_dead_and_changes_nothing<K: Flavour>() {
         assert_eq!((seen.senders, seen.receivers, seen.dead), (senders, receivers, dead));
         assert_eq!((seen.len, seen.in_use, seen.id), (len, true, ring.id()));
         assert_eq!((seen.capacity, seen.endpoints), (8, ring.endpoints()));
-        assert_eq!((seen.kind, seen.layout), (K::NAME, (1, 0)));
+        assert_eq!((seen.kind, seen.layout), (K::NAME, (2, 0)));
         assert_eq!(seen.region_len, ring.region_len() as u64);
         assert_eq!((seen.created, &seen.element), (ring.created(), ring.element()));
         assert_eq!(seen.stats, ring.stats());

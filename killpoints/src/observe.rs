@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
+use crate::at;
 use crate::shared::{Diary, Words};
 
 /// Where the region's lock bytes lie, as its layout has it.
@@ -19,7 +20,7 @@ const SENDERS: i64 = BIRTH + 0x1_0000;
 const RECEIVERS: i64 = BIRTH + 0x2_0000;
 /// Where the header ends, which says nothing after creation; and where the records begin.
 const CONTROL_WORD: usize = 512 / 8;
-const OWNERS_WORD: usize = 1280 / 8;
+const OWNERS_WORD: usize = at::OWNERS / 8;
 
 /// Everything that kills are distinguished by.
 #[derive(Clone, Debug, PartialEq, Eq)]

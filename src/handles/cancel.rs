@@ -53,8 +53,8 @@ impl Canceller {
         // K1 → K2: what the caller did before is visible to who finds itself cancelled.
         self.flag.store(true, Ordering::Release);
         let word = match self.role {
-            Role::Sender => &self.control.space.0,
-            Role::Receiver => &self.control.data.0,
+            Role::Sender => &self.control.space,
+            Role::Receiver => &self.control.data,
         };
         // The handle looks at the flag after announcing itself and before sleeping: either it sees
         // the flag, or it announced before this moves the epoch, and cannot fall asleep.

@@ -152,8 +152,8 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
     let stats = Stats {
         sent: word(std::mem::offset_of!(Control, tail)),
         received: word(std::mem::offset_of!(Control, head)),
-        sender_arrivals: arrivals(std::mem::offset_of!(Arrivals, senders)),
-        receiver_arrivals: arrivals(std::mem::offset_of!(Arrivals, receivers)),
+        sender_arrivals: arrivals(std::mem::offset_of!(Arrivals, of.senders)),
+        receiver_arrivals: arrivals(std::mem::offset_of!(Arrivals, of.receivers)),
         skipped: tally(std::mem::offset_of!(Tally, skipped)),
         redelivered: tally(std::mem::offset_of!(Tally, redelivered)),
         dropped: tally(std::mem::offset_of!(Tally, dropped)),

@@ -121,16 +121,15 @@ impl<T: Item, K: Kind> Ring<T, K> {
         let map = &region.map;
         let records = geometry.endpoints as usize;
         let owners = map.at(Geometry::owners_at());
-        let intents = map.at(Geometry::intents_at(geometry.endpoints));
+        let lines = map.at(Geometry::records_at(geometry.endpoints));
         // SAFETY: `Geometry` places the control words within the mapping, aligned; they consist of
         // atomics; and the region outlives every handle.
         let control = unsafe { Shared::new(map.at(Geometry::control_at()).cast()) };
-        // SAFETY: likewise for this many records.
+        // SAFETY: likewise for this many owner words.
         let owners = unsafe { Shared::new(NonNull::slice_from_raw_parts(owners.cast(), records)) };
-        // SAFETY: likewise for this many intents.
-        let intents =
-            unsafe { Shared::new(NonNull::slice_from_raw_parts(intents.cast(), records)) };
-        let words = Words { control, owners, intents };
+        // SAFETY: likewise for this many lines.
+        let lines = unsafe { Shared::new(NonNull::slice_from_raw_parts(lines.cast(), records)) };
+        let words = Words { control, owners, records: lines };
         let region = Arc::new(region);
         let open = Open {
             region,
@@ -192,13 +191,13 @@ impl<T: Item, K: Kind> Ring<T, K> {
         let control = &self.open.words.control;
         let read = |counter: &crate::sync::AtomicU64| counter.load(Relaxed); // telling, no more
         Stats {
-            sent: read(&control.tail.0),
-            received: read(&control.head.0),
-            sender_arrivals: read(&control.arrivals.0.senders),
-            receiver_arrivals: read(&control.arrivals.0.receivers),
-            skipped: read(&control.tally.0.skipped),
-            redelivered: read(&control.tally.0.redelivered),
-            dropped: read(&control.tally.0.dropped),
+            sent: read(&control.tail.at),
+            received: read(&control.head),
+            sender_arrivals: read(&control.arrivals.of.senders),
+            receiver_arrivals: read(&control.arrivals.of.receivers),
+            skipped: read(&control.tally.skipped),
+            redelivered: read(&control.tally.redelivered),
+            dropped: read(&control.tally.dropped),
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) fn reap_pass<T: Copy, K: Kind>(
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone opposite if
 /// they all seem dead: an idle waiter thus asks one question per interval.
 fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
-    K::STAMPED && mem.words.intents[record].0.load(Relaxed) != 0 // settling looks again
+    K::STAMPED && mem.words.records[record].intent.load(Relaxed) != 0 // settling looks again
 }
 
 /// What came of reaping the dead.
@@ -181,7 +181,7 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
             if !owner.is_abandoned() {
                 return None;
             }
-            let intent = mem.words.intents[record].0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
+            let intent = mem.words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
             if !efforts.allow(effort(&mem.words, intent, mem.slots.capacity())) {
                 return None;
             }
@@ -250,7 +250,7 @@ fn reap<T: Copy, K: Kind>(
     efforts: &mut Efforts,
 ) -> Reaped {
     let words = &mem.words;
-    let intent = words.intents[record].0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
+    let intent = words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
     let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
     let mut changed = false;
     for _ in 0..DISCARDS {
@@ -274,7 +274,7 @@ fn reap<T: Copy, K: Kind>(
             }
             Remains::Abandoned { run, .. } if run.items == 0 || mem.drop_unreleased => {
                 K::Recv::discard(mem, run);
-                words.control.tally.0.dropped.fetch_add(run.items, Relaxed); // a statistic
+                words.control.tally.dropped.fetch_add(run.items, Relaxed); // a statistic
                 changed = true;
             }
             Remains::Abandoned { run, .. } => {

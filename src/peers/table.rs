@@ -50,10 +50,7 @@ impl Role {
     }
 
     fn arrivals(self, control: &Control) -> &AtomicU64 {
-        match self {
-            Role::Sender => &control.arrivals.0.senders,
-            Role::Receiver => &control.arrivals.0.receivers,
-        }
+        control.arrivals.of.of(self)
     }
 }
 
@@ -90,7 +87,7 @@ pub(crate) fn take(record: &OwnerWord, role: Role, pid: u32, evict: bool) -> Opt
 /// Announces an arrival, after [`take`].
 pub(crate) fn arrived(words: &Words, role: Role) {
     role.arrivals(&words.control).fetch_add(1, Release); // A4 → A5: the record is taken
-    words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the record, the arrival
+    words.control.arrivals.changes.fetch_add(1, Release); // A6 → A7: the record, the arrival
 }
 
 /// Frees a record; true if it was still as `owner` left it.
@@ -98,7 +95,7 @@ pub(crate) fn leave(words: &Words, record: usize, owner: Owner) -> bool {
     let free = owner.0 & TIMES_TAKEN;
     // A2 → A1, A3: everything this end ever stored in the ring.
     let left = words.owners[record].compare_exchange(owner.0, free, Release, Relaxed).is_ok();
-    words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the record is free
+    words.control.arrivals.changes.fetch_add(1, Release); // A6 → A7: the record is free
     left
 }
 
@@ -117,7 +114,7 @@ pub(crate) fn abandon(words: &Words, record: usize, owner: Owner) -> bool {
     let abandoned = owner.0 | ABANDONED;
     // A2 → A1, A3: everything this end ever stored in the ring.
     let left = words.owners[record].compare_exchange(owner.0, abandoned, Release, Relaxed).is_ok();
-    words.control.arrivals.0.changes.fetch_add(1, Release); // A6 → A7: the record is nobody's
+    words.control.arrivals.changes.fetch_add(1, Release); // A6 → A7: the record is nobody's
     left
 }
 
@@ -172,7 +169,7 @@ impl Ends {
         peer_alive: impl FnOnce() -> bool,
     ) -> Self {
         // Before the question: whoever attaches after it moves `changes` on, and is scanned for.
-        let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+        let changes = words.control.arrivals.changes.load(Acquire); // A7 ← A6
         let alive = peer_alive();
         let mut ends = Self {
             opposite: role.opposite(),
@@ -200,7 +197,7 @@ impl Ends {
     /// Looks at the endpoint table if it has changed.
     #[inline]
     fn look(&mut self, words: &Words) {
-        let changes = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+        let changes = words.control.arrivals.changes.load(Acquire); // A7 ← A6
         if self.scanned_at != Some(changes) {
             self.scan(words, changes);
             self.sum_up();
@@ -211,7 +208,7 @@ impl Ends {
     pub(crate) fn up_to_date(&self, words: &Words) -> bool {
         // Relaxed: who acquired the word of a record that was left (A3) sees by it, as in `scan`, that a
         // successor had come; and nothing is read on the strength of it.
-        self.scanned_at == Some(words.control.arrivals.0.changes.load(Relaxed))
+        self.scanned_at == Some(words.control.arrivals.changes.load(Relaxed))
     }
 
     #[cold]
@@ -232,7 +229,7 @@ impl Ends {
             // Records are read one by one: an end may have taken one that was read already, and its
             // predecessor then left one that was not. Who saw the record left (A3 ← A2) sees by
             // `changes` that its successor had come. So nobody is there only if nothing has changed.
-            let now = words.control.arrivals.0.changes.load(Acquire); // A7 ← A6
+            let now = words.control.arrivals.changes.load(Acquire); // A7 ← A6
             if now == changes {
                 return;
             }
@@ -257,7 +254,7 @@ impl Ends {
     #[inline(always)]
     pub(crate) fn still_there(&self, words: &Words) -> bool {
         // Relaxed: nothing is read on the strength of it. It is the number that the last scan acquired.
-        words.control.arrivals.0.changes.load(Relaxed) == self.uneventful_at
+        words.control.arrivals.changes.load(Relaxed) == self.uneventful_at
     }
 
     /// There was an opposite end at some time since this one attached, as of the last look.

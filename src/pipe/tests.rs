@@ -152,7 +152,7 @@ fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
         let all = told(&BOTH);
         let mut rx = receiver(&heap, 1, &told(&[]));
         let waited = Err(GaveUp::Stopped(Stop::Timeout));
-        let word = || heap.mem().words.control.data.0.load(Relaxed);
+        let word = || heap.mem().words.control.data.load(Relaxed);
         let before = word();
         assert_eq!(rx.claim_waiting(need, 2, &mut Nap::default(), &all), waited);
         assert_eq!(word(), before | announced);

@@ -201,6 +201,18 @@ pub(crate) fn kind_name(code: u32) -> &'static str {
         .unwrap_or("unknown")
 }
 
+/// How slots lie in memory, and where their stamps are. The header says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SlotLayout {
+    /// Values alone.
+    Bare = 0,
+    /// Each slot begins with a 64-bit stamp.
+    Stamped = 1,
+    /// Reserved: the stamps lie by themselves, and the data is mapped twice in a row.
+    StampsApart = 2,
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Spsc {}
@@ -220,6 +232,7 @@ impl Kind for Spsc {
     type Recv = spsc::Consumer;
     const CODE: u32 = 1;
     const NAME: &'static str = "SPSC";
+    const SLOTS: SlotLayout = SlotLayout::Bare;
     const STAMPED: bool = false;
 }
 
@@ -228,6 +241,7 @@ impl Kind for Mpmc {
     type Recv = mpmc::Receiver;
     const CODE: u32 = 2;
     const NAME: &'static str = "MPMC";
+    const SLOTS: SlotLayout = SlotLayout::Stamped;
     const STAMPED: bool = true;
 }
 
@@ -246,6 +260,9 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     #[doc(hidden)]
     /// What messages call it.
     const NAME: &'static str;
+    #[doc(hidden)]
+    /// How slots lie in memory.
+    const SLOTS: SlotLayout;
     #[doc(hidden)]
     /// Each slot begins with a 64-bit stamp.
     const STAMPED: bool;

@@ -62,19 +62,29 @@ use super::recovery::{self, Alive, Remains};
 use super::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
-/// The state of a slot and the lap it is in: `lap << 2 | state`.
+/// The state of a slot and the lap it is in: `lap << 6 | count << 2 | state`. The count says how often
+/// the item had been handed out before; in every other state it is 0. State 3 is kept for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp(pub(super) u64);
+
+/// Where a stamp's lap begins: above two bits of state and four that count deliveries.
+const LAP_SHIFT: u32 = 6;
 
 impl Stamp {
     const PUBLISHED: u64 = 1;
     const SKIPPED: u64 = 2;
 
+    /// Wraps where stamps do: beyond 2^58 laps, for which a ring of one slot takes nine years at 10^9
+    /// messages a second.
     fn lap(position: u64, capacity: u64) -> u64 {
         position >> capacity.trailing_zeros()
     }
+
+    fn lap_bits(position: u64, capacity: u64) -> u64 {
+        Self::free(position, capacity).0 >> LAP_SHIFT
+    }
     pub(super) fn free(position: u64, capacity: u64) -> Self {
-        Self(Self::lap(position, capacity) << 2)
+        Self(Self::lap(position, capacity) << LAP_SHIFT)
     }
     pub(super) fn published(position: u64, capacity: u64) -> Self {
         Self(Self::free(position, capacity).0 | Self::PUBLISHED)
@@ -84,8 +94,8 @@ impl Stamp {
     }
     /// Laps by which this stamp is ahead of the lap of `position`.
     fn laps_ahead(self, position: u64, capacity: u64) -> i64 {
-        // Both are 62-bit numbers: the difference is exact.
-        (self.0 >> 2) as i64 - (Self::free(position, capacity).0 >> 2) as i64
+        // Both are 58-bit numbers: the difference is exact.
+        (self.0 >> LAP_SHIFT) as i64 - Self::lap_bits(position, capacity) as i64
     }
 }
 
@@ -167,7 +177,7 @@ pub struct Sender {
 
 impl Sender {
     fn done<T, K>(&self, mem: &Mem<T, K>) {
-        mem.words.intents[self.record].0.store(NO_INTENT, Release); // S4 → X2: the slots' last stores
+        mem.words.records[self.record].intent.store(NO_INTENT, Release); // S4 → X2: the slots' last stores
     }
 }
 
@@ -187,7 +197,7 @@ impl SendCursor for Sender {
     ) -> Result<Run, Blocked> {
         debug_assert!(!self.forgotten());
         let capacity = mem.slots.capacity();
-        let tail = &mem.words.control.tail.0;
+        let tail = &mem.words.control.tail.at;
         let mut outcome = Blocked::Contended;
         // A guess, checked by the compare-and-swap.
         let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
@@ -209,7 +219,7 @@ impl SendCursor for Sender {
             looks += slots;
             if slots >= need {
                 // S2a → X2: what this end handed over before.
-                mem.words.intents[self.record].0.store(intent(at, slots), Release);
+                mem.words.records[self.record].intent.store(intent(at, slots), Release);
                 // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
                 match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) => {
@@ -243,7 +253,7 @@ impl SendCursor for Sender {
     /// [`claim`](Self::claim) for one slot, without a word on why there is none.
     #[inline(always)]
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
-        let tail = &mem.words.control.tail.0;
+        let tail = &mem.words.control.tail.at;
         // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that is
         // laps old is but another one that is not the one wanted.
         let mut at = tail.load(Relaxed);
@@ -256,7 +266,7 @@ impl SendCursor for Sender {
                 break;
             }
             // S2a → X2: what this end handed over before.
-            mem.words.intents[self.record].0.store(intent(at, 1), Release);
+            mem.words.records[self.record].intent.store(intent(at, 1), Release);
             // S2 → X1: the intent; S2 → S0: the stamps seen.
             match tail.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => {
@@ -302,7 +312,7 @@ impl SendCursor for Sender {
     }
 
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
-        let at = mem.words.control.tail.0.load(Relaxed);
+        let at = mem.words.control.tail.at.load(Relaxed);
         // Relaxed, both: only whether to wake someone who will look properly. Why a stale answer
         // loses no wake: `wait::word`.
         mem.slots.stamp(at).load(Relaxed) == Stamp::free(at, mem.slots.capacity()).0
@@ -329,7 +339,7 @@ impl Sender {
             let skipped = Stamp::skipped(position, capacity);
             mem.slots.stamp(position).store(skipped.0, Release); // S3 → R1: nothing to read here
         }
-        let tally = &mem.words.control.tally.0;
+        let tally = &mem.words.control.tally;
         tally.skipped.fetch_add(run.slots - items, Relaxed); // a statistic
     }
 }
@@ -347,7 +357,7 @@ pub struct Receiver {
 
 impl Receiver {
     fn done<T, K>(&self, mem: &Mem<T, K>) {
-        mem.words.intents[self.record].0.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
+        mem.words.records[self.record].intent.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
     }
 }
 
@@ -380,7 +390,7 @@ impl RecvCursor for Receiver {
             return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::Held) };
         }
         let capacity = mem.slots.capacity();
-        let head = &mem.words.control.head.0;
+        let head = &mem.words.control.head;
         let mut outcome = Blocked::Contended;
         // A guess, checked by the compare-and-swap.
         let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
@@ -406,7 +416,7 @@ impl RecvCursor for Receiver {
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
                 // R2a → X2: what this end handed over before.
-                mem.words.intents[self.record].0.store(intent(at, slots), Release);
+                mem.words.records[self.record].intent.store(intent(at, slots), Release);
                 // R2 → X1: the intent; R2 → R0: the stamps seen. On failure R0 ← R2: a guess again.
                 match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
                     Ok(_) if only_holes => {
@@ -453,7 +463,7 @@ impl RecvCursor for Receiver {
         if self.held.slots > 0 {
             return None;
         }
-        let head = &mem.words.control.head.0;
+        let head = &mem.words.control.head;
         // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that is
         // laps old is but another one that is not the one wanted.
         let mut at = head.load(Relaxed);
@@ -466,7 +476,7 @@ impl RecvCursor for Receiver {
                 break;
             }
             // R2a → X2: what this end handed over before.
-            mem.words.intents[self.record].0.store(intent(at, 1), Release);
+            mem.words.records[self.record].intent.store(intent(at, 1), Release);
             // R2 → X1: the intent; R2 → R0: the stamps seen.
             match head.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
                 Ok(_) => {
@@ -543,18 +553,20 @@ impl RecvCursor for Receiver {
         let capacity = mem.slots.capacity();
         // Relaxed, all: stamps only grow, so one seen to have been handed over was, and one seen too
         // late puts off an answer that is asked for again.
-        let at = mem.words.control.head.0.load(Relaxed);
-        let claimed = mem.words.control.tail.0.load(Relaxed).wrapping_sub(at);
+        let at = mem.words.control.head.load(Relaxed);
+        let claimed = mem.words.control.tail.at.load(Relaxed).wrapping_sub(at);
         positions(at, 0..claimed.min(capacity)).any(|position| {
-            let stamp = mem.slots.stamp(position).load(Relaxed);
-            let free = Stamp::free(position, capacity).0;
-            // The fourth state there is not: one who stores it shall not make us leave.
-            stamp <= free || stamp == free + 3
+            let stamp = Stamp(mem.slots.stamp(position).load(Relaxed));
+            // Other states of this lap there are not before a claim: a peer that stores one shall not
+            // make us leave.
+            stamp.laps_ahead(position, capacity) <= 0
+                && stamp != Stamp::published(position, capacity)
+                && stamp != Stamp::skipped(position, capacity)
         })
     }
 
     fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
-        let at = mem.words.control.head.0.load(Relaxed);
+        let at = mem.words.control.head.load(Relaxed);
         let capacity = mem.slots.capacity();
         // Relaxed, both: as for the sender's `another`. A hole is no item, but whoever passes over
         // it may find one behind.

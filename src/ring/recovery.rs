@@ -35,7 +35,9 @@
 
 use std::ops::Range;
 
-use super::control::{Intent, Words};
+use crossbeam_utils::CachePadded;
+
+use super::control::{Record, Words};
 use super::mpmc::{
     INTENT_HORIZON, NO_INTENT, Stamp, intent, intent_run, intent_slots, intent_stretch, positions,
 };
@@ -53,8 +55,8 @@ pub trait Alive {
 /// The index by which ends of `role` claim.
 fn index(words: &Words, role: Role) -> &AtomicU64 {
     match role {
-        Role::Sender => &words.control.tail.0,
-        Role::Receiver => &words.control.head.0,
+        Role::Sender => &words.control.tail.at,
+        Role::Receiver => &words.control.head,
     }
 }
 
@@ -68,8 +70,8 @@ pub(super) struct Intended {
 
 impl Intended {
     fn read(words: &Words, role: Role, from: u64, alive: &impl Alive) -> Self {
-        let intent_of_the_living = |(record, intent): (usize, &Intent)| {
-            let word = intent.0.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
+        let intent_of_the_living = |(record, line): (usize, &CachePadded<Record>)| {
+            let word = line.intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
             let (owner, attached_as) = owner(&words.owners[record])?;
             let lives = word != NO_INTENT
                 && attached_as == role
@@ -77,7 +79,7 @@ impl Intended {
                 && alive.alive(role, record);
             lives.then_some(word)
         };
-        Self::new(words.intents.iter().enumerate().filter_map(intent_of_the_living), from)
+        Self::new(words.records.iter().enumerate().filter_map(intent_of_the_living), from)
     }
 
     pub(super) fn new(intents: impl Iterator<Item = u64>, from: u64) -> Self {
@@ -112,7 +114,7 @@ impl Intended {
 /// How much work it is at the most to settle the intent `word` once: each of its positions, and
 /// every other intent.
 pub(crate) fn effort(words: &Words, word: u64, capacity: u64) -> u64 {
-    intent_slots(word).min(capacity) + words.intents.len() as u64
+    intent_slots(word).min(capacity) + words.records.len() as u64
 }
 
 /// What is left of a dead end's claim.
@@ -160,7 +162,7 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
         let skipped = Stamp::skipped(position, capacity).0;
         // The second look. X3 → R1: nothing to read here. X3 ← R3: nor is anything written.
         if stamp.compare_exchange(free, skipped, AcqRel, Relaxed).is_ok() {
-            words.control.tally.0.skipped.fetch_add(1, Relaxed); // a statistic
+            words.control.tally.skipped.fetch_add(1, Relaxed); // a statistic
             progress = true;
         }
     }
@@ -217,7 +219,7 @@ fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<bool> 
 
 /// Makes orphans the claim of the receiver in `adopter`, which has none. Under the recovery lock.
 pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
-    words.intents[adopter].0.store(intent(run.at, run.slots), Release); // R2a → X2: what the adopter handed over before
+    words.records[adopter].intent.store(intent(run.at, run.slots), Release); // R2a → X2: what the adopter handed over before
 }
 
 /// Forgets a dead end's intent, as it was read: everything it covers is settled. Under the recovery
@@ -228,7 +230,7 @@ pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
 /// by itself: its record waits for us.
 pub(crate) fn forget(words: &Words, record: usize, word: u64) {
     if word != NO_INTENT {
-        let intent = &words.intents[record].0;
+        let intent = &words.records[record].intent;
         // X4 → X2: who sees it gone sees what was settled. If it fails, somebody scribbles.
         let _ = intent.compare_exchange(word, NO_INTENT, Release, Relaxed);
     }

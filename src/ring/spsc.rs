@@ -66,9 +66,12 @@ impl SendCursor for Producer {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
-        let tail = control.tail.0.load(Relaxed);
-        let head_seen = control.head.0.load(Acquire); // P1 ← C2: slots before it have been read
+        let tail = control.tail.at.load(Relaxed);
+        let head_seen = control.head.load(Acquire); // P1 ← C2: slots before it have been read
         used(head_seen, tail, mem.slots.capacity())?;
+        // Relaxed: ordered before what this producer publishes first, which releases it (P2). Nothing
+        // else is ever stored there yet; a later version of this layout keeps a copy of the newest item.
+        control.tail.inline_at.store(0, Relaxed);
         Ok(Self { tail, head_seen })
     }
 
@@ -83,7 +86,7 @@ impl SendCursor for Producer {
         let mut free = capacity - self.tail.wrapping_sub(self.head_seen);
         if max > free {
             // Possibly full: look again.
-            let head = mem.words.control.head.0.load(Acquire); // P1 ← C2: slots before it have been read
+            let head = mem.words.control.head.load(Acquire); // P1 ← C2: slots before it have been read
             free = capacity - used(head, self.tail, capacity)?;
             self.head_seen = head;
             if free < need {
@@ -103,7 +106,7 @@ impl SendCursor for Producer {
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
         debug_assert!(run.at == self.tail && items <= run.slots);
         self.tail = self.tail.wrapping_add(items);
-        mem.words.control.tail.0.store(self.tail, Release); // P2 → C1: values before it are written
+        mem.words.control.tail.at.store(self.tail, Release); // P2 → C1: values before it are written
         self.ask_ahead(mem);
     }
 
@@ -152,17 +155,17 @@ impl RecvCursor for Consumer {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
-        let head = control.head.0.load(Relaxed);
-        let tail_seen = control.tail.0.load(Acquire); // C1 ← P2: values before it are written
+        let head = control.head.load(Relaxed);
+        let tail_seen = control.tail.at.load(Acquire); // C1 ← P2: values before it are written
         let filled = used(head, tail_seen, mem.slots.capacity())?;
         // Relaxed, and brought into range: it decides no more than what is called redelivered.
-        let claimed = mem.words.intents[record].0.load(Relaxed).wrapping_sub(head);
+        let claimed = mem.words.records[record].intent.load(Relaxed).wrapping_sub(head);
         let again = if claimed <= filled { claimed } else { 0 };
         if mem.drop_unreleased && again > 0 {
             let head = head.wrapping_add(again);
-            control.head.0.store(head, Release); // C2 → P1: nobody will read them
+            control.head.store(head, Release); // C2 → P1: nobody will read them
             // A statistic. Behind the head: killed between the two, nothing is counted twice.
-            control.tally.0.dropped.fetch_add(again, Relaxed);
+            control.tally.dropped.fetch_add(again, Relaxed);
             return Ok(Self { head, tail_seen, again: 0, record, coalesce: Coalesce::new() });
         }
         Ok(Self { head, tail_seen, again, record, coalesce: Coalesce::new() })
@@ -178,7 +181,7 @@ impl RecvCursor for Consumer {
         let mut ready = self.tail_seen.wrapping_sub(self.head);
         if max > ready {
             // Possibly empty: look again.
-            let tail = mem.words.control.tail.0.load(Acquire); // C1 ← P2: values before it are written
+            let tail = mem.words.control.tail.at.load(Acquire); // C1 ← P2: values before it are written
             ready = used(self.head, tail, mem.slots.capacity())?;
             self.tail_seen = tail;
             if ready < need {
@@ -199,7 +202,7 @@ impl RecvCursor for Consumer {
             self.again = run.slots;
             let end = run.at.wrapping_add(run.slots);
             // Relaxed: on this end's own line, for its successor, who is ordered after all of it.
-            mem.words.intents[self.record].0.store(end, Relaxed);
+            mem.words.records[self.record].intent.store(end, Relaxed);
         }
     }
 
@@ -214,7 +217,7 @@ impl RecvCursor for Consumer {
         if self.again > 0 {
             self.again = self.again.saturating_sub(items);
         }
-        mem.words.control.head.0.store(self.head, Release); // C2 → P1: slots before it have been read
+        mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read
     }
 
     fn has_claim(&self) -> bool {

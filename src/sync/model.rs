@@ -17,8 +17,12 @@ use std::sync::Arc;
 use loom::cell::UnsafeCell;
 pub(crate) use loom::hint::spin_loop;
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+/// A word that no protocol hangs on: loom need not see it.
+pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
 
-use crate::ring::control::{Arrivals, Control, Intent, Line, Tally, Words};
+use crossbeam_utils::CachePadded;
+
+use crate::ring::control::{Control, Record, Words};
 use crate::ring::{Kind, Mem};
 
 /// Something that every end of a ring shares: for real in the region, here on the heap.
@@ -122,18 +126,10 @@ impl<T: Copy, K: Kind> Slots<T, K> {
 
 /// A fresh ring: what all-zero memory is for real.
 pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T, K> {
-    let control = Control {
-        tail: Line::default(),
-        head: Line::default(),
-        data: Line::default(),
-        space: Line::default(),
-        arrivals: Line(Arrivals::default()),
-        tally: Line(Tally::default()),
-    };
     let words = Words {
-        control: Shared(Arc::new(control)),
+        control: Shared(Arc::new(Control::default())),
         owners: Shared((0..endpoints).map(|_| AtomicU64::new(0)).collect()),
-        intents: Shared((0..endpoints).map(|_| Intent::default()).collect()),
+        records: Shared((0..endpoints).map(|_| CachePadded::new(Record::default())).collect()),
     };
     Mem { words, slots: Slots::new(capacity), drop_unreleased: false }
 }

@@ -510,8 +510,8 @@ fn a_ring_says_no_length_that_it_cannot_have() {
             (0, 100, 4),
             (1, u64::MAX, 0),
         ] {
-            control.head.0.store(head, Relaxed);
-            control.tail.0.store(tail, Relaxed);
+            control.head.store(head, Relaxed);
+            control.tail.at.store(tail, Relaxed);
             assert_eq!(crate::pipe::len(&heap.mem()), len, "from {head} to {tail}");
         }
     }

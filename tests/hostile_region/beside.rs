@@ -16,6 +16,7 @@ use ringpipe::{
 use super::calls::{Ends, INTERVAL, MOMENT, Outcomes, look, receive_every_way, send_every_way};
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::{own_shm, seconds};
+use super::support::at;
 use super::support::region::Raw;
 use super::support::{Child, LONG, Me, Name, POLICIES, until};
 
@@ -268,8 +269,8 @@ fn many_locks_make_calls_slow_and_not_late() {
 }
 
 /// Words of a region: where receivers and senders sleep, and where nobody does.
-const DATA: usize = 768 / 8;
-const SPACE: usize = 896 / 8;
+const DATA: usize = at::DATA / 8;
+const SPACE: usize = at::SPACE / 8;
 const NOWHERE: usize = 384 / 8 + 70;
 
 /// Role: wakes whoever sleeps in the ring and moves sleepers from word to word.

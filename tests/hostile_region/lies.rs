@@ -15,6 +15,7 @@ use ringpipe::{Mismatch, Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc
 use super::calls::{Ends, INTERVAL, Outcomes, receive_every_way, send_every_way};
 use super::limits::{MOMENTARY, guarded, tell, timed};
 use super::scribbler::seconds;
+use super::support::at;
 use super::support::region::{HEADER, Raw, sign};
 use super::support::{LONG, Name, Random};
 
@@ -55,7 +56,7 @@ const FIELDS: [(&str, usize, usize, Answer); 19] = [
     ("reserved", 496, 8, Answer::Welcome),
 ];
 
-const CAPACITY: usize = 64;
+const CAPACITY: usize = 32;
 const ENDPOINTS: u32 = 20;
 
 fn options<K: Ends>() -> Options<u64, K> {
@@ -271,8 +272,7 @@ fn several_fields_lie<K: Ends>() {
         for capacity in (0..60).map(|bit| 1_u64 << bit) {
             for endpoints in [2, 3, ENDPOINTS, 17, 4096, 4097, u32::MAX] {
                 let mut header = liar.good;
-                let intents = (1280 + 8 * u64::from(endpoints)).next_multiple_of(128);
-                let slots_at = intents + 128 * u64::from(endpoints);
+                let slots_at = at::slots(endpoints as usize) as u64;
                 let Some(end) =
                     capacity.checked_mul(stride).and_then(|len| len.checked_add(slots_at))
                 else {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::calls::Ends;
 use super::flips::ring_is_stamped;
+use super::support::at;
 use super::support::region::{Chart, Class, HEADER, Raw};
 use super::support::{Child, Me, Name, Random};
 
@@ -46,8 +47,8 @@ const VOLLEYS_BETWEEN_RESTORES: u64 = 16;
 const LONG_RING: usize = 1 << 18;
 
 /// Where the words of the two indices are.
-pub const TAIL: usize = 512 / 8;
-pub const HEAD: usize = 640 / 8;
+pub const TAIL: usize = at::TAIL / 8;
+pub const HEAD: usize = at::HEAD / 8;
 
 /// Strafing processes at work on one region.
 pub struct Strafing {

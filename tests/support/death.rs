@@ -12,10 +12,10 @@ use ringpipe::{Kind, Ring};
 
 use crate::support::{Child, Flavour, Me, Name, Rx, options};
 
-/// Where the word is that receivers sleep on; the layout is fixed for a major version.
-pub const DATA: u64 = 512 + 256;
+/// Where the word is that receivers sleep on.
+pub const DATA: u64 = crate::support::at::DATA as u64;
 /// Where the word is that senders sleep on.
-pub const SPACE: u64 = 512 + 384;
+pub const SPACE: u64 = crate::support::at::SPACE as u64;
 /// The byte that a recoverer locks.
 pub const RECOVERY: i64 = (1 << 62) + 1;
 

@@ -14,6 +14,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of this")]
 
 pub mod asleep;
+pub mod at;
 pub mod by_fork;
 pub mod child;
 pub mod puppet;

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::at;
+
 /// A whole region, mapped.
 #[derive(Debug)]
 pub struct Raw {
@@ -148,16 +150,15 @@ impl Chart {
             classes[from / 8..(from + bytes) / 8].fill(class);
         };
         mark(Class::Header, 0, HEADER);
-        mark(Class::Tail, 512, 8);
-        mark(Class::Head, 640, 8);
-        mark(Class::Wake, 768, 8);
-        mark(Class::Wake, 896, 8);
-        mark(Class::Arrivals, 1024, 24);
-        mark(Class::Tally, 1152, 24);
-        mark(Class::OwnerWord, 1280, 8 * records);
-        let intents_at = (1280 + 8 * records).next_multiple_of(128);
+        mark(Class::Tail, at::TAIL, 16); // and what stands for the copy beside it
+        mark(Class::Head, at::HEAD, 8);
+        mark(Class::Wake, at::DATA, 8);
+        mark(Class::Wake, at::SPACE, 8);
+        mark(Class::Arrivals, at::ARRIVALS, 24);
+        mark(Class::Tally, at::TALLY, 24);
+        mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
-            mark(Class::Intent, intents_at + 128 * record, 8);
+            mark(Class::Intent, at::records(records) + 128 * record, 8);
         }
         mark(Class::Payload, slots_at, (stride * capacity as usize).next_multiple_of(8));
         for slot in 0..if stamped { capacity as usize } else { 0 } {
@@ -165,7 +166,7 @@ impl Chart {
         }
         let all = |class| (0..classes.len()).filter(|&word| classes[word] == class).collect();
         let words = Class::ALL.map(all).into();
-        Self { classes, words, capacity, tail: 512 / 8, head: 640 / 8 }
+        Self { classes, words, capacity, tail: at::TAIL / 8, head: at::HEAD / 8 }
     }
 
     /// What each word is for.
@@ -204,7 +205,7 @@ impl Chart {
             Class::Tail | Class::Head => near(choose, index),
             Class::Stamp => {
                 let lap = near(choose, index) >> self.capacity.trailing_zeros();
-                lap << 2 | choose(4)
+                lap << 6 | choose(64)
             }
             Class::Intent => {
                 let counts = [0, 1, self.capacity, self.capacity * 2, (1 << 24) - 1];

@@ -25,7 +25,7 @@ const PUBLISHED: u64 = 1;
 /// more. Whether it was so.
 fn observe(ring: &Ring<Mpmc>, index: &AtomicU64, record: usize, state: u64) -> bool {
     let claimed = index.load(Acquire) > 0; // as X1
-    let covered = ring.words.intents[record].0.load(Acquire) == THE_FIRST; // as X2
+    let covered = ring.words.records[record].intent.load(Acquire) == THE_FIRST; // as X2
     let gone = claimed && !covered;
     if gone {
         let stamp = ring.mem().slots.stamp(0).load(Relaxed);
@@ -38,9 +38,9 @@ fn senders_intent(how: How) {
     let ring = Ring::new(2, 2);
     let mut tx = sender(&ring, 0).claiming(how);
     let sending = thread::spawn(move || [tx.try_send(&[10], 1), tx.try_send(&[11], 1)].concat());
-    observe(&ring, &ring.words.control.tail.0, 0, FREE);
+    observe(&ring, &ring.words.control.tail.at, 0, FREE);
     assert_eq!(sending.join().unwrap(), [10, 11]);
-    assert!(observe(&ring, &ring.words.control.tail.0, 0, FREE));
+    assert!(observe(&ring, &ring.words.control.tail.at, 0, FREE));
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn receivers_intent(how: How) {
     assert_eq!(sender(&ring, 0).try_send(&[10, 11], 2), [10, 11]);
     let mut rx = receiver(&ring, 1).claiming(how);
     let receiving = thread::spawn(move || [rx.try_recv(1), rx.try_recv(1)].concat());
-    observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
+    observe(&ring, &ring.words.control.head, 1, PUBLISHED);
     assert_eq!(receiving.join().unwrap(), [10, 11]);
-    assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
+    assert!(observe(&ring, &ring.words.control.head, 1, PUBLISHED));
 }
 
 #[test]
@@ -83,9 +83,9 @@ fn adopter_intent(how: How) {
         assert_eq!(adopter.try_recv(1), [10]);
         recovery::adopt(&words, 1, Run { at: 1, slots: 1, items: 1, again: 1 });
     });
-    observe(&ring, &ring.words.control.head.0, 1, PUBLISHED);
+    observe(&ring, &ring.words.control.head, 1, PUBLISHED);
     receiving.join().unwrap();
-    assert!(observe(&ring, &ring.words.control.head.0, 1, PUBLISHED));
+    assert!(observe(&ring, &ring.words.control.head, 1, PUBLISHED));
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn who_sees_a_dead_ends_intent_forgotten_sees_what_was_settled() {
             recovery::settle_sender(&mem, THE_FIRST, &NobodyIsAlive);
             recovery::forget(&mem.words, 0, THE_FIRST);
         });
-        observe(&ring, &ring.words.control.tail.0, 0, FREE);
+        observe(&ring, &ring.words.control.tail.at, 0, FREE);
         recovering.join().unwrap();
-        assert!(observe(&ring, &ring.words.control.tail.0, 0, FREE));
+        assert!(observe(&ring, &ring.words.control.tail.at, 0, FREE));
     });
 }
 

@@ -208,7 +208,7 @@ pub(super) fn settle_accounts<K: Kind>(
             assert!(!Owner::is_abandoned(owner), "record {record} is an abandoned claim");
             assert!(ring.locks.alive(role, record), "the dead in record {record} have it still");
         }
-        let intent = ring.words.intents[record].0.load(Relaxed);
+        let intent = ring.words.records[record].intent.load(Relaxed);
         assert!(!K::STAMPED || intent == 0, "the intent in record {record} is {intent:#x}");
     }
     let capacity = ring.mem().slots.capacity();
@@ -223,6 +223,6 @@ pub(super) fn settle_accounts<K: Kind>(
     }
     let dropped = if ring.drops { all.drop_held() } else { 0 };
     // Counted after it was done, so not by whoever died in between.
-    assert!(ring.words.control.tally.0.dropped.load(Relaxed) <= dropped, "{all:?}");
+    assert!(ring.words.control.tally.dropped.load(Relaxed) <= dropped, "{all:?}");
     all.must_agree();
 }

@@ -191,7 +191,7 @@ fn mpmc_losers_on_the_fast_path_intend_nothing() {
                 let mem = ring.mem();
                 let won = if receiving { rx.1.claim_one(&mem) } else { tx.1.claim_one(&mem) };
                 // Relaxed: its own.
-                let intent = ring.words.intents[record].0.load(Relaxed);
+                let intent = ring.words.records[record].intent.load(Relaxed);
                 assert_eq!(won.is_some(), intent != 0);
                 won
             })

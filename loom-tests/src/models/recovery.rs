@@ -42,7 +42,7 @@ fn a_dead_senders_claim_is_passed_over_and_the_living_lose_nothing() {
         rx.end.check_liveness(&*ring.locks);
         received.extend(taken(&mut rx));
         assert_eq!(received, [1]);
-        assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 1);
+        assert_eq!(ring.words.control.tally.skipped.load(Relaxed), 1);
     });
 }
 
@@ -73,7 +73,7 @@ fn a_slow_senders_claim_is_left_alone() {
 /// that it would have lost.
 fn die_intending_the_first(ring: &Ring<Mpmc>, record: usize, die: impl FnOnce()) {
     const ONE_SLOT: u64 = 1 << 40;
-    ring.words.intents[record].0.store(ONE_SLOT, Relaxed);
+    ring.words.records[record].intent.store(ONE_SLOT, Relaxed);
     die();
 }
 
@@ -96,7 +96,7 @@ fn a_live_sender_is_not_robbed_for_the_intent_of_a_dead_loser() {
         received.extend(taken(&mut rx));
         received.extend(taken(&mut rx));
         assert_eq!(received, [1, 2]);
-        assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 0);
+        assert_eq!(ring.words.control.tally.skipped.load(Relaxed), 0);
     });
 }
 
@@ -244,7 +244,7 @@ fn settled_beside_a_sleeper(receiving: Patience) {
     tx.try_send(1).unwrap();
     tx.end.check_liveness(&*ring.locks);
     receiver.join().unwrap();
-    assert_eq!(ring.words.control.tally.0.skipped.load(Relaxed), 1);
+    assert_eq!(ring.words.control.tally.skipped.load(Relaxed), 1);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn dropped_beside_a_sleeper(sending: Patience) {
     });
     rx.end.check_liveness(&*ring.locks);
     sender.join().unwrap();
-    assert_eq!(ring.words.control.tally.0.dropped.load(Relaxed), 2);
+    assert_eq!(ring.words.control.tally.dropped.load(Relaxed), 2);
     assert_eq!(taken(&mut rx), [3]);
     assert_eq!(taken(&mut rx), []);
 }

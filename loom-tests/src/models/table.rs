@@ -25,11 +25,11 @@ const STORED: u64 = 7;
 
 /// Whatever an owner stores in the ring.
 fn store(words: &Words) {
-    words.control.tail.0.store(STORED, Relaxed);
+    words.control.tail.at.store(STORED, Relaxed);
 }
 
 fn assert_stored(words: &Words) {
-    assert_eq!(words.control.tail.0.load(Relaxed), STORED);
+    assert_eq!(words.control.tail.at.load(Relaxed), STORED);
 }
 
 /// Sits, stores and leaves, unless somebody sits there already.
@@ -115,7 +115,7 @@ fn who_sees_that_the_table_changed_sees_the_abandoned_claim() {
         let sits = table::take(&words.owners[0], Role::Receiver, 1, false).expect("it is free");
         let theirs = words.clone();
         let leaving = thread::spawn(move || table::abandon(&theirs, 0, sits));
-        let changed = words.control.arrivals.0.changes.load(Acquire) > 0; // as A7
+        let changed = words.control.arrivals.changes.load(Acquire) > 0; // as A7
         let abandoned =
             table::owner(&words.owners[0]).is_some_and(|(found, _)| found.is_abandoned());
         assert!(abandoned || !changed, "it would not be looked for again");

@@ -63,7 +63,7 @@ pub(crate) fn dead_receiver(heap: &Heap<u64, Mpmc>, record: usize, items: u64) -
 
 /// How often all sleepers for data have been woken, or the like.
 fn wakes(mem: &Mem<u64, Mpmc>) -> u32 {
-    mem.words.control.data.0.load(Relaxed)
+    mem.words.control.data.load(Relaxed)
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn holes_that_a_dead_receiver_was_freeing_are_nobodys_abandoned_claim() {
     // As if it had been killed between claiming the holes and freeing them.
     let run = Run { at: 0, slots: 2, items: 0, again: 0 };
     recovery::adopt(&mem.words, 1, run);
-    mem.words.control.head.0.store(2, Relaxed);
+    mem.words.control.head.store(2, Relaxed);
     let before = wakes(&mem);
     assert!(!reap_pass(&mem, Role::Sender, &told(&[]), None).pending);
     assert_eq!(table::owner(&mem.words.owners[1]), None);
@@ -186,7 +186,7 @@ fn a_newcomer_without_a_record_succeeds_to_an_abandoned_claim_that_is_to_be_kept
     filled(&heap, 2, 0);
     let owner = sit(&mem, 1, Role::Receiver);
     recovery::adopt(&mem.words, 1, Run { at: 0, slots: 2, items: 0, again: 0 });
-    mem.words.control.head.0.store(2, Relaxed);
+    mem.words.control.head.store(2, Relaxed);
     table::abandon(&mem.words, 1, owner);
     assert!(succeed(&mem).is_none());
 }
@@ -216,7 +216,7 @@ fn what_can_be_settled_of_a_dead_senders_claim_is_and_all_are_told() {
     // Two slots are claimed; the second of them by the one or the other.
     sit(&mem, 0, Role::Sender);
     sit(&mem, 1, Role::Sender);
-    mem.words.control.tail.0.store(2, Relaxed);
+    mem.words.control.tail.at.store(2, Relaxed);
     intends(0, 0, 2);
     intends(1, 1, 1);
     let liveness = told(&[(Role::Sender, 1)]);

@@ -66,22 +66,22 @@ impl<T: Copy, K: Kind> Heap<T, K> {
     pub(crate) fn mem(&self) -> Mem<T, K> {
         let records = self.geometry.endpoints as usize;
         let owners = self.at(Geometry::owners_at()).cast();
-        let intents = self.at(Geometry::intents_at(self.geometry.endpoints)).cast();
+        let lines = self.at(Geometry::records_at(self.geometry.endpoints)).cast();
         // SAFETY: `Geometry` places the control words within the block, aligned; atomics all.
         let control = unsafe { Shared::new(self.at(Geometry::control_at()).cast()) };
-        // SAFETY: likewise for this many records.
+        // SAFETY: likewise for this many owner words.
         let owners = unsafe { Shared::new(NonNull::slice_from_raw_parts(owners, records)) };
-        // SAFETY: likewise for this many intents.
-        let intents = unsafe { Shared::new(NonNull::slice_from_raw_parts(intents, records)) };
+        // SAFETY: likewise for this many lines.
+        let lines = unsafe { Shared::new(NonNull::slice_from_raw_parts(lines, records)) };
         let slots = self.at(self.geometry.slots_at);
         // SAFETY: `Geometry` made the block long enough for `capacity` slots from here on, and
         // `slots_at` is aligned as they need.
         let slots = unsafe { Slots::new(slots, self.geometry.capacity) };
-        Mem { words: Words { control, owners, intents }, slots, drop_unreleased: false }
+        Mem { words: Words { control, owners, records: lines }, slots, drop_unreleased: false }
     }
 
     pub(crate) fn intent(&self, record: usize) -> u64 {
-        self.mem().words.intents[record].0.load(crate::sync::Ordering::Relaxed)
+        self.mem().words.records[record].intent.load(crate::sync::Ordering::Relaxed)
     }
 
     pub(crate) fn tx(&self, record: usize) -> Tx<T, K> {

@@ -72,7 +72,7 @@ impl Liveness for Morgue {
 /// Dies having lost the race for what comes next at `index`: its intent says what others claim.
 fn lose(heap: &Heap<u64, Mpmc>, index: &AtomicU64) {
     let at = index.load(Acquire);
-    heap.mem().words.intents[VICTIM].0.store(intent(at, 2), Release);
+    heap.mem().words.records[VICTIM].intent.store(intent(at, 2), Release);
 }
 
 /// Where the ends of these tests sit.
@@ -156,7 +156,7 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
                 }
                 let mut tx = heap.tx(VICTIM);
                 if death % 3 == 0 {
-                    lose(heap, &tx.mem.words.control.tail.0);
+                    lose(heap, &tx.mem.words.control.tail.at);
                     morgue.admit(VICTIM);
                     continue;
                 }
@@ -183,7 +183,7 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
     check(got.into(), (0..EACH).map(|n| signed(0, n)).chain(dying), true);
     // Whoever died last is reaped now, and then no claim is left of any of them.
     assert!(!reap_pass(&heap.mem(), Role::Receiver, morgue, None).pending);
-    let tally = &heap.mem().words.control.tally.0;
+    let tally = &heap.mem().words.control.tally;
     assert_eq!(tally.skipped.load(Relaxed), skipped.load(Relaxed));
     assert_eq!(heap.intent(VICTIM), 0);
 }
@@ -206,7 +206,7 @@ fn what_dying_receivers_hold_is_received_once_by_the_living() {
             while morgue.sit(heap, VICTIM, Role::Receiver, enough).is_some() {
                 death += 1;
                 if death % 2 == 0 {
-                    lose(heap, &heap.mem().words.control.head.0);
+                    lose(heap, &heap.mem().words.control.head);
                     morgue.admit(VICTIM);
                     continue;
                 }
@@ -238,5 +238,5 @@ fn what_dying_receivers_hold_is_received_once_by_the_living() {
         living.map(|receiver| receiver.join().unwrap()).collect()
     });
     check(got, 0..ITEMS, false); // what is adopted comes late
-    assert_eq!(heap.mem().words.control.tally.0.dropped.load(Relaxed), 0);
+    assert_eq!(heap.mem().words.control.tally.dropped.load(Relaxed), 0);
 }

@@ -170,8 +170,8 @@ fn positions_go_on_beyond_the_largest_number<K: Kind>() {
     let heap = Heap::<u64, K>::new(4, 2);
     let mem = heap.mem();
     let start = u64::MAX - 2;
-    mem.words.control.tail.0.store(start, Relaxed);
-    mem.words.control.head.0.store(start, Relaxed);
+    mem.words.control.tail.at.store(start, Relaxed);
+    mem.words.control.head.store(start, Relaxed);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
     for n in 0..8 {
         // Stamps disagree on an MPMC ring, as they should; an SPSC ring just goes on.
@@ -182,6 +182,6 @@ fn positions_go_on_beyond_the_largest_number<K: Kind>() {
         }
     }
     if !K::STAMPED {
-        assert_eq!(mem.words.control.tail.0.load(Relaxed), 5);
+        assert_eq!(mem.words.control.tail.at.load(Relaxed), 5);
     }
 }

@@ -10,7 +10,7 @@ fn positions_that_contradict_each_other_are_noticed() {
     let mem = heap.mem();
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
     tx.send_some(0, 4).unwrap();
-    let (head, tail) = (&mem.words.control.head.0, &mem.words.control.tail.0);
+    let (head, tail) = (&mem.words.control.head, &mem.words.control.tail.at);
 
     head.store(5, Relaxed); // beyond the tail
     assert_eq!(tx.claim(1, 1), Err(Blocked::Corrupt));
@@ -61,7 +61,7 @@ fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
     hand_out(&mut adopter, 2);
     assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 2, "all that is there");
     // A number that cannot be.
-    heap.mem().words.intents[1].0.store(7, Relaxed);
+    heap.mem().words.records[1].intent.store(7, Relaxed);
     assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);
 }
 
@@ -73,7 +73,7 @@ fn what_was_handed_out_is_dropped_if_the_ring_is_to_do_so() {
     let attach = || {
         let mem = Mem { drop_unreleased: true, ..heap.mem() };
         let cursor = <Spsc as Kind>::Recv::attach(&mem, 1).unwrap();
-        let dropped = mem.words.control.tally.0.dropped.load(Relaxed);
+        let dropped = mem.words.control.tally.dropped.load(Relaxed);
         (Rx { mem, cursor }, dropped)
     };
     let (mut adopter, dropped) = attach();
@@ -83,7 +83,7 @@ fn what_was_handed_out_is_dropped_if_the_ring_is_to_do_so() {
     let (mut adopter, dropped) = attach();
     let run = adopter.claim(1, 8).unwrap();
     assert_eq!((run.at, run.items, run.again, dropped), (2, 3, 0, 2));
-    assert_eq!(heap.mem().words.control.head.0.load(Relaxed), 2, "senders may have its slots");
+    assert_eq!(heap.mem().words.control.head.load(Relaxed), 2, "senders may have its slots");
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn a_successor_sees_all_that_its_predecessor_stored() {
             scope.spawn(move || {
                 let words = heap.mem().words;
                 // One after the other, in order of their turns.
-                let arrivals = &words.control.arrivals.0.senders;
+                let arrivals = &words.control.arrivals.of.senders;
                 let owner = until_ready(|| match arrivals.load(Relaxed) {
                     arrived if arrived == turn => {
                         table::take(&words.owners[0], Role::Sender, 1, false)
