@@ -71,6 +71,7 @@ compile_error!("ringpipe needs 64-bit atomics: positions that never wrap are wha
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod attach;
 pub mod error;
 mod handles;
 mod layout;

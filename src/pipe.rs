@@ -24,7 +24,7 @@
 //! and a receiver that asks takes over what a dead one had not released.
 
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
-use crate::peers::table::{self, Ends, Role};
+use crate::peers::table::{self, Ends, Name, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
@@ -222,6 +222,9 @@ pub(crate) trait End {
 /// A sending end.
 pub(crate) struct SendEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
+    /// This end, to the others.
+    #[allow(dead_code, reason = "the watch and recovery will name it")]
+    pub(crate) me: Name,
     pub(crate) ends: Ends,
     cursor: K::Send,
 }
@@ -229,6 +232,9 @@ pub(crate) struct SendEnd<T, K: Kind> {
 /// A receiving end.
 pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
+    /// This end, to the others.
+    #[allow(dead_code, reason = "the watch and recovery will name it")]
+    pub(crate) me: Name,
     pub(crate) ends: Ends,
     cursor: K::Recv,
     /// The endpoint table at which end-of-file was put off for what the dead have left.
@@ -255,13 +261,14 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// `arrivals`: [`Ends::arrivals`] from before.
     pub(crate) fn new(
         mem: Mem<T, K>,
+        me: Name,
         cursor: K::Send,
         arrivals: u64,
         liveness: &impl Liveness,
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
         let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
-        Self { mem, ends, cursor }
+        Self { mem, me, ends, cursor }
     }
 
     /// Where this end sleeps.
@@ -351,13 +358,14 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// `arrivals`: [`Ends::arrivals`] from before.
     pub(crate) fn new(
         mem: Mem<T, K>,
+        me: Name,
         cursor: K::Recv,
         arrivals: u64,
         liveness: &impl Liveness,
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Sender, liveness);
         let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
-        Self { mem, ends, cursor, pending_at: None, more_to_adopt: false }
+        Self { mem, me, ends, cursor, pending_at: None, more_to_adopt: false }
     }
 
     /// Where this end sleeps.

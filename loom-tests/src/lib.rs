@@ -8,6 +8,8 @@
 // The sources are a part of a crate here, with nobody to use the rest of it.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../../src/attach.rs"]
+mod attach;
 #[path = "../../src/pipe.rs"]
 mod pipe;
 #[path = "../../src/ring/mod.rs"]

@@ -12,9 +12,10 @@ use super::claim::{Claimer, exactly, up_to};
 use super::ring::{Peers, Ring};
 use super::run::ReadRun;
 use super::send::gave_up;
+use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
-use crate::peers::endpoint::Endpoint;
 use crate::peers::fork::Image;
+use crate::peers::hold::Hold;
 use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused};
 use crate::ring::{Kind, Mpmc, Run};
@@ -44,7 +45,7 @@ pub struct RecvHandle<T: Item, K: Kind> {
     pub(crate) end: RecvEnd<T, K>,
     waiting: Waiting,
     /// `None` only while dropping.
-    endpoint: Option<Endpoint>,
+    endpoint: Option<Endpoint<Hold>>,
     ring: Ring<T, K>,
     image: Image,
     /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
@@ -55,11 +56,11 @@ pub struct RecvHandle<T: Item, K: Kind> {
 }
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
-    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint, end: RecvEnd<T, K>) -> Self {
+    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint<Hold>, end: RecvEnd<T, K>) -> Self {
         Self {
             end,
             waiting: Waiting::new(),
-            image: endpoint.image(),
+            image: endpoint.hold.image(),
             trusted: false,
             redelivered: false,
             endpoint: Some(endpoint),

@@ -1,8 +1,8 @@
 //! A ring that this process has open: where its ends come from, and where to ask about it.
 
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::Item;
 use super::options::Options;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
+use crate::attach::{self, Endpoint, Locks, NoRecord};
 use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
-use crate::peers::endpoint::{Endpoint, NoRecord};
 use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
-use crate::peers::reap::{self, Liveness};
-use crate::peers::table::{self, Ends, Role};
-use crate::pipe::{self, RecvEnd, SendEnd};
+use crate::peers::reap::Liveness;
+use crate::peers::table::{self, Role};
+use crate::pipe;
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Mpmc, RecvCursor, Run, SendCursor, Spsc};
+use crate::ring::{Kind, Mem, Mpmc, Spsc};
 use crate::shm::Region;
 use crate::shm::place::Place;
 use crate::sync::Ordering::Relaxed;
@@ -253,106 +253,56 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Ok(self.open.region.map.sync()?)
     }
 
-    /// Takes a record, and with it, if that was the only way, what its last owner has left.
-    fn attach(&self, role: Role) -> Result<(Endpoint, Option<Run>), AttachError> {
+    /// Attaches by `attach`, for as long as the reason why it cannot passes.
+    fn attach<E>(
+        &self,
+        role: Role,
+        attach: impl FnOnce(&mut Asking) -> Result<E, NoRecord<io::Error>>,
+    ) -> Result<E, AttachError> {
         if !self.open.region.is_ours() {
             return Err(AttachError::Forked);
         }
         barrier::register();
-        let mut asking = Asking::new();
-        loop {
-            match self.take_record(role) {
-                Ok(attached) => return Ok(attached),
-                Err(NoRecord::Passing) if asking.again() => {}
-                Err(NoRecord::Taken | NoRecord::Passing) => break,
-                Err(NoRecord::Io(e)) => return Err(AttachError::Io(e)),
-            }
-        }
-        Err(if K::STAMPED {
-            AttachError::TableFull { endpoints: self.endpoints() }
-        } else {
-            AttachError::RoleTaken(role)
+        attach(&mut Asking::new()).map_err(|none| match none {
+            NoRecord::Io(e) => AttachError::Io(e),
+            NoRecord::Corrupt => AttachError::Corrupt,
+            _ if K::STAMPED => AttachError::TableFull { endpoints: self.endpoints() },
+            _ => AttachError::RoleTaken(role),
         })
     }
 
-    fn take_record(&self, role: Role) -> Result<(Endpoint, Option<Run>), NoRecord> {
-        let Open { region, words, .. } = &*self.open;
-        let take = |records: Range<usize>, evict| {
-            Endpoint::take(region.file(), words, records, role, evict)
-        };
-        if !K::STAMPED {
-            // One record each, and its lock alone decides: positions outlive their owners whole.
-            let record = if role == Role::Sender { 0 } else { 1 };
-            return Ok((take(record..record + 1, true)?, None));
-        }
-        let everywhere = 0..words.owners.len();
-        match take(everywhere.clone(), false) {
-            Ok(endpoint) => return Ok((endpoint, None)),
-            Err(NoRecord::Io(e)) => return Err(NoRecord::Io(e)),
-            Err(NoRecord::Taken | NoRecord::Passing) => {}
-        }
-        // Perhaps some of the owners are dead. Somebody else may be clearing them away at this
-        // moment; that takes as long as it takes to ask for each once.
-        let mem = self.mem();
-        let cleared = reap::reap_for_record(&mem, self);
-        let none = match take(everywhere, false) {
-            Ok(endpoint) => return Ok((endpoint, None)),
-            Err(none) => none,
-        };
-        if let NoRecord::Io(_) = none {
-            return Err(none);
-        }
-        if role == Role::Receiver {
-            match reap::succeed(&mem, self, |record| take(record..record + 1, true).ok()) {
-                Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
-                Some(None) => {}
-                None => return Err(NoRecord::Passing),
-            }
-        }
-        Err(if cleared { none } else { NoRecord::Passing })
-    }
-
-    /// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind.
-    pub(crate) fn detach(&self, endpoint: Endpoint, abandon: bool) {
-        endpoint.leave(&self.open.words, abandon);
-        pipe::wake_everybody(&self.open.words);
-    }
-
     fn send_end(&self) -> Result<SendHandle<T, K>, AttachError> {
-        let arrivals = Ends::arrivals(&self.open.words, Role::Sender);
-        let (endpoint, _) = self.attach(Role::Sender)?;
-        let mem = self.mem();
-        match K::Send::attach(&mem, endpoint.record) {
-            Ok(cursor) => {
-                let end = SendEnd::new(mem, cursor, arrivals, self);
-                pipe::wake_everybody(&self.open.words);
-                Ok(SendHandle::new(self.clone(), endpoint, end))
-            }
-            Err(_) => {
-                self.detach(endpoint, false);
-                Err(AttachError::Corrupt)
-            }
-        }
+        let attach = |asking: &mut Asking| attach::sender(self.mem(), self, || asking.again());
+        let (end, endpoint) = self.attach(Role::Sender, attach)?;
+        Ok(SendHandle::new(self.clone(), endpoint, end))
     }
 
     fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
-        let arrivals = Ends::arrivals(&self.open.words, Role::Receiver);
-        let (endpoint, adopted) = self.attach(Role::Receiver)?;
-        let mem = self.mem();
-        match K::Recv::attach(&mem, endpoint.record) {
-            Ok(mut cursor) => {
-                if let Some(run) = adopted {
-                    cursor.adopt(&mem, run);
-                }
-                let end = RecvEnd::new(mem, cursor, arrivals, self);
-                pipe::wake_everybody(&self.open.words);
-                Ok(RecvHandle::new(self.clone(), endpoint, end))
-            }
-            Err(_) => {
-                self.detach(endpoint, false);
-                Err(AttachError::Corrupt)
-            }
-        }
+        let attach = |asking: &mut Asking| attach::receiver(self.mem(), self, || asking.again());
+        let (end, endpoint) = self.attach(Role::Receiver, attach)?;
+        Ok(RecvHandle::new(self.clone(), endpoint, end))
+    }
+
+    /// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind.
+    pub(crate) fn detach(&self, endpoint: Endpoint<Hold>, abandon: bool) {
+        attach::detach(&self.open.words, endpoint, self, abandon);
+    }
+}
+
+impl<T: Item, K: Kind> Locks for Ring<T, K> {
+    type Hold = Hold;
+    type Error = io::Error;
+
+    fn lock(&self, role: Role, record: usize) -> io::Result<Option<Hold>> {
+        Hold::take(self.open.region.file(), hold::record_byte(role, record), Share::Exclusive)
+    }
+
+    fn unlock(&self, hold: Hold) {
+        drop(hold);
+    }
+
+    fn process(&self) -> u32 {
+        std::process::id()
     }
 }
 

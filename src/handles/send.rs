@@ -10,9 +10,10 @@ use super::cancel::Canceller;
 use super::claim::{Claimer, exactly, up_to};
 use super::ring::{Peers, Ring};
 use super::run::WriteRun;
+use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
-use crate::peers::endpoint::Endpoint;
 use crate::peers::fork::Image;
+use crate::peers::hold::Hold;
 use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, Refused, SendEnd};
 use crate::ring::{Kind, Mpmc, Run};
@@ -34,7 +35,7 @@ pub struct SendHandle<T: Item, K: Kind> {
     pub(crate) end: SendEnd<T, K>,
     waiting: Waiting,
     /// `None` only while dropping.
-    endpoint: Option<Endpoint>,
+    endpoint: Option<Endpoint<Hold>>,
     ring: Ring<T, K>,
     image: Image,
     /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
@@ -44,11 +45,11 @@ pub struct SendHandle<T: Item, K: Kind> {
 }
 
 impl<T: Item, K: Kind> SendHandle<T, K> {
-    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint, end: SendEnd<T, K>) -> Self {
+    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint<Hold>, end: SendEnd<T, K>) -> Self {
         Self {
             end,
             waiting: Waiting::new(),
-            image: endpoint.image(),
+            image: endpoint.hold.image(),
             trusted: false,
             endpoint: Some(endpoint),
             ring,

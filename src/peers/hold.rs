@@ -14,7 +14,7 @@
 //! One thing prolongs a hold, for a moment: a program that another thread is just starting by
 //! `posix_spawn` or `vfork` shares every descriptor until it runs, so also one that is not a mapping
 //! yet. Nothing tells us of such starts. A hold that was let go may thus seem held until the
-//! program runs; who wants it asks again ([`NoRecord::Passing`](super::endpoint::NoRecord)).
+//! program runs; who wants it asks again ([`NoRecord::Passing`](crate::attach::NoRecord)).
 //!
 //! The kernel unmaps (and then drops the lock) only after the last thread of the process has
 //! stopped executing user code: nothing can be stored in the ring by its holder once the lock is

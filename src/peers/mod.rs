@@ -1,10 +1,9 @@
 //! Who is attached, who has died, who cleans up after whom.
 //!
 //! [`table`] is the shared table of endpoint records, [`hold`] the proof that the owner of a
-//! record is alive, [`endpoint`] a record and its hold together, from attach to leave, [`fork`] how
-//! a handle notices that it is a copy in a child, [`reap`] what is done about the dead.
+//! record is alive, [`fork`] how a handle notices that it is a copy in a child, [`reap`] what is done
+//! about the dead. How an end comes and goes is [`attach`](crate::attach)'s.
 
-pub(crate) mod endpoint;
 pub(crate) mod fork;
 pub(crate) mod hold;
 pub(crate) mod reap;

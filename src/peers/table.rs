@@ -63,7 +63,43 @@ const TIMES_TAKEN: u64 = 0xffff_fffc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(u64);
 
+/// One end of a ring in one word, which no other end of that ring ever has: its role (bits 0..2), how
+/// often its record had been taken (2..32) and the record (32..). Never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name(pub(crate) u64);
+
+#[allow(dead_code, reason = "the watch and recovery will ask")]
+impl Name {
+    /// What the record's owner word says of that end, but for its process.
+    pub(crate) fn names(self, owner: Owner) -> bool {
+        (self.0 ^ owner.0) & (TIMES_TAKEN | ROLE) == 0
+    }
+
+    /// Its record. Whoever uses it as an index compares it with their number first.
+    pub(crate) fn record(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    /// Its role; `None`: there is none such.
+    pub(crate) fn role(self) -> Option<Role> {
+        role_of(self.0)
+    }
+}
+
+fn role_of(word: u64) -> Option<Role> {
+    match word & ROLE {
+        1 => Some(Role::Sender),
+        2 | ABANDONED => Some(Role::Receiver),
+        _ => None,
+    }
+}
+
 impl Owner {
+    /// The end that owns `record`, in one word.
+    pub(crate) fn name(self, record: usize) -> Name {
+        Name((record as u64) << 32 | self.0 & (TIMES_TAKEN | ROLE))
+    }
+
     /// The owner is gone, whatever the lock says.
     pub(crate) fn is_abandoned(self) -> bool {
         self.0 & ROLE == ABANDONED
@@ -126,12 +162,7 @@ fn any_abandoned(words: &Words) -> bool {
 /// A taken record's word, and the role it was taken for.
 pub(crate) fn owner(record: &OwnerWord) -> Option<(Owner, Role)> {
     let word = record.load(Acquire); // A3 ← A1: what made the record's owner
-    let role = match word & ROLE {
-        1 => Role::Sender,
-        2 | ABANDONED => Role::Receiver,
-        _ => return None,
-    };
-    Some((Owner(word), role))
+    Some((Owner(word), role_of(word)?))
 }
 
 /// What an end knows of the opposite ends: whether one is there, and whether one ever was.

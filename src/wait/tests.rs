@@ -88,7 +88,7 @@ impl<K: Kind> Sender<K> {
         let owner = sit(heap, record, Role::Sender);
         let mem = heap.mem();
         let cursor = K::Send::attach(&mem, record).expect("positions make sense");
-        let end = SendEnd::new(mem, cursor, arrivals, &Healthy);
+        let end = SendEnd::new(mem, owner.name(record), cursor, arrivals, &Healthy);
         wake_everybody(&heap.mem().words);
         Self { end, record, owner }
     }
@@ -119,7 +119,7 @@ impl<K: Kind> Receiver<K> {
         let owner = sit(heap, record, Role::Receiver);
         let mem = heap.mem();
         let cursor = K::Recv::attach(&mem, record).expect("positions make sense");
-        let end = RecvEnd::new(mem, cursor, arrivals, &Healthy);
+        let end = RecvEnd::new(mem, owner.name(record), cursor, arrivals, &Healthy);
         wake_everybody(&heap.mem().words);
         Self { end, record, owner }
     }

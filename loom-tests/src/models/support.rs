@@ -1,16 +1,18 @@
 //! What the models share: the explorer, and what takes the place of mappings, locks and clocks.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64 as Counter, Ordering::Relaxed as Count};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use loom::thread::{self, ThreadId};
 
-use crate::peers::reap::{self, Liveness};
-use crate::peers::table::{self, Ends, Owner, Role};
-use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::attach::{self, Endpoint};
+use crate::peers::reap::Liveness;
+use crate::peers::table::Role;
+use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::ring::{Kind, Mem, Run};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{self, AtomicU32, Slots};
 use crate::wait::word::{Ticket, WakeWord};
@@ -164,111 +166,99 @@ impl<K: Kind> Ring<K> {
         Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: self.drops }
     }
 
-    /// As `handles::ring` and `peers::endpoint` do it.
-    fn attach(&self, role: Role, record: usize) -> Seated {
-        // SPSC: a dead end's record is its successor's.
-        self.take(role, record, !K::STAMPED).expect("the model gives every end its own record")
-    }
-
-    fn take(&self, role: Role, record: usize, evict: bool) -> Option<Seated> {
-        let state = &self.words.owners[record];
-        if !evict && table::owner(state).is_some() || !self.locks.take(role, record) {
-            return None;
-        }
-        for _ in 0..2 {
-            if let Some(owner) = table::take(state, role, 1, evict) {
-                table::arrived(&self.words, role);
-                return Some(Seated { role, record, owner });
-            }
-        }
-        self.locks.release(role, record);
-        None
-    }
-
-    /// Takes whatever record there is, and with it, if that was the only way, what its last owner
-    /// has left. `None`: none is free, or none yet.
-    fn attach_somewhere(&self, role: Role) -> Option<(Seated, Option<Run>)> {
-        let anywhere =
-            || (0..self.words.owners.len()).find_map(|record| self.take(role, record, false));
-        if let Some(attached) = anywhere() {
-            return Some((attached, None));
-        }
-        reap::reap_for_record(&self.mem(), &*self.locks);
-        if let Some(attached) = anywhere() {
-            return Some((attached, None));
-        }
-        if role == Role::Sender {
-            return None;
-        }
-        let take = |record| self.take(role, record, true);
-        let (attached, run) = reap::succeed(&self.mem(), &*self.locks, take)??;
-        Some((attached, Some(run)))
-    }
-
+    /// A sender in this record, which nobody has.
     pub(crate) fn sender(&self, record: usize) -> Tx<K> {
-        let arrivals = Ends::arrivals(&self.words, Role::Sender);
-        self.sending(self.attach(Role::Sender, record), arrivals)
+        self.new_sender_among(Only(record)).expect("the model gives every end its own record")
     }
 
+    /// A receiver in this record, which nobody has.
     pub(crate) fn receiver(&self, record: usize) -> Rx<K> {
-        let arrivals = Ends::arrivals(&self.words, Role::Receiver);
-        self.receiving(self.attach(Role::Receiver, record), arrivals, None)
+        self.new_receiver_among(Only(record)).expect("the model gives every end its own record")
     }
 
-    /// A sender in whatever record there is.
+    /// A sender in whatever record there is. `None`: none is free, or none yet.
     pub(crate) fn new_sender(&self) -> Option<Tx<K>> {
-        let arrivals = Ends::arrivals(&self.words, Role::Sender);
-        let (attached, _) = self.attach_somewhere(Role::Sender)?;
-        Some(self.sending(attached, arrivals))
+        self.new_sender_among(Any)
     }
 
-    /// A receiver in whatever record there is.
+    /// A receiver in whatever record there is. `None`: none is free, or none yet.
     pub(crate) fn new_receiver(&self) -> Option<Rx<K>> {
-        let arrivals = Ends::arrivals(&self.words, Role::Receiver);
-        let (attached, adopted) = self.attach_somewhere(Role::Receiver)?;
-        Some(self.receiving(attached, arrivals, adopted))
+        self.new_receiver_among(Any)
     }
 
-    fn sending(&self, attached: Seated, arrivals: u64) -> Tx<K> {
-        let mem = self.mem();
-        let cursor = K::Send::attach(&mem, attached.record).expect("the ring is sound");
-        let end = SendEnd::new(mem, cursor, arrivals, &*self.locks);
-        wake_everybody(&self.words);
-        Tx { end, attached, ring: self.clone() }
+    fn new_sender_among(&self, among: Among) -> Option<Tx<K>> {
+        let locks = LocksAmong { locks: &self.locks, among };
+        let (end, endpoint) = attach::sender(self.mem(), &locks, || false).ok()?;
+        Some(Tx { end, attached: Attached { role: Role::Sender, endpoint }, ring: self.clone() })
     }
 
-    fn receiving(&self, attached: Seated, arrivals: u64, adopted: Option<Run>) -> Rx<K> {
-        let mem = self.mem();
-        let mut cursor = K::Recv::attach(&mem, attached.record).expect("the ring is sound");
-        if let Some(run) = adopted {
-            cursor.adopt(&mem, run);
-        }
-        let end = RecvEnd::new(mem, cursor, arrivals, &*self.locks);
-        wake_everybody(&self.words);
-        Rx { end, attached, ring: self.clone() }
+    fn new_receiver_among(&self, among: Among) -> Option<Rx<K>> {
+        let locks = LocksAmong { locks: &self.locks, among };
+        let (end, endpoint) = attach::receiver(self.mem(), &locks, || false).ok()?;
+        Some(Rx { end, attached: Attached { role: Role::Receiver, endpoint }, ring: self.clone() })
     }
 
     /// The lock of a dead end goes, and nothing else happens.
-    fn release_hold(&self, attached: &Seated) {
-        self.locks.release(attached.role, attached.record);
+    fn release_hold(&self, attached: &Attached) {
+        self.locks.release(attached.role, attached.endpoint.record);
     }
 
-    /// As `handles::ring` and `peers::endpoint` do it.
-    fn detach(&self, attached: Seated, abandon: bool) {
-        self.release_hold(&attached);
-        if abandon {
-            table::abandon(&self.words, attached.record, attached.owner);
-        } else {
-            table::leave(&self.words, attached.record, attached.owner);
-        }
-        wake_everybody(&self.words);
+    fn detach(&self, attached: Attached, abandon: bool) {
+        let locks = LocksAmong { locks: &self.locks, among: Any };
+        attach::detach(&self.words, attached.endpoint, &locks, abandon);
     }
 }
 
-struct Seated {
+/// Which records an end may take.
+#[derive(Clone, Copy)]
+enum Among {
+    Only(usize),
+    Any,
+}
+use Among::{Any, Only};
+
+/// The locks, for an end that is to take one of these records.
+struct LocksAmong<'a> {
+    locks: &'a Locks,
+    among: Among,
+}
+
+impl attach::Locks for LocksAmong<'_> {
+    /// Which of the locks.
+    type Hold = (Role, usize);
+    type Error = Infallible;
+
+    fn lock(&self, role: Role, record: usize) -> Result<Option<Self::Hold>, Infallible> {
+        let may = matches!(self.among, Any) || matches!(self.among, Only(only) if only == record);
+        Ok((may && self.locks.take(role, record)).then_some((role, record)))
+    }
+
+    fn unlock(&self, (role, record): Self::Hold) {
+        self.locks.release(role, record);
+    }
+
+    fn process(&self) -> u32 {
+        1
+    }
+}
+
+impl Liveness for LocksAmong<'_> {
+    fn alive(&self, role: Role, record: usize) -> bool {
+        self.locks.alive(role, record)
+    }
+
+    fn any_alive(&self, role: Role) -> bool {
+        self.locks.any_alive(role)
+    }
+
+    fn exclusively(&self, recover: impl FnOnce()) -> bool {
+        self.locks.exclusively(recover)
+    }
+}
+
+struct Attached {
     role: Role,
-    record: usize,
-    owner: Owner,
+    endpoint: Endpoint<(Role, usize)>,
 }
 
 /// How the models wait: poll so often, then sleep for as long as nobody wakes.
@@ -352,7 +342,7 @@ pub(crate) fn claim_in_time(
 /// A sending handle: what `handles::send` does with a `SendEnd`.
 pub(crate) struct Tx<K: Kind> {
     pub(crate) end: SendEnd<u64, K>,
-    attached: Seated,
+    attached: Attached,
     pub(crate) ring: Ring<K>,
 }
 
@@ -393,7 +383,7 @@ impl<K: Kind> Tx<K> {
 /// A receiving handle: what `handles::recv` does with a `RecvEnd`.
 pub(crate) struct Rx<K: Kind> {
     pub(crate) end: RecvEnd<u64, K>,
-    attached: Seated,
+    attached: Attached,
     pub(crate) ring: Ring<K>,
 }
 

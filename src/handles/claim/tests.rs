@@ -14,12 +14,12 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     let heap = Heap::<u64, Spsc>::new(64, 2);
     let both = told(&[(Role::Sender, 0), (Role::Receiver, 1)]);
     let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
-    sit(&heap.mem(), 0, Role::Sender);
-    sit(&heap.mem(), 1, Role::Receiver);
+    let producer = sit(&heap.mem(), 0, Role::Sender).name(0);
+    let consumer = sit(&heap.mem(), 1, Role::Receiver).name(1);
     let cursor = <Spsc as Kind>::Send::attach(&heap.mem(), 0).expect("whole");
-    let mut tx = SendEnd::<u64, Spsc>::new(heap.mem(), cursor, arrivals, &both);
+    let mut tx = SendEnd::<u64, Spsc>::new(heap.mem(), producer, cursor, arrivals, &both);
     let cursor = <Spsc as Kind>::Recv::attach(&heap.mem(), 1).expect("whole");
-    let mut rx = RecvEnd::<u64, Spsc>::new(heap.mem(), cursor, arrivals, &both);
+    let mut rx = RecvEnd::<u64, Spsc>::new(heap.mem(), consumer, cursor, arrivals, &both);
     let image = Image::current().expect("a page");
     let mut waiting = Waiting::new();
     fn claimer<'a>(

@@ -1,0 +1,241 @@
+//! Attaching and leaving: an end takes an endpoint record, learns who is there, and gives it up again.
+//!
+//! An end is its record's owner word and the lock that proves its owner alive
+//! ([`hold`](crate::peers::hold)); here the locks come in as [`Locks`], so that `loom-tests` can
+//! explore all of it.
+//!
+//! # Attaching
+//!
+//! ```text
+//! count the opposite arrivals                       (whoever arrives from here on has been met)
+//! ask whether one of them lives                     (whoever is there already has been met, too)
+//! lock a record's byte, take its owner word         A1
+//! count the arrival, move `changes` on              A4, A6
+//! ask again whether one of them lives
+//! wake everybody
+//! ```
+//!
+//! # Leaving
+//!
+//! ```text
+//! unlock, free the record (or abandon it with what it has claimed)   A2
+//! move `changes` on                                                  A6
+//! wake everybody
+//! ```
+//!
+//! **Unlock first.** A successor that finds the record still taken sees from the free lock that its
+//! owner is through, whereas a free record with a held lock would turn it away.
+//!
+//! **A record whose owner is dead.** On an SPSC ring each role has one record, and its lock alone
+//! decides: positions outlive their owners whole, so a successor takes the record over as it is. On an
+//! MPMC ring the dead must be reaped first ([`reap`](crate::peers::reap)); and if all records are
+//! taken, one that a dead receiver has abandoned can be taken over together with its claim.
+
+use crate::peers::reap::{self, Liveness};
+use crate::peers::table::{self, Ends, Owner, Role};
+use crate::pipe::{RecvEnd, SendEnd, wake_everybody};
+use crate::ring::control::Words;
+use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+
+/// Who hands out the locks that prove ends alive, beside telling whether they are held.
+pub(crate) trait Locks: Liveness {
+    /// A lock that is held.
+    type Hold;
+    /// Why a lock cannot even be asked for.
+    type Error;
+
+    /// Locks the byte of a record; `None` if somebody else holds it.
+    fn lock(&self, role: Role, record: usize) -> Result<Option<Self::Hold>, Self::Error>;
+
+    /// Lets go of it.
+    fn unlock(&self, hold: Self::Hold);
+
+    /// This process's number, for people to read in the endpoint table.
+    fn process(&self) -> u32;
+}
+
+/// An end's record. [`detach`] gives it up; so does the end of the process.
+#[derive(Debug)]
+pub(crate) struct Endpoint<H> {
+    pub(crate) record: usize,
+    pub(crate) owner: Owner,
+    pub(crate) hold: H,
+}
+
+/// Why no record could be taken.
+#[derive(Debug)]
+pub(crate) enum NoRecord<E> {
+    /// All records are taken by the living.
+    Taken,
+    /// Some record is free but its lock is held, which passes: its next owner is about to take it; or
+    /// the last one is gone, and a program that its process was starting at the moment it attached
+    /// still shares the lock, until it runs ([`hold`](crate::peers::hold)). Or somebody else is
+    /// reaping the dead.
+    Passing,
+    /// The region is damaged.
+    Corrupt,
+    /// The kernel refused something.
+    Io(E),
+}
+
+impl<E> From<E> for NoRecord<E> {
+    fn from(error: E) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// An end and its record.
+type Outcome<E, L> = Result<(E, Endpoint<<L as Locks>::Hold>), NoRecord<<L as Locks>::Error>>;
+
+/// Attaches a sending end. `again`: whether to try again when the reason [passes](NoRecord::Passing).
+pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
+    mem: Mem<T, K>,
+    locks: &L,
+    again: impl FnMut() -> bool,
+) -> Outcome<SendEnd<T, K>, L> {
+    let arrivals = Ends::arrivals(&mem.words, Role::Sender);
+    let (endpoint, _) = take_in_time(&mem, Role::Sender, locks, again)?;
+    let me = endpoint.owner.name(endpoint.record);
+    match K::Send::attach(&mem, endpoint.record) {
+        Ok(cursor) => {
+            let end = SendEnd::new(mem, me, cursor, arrivals, locks);
+            wake_everybody(&end.mem.words);
+            Ok((end, endpoint))
+        }
+        Err(_) => {
+            detach(&mem.words, endpoint, locks, false);
+            Err(NoRecord::Corrupt)
+        }
+    }
+}
+
+/// Attaches a receiving end. `again`: as for [`sender`].
+pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
+    mem: Mem<T, K>,
+    locks: &L,
+    again: impl FnMut() -> bool,
+) -> Outcome<RecvEnd<T, K>, L> {
+    let arrivals = Ends::arrivals(&mem.words, Role::Receiver);
+    let (endpoint, adopted) = take_in_time(&mem, Role::Receiver, locks, again)?;
+    let me = endpoint.owner.name(endpoint.record);
+    match K::Recv::attach(&mem, endpoint.record) {
+        Ok(mut cursor) => {
+            if let Some(run) = adopted {
+                cursor.adopt(&mem, run);
+            }
+            let end = RecvEnd::new(mem, me, cursor, arrivals, locks);
+            wake_everybody(&end.mem.words);
+            Ok((end, endpoint))
+        }
+        Err(_) => {
+            detach(&mem.words, endpoint, locks, false);
+            Err(NoRecord::Corrupt)
+        }
+    }
+}
+
+/// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind, for others to adopt.
+pub(crate) fn detach<L: Locks>(
+    words: &Words,
+    endpoint: Endpoint<L::Hold>,
+    locks: &L,
+    abandon: bool,
+) {
+    let Endpoint { record, owner, hold } = endpoint;
+    locks.unlock(hold); // first: see the module's opening
+    if abandon {
+        table::abandon(words, record, owner);
+    } else {
+        table::leave(words, record, owner);
+    }
+    wake_everybody(words);
+}
+
+/// An endpoint, and the abandoned claim that came with its record.
+type Attached<L> = (Endpoint<<L as Locks>::Hold>, Option<Run>);
+
+fn take_in_time<T: Copy, K: Kind, L: Locks>(
+    mem: &Mem<T, K>,
+    role: Role,
+    locks: &L,
+    mut again: impl FnMut() -> bool,
+) -> Result<Attached<L>, NoRecord<L::Error>> {
+    loop {
+        match take_record(mem, role, locks) {
+            Err(NoRecord::Passing) if again() => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Takes a record, and with it, if that was the only way, what its last owner has abandoned.
+fn take_record<T: Copy, K: Kind, L: Locks>(
+    mem: &Mem<T, K>,
+    role: Role,
+    locks: &L,
+) -> Result<Attached<L>, NoRecord<L::Error>> {
+    let words = &mem.words;
+    let take = |records, evict| take(words, records, role, evict, locks);
+    if !K::STAMPED {
+        let record = if role == Role::Sender { 0 } else { 1 };
+        return Ok((take(record..record + 1, true)?, None));
+    }
+    let everywhere = 0..words.owners.len();
+    match take(everywhere.clone(), false) {
+        Ok(endpoint) => return Ok((endpoint, None)),
+        Err(NoRecord::Taken | NoRecord::Passing) => {}
+        Err(refused) => return Err(refused),
+    }
+    // Perhaps some of the owners are dead. Somebody else may be clearing them away at this moment;
+    // that takes as long as it takes to ask for each once.
+    let cleared = reap::reap_for_record(mem, locks);
+    let none = match take(everywhere, false) {
+        Ok(endpoint) => return Ok((endpoint, None)),
+        Err(none @ (NoRecord::Taken | NoRecord::Passing)) => none,
+        Err(refused) => return Err(refused),
+    };
+    if role == Role::Receiver {
+        match reap::succeed(mem, locks, |record| take(record..record + 1, true).ok()) {
+            Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
+            Some(None) => {}
+            None => return Err(NoRecord::Passing),
+        }
+    }
+    Err(if cleared { none } else { NoRecord::Passing })
+}
+
+/// Takes one of `records` for `role` and counts the arrival. The caller then wakes everybody.
+///
+/// A record whose owner's lock is free is taken over if `evict` is set: right where a dead owner
+/// leaves nothing behind that must be resolved first.
+fn take<L: Locks>(
+    words: &Words,
+    records: std::ops::Range<usize>,
+    role: Role,
+    evict: bool,
+    locks: &L,
+) -> Result<Endpoint<L::Hold>, NoRecord<L::Error>> {
+    let mut none = NoRecord::Taken;
+    for record in records {
+        let word = &words.owners[record];
+        if !evict && table::owner(word).is_some() {
+            continue;
+        }
+        let Some(hold) = locks.lock(role, record)? else {
+            if table::owner(word).is_none() {
+                none = NoRecord::Passing;
+            }
+            continue;
+        };
+        // A record can change hands between the look and the lock; with the lock in hand only its
+        // last owner can still touch it, once, on the way out: hence the second try.
+        for _ in 0..2 {
+            if let Some(owner) = table::take(word, role, locks.process(), evict) {
+                table::arrived(words, role);
+                return Ok(Endpoint { record, owner, hold });
+            }
+        }
+        locks.unlock(hold);
+    }
+    Err(none)
+}
