@@ -6,6 +6,7 @@
 //! * [`place`] is where a region can have a name: `/dev/shm`, or a directory of the user's.
 //! * [`reserve`] makes sure that the memory is there before anyone relies on it.
 //! * [`map`] is the mapping itself.
+//! * [`state`] is whether a ring's file was closed by all who had it open.
 //!
 //! **A name appears complete or not at all.** The region is made without a name (`O_TMPFILE`),
 //! reserved, mapped and filled in, and only then linked to its name, which fails if the name is
@@ -18,6 +19,7 @@
 pub(crate) mod map;
 pub(crate) mod place;
 pub(crate) mod reserve;
+pub(crate) mod state;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,6 +33,7 @@ use crate::error::{CreateError, OpenError};
 use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
 use map::{MapOptions, Mapping};
 use place::Place;
+use state::{Closed, Unclean};
 
 /// A region that this process has open and mapped.
 #[derive(Debug)]
@@ -41,8 +44,10 @@ pub(crate) struct Region {
     pub(crate) page: usize,
     /// Device and inode.
     id: (u64, u64),
-    /// Dropped last: the birth byte outlives the mapping.
-    birth: Hold,
+    /// The file says that the ring is open, and is to say that it was closed ([`state`]).
+    marked: bool,
+    /// Dropped last: the birth byte outlives the mapping, unless it is let go of for [closing](state).
+    birth: Option<Hold>,
 }
 
 /// The seals that keep a region's size.
@@ -88,12 +93,22 @@ impl Region {
                 )),
                 _ => CreateError::Io { doing: "locking the region", source },
             })?;
+        let marked = reserve::is_on_disk(fd).map_err(create_io("asking for the file system"))?;
+        if marked {
+            RegionFile::of(fd).and_then(|file| state::mark_new(&map, file)).map_err(|source| {
+                CreateError::Io { doing: "writing the ring's state to its disk", source }
+            })?;
+        }
         let fd = match &place {
             Some(place) => unnamed.link(place)?,
             None => unnamed.into_fd(),
         };
+        if marked && let Some(place) = &place {
+            place.sync_directory();
+        }
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
-        Ok(Self { fd, map, place, page, id: (stat.st_dev, stat.st_ino), birth })
+        let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
+        Ok(Self { fd, map, place, page, id, marked, birth })
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
@@ -104,10 +119,14 @@ impl Region {
         check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
-        // name is gone, or, if it died before, the byte is free.
+        // name is gone, or, if it died before, the byte is free. The last one to close a file-backed
+        // ring holds it while it writes the rest of it to the disk.
         let mut asking = Asking::new();
         loop {
             let fd = place.open()?;
+            if reserve::is_on_disk(fd.as_fd()).map_err(open_io("asking for the file system"))? {
+                asking.be_patient();
+            }
             if let Some(mut region) = Self::adopt(fd, map, &check)?
                 && place.leads_to(&region.stat()?)
             {
@@ -163,12 +182,53 @@ impl Region {
         let Some(birth) = locked else { return Ok(None) };
         let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
         let id = (stat.st_dev, stat.st_ino);
-        Ok(Some(Self { fd, map, place: None, page, id, birth }))
+        Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth: Some(birth) }))
+    }
+
+    /// The last step of opening, before anything is stored: makes sure that a file-backed ring is not
+    /// a mixture, or does as the caller chose. `empty_to`: what must be zero in an empty ring ends there.
+    pub(crate) fn enter(
+        &mut self,
+        ring: &str,
+        unclean: Unclean,
+        empty_to: usize,
+    ) -> Result<(), OpenError> {
+        let file = self.file();
+        if reserve::is_on_disk(file.fd).map_err(open_io("asking for the file system"))? {
+            state::enter(&self.map, file, ring, unclean, empty_to)?;
+            self.marked = true;
+        }
+        Ok(())
+    }
+
+    /// The file keeps a [state](state).
+    pub(crate) fn is_marked(&self) -> bool {
+        self.marked
+    }
+
+    /// Writes the region back to its file and waits until it is there.
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        if self.marked && self.is_ours() { state::sync(&self.map) } else { self.map.sync() }
+    }
+
+    /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored any more.
+    pub(crate) fn close(mut self) -> io::Result<Closed> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> io::Result<Closed> {
+        if !self.marked || !self.is_ours() {
+            return Ok(Closed::Clean);
+        }
+        match self.birth.take() {
+            Some(birth) => state::close(&self.map, self.file(), birth),
+            None => Ok(Closed::Clean),
+        }
     }
 
     /// This process opened the region, rather than the one that forked it.
     pub(crate) fn is_ours(&self) -> bool {
-        self.birth.image().is_current()
+        self.birth.as_ref().is_some_and(|birth| birth.image().is_current())
     }
 
     /// The file, by our descriptor of it.
@@ -178,6 +238,13 @@ impl Region {
 
     fn stat(&self) -> Result<Stat, OpenError> {
         fstat(&self.fd).map_err(open_io("asking for the file's status"))
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // There is nobody to tell: what cannot be closed stays open until the next one closes it.
+        let _ = self.leave();
     }
 }
 
