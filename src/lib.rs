@@ -86,9 +86,9 @@ mod wait;
 
 pub use bytemuck;
 pub use error::{
-    AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, Mismatch, NameError, OpenError,
-    OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError, UnlinkError,
+    AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, Mismatch,
+    NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::Item;
 pub use handles::cancel::Canceller;
@@ -101,7 +101,7 @@ pub use handles::ring::{Peers, Ring, Stats, unlink};
 pub use handles::run::{ReadRun, WriteRun};
 pub use handles::send::SendHandle;
 pub use peers::table::Role;
-pub use shm::state::Unclean;
 pub use ring::{Kind, Mpmc, Spsc};
+pub use shm::state::Unclean;
 pub use wait::barrier::opt_out_of_membarrier;
 pub use wait::pace::{Deadline, WaitPolicy};
