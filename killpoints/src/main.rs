@@ -90,7 +90,7 @@ struct Cli {
     /// Tells at which step which word, lock or name changes.
     #[arg(long, requires = "operation")]
     explain: bool,
-    /// Rings are files in this directory, on a disk. Takes `CAP_SYS_ADMIN`. The removal of orphans, which
+    /// Rings are files in this directory, on a disk. Takes `CAP_SYS_ADMIN`; exit code 3: not run. The removal of orphans, which
     /// goes by the order of names in a directory, is left out: a disk has another one each time.
     #[arg(long)]
     on_disk: Option<PathBuf>,
@@ -150,7 +150,7 @@ fn supervise(cli: &Cli) -> ExitCode {
         let why = not_private.as_ref().map(ToString::to_string);
         if let Some(why) = why.or_else(|| run::is_on_disk().err()) {
             println!("!!! NOT RUN: rings in {}: {why}", directory.display());
-            return ExitCode::FAILURE;
+            return ExitCode::from(3);
         }
     }
     watchdog::start();
