@@ -380,6 +380,25 @@ fn forks<K: Flavour>(mut me: Me) {
     assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
     assert_eq!(state(&path), OPEN);
     ring.checkpoint().unwrap();
+    // A child that outlives its parent, which had it open to its end: nobody closes it.
+    let (mut ended, ends) = std::io::pipe().unwrap();
+    in_a_fork(|| {
+        let (mut died, dies) = std::io::pipe().unwrap();
+        let ring = open::<K>(&path).unwrap();
+        // SAFETY: the child's only thread is this one.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            drop(dies);
+            std::io::Read::read(&mut died, &mut [0]).unwrap();
+            drop(ring);
+        }
+        // SAFETY: ends this process, without the parent's exit handlers.
+        unsafe { libc::_exit(0) };
+    });
+    drop(ends);
+    assert_eq!(std::io::Read::read(&mut ended, &mut [0]).unwrap(), 0, "the end of both");
+    assert_eq!(state(&path), OPEN);
     me.say("Ok");
     me.hear();
 }
