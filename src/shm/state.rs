@@ -300,6 +300,10 @@ pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> io::Res
     if stat.st_nlink == 0 {
         return Ok(Closed::Clean); // it goes with us: there is nobody to find it clean
     }
+    if u64::try_from(stat.st_size).is_ok_and(|len| len < map.len() as u64) {
+        // What was cut off is a `SIGBUS` for who touches it, be it only to leave.
+        return Err(io::Error::other("the ring's file has been truncated"));
+    }
     let lock = OwnLock(file);
     for round in 1.. {
         if !lock.take(Share::Exclusive)? {
