@@ -33,7 +33,8 @@ both_kinds!(
     c12_who_opens_waits_for_one_who_closes,
     c12_a_forked_child_has_no_part_in_closing,
     c12_closing_needs_no_descriptor_and_no_name,
-    c12_a_ring_in_use_is_not_emptied,
+    c12_a_ring_in_use_is_open_whatever_its_state_says,
+    c12_a_scribbled_state_does_not_become_clean,
     c12_rings_in_memory_have_no_state,
     c12_a_failed_write_stays_known,
 );
@@ -446,20 +447,45 @@ fn closes_in_a_cage<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-fn c12_a_ring_in_use_is_not_emptied<K: Flavour>() {
-    let Some(disk) = Disk::new("emptying beside a scribbler") else { return };
+fn c12_a_ring_in_use_is_open_whatever_its_state_says<K: Flavour>() {
+    let Some(disk) = Disk::new("rings in use under another boot id") else { return };
+    for choice in [Unclean::Refuse, Unclean::Empty, Unclean::AsFound] {
+        let path = disk.join(format!("ring-{choice:?}"));
+        let options = options::<K>().capacity(8).unclean(choice);
+        let ring = options.create_file(&path).unwrap();
+        // With handles alone, and with an end.
+        for (boot, values) in [(1, 0..2), (0, 2..5)] {
+            let mut tx = (boot == 0).then(|| K::sender(&ring).unwrap());
+            // A container may have a boot id of its own.
+            set_word(&path, 1, disk::word(&path, 1) ^ 1);
+            let mut other = Child::puppet::<K>(path.to_str().unwrap());
+            other.must("open", "Ok");
+            let opened = options.open_file(&path).unwrap();
+            let mut sender = tx.take().unwrap_or_else(|| K::sender(&opened).unwrap());
+            assert!(values.clone().all(|n| sender.try_send(n).is_ok()));
+            other.must("receiver", "Ok");
+            for n in values {
+                other.must("recv", &format!("Ok({n})"));
+            }
+            other.must("close", "Ok");
+            assert_eq!(state(&path), OPEN);
+        }
+        // The last one closes it.
+        ring.checkpoint().unwrap();
+        assert_eq!(state(&path), CLEAN);
+    }
+}
+
+fn c12_a_scribbled_state_does_not_become_clean<K: Flavour>() {
+    let Some(disk) = Disk::new("a scribbled state") else { return };
     let path = clean::<K>(&disk, &[1]);
-    let ring = open::<K>(&path).unwrap();
-    let mut rx = K::receiver(&ring).unwrap();
-    set_word(&path, 0, UNKNOWN); // a scribbler
-    let refused = options::<K>().unclean(Unclean::Empty).open_file(&path);
-    assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{refused:?}");
-    assert_eq!(rx.recv(), Ok(1));
-    drop(rx);
-    // Nor does it become clean by being closed.
-    let refused = ring.checkpoint();
-    assert!(matches!(refused, Err(CheckpointError::Io(_))), "{refused:?}");
-    assert_eq!(state(&path), UNKNOWN);
+    for scribbled in [UNKNOWN, MARKING, 77] {
+        let ring = options::<K>().unclean(Unclean::AsFound).open_file(&path).unwrap();
+        set_word(&path, 0, scribbled);
+        let refused = ring.checkpoint();
+        assert!(matches!(refused, Err(CheckpointError::Io(_))), "{refused:?}");
+        assert_eq!(state(&path), scribbled);
+    }
 }
 
 fn c12_rings_in_memory_have_no_state<K: Flavour>() {

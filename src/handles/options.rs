@@ -362,7 +362,7 @@ impl<T: Item, K: Kind> Options<T, K> {
 
     fn open_at(&self, place: Place) -> Result<Ring<T, K>, OpenError> {
         let name = place.to_string();
-        let region = Region::open(place, self.map, |fd, stat, page| {
+        let region = Region::open(place, self.map, self.unclean, |fd, stat, page| {
             let (_, geometry) = self.look(&name, fd, stat, page)?;
             Ok(geometry.region_len)
         })?;

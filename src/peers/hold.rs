@@ -211,12 +211,7 @@ impl Asking {
         Self { began: Instant::now(), times: 0, long_enough: Self::LONG_ENOUGH }
     }
 
-    /// For what somebody holds while it writes to a disk.
-    pub(crate) fn patiently() -> Self {
-        Self { long_enough: Self::PATIENTLY, ..Self::new() }
-    }
-
-    /// From now on.
+    /// From now on: what is asked for is held while somebody writes to a disk.
     pub(crate) fn be_patient(&mut self) {
         self.long_enough = Self::PATIENTLY;
     }

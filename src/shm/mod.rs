@@ -46,8 +46,11 @@ pub(crate) struct Region {
     id: (u64, u64),
     /// The file says that the ring is open, and is to say that it was closed ([`state`]).
     marked: bool,
-    /// Dropped last: the birth byte outlives the mapping, unless it is let go of for [closing](state).
+    /// Dropped after the mapping: the birth byte outlives it, unless it is let go of for
+    /// [closing](state).
     birth: Option<Hold>,
+    /// While it is being opened. Dropped last: the birth byte is taken and given up within a turn.
+    turn: Option<state::Turn>,
 }
 
 /// The seals that keep a region's size.
@@ -108,7 +111,7 @@ impl Region {
         }
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
-        Ok(Self { fd, map, place, page, id, marked, birth })
+        Ok(Self { fd, map, place, page, id, marked, birth, turn: None })
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
@@ -116,18 +119,21 @@ impl Region {
     pub(crate) fn open(
         place: Place,
         map: MapOptions,
+        unclean: Unclean,
         check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
+        let ring = place.to_string();
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
         // name is gone, or, if it died before, the byte is free. The last one to close a file-backed
         // ring holds it while it writes the rest of it to the disk.
         let mut asking = Asking::new();
         loop {
             let fd = place.open()?;
-            if reserve::is_on_disk(fd.as_fd()).map_err(open_io("asking for the file system"))? {
+            let on_disk = reserve::is_on_disk(fd.as_fd());
+            if on_disk.map_err(open_io("asking for the file system"))? {
                 asking.be_patient();
             }
-            if let Some(mut region) = Self::adopt(fd, map, &check)?
+            if let Some(mut region) = Self::adopt(fd, map, &ring, unclean, &check)?
                 && place.leads_to(&region.stat()?)
             {
                 region.place = Some(place);
@@ -135,7 +141,7 @@ impl Region {
             }
             // Locked by a remover, or unlinked between opening and locking: look at the name anew.
             if !asking.again() {
-                return Err(OpenError::Busy { ring: place.to_string() });
+                return Err(OpenError::Busy { ring });
             }
         }
     }
@@ -164,25 +170,37 @@ impl Region {
         if flags & OFlags::RWMODE != OFlags::RDWR {
             return Err(OpenError::ReadOnly);
         }
-        Self::adopt(fd, map, check)?.ok_or(OpenError::Busy { ring: "descriptor".into() })
+        Self::adopt(fd, map, "descriptor", Unclean::Refuse, check)?
+            .ok_or(OpenError::Busy { ring: "descriptor".into() })
     }
 
-    /// `None`: a remover of orphans is at it.
+    /// `None`: a remover of orphans is at it; or somebody who opens a file-backed ring, or closes it.
     fn adopt(
         fd: OwnedFd,
         map: MapOptions,
+        ring: &str,
+        unclean: Unclean,
         check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
     ) -> Result<Option<Self>, OpenError> {
         let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
         let page = reserve::page_size(fd.as_fd()).map_err(open_io("asking for the page size"))?;
         let len = check(fd.as_fd(), &stat, page)?;
-        let locked = RegionFile::of(fd.as_fd())
-            .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
-            .map_err(|source| OpenError::Io { doing: "locking the region", source })?;
-        let Some(birth) = locked else { return Ok(None) };
+        // First, as it may take long, if all of it is to be present.
         let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
-        let id = (stat.st_dev, stat.st_ino);
-        Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth: Some(birth) }))
+        let locking = |source| OpenError::Io { doing: "locking the region", source };
+        let file = RegionFile::of(fd.as_fd()).map_err(locking)?;
+        let mut turn = None;
+        if reserve::is_on_disk(file.fd).map_err(open_io("asking for the file system"))? {
+            turn = state::Turn::take(&map, file, ring, unclean)?;
+            if turn.is_none() {
+                return Ok(None);
+            }
+        }
+        let Some(birth) = Hold::take(file, BIRTH, Share::Shared).map_err(locking)? else {
+            return Ok(None);
+        };
+        let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
+        Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth, turn }))
     }
 
     /// The last step of opening, before anything is stored: makes sure that a file-backed ring is not
@@ -193,9 +211,8 @@ impl Region {
         unclean: Unclean,
         empty_to: usize,
     ) -> Result<(), OpenError> {
-        let file = self.file();
-        if reserve::is_on_disk(file.fd).map_err(open_io("asking for the file system"))? {
-            state::enter(&self.map, file, ring, unclean, empty_to)?;
+        if let Some(turn) = self.turn.take() {
+            turn.enter(&self.map, ring, unclean, empty_to)?;
             self.marked = true;
         }
         Ok(())

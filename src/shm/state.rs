@@ -23,12 +23,16 @@
 //! # Opening
 //!
 //! ```text
-//! hold BIRTH, shared                     (as for any ring: a closer or remover has it for itself)
-//! lock STATE                             (one opener at a time)
-//!   OPEN, FAILED  and the same three     go on
-//!   CLEAN                                mark
-//!   MARKING       and the same three     mark: its opener was killed at it
-//!   anything else                        unclean: refuse, or as the caller chose, empty it; mark
+//! lock STATE                                  (one opener at a time)
+//!   does anybody hold BIRTH?
+//!   the state is unclean, nobody does, and it is to be refused: refuse
+//!   hold BIRTH, shared                        (a closer or a remover has it for itself: later)
+//!     the state is, with nobody stored anything yet,
+//!     OPEN, FAILED  and the same three        go on
+//!     CLEAN                                   mark
+//!     MARKING       and the same three        mark: its opener was killed at it
+//!     anything else, and somebody held BIRTH  go on
+//!     anything else                           as the caller chose, empty it; mark
 //!
 //! mark:  store boot, device, inode; store MARKING; msync this page; store OPEN
 //! ```
@@ -36,9 +40,16 @@
 //! The mark is on the disk before the opener's first store in the ring: `CLEAN` is on the disk only
 //! together with what was there when it was stored. The creator marks before the name appears.
 //!
+//! *Who holds BIRTH while another has its turn* has the ring open, or is closing it, for BIRTH is taken
+//! within a turn. If it is held, the machine has been up since its holder opened a ring that was good,
+//! so the ring is good, whatever the state line says of boots. (A container may have a boot id of its own.) That is why
+//! one that is refused must not have held BIRTH even for a moment: a program that another thread is just
+//! starting could keep it held ([`hold`](crate::peers::hold)), and the next opener would take the ring
+//! for one in use.
+//!
 //! *Killed processes* leave OPEN. In the same boot that is no matter: the page cache has everything
-//! that they stored, in order, and the rest is recovery's business. *Containers* share boot and page
-//! cache. *Another boot*: the power was cut, or the machine was shut down over programs that had not
+//! that they stored, in order, and the rest is recovery's business. *Containers* share the page
+//! cache, and mostly the boot id. *Another boot*: the power was cut, or the machine was shut down over programs that had not
 //! closed the ring; nothing tells one from the other. *A copy* of a ring in use has another inode and is
 //! a mixture, too; a copy of a clean ring is clean.
 //!
@@ -83,11 +94,7 @@
 //! reset where depends on no other part of the crate. (The values of an SPSC ring stay where they are,
 //! beyond reach.)
 //!
-//! *Nobody else is in it.* An end, or a handle, that is alive came in by this protocol in this boot: it
-//! saw or made OPEN with the same three, and since then BIRTH was nobody's alone, so that it still
-//! says OPEN or FAILED with the same three. Others who hold BIRTH now wait for STATE, having stored
-//! nothing. Only a scribbler can bring it about that an open ring looks unclean; an opener that finds a
-//! living end there refuses to empty it.
+//! *Nobody else is in it*: nobody held BIRTH when this turn began, and nobody can have taken it since.
 //!
 //! # Disks that fail
 //!
@@ -108,9 +115,8 @@ use rustix::io::Errno;
 
 use super::map::Mapping;
 use crate::error::OpenError;
-use crate::layout::{Geometry, MAX_ENDPOINTS};
-use crate::peers::hold::{self, Asking, BIRTH, Hold, RegionFile, STATE, Share};
-use crate::peers::table::Role;
+use crate::layout::Geometry;
+use crate::peers::hold::{self, BIRTH, Hold, RegionFile, STATE, Share};
 use crate::ring::control::FileState;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, Shared};
@@ -228,43 +234,65 @@ pub(super) fn mark_new(map: &Mapping, file: RegionFile<'_>) -> io::Result<()> {
     Ok(mark(map, Three::now(file)?, &Found::Unclean("new"))?)
 }
 
-/// Opens, as far as the state line is concerned: see the module's opening. `empty_to`: where that
-/// ends which must be zero in an empty ring. The caller holds BIRTH, and stores nothing before this is through.
-pub(super) fn enter(
-    map: &Mapping,
-    file: RegionFile<'_>,
-    ring: &str,
-    unclean: Unclean,
-    empty_to: usize,
-) -> Result<(), OpenError> {
-    let io = |doing| move |source| OpenError::Io { doing, source };
-    let now = Three::now(file).map_err(io("reading the boot id"))?;
-    let mut asking = Asking::patiently();
-    let _one_at_a_time = loop {
-        match Hold::take(file, STATE, Share::Exclusive).map_err(io("locking the state"))? {
-            Some(lock) => break lock,
-            None if asking.again() => {}
-            None => return Err(OpenError::Busy { ring: ring.to_owned() }),
-        }
-    };
-    let was = found(&line(map), now);
-    match (&was, unclean) {
-        (Found::Open, _) => return Ok(()),
-        (Found::Closed, _) | (Found::Unclean(_), Unclean::AsFound) => {}
-        (&Found::Unclean(because), Unclean::Refuse) => {
-            return Err(OpenError::Unclean { ring: ring.to_owned(), because });
-        }
-        (Found::Unclean(_), Unclean::Empty) => {
-            let alive = |role| hold::any_alive(file.fd, role, MAX_ENDPOINTS as usize);
-            let asked = io("asking who is attached");
-            if alive(Role::Sender).map_err(&asked)? || alive(Role::Receiver).map_err(&asked)? {
-                let what = "its state is unclean though it is in use";
-                return Err(OpenError::Damaged { ring: ring.to_owned(), what });
+/// An opener's turn at the state line, from before it takes BIRTH until the ring is open.
+#[derive(Debug)]
+pub(super) struct Turn {
+    now: Three,
+    /// Somebody else held BIRTH when this turn began: the ring is in use, or being closed.
+    in_use: bool,
+    _state: Hold,
+}
+
+impl Turn {
+    /// Takes it; `None`: it is another's. An unclean ring that is to be refused is refused here, before
+    /// BIRTH is taken (see the module's opening).
+    pub(super) fn take(
+        map: &Mapping,
+        file: RegionFile<'_>,
+        ring: &str,
+        unclean: Unclean,
+    ) -> Result<Option<Self>, OpenError> {
+        let io = |doing| move |source| OpenError::Io { doing, source };
+        let now = Three::now(file).map_err(io("reading the boot id"))?;
+        let lock = Hold::take(file, STATE, Share::Exclusive).map_err(io("locking the state"))?;
+        let Some(lock) = lock else { return Ok(None) };
+        let in_use = hold::is_locked(file.fd, BIRTH).map_err(io("asking who has it open"))?;
+        let turn = Self { now, in_use, _state: lock };
+        turn.look(map, ring, unclean)?;
+        Ok(Some(turn))
+    }
+
+    /// What the state line says, in view of who is there.
+    fn look(&self, map: &Mapping, ring: &str, unclean: Unclean) -> Result<Found, OpenError> {
+        match found(&line(map), self.now) {
+            Found::Unclean(_) if self.in_use => Ok(Found::Open),
+            Found::Unclean(because) if unclean == Unclean::Refuse => {
+                Err(OpenError::Unclean { ring: ring.to_owned(), because })
             }
-            empty(map, empty_to);
+            found => Ok(found),
         }
     }
-    mark(map, now, &was).map_err(|e| io("writing the ring's state to its disk")(e.into()))
+
+    /// Opens. `empty_to`: where that ends which must be zero in an empty ring. The caller holds BIRTH,
+    /// and has stored nothing.
+    pub(super) fn enter(
+        self,
+        map: &Mapping,
+        ring: &str,
+        unclean: Unclean,
+        empty_to: usize,
+    ) -> Result<(), OpenError> {
+        let was = self.look(map, ring, unclean)?;
+        match was {
+            Found::Open => return Ok(()),
+            Found::Unclean(_) if unclean == Unclean::Empty => empty(map, empty_to),
+            Found::Unclean(_) | Found::Closed => {}
+        }
+        mark(map, self.now, &was).map_err(|error| OpenError::Io {
+            doing: "writing the ring's state to its disk",
+            source: error.into(),
+        })
+    }
 }
 
 /// Zeroes everything behind the state line, up to `end`.
