@@ -6,7 +6,7 @@
 //! * [`place`] is where a region can have a name: `/dev/shm`, or a directory of the user's.
 //! * [`reserve`] makes sure that the memory is there before anyone relies on it.
 //! * [`map`] is the mapping itself.
-//! * [`state`] is whether a ring's file was closed by all who had it open.
+//! * [`state`] is whether a ring's file was closed by all who had it open, [`last`] who closes it.
 //!
 //! **A name appears complete or not at all.** The region is made without a name (`O_TMPFILE`),
 //! reserved, mapped and filled in, and only then linked to its name, which fails if the name is
@@ -16,6 +16,7 @@
 //! holds its birth byte ([`hold`](crate::peers::hold)), taken before checking that the name still
 //! leads to this region; a remover of orphans must have the byte for itself while it unlinks.
 
+pub(crate) mod last;
 pub(crate) mod map;
 pub(crate) mod place;
 pub(crate) mod reserve;
@@ -31,9 +32,10 @@ use rustix::io::Errno;
 
 use crate::error::{CreateError, OpenError};
 use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
+use last::Closed;
 use map::{MapOptions, Mapping};
 use place::Place;
-use state::{Closed, Unclean};
+use state::Unclean;
 
 /// A region that this process has open and mapped.
 #[derive(Debug)]

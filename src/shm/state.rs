@@ -55,23 +55,9 @@
 //!
 //! # Closing
 //!
-//! Everyone who leaves does this ([`close`]); it comes to something for the last one.
-//!
-//! ```text
-//! let go of BIRTH
-//! lock BIRTH exclusively                 refused: not the last; done
-//! make the lock a shared one, msync all  (the long part; openers may come)
-//! lock BIRTH exclusively                 refused: somebody came; unlock it, begin again
-//! msync all                              (little is left; openers wait)
-//! store CLEAN, msync this page, unlock
-//! ```
-//!
-//! *Nobody stores between the last `msync` of all and CLEAN*: whoever may store holds BIRTH, shared,
-//! from before its opening to the end of its last handle, and BIRTH is the closer's alone.
-//!
-//! *Of two that leave at once one is the last.* Each lets go first and then asks. The one that lets go
-//! later finds the byte free, unless the other has it by then; and that one then finds nobody else.
-//! One that is refused at its second lock lets go and asks again for the same reason.
+//! Everyone who leaves lets go of BIRTH and then tries to have it alone. Whoever succeeds is the last,
+//! writes everything to the disk, and then stores CLEAN and has that written, too, all the while having
+//! BIRTH alone ([`last`](super::last) has the steps, and why of several one is the last).
 //!
 //! *The lock is on the region's own descriptor*, because at this time there may be no other to be had
 //! (limits, `chroot`, changed credentials). A forked child has a copy of that descriptor, and
@@ -113,6 +99,7 @@ use std::io;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
+use super::last::{self, Closed, Leave};
 use super::map::Mapping;
 use crate::error::OpenError;
 use crate::layout::Geometry;
@@ -305,21 +292,8 @@ fn empty(map: &Mapping, end: usize) {
     }
 }
 
-/// How a region was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
-    /// By the last one: all of it is on the disk.
-    Clean,
-    /// Somebody else has it open.
-    InUse,
-}
-
-/// How often openers are let in while the closer writes; after that they wait for that, too.
-const ROUNDS: u32 = 3;
-
 /// Leaves: see the module's opening. `birth` is let go of, and the caller stores nothing any more.
 pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> io::Result<Closed> {
-    drop(birth);
     // The descriptor can have been closed behind our back: strangers' files are not to be locked.
     let stat = fstat(file.fd)?;
     if !file.is_still_open() {
@@ -332,32 +306,57 @@ pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> io::Res
         // What was cut off is a `SIGBUS` for who touches it, be it only to leave.
         return Err(io::Error::other("the ring's file has been truncated"));
     }
-    let lock = OwnLock(file);
-    for round in 1.. {
-        if !lock.take(Share::Exclusive)? {
-            return Ok(Closed::InUse);
+    last::leave(&mut Leaver { map, file, birth: Some(birth) })
+}
+
+/// One that leaves, with what it holds of BIRTH: as it has had it, or a lock through the region's own
+/// descriptor.
+struct Leaver<'a> {
+    map: &'a Mapping,
+    file: RegionFile<'a>,
+    birth: Option<Hold>,
+}
+
+impl Leave for Leaver<'_> {
+    type Error = io::Error;
+
+    fn let_go(&mut self) -> io::Result<()> {
+        match self.birth.take() {
+            Some(birth) => drop(birth),
+            None => _ = hold::lock_own(self.file.fd, BIRTH, None)?,
         }
-        if round > ROUNDS {
-            break;
-        }
-        lock.take(Share::Shared)?;
-        sync(map)?;
-        if lock.take(Share::Exclusive)? {
-            break;
-        }
-        lock.let_go()?;
+        Ok(())
     }
-    sync(map)?;
-    let line = line(map);
-    // Relaxed: only those who hold BIRTH store there, and nobody else does.
-    match line.state.load(Relaxed) {
-        OPEN => {}
-        FAILED => return Err(io::Error::other("an earlier write of the ring to its disk failed")),
-        _ => return Err(io::Error::other("the ring's state was written over")),
+
+    fn lock_alone(&mut self) -> io::Result<bool> {
+        hold::lock_own(self.file.fd, BIRTH, Some(Share::Exclusive))
     }
-    line.state.store(CLEAN, Release); // M1 → M2: whoever opens next finds all as it is
-    map.sync_start(Geometry::control_at() + size_of::<FileState>())?;
-    Ok(Closed::Clean)
+
+    fn lock_beside_others(&mut self) -> io::Result<()> {
+        hold::lock_own(self.file.fd, BIRTH, Some(Share::Shared)).map(|_| ())
+    }
+
+    fn write_back(&mut self) -> io::Result<()> {
+        Ok(sync(self.map)?)
+    }
+
+    fn mark_clean(&mut self) -> io::Result<()> {
+        let line = line(self.map);
+        // Relaxed: only those who hold BIRTH store there, and nobody else does.
+        match line.state.load(Relaxed) {
+            OPEN => {}
+            FAILED => return Err(io::Error::other("an earlier write to its disk failed")),
+            _ => return Err(io::Error::other("the ring's state was written over")),
+        }
+        line.state.store(CLEAN, Release); // M1 → M2: whoever opens next finds all as it is
+        Ok(self.map.sync_start(Geometry::control_at() + size_of::<FileState>())?)
+    }
+}
+
+impl Drop for Leaver<'_> {
+    fn drop(&mut self) {
+        let _ = self.let_go(); // or the kernel does, when the descriptor goes
+    }
 }
 
 /// Writes all of an open ring back, and makes a note if that fails. The caller holds BIRTH.
@@ -370,27 +369,3 @@ pub(super) fn sync(map: &Mapping) -> Result<(), Errno> {
         }
     })
 }
-
-/// BIRTH, locked through the region's own descriptor.
-struct OwnLock<'a>(RegionFile<'a>);
-
-impl OwnLock<'_> {
-    /// Takes the lock, or turns the one that there is into this kind; `false`: somebody else's is in the
-    /// way, and what there was stays.
-    fn take(&self, share: Share) -> io::Result<bool> {
-        hold::lock_own(self.0.fd, BIRTH, Some(share))
-    }
-
-    fn let_go(&self) -> io::Result<bool> {
-        hold::lock_own(self.0.fd, BIRTH, None)
-    }
-}
-
-impl Drop for OwnLock<'_> {
-    fn drop(&mut self) {
-        let _ = self.let_go(); // or the kernel does, when the descriptor goes
-    }
-}
-
-#[cfg(all(test, not(miri)))]
-mod tests;

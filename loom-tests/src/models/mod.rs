@@ -14,6 +14,7 @@ mod giving_up;
 mod handover;
 mod in_place;
 mod laps;
+mod last;
 mod mpmc;
 mod recovery;
 mod spsc;
