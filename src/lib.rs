@@ -100,6 +100,7 @@ pub use handles::recv::{Iter, RecvHandle, TryIter};
 pub use handles::ring::{Peers, Ring, Stats, unlink};
 pub use handles::run::{ReadRun, WriteRun};
 pub use handles::send::SendHandle;
+pub use peers::endings::Ending;
 pub use peers::table::Role;
 pub use ring::{Kind, Mpmc, Spsc};
 pub use wait::barrier::opt_out_of_membarrier;

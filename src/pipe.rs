@@ -23,8 +23,9 @@
 //! lose their records, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
 //! and a receiver that asks takes over what a dead one had not released.
 
+use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
-use crate::peers::table::{self, Ends, Name, Role};
+use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
@@ -258,16 +259,16 @@ pub(crate) fn wake_everybody(words: &Words) {
 
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already is in the endpoint table.
-    /// `arrivals`: [`Ends::arrivals`] from before.
+    /// `before`: from before that.
     pub(crate) fn new(
         mem: Mem<T, K>,
         me: Name,
         cursor: K::Send,
-        arrivals: u64,
+        before: Before,
         liveness: &impl Liveness,
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
-        let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
+        let ends = Ends::attach(&mem.words, Role::Sender, before, alive);
         Self { mem, me, ends, cursor }
     }
 
@@ -334,7 +335,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     fn try_claim(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
-        if self.ends.gone(&self.mem.words) {
+        if self.ends.gone(&self.mem.words) && self.ends.told_closed(&self.mem.words, true) {
             return Err(Refused::Closed);
         }
         if self.cursor.forgotten() {
@@ -355,16 +356,16 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
 
 impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// For an end that already is in the endpoint table.
-    /// `arrivals`: [`Ends::arrivals`] from before.
+    /// `before`: from before that.
     pub(crate) fn new(
         mem: Mem<T, K>,
         me: Name,
         cursor: K::Recv,
-        arrivals: u64,
+        before: Before,
         liveness: &impl Liveness,
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Sender, liveness);
-        let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
+        let ends = Ends::attach(&mem.words, Role::Receiver, before, alive);
         Self { mem, me, ends, cursor, pending_at: None, more_to_adopt: false }
     }
 
@@ -389,13 +390,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// it is time for a liveness check anyway.
     #[cold]
     fn recovery_complete(&mut self, liveness: &impl Liveness) -> bool {
-        let changes = self.ends.seen();
+        let changes = self.ends.scanned_at();
         if self.pending_at == Some(changes) {
             return false;
         }
         let findings = self.check_liveness(liveness);
         if findings.pending && self.cursor.held() == 0 {
-            self.pending_at = Some(self.ends.seen());
+            self.pending_at = Some(self.ends.scanned_at());
             return false;
         }
         true
@@ -547,7 +548,14 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         // is still to come, as what comes between the two looks is then found by the second.
         let more_to_come = self.cursor.unpublished(&self.mem);
         match self.claim_once(need, max) {
-            Err(Blocked::NotReady) if !more_to_come => Err(Refused::Closed),
+            // What a call for many items leaves behind is for the next receiver to be told of, too.
+            Err(Blocked::NotReady) if !more_to_come => {
+                let drained = len(&self.mem) == 0;
+                match self.ends.told_closed(&self.mem.words, drained) {
+                    true => Err(Refused::Closed),
+                    false => Err(Refused::NotReady), // a sender has come meanwhile
+                }
+            }
             Err(blocked) => Err(blocked.into()),
             Ok(run) => Ok(run),
         }

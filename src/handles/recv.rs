@@ -14,6 +14,7 @@ use super::run::ReadRun;
 use super::send::gave_up;
 use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
+use crate::peers::endings::Ending;
 use crate::peers::fork::Image;
 use crate::peers::hold::Hold;
 use crate::peers::table::Role;
@@ -284,9 +285,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
-    /// is cancelled or the ring corrupt: [`recv`](Self::recv) tells which.
+    /// is cancelled or the ring corrupt: [`Iter::error`] tells which. After a loop over `&mut rx`,
+    /// [`ending`](Self::ending) tells whether it came to the end, and whether a sender has died.
     pub fn iter(&mut self) -> Iter<'_, T, K> {
-        Iter { handle: self, ended: false }
+        Iter { handle: self, error: None }
     }
 
     /// Receives what is there now, without waiting; ends when nothing is.
@@ -394,10 +396,34 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.image.is_current() && self.end.is_closed(&self.ring)
     }
 
-    /// From now on, says `Closed` also if no sender has come yet, instead of waiting for the first
-    /// as a FIFO does.
+    /// How the senders went, once a call has said `Closed`; `None` before that, and once another sender
+    /// has come. Where all of them closed, nothing is missing. A sender that was killed, or whose
+    /// process exited without dropping its handle, may have had more to send.
+    ///
+    /// ```
+    /// use ringpipe::{Ending, RecvError, spsc};
+    ///
+    /// let (mut tx, mut rx) = spsc::channel::<u32>(8)?;
+    /// tx.try_send(7).unwrap();
+    /// drop(tx);
+    /// assert_eq!(rx.ending(), None); // there is an item left
+    /// for item in &mut rx {
+    ///     assert_eq!(item, 7);
+    /// }
+    /// assert_eq!(rx.ending(), Some(Ending::Closed)); // not: cancelled, or cut off by a crash
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn ending(&self) -> Option<Ending> {
+        self.end.ends.ending(&self.end.mem.words)
+    }
+
+    /// From now on, says `Closed` also if no sender is there and none has come, instead of waiting for
+    /// one as a FIFO's reader does: for a receiver that may come after the end.
+    ///
+    /// A receiver that attaches after the senders have gone is told of their end-of-file anyway, unless
+    /// another receiver was told of it before.
     pub fn require_peer(&mut self) {
-        self.end.ends.expect_present();
+        self.end.ends.require();
     }
 
     /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
@@ -461,7 +487,7 @@ impl<T: Item> RecvHandle<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        let mut clone = self.ring.receiver()?;
+        let mut clone = self.ring.recv_end(Some(&self.end.ends))?;
         clone.waiting.policy = self.waiting.policy;
         clone.waiting.interval = self.waiting.interval;
         Ok(clone)
@@ -491,19 +517,31 @@ impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
 /// Items as they come, until end-of-file: [`RecvHandle::iter`].
 pub struct Iter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
-    ended: bool,
+    error: Option<RecvError>,
+}
+
+impl<T: Item, K: Kind> Iter<'_, T, K> {
+    /// Why there are no more items; `None` if there may be. [`RecvHandle::ending`] says whether
+    /// `Closed` was the end of the stream, or a crash.
+    pub fn error(&self) -> Option<RecvError> {
+        self.error
+    }
 }
 
 impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        if self.ended {
+        if self.error.is_some() {
             return None;
         }
-        let item = self.handle.recv().ok();
-        self.ended = item.is_none();
-        item
+        match self.handle.recv() {
+            Ok(item) => Some(item),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
     }
 }
 
@@ -533,7 +571,7 @@ impl<'a, T: Item, K: Kind> IntoIterator for &'a mut RecvHandle<T, K> {
 
 impl<T: Item, K: Kind> fmt::Debug for Iter<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Iter").field("error", &self.error).finish_non_exhaustive()
     }
 }
 

@@ -16,6 +16,7 @@ use super::send::SendHandle;
 use crate::attach::{self, Endpoint, Locks, NoRecord};
 use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
+use crate::peers::ends::Ends;
 use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
 use crate::peers::reap::Liveness;
 use crate::peers::table::{self, Role};
@@ -271,14 +272,24 @@ impl<T: Item, K: Kind> Ring<T, K> {
         })
     }
 
-    fn send_end(&self) -> Result<SendHandle<T, K>, AttachError> {
-        let attach = |asking: &mut Asking| attach::sender(self.mem(), self, || asking.again());
+    /// `original`: what the end knows that it is a clone of.
+    pub(super) fn send_end(
+        &self,
+        original: Option<&Ends>,
+    ) -> Result<SendHandle<T, K>, AttachError> {
+        let attach =
+            |asking: &mut Asking| attach::sender(self.mem(), self, original, || asking.again());
         let (end, endpoint) = self.attach(Role::Sender, attach)?;
         Ok(SendHandle::new(self.clone(), endpoint, end))
     }
 
-    fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
-        let attach = |asking: &mut Asking| attach::receiver(self.mem(), self, || asking.again());
+    /// `original`: what the end knows that it is a clone of.
+    pub(super) fn recv_end(
+        &self,
+        original: Option<&Ends>,
+    ) -> Result<RecvHandle<T, K>, AttachError> {
+        let attach =
+            |asking: &mut Asking| attach::receiver(self.mem(), self, original, || asking.again());
         let (end, endpoint) = self.attach(Role::Receiver, attach)?;
         Ok(RecvHandle::new(self.clone(), endpoint, end))
     }
@@ -338,7 +349,7 @@ impl<T: Item> Ring<T, Spsc> {
     /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
     /// [`AttachError`].
     pub fn producer(&self) -> Result<SendHandle<T, Spsc>, AttachError> {
-        self.send_end()
+        self.send_end(None)
     }
 
     /// Becomes the ring's consumer.
@@ -348,7 +359,7 @@ impl<T: Item> Ring<T, Spsc> {
     /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
     /// [`AttachError`].
     pub fn consumer(&self) -> Result<RecvHandle<T, Spsc>, AttachError> {
-        self.recv_end()
+        self.recv_end(None)
     }
 }
 
@@ -359,7 +370,7 @@ impl<T: Item> Ring<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn sender(&self) -> Result<SendHandle<T, Mpmc>, AttachError> {
-        self.send_end()
+        self.send_end(None)
     }
 
     /// Attaches a new receiving end.
@@ -368,7 +379,7 @@ impl<T: Item> Ring<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn receiver(&self) -> Result<RecvHandle<T, Mpmc>, AttachError> {
-        self.recv_end()
+        self.recv_end(None)
     }
 }
 

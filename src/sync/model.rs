@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
 pub(crate) use loom::hint::spin_loop;
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 /// A word that no protocol hangs on: loom need not see it.
 pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
 

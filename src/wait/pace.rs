@@ -1,7 +1,6 @@
 //! Clock, deadlines, waiting policies and cancellation: how the protocol is paced for real.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -9,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::word::{Ticket, WakeWord};
 use super::{Pace, Stop, Turn};
 use crate::sync::fact::Fact;
+use crate::sync::{AtomicBool, Ordering};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the futex.
 pub(crate) fn now() -> u64 {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
+use crate::peers::ends::Ends;
 use crate::peers::reap::Liveness;
-use crate::peers::table::{self, Ends, Owner, Role};
+use crate::peers::table::{self, Owner, Role};
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
@@ -84,11 +85,11 @@ fn sit<K: Kind>(heap: &Heap<u64, K>, record: usize, role: Role) -> Owner {
 
 impl<K: Kind> Sender<K> {
     fn attach(heap: &Heap<u64, K>, record: usize) -> Self {
-        let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
+        let before = Ends::before(&heap.mem().words, Role::Sender, || false);
         let owner = sit(heap, record, Role::Sender);
         let mem = heap.mem();
         let cursor = K::Send::attach(&mem, record).expect("positions make sense");
-        let end = SendEnd::new(mem, owner.name(record), cursor, arrivals, &Healthy);
+        let end = SendEnd::new(mem, owner.name(record), cursor, before, &Healthy);
         wake_everybody(&heap.mem().words);
         Self { end, record, owner }
     }
@@ -115,11 +116,11 @@ impl<K: Kind> Sender<K> {
 
 impl<K: Kind> Receiver<K> {
     fn attach(heap: &Heap<u64, K>, record: usize) -> Self {
-        let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
+        let before = Ends::before(&heap.mem().words, Role::Receiver, || false);
         let owner = sit(heap, record, Role::Receiver);
         let mem = heap.mem();
         let cursor = K::Recv::attach(&mem, record).expect("positions make sense");
-        let end = RecvEnd::new(mem, owner.name(record), cursor, arrivals, &Healthy);
+        let end = RecvEnd::new(mem, owner.name(record), cursor, before, &Healthy);
         wake_everybody(&heap.mem().words);
         Self { end, record, owner }
     }

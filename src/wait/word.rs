@@ -70,7 +70,7 @@
 
 use super::barrier;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, futex};
+use crate::sync::{AtomicBool, AtomicU32, futex};
 
 const SLEEPING: u32 = 1;
 const WAKE_ALL: u32 = 2;
@@ -185,6 +185,17 @@ impl<'a> WakeWord<'a> {
             }
         }
         futex::wake(self.0, u32::MAX, EVERYBODY);
+    }
+
+    /// Cancels the waits of an end that sleeps here: sets its flag, then has all look up.
+    /// Async-signal-safe.
+    ///
+    /// The end looks at the flag after it has announced itself and before it sleeps. So either it sees
+    /// the flag, or it announced itself before the epoch moved, and cannot fall asleep.
+    pub(crate) fn cancel(self, flag: &AtomicBool) {
+        // K1 → K2: what the caller did before is visible to the end that finds itself cancelled.
+        flag.store(true, Release);
+        self.wake_all();
     }
 
     /// After a change of the endpoint table, or to cancel: whoever sleeps here looks again.

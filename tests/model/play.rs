@@ -228,19 +228,19 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         let which = hand.which();
         match call {
             Call::AttachSender if self.tx[which].is_none() => {
-                self.sender_attaches(which, K::tx(&self.rings[which]));
+                self.sender_attaches(which, None, K::tx(&self.rings[which]));
             }
             Call::AttachReceiver if self.rx[which].is_none() => {
-                self.receiver_attaches(which, K::rx(&self.rings[which]));
+                self.receiver_attaches(which, None, K::rx(&self.rings[which]));
             }
             Call::AnotherSender if self.tx[which].is_none() => {
                 if let Some(other) = self.tx[1 - which].as_ref().map(K::another_tx) {
-                    self.sender_attaches(which, other);
+                    self.sender_attaches(which, Some(1 - which), other);
                 }
             }
             Call::AnotherReceiver if self.rx[which].is_none() => {
                 if let Some(other) = self.rx[1 - which].as_ref().map(K::another_rx) {
-                    self.receiver_attaches(which, other);
+                    self.receiver_attaches(which, Some(1 - which), other);
                 }
             }
             Call::CloseSender => {
@@ -276,14 +276,24 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         self.look();
     }
 
-    fn sender_attaches(&mut self, who: usize, tx: Result<SendHandle<T, K>, AttachError>) {
-        let room = self.model.sender_attaches(who);
+    fn sender_attaches(
+        &mut self,
+        who: usize,
+        original: Option<usize>,
+        tx: Result<SendHandle<T, K>, AttachError>,
+    ) {
+        let room = self.model.sender_attaches(who, original);
         self.tx[who] = self.attached(tx, room, Role::Sender);
         self.tx[who].iter_mut().for_each(|tx| tx.set_liveness_interval(INTERVAL));
     }
 
-    fn receiver_attaches(&mut self, who: usize, rx: Result<RecvHandle<T, K>, AttachError>) {
-        let room = self.model.receiver_attaches(who);
+    fn receiver_attaches(
+        &mut self,
+        who: usize,
+        original: Option<usize>,
+        rx: Result<RecvHandle<T, K>, AttachError>,
+    ) {
+        let room = self.model.receiver_attaches(who, original);
         self.rx[who] = self.attached(rx, room, Role::Receiver);
         self.rx[who].iter_mut().for_each(|rx| rx.set_liveness_interval(INTERVAL));
         self.again[who] = None;

@@ -62,6 +62,10 @@ pub struct Model<T> {
     /// Records that receivers have left: each stays taken until all its positions are released.
     abandoned: Vec<Range<u64>>,
     pub arrivals: (u64, u64),
+    /// For so many senders' arrivals a receiver was told of the end-of-file.
+    told: u64,
+    /// What a receiver was just refused is the end-of-file, or may be: whether nothing was left.
+    closing: Option<bool>,
     /// Positions ever claimed.
     pub sent: u64,
     pub received: u64,
@@ -114,6 +118,8 @@ impl<T: Copy + PartialEq> Model<T> {
             receivers: [None; ENDS],
             abandoned: Vec::new(),
             arrivals: (0, 0),
+            told: 0,
+            closing: None,
             sent: 0,
             received: 0,
             skipped: 0,
@@ -155,11 +161,12 @@ impl<T: Copy + PartialEq> Model<T> {
         self.abandoned.iter().filter(|claim| (*claim).clone().any(unreleased)).count()
     }
 
-    /// Whether there is room for it.
-    pub fn sender_attaches(&mut self, who: usize) -> bool {
+    /// Whether there is room for it. `original`: of which it is a clone.
+    pub fn sender_attaches(&mut self, who: usize, original: Option<usize>) -> bool {
         let room = if self.stamped { self.has_record() } else { attached(&self.senders) == 0 };
         if room {
-            let met = attached(&self.receivers) > 0;
+            let knows = original.and_then(|original| self.senders[original]);
+            let met = attached(&self.receivers) > 0 || knows.is_some_and(|end| end.met);
             self.senders[who] = Some(End { met, ..End::default() });
             self.receivers.iter_mut().flatten().for_each(|end| end.met = true);
             self.arrivals.0 += 1;
@@ -168,12 +175,15 @@ impl<T: Copy + PartialEq> Model<T> {
         room
     }
 
-    /// Whether there is room for it, be it in the place of one that has left items behind.
-    pub fn receiver_attaches(&mut self, who: usize) -> bool {
+    /// Whether there is room for it, be it in the place of one that has left items behind. `original`:
+    /// of which it is a clone.
+    pub fn receiver_attaches(&mut self, who: usize, original: Option<usize>) -> bool {
         let room = if self.stamped { self.has_record() } else { attached(&self.receivers) == 0 };
         let succeeds = self.stamped && !room && self.has_abandoned_claim();
         if room || succeeds {
-            let met = attached(&self.senders) > 0;
+            let knows = original.and_then(|original| self.receivers[original]);
+            let untold = attached(&self.senders) > 0 || self.arrivals.0 > self.told;
+            let met = untold || knows.is_some_and(|end| end.met);
             self.table_changes();
             self.receivers[who] = Some(End { met, ..End::default() });
             self.senders.iter_mut().flatten().for_each(|end| end.met = true);
@@ -258,6 +268,14 @@ impl<T: Copy + PartialEq> Model<T> {
     fn pop_freed(&mut self) {
         while matches!(self.slots.front(), Some((_, Owner::Freed))) {
             self.slots.pop_front();
+        }
+    }
+
+    /// The end-of-file that a receiver was just told of, if it was: `told`. Whoever attaches from now on
+    /// waits for the next sender, unless there were items left.
+    pub fn told_closed(&mut self, told: bool) {
+        if self.closing.take() == Some(true) && told {
+            self.told = self.arrivals.0;
         }
     }
 

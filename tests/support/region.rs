@@ -97,6 +97,8 @@ pub enum Class {
     Wake,
     /// How many came, and how often the endpoint table changed.
     Arrivals,
+    /// How ends went, and who was told.
+    Endings,
     /// Statistics.
     Tally,
     /// Who sits in an endpoint record.
@@ -113,12 +115,13 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Header,
         Self::Tail,
         Self::Head,
         Self::Wake,
         Self::Arrivals,
+        Self::Endings,
         Self::Tally,
         Self::OwnerWord,
         Self::Intent,
@@ -155,6 +158,7 @@ impl Chart {
         mark(Class::Wake, at::DATA, 8);
         mark(Class::Wake, at::SPACE, 8);
         mark(Class::Arrivals, at::ARRIVALS, 24);
+        mark(Class::Endings, at::ENDINGS, 48);
         mark(Class::Tally, at::TALLY, 24);
         mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
@@ -217,6 +221,11 @@ impl Chart {
                 0 => now & !3 | choose(4),
                 1 => now.wrapping_add(4),
                 _ => now ^ choose(1 << 20) << 32,
+            },
+            // Two numbers in one word: one of them wrong.
+            Class::Endings => match choose(2) {
+                0 => now.wrapping_add(choose(5)).wrapping_sub(2),
+                _ => now.wrapping_add(choose(5) << 32).wrapping_sub(2 << 32),
             },
             Class::Wake => match choose(2) {
                 0 => now & !3 | choose(4),

@@ -10,6 +10,7 @@ mod close;
 mod crash;
 mod crash_asleep;
 mod crash_spsc;
+mod endings;
 mod giving_up;
 mod handover;
 mod in_place;

@@ -8,13 +8,14 @@ use std::time::Instant;
 use loom::thread::{self, ThreadId};
 
 use crate::attach::{self, Endpoint};
+use crate::peers::ends::Ends;
 use crate::peers::reap::Liveness;
 use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Run};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{self, AtomicU32, Slots};
+use crate::sync::{self, AtomicBool, AtomicU32, Slots};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
 
@@ -168,34 +169,46 @@ impl<K: Kind> Ring<K> {
 
     /// A sender in this record, which nobody has.
     pub(crate) fn sender(&self, record: usize) -> Tx<K> {
-        self.new_sender_among(Only(record)).expect("the model gives every end its own record")
+        self.new_sender_among(Only(record), None).expect("the model gives every end its own record")
     }
 
     /// A receiver in this record, which nobody has.
     pub(crate) fn receiver(&self, record: usize) -> Rx<K> {
-        self.new_receiver_among(Only(record)).expect("the model gives every end its own record")
+        self.new_receiver_among(Only(record), None)
+            .expect("the model gives every end its own record")
     }
 
     /// A sender in whatever record there is. `None`: none is free, or none yet.
     pub(crate) fn new_sender(&self) -> Option<Tx<K>> {
-        self.new_sender_among(Any)
+        self.new_sender_among(Any, None)
+    }
+
+    /// A clone of this receiver, in a record that nobody has.
+    pub(crate) fn receiver_like(&self, original: &Rx<K>, record: usize) -> Rx<K> {
+        let clone = self.new_receiver_among(Only(record), Some(&original.end.ends));
+        clone.expect("the model gives every end its own record")
     }
 
     /// A receiver in whatever record there is. `None`: none is free, or none yet.
     pub(crate) fn new_receiver(&self) -> Option<Rx<K>> {
-        self.new_receiver_among(Any)
+        self.new_receiver_among(Any, None)
     }
 
-    fn new_sender_among(&self, among: Among) -> Option<Tx<K>> {
+    fn new_sender_among(&self, among: Among, original: Option<&Ends>) -> Option<Tx<K>> {
         let locks = LocksAmong { locks: &self.locks, among };
-        let (end, endpoint) = attach::sender(self.mem(), &locks, || false).ok()?;
+        let (end, endpoint) = attach::sender(self.mem(), &locks, original, || false).ok()?;
         Some(Tx { end, attached: Attached { role: Role::Sender, endpoint }, ring: self.clone() })
     }
 
-    fn new_receiver_among(&self, among: Among) -> Option<Rx<K>> {
+    fn new_receiver_among(&self, among: Among, original: Option<&Ends>) -> Option<Rx<K>> {
         let locks = LocksAmong { locks: &self.locks, among };
-        let (end, endpoint) = attach::receiver(self.mem(), &locks, || false).ok()?;
+        let (end, endpoint) = attach::receiver(self.mem(), &locks, original, || false).ok()?;
         Some(Rx { end, attached: Attached { role: Role::Receiver, endpoint }, ring: self.clone() })
+    }
+
+    /// A sender in this record, if it can be had just now.
+    pub(crate) fn sender_if_free(&self, record: usize) -> Option<Tx<K>> {
+        self.new_sender_among(Only(record), None)
     }
 
     /// The lock of a dead end goes, and nothing else happens.
@@ -285,6 +298,27 @@ pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
 pub(crate) const CHECKING: Patience = Patience { spurious: 1, checks: true, ..SLEEPY };
 /// Gives up before a first sleep, or after it.
 pub(crate) const HASTY: Patience = Patience { spurious: 1, stops: true, ..SLEEPY };
+
+/// Sleeps until somebody sets this flag and wakes it.
+#[derive(Clone)]
+pub(crate) struct UntilCancelled(pub(crate) Arc<AtomicBool>);
+
+impl Pace for UntilCancelled {
+    fn turn(&mut self) -> Turn {
+        Turn::Sleep
+    }
+
+    fn spun_well(&mut self) {}
+
+    fn stop(&self) -> Option<Stop> {
+        self.0.load(Acquire).then_some(Stop::Cancelled) // as K2
+    }
+
+    fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
+        word.sleep(ticket, u64::MAX);
+        false
+    }
+}
 
 impl Pace for Patience {
     fn turn(&mut self) -> Turn {

@@ -66,6 +66,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 self.released(who, released);
             }
         }
-        self.rx[who] = Some(rx.into_inner());
+        let rx = rx.into_inner();
+        self.ended(&rx);
+        self.rx[who] = Some(rx);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringpipe::{BulkError, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
+use ringpipe::{BulkError, Ending, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
 
 use super::queue::Refused;
 use super::{Call, End, Ends, Hand, Stage, Thing, Wait, agree, at_once, bulk, peer};
@@ -35,6 +35,18 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     pub fn receive(&mut self, who: usize, rx: &mut RecvHandle<T, K>, hand: Hand, call: Call) {
+        self.asked_to_receive(who, rx, hand, call);
+        self.ended(rx);
+    }
+
+    /// Whether the last call has told this receiver of the end-of-file.
+    pub fn ended(&mut self, rx: &RecvHandle<T, K>) {
+        // All senders here have closed.
+        assert!(matches!(rx.ending(), None | Some(Ending::Closed)));
+        self.model.told_closed(rx.ending().is_some());
+    }
+
+    fn asked_to_receive(&mut self, who: usize, rx: &mut RecvHandle<T, K>, hand: Hand, call: Call) {
         let capacity = self.model.capacity;
         match call {
             Call::Recv => self.recv_one(who, rx, hand.wait),

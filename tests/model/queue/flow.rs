@@ -111,10 +111,12 @@ impl<T: Copy + PartialEq> Model<T> {
             })
         };
         let (unsure, either) = (adopter(false), adopter(true));
+        self.closing = Some(self.len() == 0);
         let put_off = self.receivers[who].as_mut().map(|end| &mut end.put_off);
         match put_off {
             Some(put_off) if unsure => {
                 *put_off = true;
+                self.closing = None;
                 Err(Refused::NotReady)
             }
             Some(put_off) if either => {
