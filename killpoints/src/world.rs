@@ -171,6 +171,14 @@ impl<K: Flavour> World<K> {
                 None => {
                     let mut rx = self.new_receiver()?;
                     self.settle(&mut rx, n)?;
+                    // It reads to the end, so that those who come later wait for the next sender.
+                    let left = self.books.first_unclaimed() < self.books.sent;
+                    if self.senders.is_empty() && !left {
+                        let end = rx.try_recv().map_err(|e| format!("{e:?}"));
+                        if end != Err("Closed".into()) {
+                            return Err(format!("the end beforehand: {end:?}"));
+                        }
+                    }
                 }
             },
             Step::HoldWrite(n) => {
