@@ -164,6 +164,11 @@ impl<K: Kind> Ring<K> {
         Self { drops: true, ..Self::new(capacity, records) }
     }
 
+    /// One in which an item is delivered so often at the most.
+    pub(crate) fn limited(capacity: usize, records: usize, limit: u32) -> Self {
+        Self { limit, ..Self::new(capacity, records) }
+    }
+
     pub(crate) fn mem(&self) -> Mem<u64, K> {
         let (words, slots) = (self.words.clone(), self.slots.clone());
         Mem { words, slots, drop_unreleased: self.drops, delivery_limit: self.limit }
