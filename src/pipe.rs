@@ -426,6 +426,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         self.pass_on();
     }
 
+    /// How often the first item of the run claimed last had been delivered to receivers that are gone
+    /// and did not release it.
+    #[inline(always)]
+    pub(crate) fn redeliveries(&self, run: Run) -> u32 {
+        if run.again > 0 { self.cursor.redeliveries() } else { 0 }
+    }
+
     /// The position of item `index` of a claimed run.
     #[inline]
     pub(crate) fn find(&self, run: Run, index: u64) -> Option<u64> {

@@ -80,6 +80,11 @@ pub enum Act {
     HoldWrite(usize),
     /// Does nothing; before the marker it has claimed items.
     HoldRead(usize),
+    /// Claims what a dead receiver had claimed, which comes one item at a time, looks at that, and releases
+    /// it or not.
+    ReadAdopted { release: usize },
+    /// Does nothing; before the marker it has claimed the first of what a dead receiver had claimed.
+    HoldAdopted,
 }
 
 /// For each stage of an act, how many items at least and at most.
@@ -108,6 +113,7 @@ impl Act {
             Act::Release { claim, .. }
             | Act::GiveBackAndRecv { claim }
             | Act::CloseReceiverHolding { claim } => claim,
+            Act::ReadAdopted { .. } => 1,
             _ => 0,
         }
     }
@@ -120,7 +126,9 @@ impl Act {
                 vec![(0, 1), (1, 1)]
             }
             Act::RecvSlice(n) | Act::RecvExact(n) => vec![(0, n), (n, n)],
-            Act::Release { release, .. } => vec![(0, 0), (0, release), (release, release)],
+            Act::Release { release, .. } | Act::ReadAdopted { release } => {
+                vec![(0, 0), (0, release), (release, release)]
+            }
             Act::GiveBackAndRecv { .. } => vec![(0, 0), (0, 1), (1, 1)],
             _ => vec![(0, 0)],
         }
@@ -164,7 +172,9 @@ impl Act {
             | Act::RecvEndOfFile
             | Act::CloseReceiver
             | Act::CloseReceiverHolding { .. }
-            | Act::HoldRead(_) => Some(Role::Receiver),
+            | Act::HoldRead(_)
+            | Act::ReadAdopted { .. }
+            | Act::HoldAdopted => Some(Role::Receiver),
             Act::Attach(_)
             | Act::OpenAttach(_)
             | Act::Sweep(_)

@@ -51,7 +51,8 @@ pub struct RecvHandle<T: Item, K: Kind> {
     image: Image,
     /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
     pub(super) trusted: bool,
-    redelivered: bool,
+    /// Of the last item received: 0 if nobody had received it before, else one more than its redeliveries.
+    again: u8,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -63,7 +64,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             waiting: Waiting::new(),
             image: endpoint.hold.image(),
             trusted: false,
-            redelivered: false,
+            again: 0,
             endpoint: Some(endpoint),
             ring,
             not_sync: PhantomData,
@@ -178,7 +179,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Receives as many items as there are and `into` has room for, and never waits. Returns how
-    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster.
+    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster; one, if
+    /// it had been handed to a receiver that is gone ([`redeliveries`](Self::redeliveries)).
     ///
     /// # Errors
     ///
@@ -321,7 +323,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         debug_assert!(run.slots == 1 && run.items == 1);
         // The result first: it is moved no more, whatever its size.
         let received = Ok(self.end.mem.slots.read(run.at));
-        self.redelivered = run.again > 0;
+        self.note(run);
         self.end.release(run, 1);
         received
     }
@@ -329,7 +331,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     fn take(&mut self, run: Run) -> Option<T> {
         let value = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
-        self.redelivered = run.again > 0;
+        self.note(run);
         self.end.release(run, 1);
         value
     }
@@ -338,9 +340,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     fn take_slice(&mut self, run: Run, into: &mut [T]) -> Result<usize, BulkError> {
         let received = into.len().min(run.items as usize);
         let copied = self.end.copy_out(run, &mut into[..received]);
-        self.redelivered = run.again > 0;
+        self.note(run);
         self.end.release(run, received as u64);
         copied.map(|()| received).map_err(|e| self.bulk(e))
+    }
+
+    /// Before the release of a run: what to say of its first item.
+    #[inline(always)]
+    fn note(&mut self, run: Run) {
+        self.again = if run.again > 0 { 1 + self.end.redeliveries(run) as u8 } else { 0 };
     }
 
     /// The error of a call on several items.
@@ -361,7 +369,19 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// before: one that died, or was closed, before it released it; or this one, through a
     /// [`ReadRun`] that gave it back.
     pub fn redelivered(&self) -> bool {
-        self.redelivered
+        self.again > 0
+    }
+
+    /// How often the last item received, or the first of several, had been handed to receivers that
+    /// died, or were closed, before they released it; 0 for what no other receiver has had. At most 15:
+    /// that is 15 or more. What this receiver has given back itself does not count.
+    ///
+    /// Items that other receivers have had are received one at a time, by every call. Only a receiver
+    /// that holds an item in place ([`claim`](Self::claim)) can die while it has it, so a call that copies
+    /// items out adds nothing to their counts. [`ReadRun::redeliveries`] shows what to do with a job
+    /// that kills its workers.
+    pub fn redeliveries(&self) -> u32 {
+        u32::from(self.again.saturating_sub(1))
     }
 
     /// Waits until a sender is attached. Receiving what is in the ring is possible before that.

@@ -46,6 +46,7 @@ struct Open {
     element: ElementType,
     birth: Birth,
     drop_unreleased: bool,
+    delivery_limit: u32,
     words: Words,
 }
 
@@ -78,8 +79,11 @@ pub struct Stats {
     pub skipped: u64,
     /// Items that were handed out a second time.
     pub redelivered: u64,
-    /// Items that were published and then discarded unread.
+    /// Items that were published and then discarded: unread, or after as many deliveries as
+    /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows.
     pub dropped: u64,
+    /// The latter alone.
+    pub exhausted: u64,
 }
 
 /// Removes the name of a ring. Attached processes go on; a new ring can be created under the name
@@ -118,6 +122,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         element: ElementType,
         birth: Birth,
         flags: u64,
+        delivery_limit: u32,
     ) -> Self {
         let map = &region.map;
         let records = geometry.endpoints as usize;
@@ -138,6 +143,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
             element,
             birth,
             drop_unreleased: flags & DROP_UNRELEASED != 0,
+            delivery_limit,
             words,
         };
         Self { open: Arc::new(open), kind: PhantomData }
@@ -149,7 +155,13 @@ impl<T: Item, K: Kind> Ring<T, K> {
         // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) from
         // `slots_at` on, which is aligned as they need; the region outlives every handle.
         let slots = unsafe { Slots::new(base, capacity) };
-        Mem { words: self.open.words.clone(), slots, drop_unreleased: self.open.drop_unreleased }
+        let Open { words, drop_unreleased, delivery_limit, .. } = &*self.open;
+        Mem {
+            words: words.clone(),
+            slots,
+            drop_unreleased: *drop_unreleased,
+            delivery_limit: *delivery_limit,
+        }
     }
 
     pub(crate) fn region(&self) -> &Arc<Region> {
@@ -199,6 +211,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
             skipped: read(&control.tally.skipped),
             redelivered: read(&control.tally.redelivered),
             dropped: read(&control.tally.dropped),
+            exhausted: read(&control.tally.exhausted),
         }
     }
 

@@ -277,6 +277,11 @@ fn reap<T: Copy, K: Kind>(
                 words.control.tally.dropped.fetch_add(run.items, Relaxed); // a statistic
                 changed = true;
             }
+            Remains::Exhausted { run } => {
+                K::Recv::discard(mem, run);
+                words.control.tally.exhaust(1);
+                changed = true;
+            }
             Remains::Abandoned { run, .. } => {
                 if let Some(adopter) = adopter.take() {
                     adopter.adopt(mem, run);

@@ -164,6 +164,7 @@ pub struct Shape {
     pub capacity: usize,
     pub endpoints: usize,
     pub drop_unreleased: bool,
+    pub delivery_limit: u32,
     /// Nobody is attached at first.
     pub bare: bool,
 }
@@ -199,17 +200,19 @@ pub struct Stage<T: Thing, K: Ends> {
     model: Model<T>,
     next: u64,
     began: Instant,
-    /// What each receiver should say of the item it received last, if that is to be said.
-    again: [Option<bool>; ENDS],
+    /// What each receiver should say of the item it received last, if that is to be said: whether it was
+    /// delivered before, and how often to others.
+    again: [Option<(bool, u32)>; ENDS],
 }
 
 impl<T: Thing, K: Ends> Stage<T, K> {
     fn new(shape: Shape) -> Self {
-        let Shape { capacity, endpoints, drop_unreleased, .. } = shape;
+        let Shape { capacity, endpoints, drop_unreleased, delivery_limit, .. } = shape;
         let options = Ring::options()
             .capacity(capacity)
             .endpoints(endpoints as u32)
-            .drop_unreleased(drop_unreleased);
+            .drop_unreleased(drop_unreleased)
+            .delivery_limit(delivery_limit);
         let ring = options.create_anonymous().expect("a small ring");
         let descriptor = ring.as_fd().try_clone_to_owned().expect("a descriptor");
         let zero = ringpipe::bytemuck::Zeroable::zeroed();
@@ -217,7 +220,14 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             rings: [Ring::options().from_fd(descriptor).expect("the same"), ring],
             tx: [None, None],
             rx: [None, None],
-            model: Model::new(K::STAMPED, capacity, endpoints, drop_unreleased, zero),
+            model: Model::new(
+                K::STAMPED,
+                capacity,
+                endpoints,
+                drop_unreleased,
+                delivery_limit,
+                zero,
+            ),
             next: 1,
             began: Instant::now(),
             again: [None; ENDS],
@@ -346,6 +356,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         assert_eq!(stats.skipped, self.model.skipped);
         assert_eq!(stats.redelivered, self.model.redelivered);
         assert_eq!(stats.dropped, self.model.dropped);
+        assert_eq!(stats.exhausted, self.model.exhausted);
         assert_eq!((stats.sender_arrivals, stats.receiver_arrivals), self.model.arrivals);
     }
 }
@@ -354,7 +365,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
 #[allow(dead_code, reason = "the fuzz target's way in")]
 pub fn run<K: Ends>(capacity: usize, calls: &[Call]) {
     let hand = Hand { second: false, wait: Wait::Try, lent: false };
-    let shape = Shape { capacity, endpoints: 2, drop_unreleased: false, bare: false };
+    let shape =
+        Shape { capacity, endpoints: 2, drop_unreleased: false, delivery_limit: 0, bare: false };
     play::<u64, K>(shape, calls.iter().map(|&call| Move(hand, call)));
 }
 

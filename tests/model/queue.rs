@@ -1,9 +1,11 @@
 //! What the documentation says of a ring, as a queue of slots in one thread.
 
+#[path = "queue/deliveries.rs"]
+mod deliveries;
 #[path = "queue/flow.rs"]
 mod flow;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// How many ends of a role there are room for here: two that a play drives, and those that a pool
@@ -44,6 +46,8 @@ pub struct End {
     by_record: bool,
     /// It was refused the end-of-file, and the endpoint table has not changed since.
     put_off: bool,
+    /// The adopted item that it was shown.
+    counted: Option<u64>,
 }
 
 /// What the documentation says.
@@ -51,6 +55,7 @@ pub struct End {
 pub struct Model<T> {
     stamped: bool,
     drop_unreleased: bool,
+    delivery_limit: u32,
     pub capacity: usize,
     endpoints: usize,
     /// From the oldest position that is not free to the newest that is claimed.
@@ -72,10 +77,17 @@ pub struct Model<T> {
     pub skipped: u64,
     pub redelivered: u64,
     pub dropped: u64,
+    pub exhausted: u64,
     /// SPSC: how many items, the first that are not released, were handed out before.
     shown: usize,
-    /// How many of those claimed last were.
+    /// SPSC: how many of those, by a predecessor.
+    alone: usize,
+    /// Of each adopted item that was shown, by position: what was said of it.
+    told: BTreeMap<u64, u32>,
+    /// How many of those claimed last were handed out before.
     pub again: usize,
+    /// How often the first of them was, to receivers that are gone.
+    pub redeliveries: u32,
 }
 
 /// Why a call came to nothing.
@@ -105,11 +117,13 @@ impl<T: Copy + PartialEq> Model<T> {
         capacity: usize,
         endpoints: usize,
         drop_unreleased: bool,
+        delivery_limit: u32,
         zero: T,
     ) -> Self {
         Self {
             stamped,
             drop_unreleased,
+            delivery_limit,
             capacity,
             endpoints: if stamped { endpoints } else { 2 },
             slots: VecDeque::new(),
@@ -125,8 +139,12 @@ impl<T: Copy + PartialEq> Model<T> {
             skipped: 0,
             redelivered: 0,
             dropped: 0,
+            exhausted: 0,
             shown: 0,
+            alone: 0,
+            told: BTreeMap::new(),
             again: 0,
+            redeliveries: 0,
         }
     }
 
@@ -147,8 +165,11 @@ impl<T: Copy + PartialEq> Model<T> {
     /// There is one more record. What is discarded frees its record.
     fn has_record(&mut self) -> bool {
         let ends = attached(&self.senders) + attached(&self.receivers);
-        if ends + self.pending() >= self.endpoints && self.drop_unreleased {
-            self.discard_abandoned_claim();
+        if ends + self.pending() >= self.endpoints {
+            match self.drop_unreleased {
+                true => self.discard_abandoned_claim(),
+                false => self.drop_exhausted(),
+            }
         }
         ends + self.pending() < self.endpoints
     }
@@ -195,10 +216,8 @@ impl<T: Copy + PartialEq> Model<T> {
             self.adopt(who);
             self.receivers[who].iter_mut().for_each(|end| end.by_record = true);
         }
-        if !self.stamped && room && self.drop_unreleased {
-            self.dropped += self.shown as u64;
-            self.received += self.shown as u64;
-            self.slots.drain(..std::mem::take(&mut self.shown));
+        if !self.stamped && room {
+            self.succeeds();
         }
         room || succeeds
     }

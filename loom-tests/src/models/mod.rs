@@ -3,6 +3,7 @@
 pub(crate) mod support;
 
 mod death;
+mod deliveries;
 mod ledger;
 
 mod barriers;

@@ -142,20 +142,22 @@ pub(crate) struct Ring<K> {
     pub(crate) locks: Arc<Locks>,
     /// What dead receivers had not released is dropped.
     pub(crate) drops: bool,
+    /// How often an item is delivered at the most; 0: no matter.
+    pub(crate) limit: u32,
 }
 
 impl<K> Clone for Ring<K> {
     fn clone(&self) -> Self {
-        let Self { words, slots, locks, drops } = self;
+        let Self { words, slots, locks, drops, limit } = self;
         let (words, slots, locks) = (words.clone(), slots.clone(), locks.clone());
-        Self { words, slots, locks, drops: *drops }
+        Self { words, slots, locks, drops: *drops, limit: *limit }
     }
 }
 
 impl<K: Kind> Ring<K> {
     pub(crate) fn new(capacity: usize, records: usize) -> Self {
         let Mem { words, slots, .. } = sync::ring(capacity, records);
-        Self { words, slots, locks: Arc::new(Locks::new(records)), drops: false }
+        Self { words, slots, locks: Arc::new(Locks::new(records)), drops: false, limit: 0 }
     }
 
     /// One that drops what dead receivers had not released.
@@ -163,8 +165,14 @@ impl<K: Kind> Ring<K> {
         Self { drops: true, ..Self::new(capacity, records) }
     }
 
+    /// One in which an item is delivered so often at the most.
+    pub(crate) fn limited(capacity: usize, records: usize, limit: u32) -> Self {
+        Self { limit, ..Self::new(capacity, records) }
+    }
+
     pub(crate) fn mem(&self) -> Mem<u64, K> {
-        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: self.drops }
+        let (words, slots) = (self.words.clone(), self.slots.clone());
+        Mem { words, slots, drop_unreleased: self.drops, delivery_limit: self.limit }
     }
 
     /// A sender in this record, which nobody has.

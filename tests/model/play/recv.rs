@@ -105,6 +105,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 assert_eq!(Ok(one_by_one), copies);
                 assert_eq!(run.get(len), None);
                 assert_eq!(run.redelivered(), len.min(self.model.again));
+                assert_eq!(run.redeliveries(), self.model.redeliveries);
+                self.model.hand_out(who);
                 let released = end.of(len);
                 match end {
                     End::Part(_) => run.release(released),
@@ -155,7 +157,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             _ => {}
         }
         if let Some(again) = self.again[who] {
-            assert_eq!(rx.redelivered(), again);
+            assert_eq!((rx.redelivered(), rx.redeliveries()), again);
         }
     }
 
@@ -177,8 +179,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     /// A call has copied `count` items out, and released them.
     fn copied(&mut self, who: usize, rx: &RecvHandle<T, K>, count: usize) {
         if count > 0 {
-            let again = self.model.again > 0;
-            assert_eq!(rx.redelivered(), again);
+            let again = (self.model.again > 0, self.model.redeliveries);
+            assert_eq!((rx.redelivered(), rx.redeliveries()), again);
             self.again[who] = Some(again);
             self.model.release(who, count);
         }
