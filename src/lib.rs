@@ -92,9 +92,9 @@ mod wait;
 
 pub use bytemuck;
 pub use error::{
-    AttachError, BulkError, ChannelError, CreateError, ElementType, Mismatch, NameError, OpenError,
-    OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError, UnlinkError,
+    AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, Mismatch,
+    NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::Item;
 pub use handles::cancel::Canceller;
@@ -109,5 +109,6 @@ pub use handles::send::SendHandle;
 pub use peers::endings::Ending;
 pub use peers::table::Role;
 pub use ring::{Kind, Mpmc, Spsc};
+pub use shm::state::Unclean;
 pub use wait::barrier::opt_out_of_membarrier;
 pub use wait::pace::{Deadline, WaitPolicy};

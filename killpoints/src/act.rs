@@ -62,6 +62,8 @@ pub enum Act {
     Create,
     /// Creates the ring, if it is not there to be opened.
     OpenOrCreate,
+    /// Opens the ring, which nobody has open, and closes it.
+    Visit,
     /// Removes the ring's name.
     Unlink,
     /// Removes every ring that nobody has open.
@@ -180,6 +182,7 @@ impl Act {
             | Act::Sweep(_)
             | Act::Create
             | Act::OpenOrCreate
+            | Act::Visit
             | Act::Unlink
             | Act::RemoveOrphans => None,
         }

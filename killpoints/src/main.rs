@@ -4,6 +4,7 @@
 //! cargo run --release -p killpoints                  # everything
 //! cargo run --release -p killpoints -- --quick       # one kill for each state
 //! cargo run --release -p killpoints -- --operation mpmc/try_send --step 57
+//! cargo run --release -p killpoints -- --on-disk target/tmp --operation visit
 //! ```
 //!
 //! A victim process is brought to the beginning of an operation, executed instruction by
@@ -61,6 +62,7 @@ mod trace;
 mod watchdog;
 mod world;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -88,6 +90,10 @@ struct Cli {
     /// Tells at which step which word, lock or name changes.
     #[arg(long, requires = "operation")]
     explain: bool,
+    /// Rings are files in this directory, on a disk. Takes `CAP_SYS_ADMIN`; exit code 3: not run. The removal of orphans, which
+    /// goes by the order of names in a directory, is left out: a disk has another one each time.
+    #[arg(long)]
+    on_disk: Option<PathBuf>,
     /// Lists the operations.
     #[arg(long)]
     list: bool,
@@ -128,7 +134,9 @@ fn supervise(cli: &Cli) -> ExitCode {
         Some(part) if SCENARIOS.iter().any(|s| s.name == part) => scenario.name == part,
         Some(part) => scenario.name.contains(part.as_str()),
     };
-    let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).collect();
+    let in_order =
+        |scenario: &&Scenario| cli.on_disk.is_none() || !matches!(scenario.act, Act::RemoveOrphans);
+    let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).filter(in_order).collect();
     if cli.list {
         scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
         return ExitCode::SUCCESS;
@@ -137,7 +145,14 @@ fn supervise(cli: &Cli) -> ExitCode {
         eprintln!("no such operation; --list tells which there are");
         return ExitCode::FAILURE;
     }
-    let not_private = private::enter().err();
+    let not_private = private::enter(cli.on_disk.as_deref()).err();
+    if let Some(directory) = &cli.on_disk {
+        let why = not_private.as_ref().map(ToString::to_string);
+        if let Some(why) = why.or_else(|| run::is_on_disk().err()) {
+            println!("!!! NOT RUN: rings in {}: {why}", directory.display());
+            return ExitCode::from(3);
+        }
+    }
     watchdog::start();
     let mode = Mode { quick: cli.quick, step: cli.step, explain: cli.explain };
     let started = Instant::now();

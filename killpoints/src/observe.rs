@@ -20,6 +20,7 @@ const SENDERS: i64 = BIRTH + 0x1_0000;
 const RECEIVERS: i64 = BIRTH + 0x2_0000;
 /// Where the header ends, which says nothing after creation; and where the records begin.
 const CONTROL_WORD: usize = 512 / 8;
+const FILE_STATE_WORD: usize = at::FILE_STATE / 8;
 const OWNERS_WORD: usize = at::OWNERS / 8;
 
 /// Everything that kills are distinguished by.
@@ -147,6 +148,8 @@ impl Outside {
         let mut words = Vec::new();
         if let Some((_, region)) = &self.region {
             words.extend(region.load(CONTROL_WORD));
+            // So does the inode, which the state line of a file-backed ring tells.
+            words[FILE_STATE_WORD - CONTROL_WORD + 4] = 0;
             // The process ids in the records differ from run to run, and mean nothing.
             for record in &mut words[OWNERS_WORD - CONTROL_WORD..][..self.records] {
                 *record &= 0xffff_ffff;
@@ -170,7 +173,7 @@ impl Outside {
         let records = self.records as i64;
         let senders = (0..records).map(|record| SENDERS + record);
         let receivers = (0..records).map(|record| RECEIVERS + record);
-        (BIRTH..BIRTH + 3).chain(senders).chain(receivers)
+        (BIRTH..BIRTH + 4).chain(senders).chain(receivers)
     }
 }
 

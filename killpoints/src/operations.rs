@@ -97,6 +97,9 @@ pub const SCENARIOS: &[Scenario] = &[
     // The ring as a whole.
     spsc("spsc/create", Create, &[]),
     spsc("spsc/open_or_create", OpenOrCreate, &[]),
+    spsc("spsc/visit", Visit, &[
+        Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
+    ]).orphaned(),
     spsc("spsc/unlink", Unlink, S_WRITER_ALONE),
     spsc("spsc/remove_orphans", RemoveOrphans, &[
         Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
@@ -294,6 +297,9 @@ pub const SCENARIOS: &[Scenario] = &[
     ]).woken_by(Live(Receiver)),
     mpmc("mpmc/create", Create, &[]),
     mpmc("mpmc/open_or_create", OpenOrCreate, &[]),
+    mpmc("mpmc/visit", Visit, &[
+        Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
+    ]).orphaned(),
     mpmc("mpmc/unlink", Unlink, M_RECEIVERS),
     mpmc("mpmc/remove_orphans", RemoveOrphans, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(2)),

@@ -294,6 +294,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             ring.expect("creating the ring");
         }
+        Act::Visit => {
+            marker();
+            let ring = open();
+            diary.reach(1);
+            drop(ring);
+            diary.reach(2);
+            marker();
+        }
         Act::Unlink => {
             let ring = open();
             marker();

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ringpipe::Spsc;
+
 use crate::act::Act;
-use crate::flavour::Flavour;
+use crate::at;
+use crate::flavour::{Flavour, options};
 use crate::observe::{Observer, State};
 use crate::oracle::{self, Cost, Survivors};
 use crate::orphans;
@@ -185,6 +188,16 @@ fn new_name() -> String {
     format!("{}{number:07}", prefix())
 }
 
+/// Rings here have a state line that says that they are open.
+pub fn is_on_disk() -> Result<(), String> {
+    let name = new_name();
+    let ring = options::<Spsc>().create(&name).map_err(|e| e.to_string())?;
+    let bytes = std::fs::read(format!("/dev/shm/{name}")).map_err(|e| e.to_string());
+    ring.unlink().map_err(|e| e.to_string())?;
+    let open = 2_u64.to_ne_bytes();
+    if bytes?[at::FILE_STATE..].starts_with(&open) { Ok(()) } else { Err("no disk".into()) }
+}
+
 /// Removes the names of this process's rings.
 pub fn remove_rings() {
     for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
@@ -229,6 +242,9 @@ impl<K: Flavour> Stage<K> {
         let stage = self.diary.stage();
         if scenario.act.creates() {
             self.world.open_or_create()?;
+        }
+        if matches!(scenario.act, Act::Visit) {
+            self.world.open()?;
         }
         match scenario.act {
             Act::RemoveOrphans => orphans::check(&mut self.world, scenario, stage, survivors),

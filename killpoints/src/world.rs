@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringpipe::{RecvHandle, Ring, Role, SendHandle};
 
 use crate::act::Act;
+use crate::at;
 use crate::flavour::{Flavour, options};
 use crate::item::{By, Item};
 use crate::observe::Observer;
@@ -132,12 +133,28 @@ impl<K: Flavour> World<K> {
             world.senders.clear();
             world.receivers.clear();
             world.ring = None;
+            world.another_boot().map_err(|e| format!("preparing another boot: {e}"))?;
         }
         for (number, &beside) in scenario.beside.iter().enumerate() {
             let name = format!("{}-{number}", world.name);
             world.others.push(Other::new(name, beside)?);
         }
         Ok(world)
+    }
+
+    /// As if the machine had been started anew since the ring was closed, if it is a file-backed one.
+    fn another_boot(&self) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        let at = at::FILE_STATE as u64;
+        let path = format!("/dev/shm/{}", self.name);
+        let file = File::options().read(true).write(true).open(path)?;
+        let mut words = [0; 16];
+        file.read_exact_at(&mut words, at)?;
+        if words[..8] == [0; 8] {
+            return Ok(()); // it has no state
+        }
+        words[8] ^= 1;
+        file.write_all_at(&words[8..], at + 8)
     }
 
     /// Creates a ring of the world's name.

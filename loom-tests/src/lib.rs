@@ -28,6 +28,11 @@ mod peers {
     pub(crate) mod table;
 }
 
+#[path = "../../src/shm"]
+mod shm {
+    pub(crate) mod last;
+}
+
 #[cfg(test)]
 mod litmus;
 #[cfg(test)]

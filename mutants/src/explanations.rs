@@ -96,4 +96,19 @@ pub const EXPLANATIONS: &[Explanation] = &[
         reason: "The dead receiver had acquired the value before it moved the head (R1, then R2), and the \
             recoverer has acquired that head (X1).",
     },
+    Explanation {
+        mutants: &[
+            ("M2 shm/state.rs found load", "Relaxed"),
+            ("M1 shm/state.rs mark store", "Relaxed"),
+            ("M1 shm/state.rs mark store 2", "Relaxed"),
+            ("M1 shm/state.rs mark store 3", "Relaxed"),
+            ("M1 shm/state.rs close store", "Relaxed"),
+        ],
+        relies_on: &[],
+        reason: "Not in the models: no two processes are at the state line at once. Who reads it holds the \
+            STATE byte, or the file has no name yet; who wrote it before let go of that byte, or of BIRTH, \
+            or died, and the kernel's lock of the file's locks orders the two. What the orderings are for is \
+            one who is killed between two of its stores: the compiler must not have exchanged them. \
+            `killpoints --on-disk` kills it there.",
+    },
 ];

@@ -2,6 +2,7 @@
 //! (names, creating, opening, attaching, unlinking), in `calls` of what their ends are asked to do.
 
 mod calls;
+mod checkpoint;
 
 use std::error::Error;
 use std::fmt;
@@ -14,6 +15,7 @@ pub use calls::{
     BulkError, PeerError, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
     TrySendError,
 };
+pub use checkpoint::CheckpointError;
 
 /// Why a name cannot be the name of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,10 +258,22 @@ pub enum OpenError {
         /// What file system it is.
         kind: &'static str,
     },
-    /// A remover of orphans has held the ring for a second: it is stopped, perhaps.
+    /// A remover of orphans has held the ring for a second: it is stopped, perhaps. Or, for ten
+    /// seconds, somebody has been writing a file-backed ring to its disk: the last one to close it, or
+    /// one that opens it.
     Busy {
         /// The name or path.
         ring: String,
+    },
+    /// It is a file-backed ring that was not closed by all who had it open before the machine went
+    /// down, or a copy of one that was in use. What is in it may be of different moments, page by page.
+    /// [`Options::unclean`](crate::Options::unclean) says what to do with such a ring: empty it, or take
+    /// it as it is.
+    Unclean {
+        /// The path.
+        ring: String,
+        /// What it says of itself.
+        because: &'static str,
     },
     /// The kernel refused something else.
     Io {
@@ -293,7 +307,14 @@ impl fmt::Display for OpenError {
                 "{} lies on {kind}, where mappings or locks do not work as a ring needs",
                 path.display()
             ),
-            Self::Busy { ring } => write!(f, "ring `{ring}` is being removed, and that takes long"),
+            Self::Busy { ring } => {
+                write!(f, "ring `{ring}` is being removed, opened or closed, and that takes long")
+            }
+            Self::Unclean { ring, because } => write!(
+                f,
+                "ring `{ring}` was not closed: {because}, so it may hold a mixture of old and new; \
+                 `Options::unclean` can empty it, or take it as it is"
+            ),
             Self::Io { doing, .. } => write!(f, "opening a ring failed: {doing}"),
         }
     }

@@ -19,6 +19,7 @@ use crate::layout::{
 use crate::ring::Kind;
 use crate::shm::map::{MapOptions, Mapping};
 use crate::shm::place::Place;
+use crate::shm::state::Unclean;
 use crate::shm::{NewRegion, Region, random_u64};
 
 /// Which pages a ring's memory consists of.
@@ -70,6 +71,7 @@ pub struct Options<T, K> {
     delivery_limit: u32,
     trusted_owners: Vec<u32>,
     trust_any_owner: bool,
+    unclean: Unclean,
     kind: PhantomData<(fn() -> T, K)>,
 }
 
@@ -94,6 +96,7 @@ impl<T: Item, K: Kind> Options<T, K> {
             delivery_limit: 0,
             trusted_owners: Vec::new(),
             trust_any_owner: false,
+            unclean: Unclean::Refuse,
             kind: PhantomData,
         }
     }
@@ -210,6 +213,41 @@ impl<T: Item, K: Kind> Options<T, K> {
         self
     }
 
+    /// What to do with a file-backed ring that was not closed by all who had it open before the
+    /// machine went down, or is a copy of one in use ([`OpenError::Unclean`]): refuse it, empty it,
+    /// or take it as it is. Without effect on all others. Default: [`Unclean::Refuse`].
+    ///
+    /// ```
+    /// use ringpipe::{OpenError, Unclean, spsc};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("ringpipe-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&directory)?;
+    /// # struct Remove<'a>(&'a std::path::Path);
+    /// # impl Drop for Remove<'_> {
+    /// #     fn drop(&mut self) { let _ = std::fs::remove_dir_all(self.0); }
+    /// # }
+    /// # let _remove = Remove(&directory);
+    /// # let path = directory.join("ring");
+    /// # match spsc::Ring::<u64>::options().create_file(&path) {
+    /// #     Ok(ring) => ring.producer()?.send(1)?,
+    /// #     Err(e) => { eprintln!("NOT RUN: {e}"); return Ok(()) }
+    /// # }
+    /// let open = |unclean| spsc::Ring::<u64>::options().unclean(unclean).open_file(&path);
+    /// let ring = match open(Unclean::Refuse) {
+    ///     Err(e @ OpenError::Unclean { .. }) => {
+    ///         eprintln!("{e}; starting anew");
+    ///         open(Unclean::Empty)?
+    ///     }
+    ///     opened => opened?,
+    /// };
+    /// # assert_eq!(ring.len(), 1); // it was closed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unclean(mut self, unclean: Unclean) -> Self {
+        self.unclean = unclean;
+        self
+    }
+
     /// Creates a named ring, visible as `/dev/shm/NAME`.
     ///
     /// # Errors
@@ -245,8 +283,8 @@ impl<T: Item, K: Kind> Options<T, K> {
         open_or_create(|| self.open(name), || self.create(name))
     }
 
-    /// Creates a ring in a file: it survives a reboot ([`Ring::sync`](crate::Ring::sync) says how
-    /// well).
+    /// Creates a ring in a file: it survives a reboot if all who have it open close it before
+    /// ([`Ring::checkpoint`](crate::Ring::checkpoint)).
     ///
     /// # Errors
     ///
@@ -256,11 +294,14 @@ impl<T: Item, K: Kind> Options<T, K> {
         self.create_at(Some(Place::file(path.as_ref()).map_err(CreateError::Name)?))
     }
 
-    /// Opens the ring in a file.
+    /// Opens the ring in a file. On a disk that takes a write to it, if nobody had it open before; and
+    /// up to ten seconds, while the last one to close it is still writing.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and [`OpenError::FileSystem`] on network and FUSE file systems.
+    /// As [`open`](Self::open), [`OpenError::FileSystem`] on network and FUSE file systems, and
+    /// [`OpenError::Unclean`] if the machine has gone down while it was open
+    /// ([`unclean`](Self::unclean)).
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, OpenError> {
         self.open_at(Place::file(path.as_ref()).map_err(OpenError::Name)?)
     }
@@ -364,7 +405,7 @@ impl<T: Item, K: Kind> Options<T, K> {
 
     fn open_at(&self, place: Place) -> Result<Ring<T, K>, OpenError> {
         let name = place.to_string();
-        let region = Region::open(place, self.map, |fd, stat, page| {
+        let region = Region::open(place, self.map, self.unclean, |fd, stat, page| {
             let (_, geometry) = self.look(&name, fd, stat, page)?;
             Ok(geometry.region_len)
         })?;
@@ -416,7 +457,7 @@ impl<T: Item, K: Kind> Options<T, K> {
         }
     }
 
-    fn finish(&self, region: Region, name: &str) -> Result<Ring<T, K>, OpenError> {
+    fn finish(&self, mut region: Region, name: &str) -> Result<Ring<T, K>, OpenError> {
         use std::os::fd::AsFd;
         // Once more, from the very file that is now mapped and held: the first look told how much
         // to map, and the file can have been written since.
@@ -426,6 +467,8 @@ impl<T: Item, K: Kind> Options<T, K> {
         if geometry.region_len != region.map.len() {
             return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
         }
+        let empty_to = if K::STAMPED { geometry.region_len } else { geometry.slots_at };
+        region.enter(name, self.unclean, empty_to)?;
         let (flags, limit) = (identity.flags(), identity.delivery_limit());
         Ok(Ring::new(region, geometry, self.element(), identity.birth(), flags, limit))
     }
@@ -481,6 +524,7 @@ impl<T, K> fmt::Debug for Options<T, K> {
             .field("delivery_limit", &self.delivery_limit)
             .field("trusted_owners", &self.trusted_owners)
             .field("trust_any_owner", &self.trust_any_owner)
+            .field("unclean", &self.unclean)
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use super::options::Options;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
 use crate::attach::{self, Endpoint, Locks, NoRecord};
-use crate::error::{AttachError, ElementType, OpenError, UnlinkError};
+use crate::error::{AttachError, CheckpointError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
 use crate::peers::ends::Ends;
 use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
@@ -24,6 +24,7 @@ use crate::pipe;
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Mpmc, Spsc};
 use crate::shm::Region;
+use crate::shm::last::Closed;
 use crate::shm::place::Place;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Shared, Slots};
@@ -257,14 +258,88 @@ impl<T: Item, K: Kind> Ring<T, K> {
         place.unlink_file(self.open.region.file())
     }
 
-    /// Writes a file-backed ring back to its disk and waits for it. What was published before the
-    /// call survives a power cut; a clean reboot it survives without. No effect on other rings.
+    /// Writes a file-backed ring back to its disk and waits for it. No effect on other rings.
+    ///
+    /// This makes no point in time to which a ring in use could return. After a power cut, each page of the
+    /// file is as it was at some moment since: if anybody sent or received after the call, the file is a
+    /// mixture, and nothing in it can be relied on. So a ring that was open when the machine went down is
+    /// refused ([`OpenError::Unclean`]). If *nobody* has sent, received, attached or left since
+    /// this call returned, it holds what it held then, and who knows that may open it with
+    /// [`Unclean::AsFound`](crate::Unclean::AsFound). To have a ring survive without such knowledge,
+    /// [close it](Self::checkpoint).
+    ///
+    /// The deaths of processes need no `sync`: what was published stays, as long as the machine is up.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk's. After a write that failed, the ring works as before, but never counts as closed.
     pub fn sync(&self) -> std::io::Result<()> {
-        Ok(self.open.region.map.sync()?)
+        Ok(self.open.region.sync()?)
+    }
+
+    /// Closes a file-backed ring for good: on `Ok`, all of it is on the disk, the file says so, and it
+    /// survives whatever becomes of the machine. Blocks for as long as the disk takes.
+    ///
+    /// Dropping the last handle, end and [`Canceller`](crate::Canceller) that any process has does the
+    /// same, but cannot tell how it went. A process that is killed, or exits without dropping them,
+    /// does not close the ring; as long as the machine is up that is no matter, and the next one
+    /// to open and close the ring makes up for it. But a ring that is open when the machine goes down, be
+    /// it by an orderly reboot, is refused afterwards ([`OpenError::Unclean`]). So a program that keeps
+    /// a ring in a file ends when it is told to: it handles `SIGTERM`, as the example
+    /// `until_sigterm` shows.
+    ///
+    /// On other rings this closes the handle and no more.
+    ///
+    /// ```
+    /// use ringpipe::{CheckpointError, spsc};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("ringpipe-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&directory)?;
+    /// # struct Remove<'a>(&'a std::path::Path);
+    /// # impl Drop for Remove<'_> {
+    /// #     fn drop(&mut self) { let _ = std::fs::remove_dir_all(self.0); }
+    /// # }
+    /// # let _remove = Remove(&directory);
+    /// # let path = directory.join("ring");
+    /// # let made = spsc::Ring::<u64>::options().create_file(&path);
+    /// # if let Err(e) = &made { eprintln!("NOT RUN: {e}"); return Ok(()) }
+    /// # if !made?.checkpoint().is_ok() { panic!() }
+    /// let ring = spsc::Ring::<u64>::options().open_file(&path)?;
+    /// let mut tx = ring.producer()?;
+    /// tx.send(1)?;
+    /// // An end keeps the ring open: this closes the handle alone.
+    /// let refused = ring.checkpoint();
+    /// # let in_memory = refused.is_ok(); // the directory is on a tmpfs
+    /// # if !in_memory {
+    /// assert!(matches!(refused, Err(CheckpointError::InUse { .. })));
+    /// # }
+    ///
+    /// let ring = spsc::Ring::<u64>::options().open_file(&path)?;
+    /// drop(tx); // and now nobody has it open but this handle
+    /// ring.checkpoint()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::InUse`] while anybody else has the ring open,
+    /// [`Io`](CheckpointError::Io) if the disk refuses it, [`Forked`](CheckpointError::Forked) in a
+    /// forked child.
+    pub fn checkpoint(self) -> Result<(), CheckpointError> {
+        let region = &self.open.region;
+        if !region.is_ours() {
+            return Err(CheckpointError::Forked);
+        }
+        if !region.is_marked() {
+            return Ok(());
+        }
+        let ring = self.name().unwrap_or_default();
+        let alone = Arc::into_inner(self.open).and_then(|open| Arc::into_inner(open.region));
+        match alone.map(Region::close) {
+            Some(Ok(Closed::Clean)) => Ok(()),
+            Some(Ok(Closed::InUse)) | None => Err(CheckpointError::InUse { ring }),
+            Some(Err(e)) => Err(CheckpointError::Io(e)),
+        }
     }
 
     /// Attaches by `attach`, for as long as the reason why it cannot passes.

@@ -24,9 +24,10 @@
 //!
 //! | byte | who locks it |
 //! | --- | --- |
-//! | `BIRTH` | everyone who has the region open: shared; a remover of orphans: exclusively |
+//! | `BIRTH` | everyone who has the region open: shared; a remover of orphans, and the last one to close a file-backed ring: exclusively |
 //! | `RECOVERY` | who settles what the dead have left, meanwhile |
 //! | `NAME` | who removes the region's name, meanwhile |
+//! | `STATE` | who opens a file-backed ring, meanwhile ([`state`](crate::shm::state)) |
 //! | `SENDERS + i` | the sending end in record `i` |
 //! | `RECEIVERS + i` | the receiving end in record `i` |
 //!
@@ -56,12 +57,15 @@ pub(crate) const BIRTH: i64 = 1 << 62;
 pub(crate) const RECOVERY: i64 = BIRTH + 1;
 /// The byte that is held from checking what a name leads to until it is unlinked.
 pub(crate) const NAME: i64 = BIRTH + 2;
+/// The byte that is held from looking at the state of a ring's file until it says that it is open.
+pub(crate) const STATE: i64 = BIRTH + 3;
 const SENDERS: i64 = BIRTH + 0x1_0000;
 const RECEIVERS: i64 = BIRTH + 0x2_0000;
 
 // Processes of all versions agree on these.
 const_assert_eq!(RECOVERY, 0x4000_0000_0000_0001);
 const_assert_eq!(NAME, 0x4000_0000_0000_0002);
+const_assert_eq!(STATE, 0x4000_0000_0000_0003);
 const_assert_eq!(SENDERS, 0x4000_0000_0001_0000);
 const_assert_eq!(RECEIVERS, 0x4000_0000_0002_0000);
 
@@ -117,6 +121,15 @@ pub(crate) enum Share {
     Exclusive,
 }
 
+impl Share {
+    fn kind(self) -> libc::c_int {
+        match self {
+            Self::Shared => libc::F_RDLCK,
+            Self::Exclusive => libc::F_WRLCK,
+        }
+    }
+}
+
 /// A locked byte, kept by a mapping. Dropping it unlocks.
 #[derive(Debug)]
 pub(crate) struct Hold {
@@ -134,20 +147,12 @@ impl Hold {
     /// Locks `byte` of the file; `None` if someone else holds it.
     pub(crate) fn take(file: RegionFile<'_>, byte: i64, share: Share) -> io::Result<Option<Self>> {
         let image = Image::current()?;
-        let kind = match share {
-            Share::Shared => libc::F_RDLCK,
-            Share::Exclusive => libc::F_WRLCK,
-        };
         let path = format!("/proc/thread-self/fd/{}", file.fd.as_raw_fd());
         // A child forked between here and the end would inherit the description.
         let no_fork = fork::hold_off()?;
         let own = file.reopen(&path)?;
-        match lock_command(own.as_fd(), libc::F_OFD_SETLK, kind, byte, 1) {
-            Ok(_) => {}
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-                return Ok(None);
-            }
-            Err(e) => return Err(e),
+        if !lock_own(own.as_fd(), byte, Some(share))? {
+            return Ok(None);
         }
         let (len, protection) = (file.page, ProtFlags::empty());
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
@@ -191,22 +196,30 @@ impl Drop for Hold {
 pub(crate) struct Asking {
     began: Instant,
     times: u32,
+    long_enough: Duration,
 }
 
 impl Asking {
     /// Far longer than any of these takes.
     const LONG_ENOUGH: Duration = Duration::from_secs(1);
+    /// The same for what waits for a disk.
+    const PATIENTLY: Duration = Duration::from_secs(10);
     /// And how often at least, on a machine so busy that a second is a few moments.
     const OFTEN_ENOUGH: u32 = 20;
 
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), times: 0 }
+        Self { began: Instant::now(), times: 0, long_enough: Self::LONG_ENOUGH }
+    }
+
+    /// From now on: what is asked for is held while somebody writes to a disk.
+    pub(crate) fn be_patient(&mut self) {
+        self.long_enough = Self::PATIENTLY;
     }
 
     /// Lets a moment pass; `false` if it has been long enough.
     pub(crate) fn again(&mut self) -> bool {
         self.times += 1;
-        if self.times >= Self::OFTEN_ENOUGH && self.began.elapsed() >= Self::LONG_ENOUGH {
+        if self.times >= Self::OFTEN_ENOUGH && self.began.elapsed() >= self.long_enough {
             return false;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -228,6 +241,17 @@ pub(crate) fn is_locked(fd: BorrowedFd<'_>, byte: i64) -> io::Result<bool> {
 /// Someone of `role` is alive among the first `records` records.
 pub(crate) fn any_alive(fd: BorrowedFd<'_>, role: Role, records: usize) -> io::Result<bool> {
     is_held(fd, record_byte(role, 0), records as i64)
+}
+
+/// Locks `byte` through the description behind `fd`, or unlocks it; `false`: someone else's lock is in
+/// the way, and the description keeps what it has. Whoever shares the description shares the lock.
+pub(crate) fn lock_own(fd: BorrowedFd<'_>, byte: i64, share: Option<Share>) -> io::Result<bool> {
+    let kind = share.map_or(libc::F_UNLCK, Share::kind);
+    match lock_command(fd, libc::F_OFD_SETLK, kind, byte, 1) {
+        Ok(_) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 #[cfg(not(all(target_pointer_width = "32", not(target_arch = "x86_64"))))]

@@ -74,6 +74,12 @@ impl Mapping {
         // SAFETY: the range is this mapping.
         unsafe { msync(self.base.as_ptr().cast(), self.len, MsyncFlags::SYNC) }
     }
+
+    /// The same for the pages on which the first `len` bytes lie.
+    pub(crate) fn sync_start(&self, len: usize) -> Result<(), Errno> {
+        // SAFETY: the range lies in this mapping.
+        unsafe { msync(self.base.as_ptr().cast(), len.min(self.len), MsyncFlags::SYNC) }
+    }
 }
 
 impl Drop for Mapping {

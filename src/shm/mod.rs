@@ -6,6 +6,7 @@
 //! * [`place`] is where a region can have a name: `/dev/shm`, or a directory of the user's.
 //! * [`reserve`] makes sure that the memory is there before anyone relies on it.
 //! * [`map`] is the mapping itself.
+//! * [`state`] is whether a ring's file was closed by all who had it open, [`last`] who closes it.
 //!
 //! **A name appears complete or not at all.** The region is made without a name (`O_TMPFILE`),
 //! reserved, mapped and filled in, and only then linked to its name, which fails if the name is
@@ -15,9 +16,11 @@
 //! holds its birth byte ([`hold`](crate::peers::hold)), taken before checking that the name still
 //! leads to this region; a remover of orphans must have the byte for itself while it unlinks.
 
+pub(crate) mod last;
 pub(crate) mod map;
 pub(crate) mod place;
 pub(crate) mod reserve;
+pub(crate) mod state;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,8 +32,10 @@ use rustix::io::Errno;
 
 use crate::error::{CreateError, OpenError};
 use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
+use last::Closed;
 use map::{MapOptions, Mapping};
 use place::Place;
+use state::Unclean;
 
 /// A region that this process has open and mapped.
 #[derive(Debug)]
@@ -41,8 +46,13 @@ pub(crate) struct Region {
     pub(crate) page: usize,
     /// Device and inode.
     id: (u64, u64),
-    /// Dropped last: the birth byte outlives the mapping.
-    birth: Hold,
+    /// The file says that the ring is open, and is to say that it was closed ([`state`]).
+    marked: bool,
+    /// Dropped after the mapping: the birth byte outlives it, unless it is let go of for
+    /// [closing](state).
+    birth: Option<Hold>,
+    /// While it is being opened. Dropped last: the birth byte is taken and given up within a turn.
+    turn: Option<state::Turn>,
 }
 
 /// The seals that keep a region's size.
@@ -88,12 +98,22 @@ impl Region {
                 )),
                 _ => CreateError::Io { doing: "locking the region", source },
             })?;
+        let marked = reserve::is_on_disk(fd).map_err(create_io("asking for the file system"))?;
+        if marked {
+            RegionFile::of(fd).and_then(|file| state::mark_new(&map, file)).map_err(|source| {
+                CreateError::Io { doing: "writing the ring's state to its disk", source }
+            })?;
+        }
         let fd = match &place {
             Some(place) => unnamed.link(place)?,
             None => unnamed.into_fd(),
         };
+        if marked && let Some(place) = &place {
+            place.sync_directory();
+        }
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
-        Ok(Self { fd, map, place, page, id: (stat.st_dev, stat.st_ino), birth })
+        let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
+        Ok(Self { fd, map, place, page, id, marked, birth, turn: None })
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
@@ -101,14 +121,21 @@ impl Region {
     pub(crate) fn open(
         place: Place,
         map: MapOptions,
+        unclean: Unclean,
         check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
+        let ring = place.to_string();
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
-        // name is gone, or, if it died before, the byte is free.
+        // name is gone, or, if it died before, the byte is free. The last one to close a file-backed
+        // ring holds it while it writes the rest of it to the disk.
         let mut asking = Asking::new();
         loop {
             let fd = place.open()?;
-            if let Some(mut region) = Self::adopt(fd, map, &check)?
+            let on_disk = reserve::is_on_disk(fd.as_fd());
+            if on_disk.map_err(open_io("asking for the file system"))? {
+                asking.be_patient();
+            }
+            if let Some(mut region) = Self::adopt(fd, map, &ring, unclean, &check)?
                 && place.leads_to(&region.stat()?)
             {
                 region.place = Some(place);
@@ -116,7 +143,7 @@ impl Region {
             }
             // Locked by a remover, or unlinked between opening and locking: look at the name anew.
             if !asking.again() {
-                return Err(OpenError::Busy { ring: place.to_string() });
+                return Err(OpenError::Busy { ring });
             }
         }
     }
@@ -145,30 +172,82 @@ impl Region {
         if flags & OFlags::RWMODE != OFlags::RDWR {
             return Err(OpenError::ReadOnly);
         }
-        Self::adopt(fd, map, check)?.ok_or(OpenError::Busy { ring: "descriptor".into() })
+        Self::adopt(fd, map, "descriptor", Unclean::Refuse, check)?
+            .ok_or(OpenError::Busy { ring: "descriptor".into() })
     }
 
-    /// `None`: a remover of orphans is at it.
+    /// `None`: a remover of orphans is at it; or somebody who opens a file-backed ring, or closes it.
     fn adopt(
         fd: OwnedFd,
         map: MapOptions,
+        ring: &str,
+        unclean: Unclean,
         check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
     ) -> Result<Option<Self>, OpenError> {
         let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
         let page = reserve::page_size(fd.as_fd()).map_err(open_io("asking for the page size"))?;
         let len = check(fd.as_fd(), &stat, page)?;
-        let locked = RegionFile::of(fd.as_fd())
-            .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
-            .map_err(|source| OpenError::Io { doing: "locking the region", source })?;
-        let Some(birth) = locked else { return Ok(None) };
+        // First, as it may take long, if all of it is to be present.
         let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
-        let id = (stat.st_dev, stat.st_ino);
-        Ok(Some(Self { fd, map, place: None, page, id, birth }))
+        let locking = |source| OpenError::Io { doing: "locking the region", source };
+        let file = RegionFile::of(fd.as_fd()).map_err(locking)?;
+        let mut turn = None;
+        if reserve::is_on_disk(file.fd).map_err(open_io("asking for the file system"))? {
+            turn = state::Turn::take(&map, file, ring, unclean)?;
+            if turn.is_none() {
+                return Ok(None);
+            }
+        }
+        let Some(birth) = Hold::take(file, BIRTH, Share::Shared).map_err(locking)? else {
+            return Ok(None);
+        };
+        let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
+        Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth, turn }))
+    }
+
+    /// The last step of opening, before anything is stored: makes sure that a file-backed ring is not
+    /// a mixture, or does as the caller chose. `empty_to`: what must be zero in an empty ring ends there.
+    pub(crate) fn enter(
+        &mut self,
+        ring: &str,
+        unclean: Unclean,
+        empty_to: usize,
+    ) -> Result<(), OpenError> {
+        if let Some(turn) = self.turn.take() {
+            turn.enter(&self.map, ring, unclean, empty_to)?;
+            self.marked = true;
+        }
+        Ok(())
+    }
+
+    /// The file keeps a [state](state).
+    pub(crate) fn is_marked(&self) -> bool {
+        self.marked
+    }
+
+    /// Writes the region back to its file and waits until it is there.
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        if self.marked && self.is_ours() { state::sync(&self.map) } else { self.map.sync() }
+    }
+
+    /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored any more.
+    pub(crate) fn close(mut self) -> io::Result<Closed> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> io::Result<Closed> {
+        if !self.marked || !self.is_ours() {
+            return Ok(Closed::Clean);
+        }
+        match self.birth.take() {
+            Some(birth) => state::close(&self.map, self.file(), birth),
+            None => Ok(Closed::Clean),
+        }
     }
 
     /// This process opened the region, rather than the one that forked it.
     pub(crate) fn is_ours(&self) -> bool {
-        self.birth.image().is_current()
+        self.birth.as_ref().is_some_and(|birth| birth.image().is_current())
     }
 
     /// The file, by our descriptor of it.
@@ -178,6 +257,13 @@ impl Region {
 
     fn stat(&self) -> Result<Stat, OpenError> {
         fstat(&self.fd).map_err(open_io("asking for the file's status"))
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // There is nobody to tell: what cannot be closed stays open until the next one closes it.
+        let _ = self.leave();
     }
 }
 

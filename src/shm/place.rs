@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, linkat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, Stat, fstat, fsync, linkat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::{create_io, open_io, reserve};
@@ -116,6 +118,15 @@ impl Place {
             Ok(None) => Ok(fd),
             Ok(Some(kind)) => Err(OpenError::FileSystem { path: self.path(), kind }),
             Err(e) => Err(open_io("asking for the file system")(e)),
+        }
+    }
+
+    /// Writes a new name to the disk. File systems in use do that together with the file; for one that
+    /// does not, this tries to. (The directory may be one that this process cannot read.)
+    pub(crate) fn sync_directory(&self) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Ok(directory) = openat(CWD, &self.directory, flags, Mode::empty()) {
+            let _ = fsync(directory);
         }
     }
 

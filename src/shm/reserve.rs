@@ -16,6 +16,7 @@ use crate::error::CreateError;
 
 const TMPFS: u64 = 0x0102_1994;
 const HUGETLBFS: u64 = 0x9584_58f6;
+const RAMFS: u64 = 0x8584_58f6;
 /// One step of reservation, in bytes; a multiple of every page size up to 16 MiB.
 const STEP: u64 = 16 << 20;
 
@@ -46,6 +47,12 @@ fn file_system(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
 pub(crate) fn refused_file_system(fd: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
     let found = file_system(fd)?;
     Ok(UNFIT.iter().find_map(|&(number, name)| (number == found).then_some(name)))
+}
+
+/// What is in the file outlives the machine's going down. File systems in memory are known by their
+/// kind; memfds lie on one.
+pub(crate) fn is_on_disk(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(!matches!(file_system(fd)?, TMPFS | RAMFS | HUGETLBFS))
 }
 
 /// What lengths of mappings of `fd` must be a multiple of.

@@ -68,7 +68,7 @@ pub struct Model<T> {
     abandoned: Vec<Range<u64>>,
     pub arrivals: (u64, u64),
     /// For so many senders' arrivals a receiver was told of the end-of-file.
-    told: u64,
+    ended: u64,
     /// What a receiver was just refused is the end-of-file, or may be: whether nothing was left.
     closing: Option<bool>,
     /// Positions ever claimed.
@@ -132,7 +132,7 @@ impl<T: Copy + PartialEq> Model<T> {
             receivers: [None; ENDS],
             abandoned: Vec::new(),
             arrivals: (0, 0),
-            told: 0,
+            ended: 0,
             closing: None,
             sent: 0,
             received: 0,
@@ -203,7 +203,7 @@ impl<T: Copy + PartialEq> Model<T> {
         let succeeds = self.stamped && !room && self.has_abandoned_claim();
         if room || succeeds {
             let knows = original.and_then(|original| self.receivers[original]);
-            let untold = attached(&self.senders) > 0 || self.arrivals.0 > self.told;
+            let untold = attached(&self.senders) > 0 || self.arrivals.0 > self.ended;
             let met = untold || knows.is_some_and(|end| end.met);
             self.table_changes();
             self.receivers[who] = Some(End { met, ..End::default() });
@@ -294,7 +294,7 @@ impl<T: Copy + PartialEq> Model<T> {
     /// waits for the next sender, unless there were items left.
     pub fn told_closed(&mut self, told: bool) {
         if self.closing.take() == Some(true) && told {
-            self.told = self.arrivals.0;
+            self.ended = self.arrivals.0;
         }
     }
 

@@ -17,6 +17,7 @@ pub mod asleep;
 pub mod at;
 pub mod by_fork;
 pub mod child;
+pub mod disk;
 pub mod puppet;
 pub mod region;
 

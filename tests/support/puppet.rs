@@ -98,6 +98,11 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         }
         "id" => hands.ring().id().to_string(),
         "sync" => done(hands.ring().sync()),
+        "checkpoint" => done(hands.ring.take().expect("open or create first").checkpoint()),
+        "close" => {
+            *hands = Hands { ring: None, tx: None, rx: None };
+            "Ok".into()
+        }
         "unlink" => done(hands.ring().unlink()),
         "unlink_name" => done(ringpipe::unlink(&me.ring)),
         // The ends.

@@ -16,6 +16,7 @@ mod giving_up;
 mod handover;
 mod in_place;
 mod laps;
+mod last;
 mod mpmc;
 mod recovery;
 mod spsc;

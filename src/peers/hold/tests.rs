@@ -47,7 +47,7 @@ fn who_asks_again_does_so_for_a_second_and_twenty_times() {
     else {
         return; // the machine has just been started
     };
-    let mut asking = Asking { began: long_ago, times: 0 };
+    let mut asking = Asking { began: long_ago, ..Asking::new() };
     assert!((1..Asking::OFTEN_ENOUGH).all(|_| asking.again()));
     assert!(!asking.again());
 

@@ -1,0 +1,71 @@
+//! Rings on a disk: where there is one, and the state line of a file behind the crate's back.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::{Directory, at, did_not_run};
+
+/// What the state line says, as a stranger would have learnt it.
+pub const UNKNOWN: u64 = 0;
+pub const MARKING: u64 = 1;
+pub const OPEN: u64 = 2;
+pub const CLEAN: u64 = 3;
+pub const FAILED: u64 = 4;
+
+/// A directory on a disk in which rings can live.
+pub struct Disk(Directory);
+
+impl Disk {
+    /// `None`, and loudly: there is none here.
+    pub fn new(what: &str) -> Option<Self> {
+        let directory = Directory::new();
+        let kind = rustix::fs::statfs(&*directory).unwrap().f_type as u32;
+        let unfit = match kind {
+            0x0102_1994 | 0x8584_58f6 | 0x9584_58f6 => "the build directory is in memory",
+            0x794c_7630 => "the build directory is on overlayfs, which no ring can live on",
+            _ => return Some(Self(directory)),
+        };
+        did_not_run(what, unfit);
+        None
+    }
+}
+
+impl Deref for Disk {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// Word 0 is the state, 1 and 2 the boot, 3 the device, 4 the inode.
+pub fn word(path: &Path, word: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let file = File::open(path).unwrap();
+    file.read_exact_at(&mut bytes, (at::FILE_STATE + 8 * word) as u64).unwrap();
+    u64::from_ne_bytes(bytes)
+}
+
+pub fn set_word(path: &Path, word: usize, value: u64) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.write_all_at(&value.to_ne_bytes(), (at::FILE_STATE + 8 * word) as u64).unwrap();
+}
+
+pub fn state(path: &Path) -> u64 {
+    word(path, 0)
+}
+
+/// As if the machine had been started anew since the file was used, with these bytes on its disk.
+pub fn after_a_reboot(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).unwrap();
+    let status = std::fs::metadata(path).unwrap();
+    set_word(path, 1, word(path, 1) ^ 1);
+    set_word(path, 3, status.dev());
+    set_word(path, 4, status.ino());
+}
+
+/// Another file of the directory.
+pub fn beside(path: &Path) -> PathBuf {
+    path.with_extension("after")
+}
