@@ -153,14 +153,14 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// let jobs = ringpipe::mpmc::Ring::<u64>::options().capacity(8).create_anonymous()?;
     /// let (mut set_aside, mut inspector) = ringpipe::mpmc::channel::<u64>(8)?;
     /// let mut tx = jobs.sender()?;
-    /// tx.try_send_slice(&[13, 14])?;
-    ///
+    /// tx.try_send(13)?;
     /// for _ in 0..3 {
     ///     let mut worker = jobs.receiver()?;
     ///     let run = worker.try_claim(1)?;
     ///     assert_eq!(run.get(0), Some(13)); // which kills it
     /// }
     /// let mut worker = jobs.receiver()?;
+    /// tx.try_send(14)?;
     /// drop(tx);
     /// let mut done = Vec::new();
     /// while let Ok(run) = worker.claim(1, ringpipe::Deadline::NEVER) {
