@@ -12,7 +12,7 @@
 //! lock a record's byte, take its owner word         A1
 //! count the arrival, move `changes` on              A4, A6
 //! ask again whether one of them lives
-//! wake everybody
+//! wake those whom it concerns                        (wait/changes.rs)
 //! ```
 //!
 //! # Leaving
@@ -20,7 +20,7 @@
 //! ```text
 //! unlock, free the record (or abandon it with what it has claimed)   A2
 //! move `changes` on                                                  A6
-//! wake everybody
+//! wake those whom it concerns                        (wait/changes.rs)
 //! ```
 //!
 //! **Unlock first.** A successor that finds the record still taken sees from the free lock that its
@@ -33,9 +33,10 @@
 
 use crate::peers::reap::{self, Liveness};
 use crate::peers::table::{self, Ends, Owner, Role};
-use crate::pipe::{RecvEnd, SendEnd, wake_everybody};
+use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::wait::changes::{Change, wake_after};
 
 /// Who hands out the locks that prove ends alive, beside telling whether they are held.
 pub(crate) trait Locks: Liveness {
@@ -99,7 +100,7 @@ pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
     match K::Send::attach(&mem, endpoint.record) {
         Ok(cursor) => {
             let end = SendEnd::new(mem, me, cursor, arrivals, locks);
-            wake_everybody(&end.mem.words);
+            wake_after(&end.mem.words, Change::Attached(Role::Sender));
             Ok((end, endpoint))
         }
         Err(_) => {
@@ -120,11 +121,15 @@ pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
     let me = endpoint.owner.name(endpoint.record);
     match K::Recv::attach(&mem, endpoint.record) {
         Ok(mut cursor) => {
+            let change = match adopted {
+                Some(_) => Change::Abandoned,
+                None => Change::Attached(Role::Receiver),
+            };
             if let Some(run) = adopted {
                 cursor.adopt(&mem, run);
             }
             let end = RecvEnd::new(mem, me, cursor, arrivals, locks);
-            wake_everybody(&end.mem.words);
+            wake_after(&end.mem.words, change);
             Ok((end, endpoint))
         }
         Err(_) => {
@@ -145,10 +150,11 @@ pub(crate) fn detach<L: Locks>(
     locks.unlock(hold); // first: see the module's opening
     if abandon {
         table::abandon(words, record, owner);
+        wake_after(words, Change::Abandoned);
     } else {
         table::leave(words, record, owner);
+        wake_after(words, Change::Left(owner.role()));
     }
-    wake_everybody(words);
 }
 
 /// An endpoint, and the abandoned claim that came with its record.
@@ -204,7 +210,8 @@ fn take_record<T: Copy, K: Kind, L: Locks>(
     Err(if cleared { none } else { NoRecord::Passing })
 }
 
-/// Takes one of `records` for `role` and counts the arrival. The caller then wakes everybody.
+/// Takes one of `records` for `role` and counts the arrival. The caller then wakes
+/// those whom it concerns.
 ///
 /// A record whose owner's lock is free is taken over if `evict` is set: right where a dead owner
 /// leaves nothing behind that must be resolved first.

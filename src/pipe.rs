@@ -250,12 +250,6 @@ fn space<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
     WakeWord::new(&mem.words.control.space)
 }
 
-/// After a change of the endpoint table: everybody looks again.
-pub(crate) fn wake_everybody(words: &Words) {
-    WakeWord::new(&words.control.data).wake_all();
-    WakeWord::new(&words.control.space).wake_all();
-}
-
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already is in the endpoint table.
     /// `arrivals`: [`Ends::arrivals`] from before.

@@ -12,11 +12,11 @@
 use std::cell::RefCell;
 
 use super::table::{self, Owner, Role};
-use crate::pipe::wake_everybody;
 use crate::ring::control::Words;
 use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::wait::changes::{Change, Concerned, wake};
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
@@ -106,6 +106,7 @@ fn reap_all<T: Copy, K: Kind>(
     let had_adopter = adopter.is_some();
     let answers = Answers::new(words, liveness);
     let mut efforts = Efforts(0);
+    let mut concerned = Concerned::default();
     let took_place = liveness.exclusively(|| {
         for (record, owner, role) in dead {
             // Somebody may have cleared this record, and a newcomer taken it, before we had the lock.
@@ -117,15 +118,26 @@ fn reap_all<T: Copy, K: Kind>(
                 continue;
             }
             let reaped = reap(mem, record, owner, role, &answers, adopter, &mut efforts);
-            pass.changed |= reaped.changed;
+            if reaped.changed {
+                pass.changed = true;
+                concerned = concerned.and_by(words, change(words, record, role));
+            }
             pass.pending |= reaped.pending;
         }
     });
     pass.done = took_place && !efforts.exhausted();
     if pass.changed {
-        wake_everybody(words);
+        wake(words, concerned);
     }
     pass
+}
+
+/// What reaping a record of `role` has changed.
+fn change(words: &Words, record: usize, role: Role) -> Change {
+    match table::owner(&words.owners[record]) {
+        Some((owner, _)) if owner.is_abandoned() => Change::Abandoned,
+        _ => Change::Left(role),
+    }
 }
 
 /// The answers about liveness of one reap pass, each asked for once: who is found dead stays dead, and who

@@ -1,11 +1,13 @@
 //! Waiting: spin a little, then sleep in intervals, until there is something or a reason to stop.
 //!
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
-//! halves of its store–load barrier, [`pace`] the clock, the policies and cancellation. [`block`]
+//! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`pace`] the clock,
+//! the policies and cancellation. [`block`]
 //! below is the one loop in which every blocking call of the crate waits. [`coalesce`] is about less: a
 //! fraction of a microsecond, between the messages of a stream.
 
 pub(crate) mod barrier;
+pub(crate) mod changes;
 pub(crate) mod coalesce;
 #[cfg(all(test, not(loom), not(miri)))]
 mod litmus;

@@ -57,16 +57,17 @@
 //!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by that
 //!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
 //!
-//! **Leaving and attaching** are rare, so they do not ask for the bit ([`wake_all`]): they change
-//! the endpoint table and then always move the epoch. A sleeper announces either before that, and the
-//! changed epoch ends its sleep; or after, and W1 acquires what `wake_all` released: it sees the
-//! change of the endpoint table in its look.
+//! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table and then
+//! always move the epoch of *both* words ([`turn_back`]). A sleeper announces either before that, and the
+//! changed epoch refuses it the sleep that it has not begun; or after, and W1 acquires what `turn_back`
+//! released: it sees the change in its look. Who sleeps by then needs the futex wake as well, and gets it
+//! if the change can end its wait; [`changes`](super::changes) says whom which change concerns.
 //!
 //! **What is not covered**: a woken process that is killed, or stopped, before it acts. Its W1 does
 //! not happen, and others sleep beside a ready item. Hence nobody sleeps longer than an interval (50 ms
 //! unless told otherwise) before it looks again: there is no infinite sleep in this crate.
 //!
-//! [`wake_all`]: WakeWord::wake_all
+//! [`turn_back`]: WakeWord::turn_back
 
 use super::barrier;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -187,12 +188,18 @@ impl<'a> WakeWord<'a> {
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 
-    /// After a change of the endpoint table, or to cancel: whoever sleeps here looks again.
-    /// Async-signal-safe.
-    pub(crate) fn wake_all(self) {
+    /// After a change of the endpoint table: whoever is about to sleep here looks again. Those who sleep
+    /// already sleep on.
+    pub(crate) fn turn_back(self) {
         // W4 → W1: the endpoint table's change. The bits stay: whoever set them and is not queued yet finds
         // the epoch moved and announces itself again; the next publisher clears them.
         self.0.fetch_add(EPOCH, Release);
+    }
+
+    /// After a change that ends waits, or to cancel: whoever sleeps here looks again, too.
+    /// Async-signal-safe.
+    pub(crate) fn wake_all(self) {
+        self.turn_back();
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 }
