@@ -29,6 +29,7 @@ use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_loop;
+use crate::wait::watch::Watch;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
 
@@ -86,6 +87,9 @@ pub(crate) fn polls(max: u64) -> u32 {
     if max > LONG_RUN { 4 } else { u32::MAX }
 }
 
+/// A look at which it is time for a liveness check.
+const CHECK: Look = Look::Full { check_due: true };
+
 /// How many ends that succeed each other while it asks for one that is closed are looked through.
 const SUCCESSIONS: u32 = 8;
 
@@ -98,6 +102,9 @@ pub(crate) trait End {
 
     /// Where ends of this role sleep.
     fn word_in(words: &Words) -> WakeWord<'_>;
+
+    /// This end, to the others.
+    fn me(&self) -> Name;
 
     /// What this end knows of the others, and where it learns more.
     fn ends(&mut self) -> (&mut Ends, &Words);
@@ -129,6 +136,9 @@ pub(crate) trait End {
     /// Looks for the dead: see [`reap`](crate::peers::reap).
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings;
 
+    /// There is something that another end of this role could claim.
+    fn another(&self) -> bool;
+
     /// There is an abandoned claim that this end might take over: no need to wait for doubt.
     fn take_more_to_adopt(&mut self) -> bool {
         false
@@ -146,12 +156,15 @@ pub(crate) trait End {
         liveness: &impl Liveness,
     ) -> Result<Run, GaveUp> {
         let words = self.ends().1.clone();
+        let role = Self::OPPOSITE.opposite();
+        let alive = |record| liveness.alive(role, record);
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
             picky: need > 1,
             coalesce: self.coalesce(),
             polls: polls(max),
+            watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
         block(waiter, pace, |look| {
             match look {
@@ -166,6 +179,9 @@ pub(crate) trait End {
             if settled.is_none() && self.take_more_to_adopt() {
                 self.check_liveness(liveness);
                 return settle(self.try_claim(need, max, liveness));
+            }
+            if waiter.picky && settled.is_none() && look == CHECK && self.another() {
+                waiter.word.prompt(false);
             }
             settled
         })
@@ -200,16 +216,25 @@ pub(crate) trait End {
         liveness: &impl Liveness,
     ) -> Result<(), Stop> {
         let words = self.ends().1.clone();
+        let role = Self::OPPOSITE.opposite();
+        let alive = |record| liveness.alive(role, record);
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
             picky: true,
             coalesce: 0,
             polls: u32::MAX,
+            watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
         block(waiter, pace, |look| {
-            if look == (Look::Full { check_due: true }) {
+            if look == CHECK {
                 self.check_liveness(liveness);
+                // It takes no items, nor does it end its wait for their end: others do.
+                let (ends, words) = self.ends();
+                let gone = ends.gone(words);
+                if Self::SHARED && (gone || self.another()) {
+                    waiter.word.prompt(gone);
+                }
             }
             let (ends, words) = self.ends();
             // The dead on the endpoint table are no peers.
@@ -223,7 +248,6 @@ pub(crate) trait End {
 pub(crate) struct SendEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     /// This end, to the others.
-    #[allow(dead_code, reason = "the watch and recovery will name it")]
     pub(crate) me: Name,
     pub(crate) ends: Ends,
     cursor: K::Send,
@@ -233,7 +257,6 @@ pub(crate) struct SendEnd<T, K: Kind> {
 pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     /// This end, to the others.
-    #[allow(dead_code, reason = "the watch and recovery will name it")]
     pub(crate) me: Name,
     pub(crate) ends: Ends,
     cursor: K::Recv,
@@ -282,7 +305,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// [`publish`](Self::publish); whoever keeps a claim for long does it at once.
     #[inline]
     pub(crate) fn pass_on(&self) {
-        if K::Send::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
+        if K::Send::SHARED && self.word().is_flagged() && self.another() {
             self.word().pass_on();
         }
     }
@@ -300,6 +323,10 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
 
     fn word_in(words: &Words) -> WakeWord<'_> {
         WakeWord::new(&words.control.space)
+    }
+
+    fn me(&self) -> Name {
+        self.me
     }
 
     fn ends(&mut self) -> (&mut Ends, &Words) {
@@ -336,6 +363,11 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
             data(&self.mem).notify();
         }
         self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
+    }
+
+    #[inline]
+    fn another(&self) -> bool {
+        self.cursor.another(&self.mem)
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
@@ -449,7 +481,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// [`release`](Self::release); whoever keeps a claim for long does it at once.
     #[inline]
     pub(crate) fn pass_on(&self) {
-        if K::Recv::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
+        if K::Recv::SHARED && self.word().is_flagged() && self.another() {
             self.word().pass_on();
         }
     }
@@ -486,6 +518,10 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
 
     fn word_in(words: &Words) -> WakeWord<'_> {
         WakeWord::new(&words.control.data)
+    }
+
+    fn me(&self) -> Name {
+        self.me
     }
 
     fn ends(&mut self) -> (&mut Ends, &Words) {
@@ -545,6 +581,11 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
             Err(blocked) => Err(blocked.into()),
             Ok(run) => Ok(run),
         }
+    }
+
+    #[inline]
+    fn another(&self) -> bool {
+        self.cursor.another(&self.mem)
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {

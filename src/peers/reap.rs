@@ -17,6 +17,7 @@ use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::wait::changes::{Change, Concerned, wake};
+use crate::wait::watch;
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
@@ -262,6 +263,7 @@ fn reap<T: Copy, K: Kind>(
     efforts: &mut Efforts,
 ) -> Reaped {
     let words = &mem.words;
+    watch::forget(words, role, record);
     let intent = words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
     let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
     let mut changed = false;

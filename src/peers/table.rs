@@ -68,7 +68,6 @@ pub(crate) struct Owner(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name(pub(crate) u64);
 
-#[allow(dead_code, reason = "the watch and recovery will ask")]
 impl Name {
     /// What the record's owner word says of that end, but for its process.
     pub(crate) fn names(self, owner: Owner) -> bool {

@@ -306,7 +306,7 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
 }
 
 fn waiter(word: WakeWord<'_>, shared: bool) -> Waiter<'_> {
-    Waiter { word, shared, picky: false, coalesce: 3, polls: u32::MAX }
+    Waiter { word, shared, picky: false, coalesce: 3, polls: u32::MAX, watch: None }
 }
 
 #[test]

@@ -64,8 +64,9 @@
 //! if the change can end its wait; [`changes`](super::changes) says whom which change concerns.
 //!
 //! **What is not covered**: a woken process that is killed, or stopped, before it acts. Its W1 does
-//! not happen, and others sleep beside a ready item. Hence nobody sleeps longer than an interval (50 ms
-//! unless told otherwise) before it looks again: there is no infinite sleep in this crate.
+//! not happen, and others sleep beside a ready item. Hence some sleeper of each role looks again after an
+//! interval (50 ms unless told otherwise), and every one after ten ([`watch`](super::watch)): there is no
+//! infinite sleep in this crate.
 //!
 //! [`turn_back`]: WakeWord::turn_back
 
@@ -82,6 +83,8 @@ const ANNOUNCED: u32 = SLEEPING | WAKE_ALL;
 /// Which sleepers a futex wake is for.
 const PLAIN: u32 = 1;
 const PICKY: u32 = 2;
+/// Beside one of the others: those who sleep long ([`watch`](super::watch)).
+const LONG: u32 = 4;
 const EVERYBODY: u32 = u32::MAX;
 
 /// The word after a wake: nobody is announced, and the epoch has moved on.
@@ -102,6 +105,8 @@ pub(crate) struct Ticket {
     pub(crate) sure: bool,
     /// The barrier, if it was one, was made just now: the next sleep must be a brief one.
     pub(crate) fresh: bool,
+    /// The sleep is one of those that leave it to the watch to look after the peers.
+    pub(crate) long: bool,
 }
 
 impl<'a> WakeWord<'a> {
@@ -123,13 +128,14 @@ impl<'a> WakeWord<'a> {
             return Ticket { fresh: false, ..before };
         }
         let sure = barrier::heavy(self.0); // B1 ↔ B2: before the look at the ring
-        Ticket { word: found | bits, picky, sure, fresh: true }
+        Ticket { word: found | bits, picky, sure, fresh: true, long: false }
     }
 
     /// Sleeps until woken, until the word changes, or until the clock shows `until`. May also
     /// return for no reason.
     pub(crate) fn sleep(self, ticket: Ticket, until: u64) {
         let whom = if ticket.picky { PICKY } else { PLAIN };
+        let whom = if ticket.long { whom | LONG } else { whom };
         futex::wait(self.0, ticket.word, whom, until);
     }
 
@@ -188,12 +194,26 @@ impl<'a> WakeWord<'a> {
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 
-    /// After a change of the endpoint table: whoever is about to sleep here looks again. Those who sleep
+    /// After a change of the endpoint table, or of the watch: whoever is about to sleep here looks again. Those who sleep
     /// already sleep on.
     pub(crate) fn turn_back(self) {
-        // W4 → W1: the endpoint table's change. The bits stay: whoever set them and is not queued yet finds
+        // W4 → W1: the endpoint table's change, or the watch's. The bits stay: whoever set them and is not queued yet finds
         // the epoch moved and announces itself again; the next publisher clears them.
         self.0.fetch_add(EPOCH, Release);
+    }
+
+    /// After a slot of the watch has become free: one of those who sleep long looks again, and so does
+    /// whoever is about to sleep.
+    pub(crate) fn hand_over(self) {
+        self.turn_back(); // before the wake: who announced itself before the slot was free does not miss both
+        futex::wake(self.0, 1, LONG);
+    }
+
+    /// For whoever has found, at a liveness check, what it cannot use itself: wakes one of those who
+    /// wait for one item or slot, or `all`. It moves no epoch, as what was found has been there for longer
+    /// than any sleeper takes from its look to its sleep; should one be slower, the next check tells it.
+    pub(crate) fn prompt(self, all: bool) {
+        futex::wake(self.0, if all { u32::MAX } else { 1 }, PLAIN);
     }
 
     /// After a change that ends waits, or to cancel: whoever sleeps here looks again, too.
