@@ -23,6 +23,7 @@
 //! lose their records, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
 //! and a receiver that asks takes over what a dead one had not released.
 
+use crate::peers::calm::Calm;
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{self, Ends, Name, Role};
 use crate::ring::control::Words;
@@ -250,6 +251,7 @@ pub(crate) struct SendEnd<T, K: Kind> {
     /// This end, to the others.
     pub(crate) me: Name,
     pub(crate) ends: Ends,
+    calm: Calm,
     cursor: K::Send,
 }
 
@@ -259,6 +261,7 @@ pub(crate) struct RecvEnd<T, K: Kind> {
     /// This end, to the others.
     pub(crate) me: Name,
     pub(crate) ends: Ends,
+    calm: Calm,
     cursor: K::Recv,
     /// The endpoint table at which end-of-file was put off for what the dead have left.
     pending_at: Option<Option<u64>>,
@@ -285,7 +288,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
         let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
-        Self { mem, me, ends, cursor }
+        Self { mem, me, ends, calm: Calm::default(), cursor }
     }
 
     /// Where this end sleeps.
@@ -371,7 +374,9 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
-        let findings = reap_pass(&self.mem, Role::Sender, liveness, None);
+        let mem = &self.mem;
+        let pass = || reap_pass(mem, Role::Sender, liveness, None);
+        let findings = self.calm.unless_calm(mem, Role::Sender, liveness, pass);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }
@@ -391,7 +396,15 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Sender, liveness);
         let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
-        Self { mem, me, ends, cursor, pending_at: None, more_to_adopt: false }
+        Self {
+            mem,
+            me,
+            ends,
+            calm: Calm::default(),
+            cursor,
+            pending_at: None,
+            more_to_adopt: false,
+        }
     }
 
     /// Where this end sleeps.
@@ -591,7 +604,9 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
         self.pending_at = None;
         let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let findings = reap_pass(&self.mem, Role::Receiver, liveness, adopter);
+        let mem = &self.mem;
+        let pass = || reap_pass(mem, Role::Receiver, liveness, adopter);
+        let findings = self.calm.unless_calm(mem, Role::Receiver, liveness, pass);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }

@@ -22,6 +22,7 @@ mod wait;
 #[path = "../../src/peers"]
 mod peers {
     // Not the locks and the mappings.
+    pub(crate) mod calm;
     pub(crate) mod reap;
     pub(crate) mod table;
 }

@@ -4,6 +4,7 @@
 //! record is alive, [`fork`] how a handle notices that it is a copy in a child, [`reap`] what is done
 //! about the dead. How an end comes and goes is [`attach`](crate::attach)'s.
 
+pub(crate) mod calm;
 pub(crate) mod fork;
 pub(crate) mod hold;
 pub(crate) mod reap;

@@ -9,7 +9,7 @@
 //! receiver had not released goes to the receiver that asks (the *adopter*); if one asks that cannot take
 //! it, the record becomes an abandoned claim, which is nobody's, and any receiver may adopt it later.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::table::{self, Owner, Role};
 use crate::ring::control::Words;
@@ -52,6 +52,8 @@ pub(crate) struct Findings {
     pub(crate) opposite_alive: bool,
     /// Something that the dead had claimed is not settled yet.
     pub(crate) pending: bool,
+    /// Some claim was in progress, or was one of a dead end.
+    pub(crate) claims: bool,
 }
 
 /// Looks for ends that have died and clears away what can be, for an end of `role`. `adopter`: a
@@ -63,11 +65,15 @@ pub(crate) fn reap_pass<T: Copy, K: Kind>(
     mut adopter: Option<&mut K::Recv>,
 ) -> Findings {
     let opposite_alive = liveness.any_alive(role.opposite());
+    let some_claim = Cell::new(false);
     let pass = reap_all(mem, liveness, &mut adopter, |record, attached_as| {
         let missed = !opposite_alive && attached_as == role.opposite();
-        (missed || claims(mem, record)) && !liveness.alive(attached_as, record)
+        let claims = claims(mem, record);
+        some_claim.set(some_claim.get() || claims);
+        (missed || claims) && !liveness.alive(attached_as, record)
     });
-    Findings { opposite_alive, pending: pass.pending || !pass.done }
+    let claims = some_claim.get() || pass.any_dead;
+    Findings { opposite_alive, pending: pass.pending || !pass.done, claims }
 }
 
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone opposite if
@@ -80,6 +86,8 @@ fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
 struct Pass {
     /// It took place, for all of them: nobody else was recovering, and there was not too much to do.
     done: bool,
+    /// There were some, or abandoned claims.
+    any_dead: bool,
     /// Something changed in the ring.
     changed: bool,
     /// Some of what the dead had claimed could not be settled.
@@ -100,7 +108,8 @@ fn reap_all<T: Copy, K: Kind>(
             (owner.is_abandoned() || is_dead(record, role)).then_some((record, owner, role))
         })
         .collect();
-    let mut pass = Pass { done: true, changed: false, pending: false };
+    let any_dead = !dead.is_empty();
+    let mut pass = Pass { done: true, any_dead, changed: false, pending: false };
     if dead.is_empty() {
         return pass;
     }

@@ -1,21 +1,22 @@
 //! Who is woken by a change of the endpoint table.
 //!
-//! Every change moves the epoch of both wake words, which costs two additions and turns back whoever is
-//! about to sleep ([`word`](super::word)). A futex wake of those who sleep costs each of them a look, and a
-//! thousand sleepers that are woken by a thousand attachments cost a million. So a change wakes only
-//! those whose wait it can end:
+//! A change moves the epoch of a wake word, which turns back whoever is about to sleep there
+//! ([`word`](super::word)), and it may wake those who sleep there already. Each that is woken costs a look; and
+//! one that is turned back costs another announcement, with its barrier and its brief sleep. A thousand
+//! receivers that attach and go to sleep would wake each other half a million times. So a change
+//! tells only those whose wait it can end:
 //!
-//! | change | sleepers of the opposite role | sleepers of the same role |
+//! | change | who waits opposite | who waits in the same role |
 //! | --- | --- | --- |
-//! | an end attaches | they may wait for a peer | – |
-//! | an end leaves, or is reaped | they may wait for items, for room, for the end of the file | only if no opposite end is there |
-//! | a claim is abandoned, or an attaching end adopts one | as above | an adopter may be among them |
+//! | an end attaches | is woken: may wait for a peer | – |
+//! | an end leaves, or is reaped | is woken: may wait for items, for room, for the end of the file | is turned back; is woken if no opposite end is there |
+//! | a claim is abandoned, or an attaching end adopts one | is woken | is woken: an adopter may be among them |
 //!
 //! **Why that loses nothing.** A look asks for three things: items or room, ends of the *opposite* role, and
 //! abandoned claims. What an end of the sleeper's own role does to the first is told by `notify`, not
-//! here; the second it does not touch. It touches the third, by abandoning a claim, and then wakes its
-//! own role. There is one more reason to sleep on: a receiver puts end-of-file off for what the dead of
-//! its own role have left. That is so only while no sender is there, and then the last row but one wakes
+//! here; the second it does not touch; the third it touches by abandoning or adopting a claim, and then wakes
+//! its own role. There is one more reason to sleep on: a receiver puts end-of-file off for what the dead of
+//! its own role have left. That is so only while no sender is there, and then whoever goes wakes
 //! receivers, too.
 //!
 //! **Two that go at once**, a sender and a receiver, must not each take the other for present. Each frees
@@ -42,41 +43,56 @@ pub(crate) enum Change {
     Abandoned,
 }
 
+/// What becomes of those who wait for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Who is about to sleep looks again.
+    TurnedBack,
+    /// Who sleeps does, too.
+    Woken,
+}
+
 /// Whose sleepers are to look again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Concerned {
-    senders: bool,
-    receivers: bool,
+    senders: Told,
+    receivers: Told,
 }
 
 impl Concerned {
     /// Whom a change concerns that has just been made.
     fn by(words: &Words, change: Change) -> Self {
         match change {
-            Change::Attached(role) => Self::only(role.opposite()),
-            Change::Abandoned => Self { senders: true, receivers: true },
+            Change::Attached(role) => Self::of(role, Told::Nothing),
+            Change::Abandoned => Self { senders: Told::Woken, receivers: Told::Woken },
             Change::Left(role) => {
                 // A7 ← A6: who went before us is seen to be gone.
                 words.control.arrivals.changes.load(Acquire);
-                match table::count(words, role.opposite()) {
-                    0 => Self { senders: true, receivers: true },
-                    _ => Self::only(role.opposite()),
-                }
+                let alone = table::count(words, role.opposite()) == 0;
+                Self::of(role, if alone { Told::Woken } else { Told::TurnedBack })
             }
         }
     }
 
-    fn only(role: Role) -> Self {
-        Self { senders: role == Role::Sender, receivers: role == Role::Receiver }
+    /// Those opposite to `role` are woken, and its own are told this.
+    fn of(role: Role, own: Told) -> Self {
+        match role {
+            Role::Sender => Self { senders: own, receivers: Told::Woken },
+            Role::Receiver => Self { senders: Told::Woken, receivers: own },
+        }
     }
 
     /// Together with those whom another change concerns that has just been made.
     pub(crate) fn and_by(self, words: &Words, change: Change) -> Self {
-        if self.senders && self.receivers {
+        let Self { senders, receivers } = self;
+        if senders.min(receivers) == Told::Woken {
             return self;
         }
         let by = Self::by(words, change);
-        Self { senders: self.senders || by.senders, receivers: self.receivers || by.receivers }
+        Self { senders: senders.max(by.senders), receivers: receivers.max(by.receivers) }
     }
 }
 
@@ -85,14 +101,13 @@ pub(crate) fn wake_after(words: &Words, change: Change) {
     wake(words, Concerned::by(words, change));
 }
 
-/// After changes of the endpoint table: those whom they concern look again, and so does everybody who
-/// is about to sleep.
+/// After changes of the endpoint table.
 pub(crate) fn wake(words: &Words, Concerned { senders, receivers }: Concerned) {
-    let both = [(&words.control.data, receivers), (&words.control.space, senders)];
-    for (word, concerned) in both {
-        match concerned {
-            true => WakeWord::new(word).wake_all(),
-            false => WakeWord::new(word).turn_back(),
+    for (word, told) in [(&words.control.data, receivers), (&words.control.space, senders)] {
+        match told {
+            Told::Nothing => {}
+            Told::TurnedBack => WakeWord::new(word).turn_back(),
+            Told::Woken => WakeWord::new(word).wake_all(),
         }
     }
 }

@@ -88,6 +88,9 @@ pub(crate) const LIVENESS_INTERVALS: std::ops::RangeInclusive<Duration> =
 /// So many intervals one sleeps that leaves it to the watch to look after the peers
 /// ([`watch`](super::watch)).
 const LONG_SLEEP: u32 = 10;
+/// Long sleeps end at multiples of so many nanoseconds, so that a crowd of sleepers wakes in groups: one
+/// interrupt wakes a group, and what one of it has read is in the caches for the next.
+const GRID: u64 = 5_000_000;
 
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no
 /// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this time,
@@ -169,8 +172,12 @@ impl Waiting {
 
     /// When it will be time for one.
     fn next_check(&self, long: bool) -> u64 {
-        let later = if long { self.interval * (LONG_SLEEP - 1) } else { Duration::ZERO };
-        self.check_due_at.saturating_add(later.as_nanos() as u64)
+        if !long {
+            return self.check_due_at;
+        }
+        let later = self.interval * (LONG_SLEEP - 1);
+        let at = self.check_due_at.saturating_add(later.as_nanos() as u64);
+        at - at % GRID
     }
 
     /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks the coarse

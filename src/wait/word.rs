@@ -58,7 +58,7 @@
 //!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
 //!
 //! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table and then
-//! always move the epoch of *both* words ([`turn_back`]). A sleeper announces either before that, and the
+//! always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper announces either before that, and the
 //! changed epoch refuses it the sleep that it has not begun; or after, and W1 acquires what `turn_back`
 //! released: it sees the change in its look. Who sleeps by then needs the futex wake as well, and gets it
 //! if the change can end its wait; [`changes`](super::changes) says whom which change concerns.
