@@ -19,3 +19,4 @@ mod recovery;
 mod spsc;
 mod table;
 mod wake;
+mod watch;
