@@ -140,13 +140,14 @@ pub(crate) fn block<R>(
             None => match pace.stop() {
                 Some(stop) => Err(stop),
                 None => {
+                    announced = Some(ticket);
                     if let Some(shift) = &mut shift
-                        && check_due
+                        && std::mem::take(&mut check_due)
+                        && shift.check()
                     {
-                        shift.check();
+                        continue; // there is a place for it in the watch
                     }
                     check_due = pace.sleep(word, ticket);
-                    announced = Some(ticket);
                     continue;
                 }
             },

@@ -178,15 +178,16 @@ impl<'a> Shift<'a> {
         !takes
     }
 
-    /// At a liveness check that ended no wait: looks after the others of the watch.
+    /// At a liveness check that ended no wait: looks after the others of the watch. `true`: there is a slot
+    /// for this end, which has none.
     #[cold]
     #[inline(never)]
-    pub(crate) fn check(&mut self) {
+    pub(crate) fn check(&mut self) -> bool {
         let some_free = self.look_after_watchers();
-        // Who has no slot takes the free one itself, before it sleeps again.
         if some_free && self.slot.is_some() {
             self.hand_over();
         }
+        some_free && self.slot.is_none()
     }
 
     /// The wait ends.

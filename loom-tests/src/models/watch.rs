@@ -11,6 +11,7 @@ use loom::thread;
 
 use super::death::{check_deaths, until_death};
 use super::support::{Patience, Ring, Rx, SLEEPY, check_bounded};
+use crate::peers::reap;
 use crate::peers::table::{self, Role};
 use crate::pipe::{End, GaveUp};
 use crate::ring::Mpmc;
@@ -120,12 +121,22 @@ fn one_that_stops_with_an_item_hands_the_watch_over() {
     });
 }
 
+/// One gives up, and then the sender dies: the other must be the watch by then.
 #[test]
 fn one_that_stops_because_its_time_is_up_hands_the_watch_over() {
-    check_bounded("watch, a timeout, then a death", 2, || {
-        let [first, second] = two_receivers(Quits::InTime, |tx| tx.die());
-        assert!(matches!(first, Err(GaveUp::Closed | GaveUp::Stopped(Stop::Timeout))));
-        assert_eq!(second, Err(GaveUp::Closed));
+    check_bounded("watch, a timeout, then a death", 3, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let tx = ring.sender(0);
+        let (mut first, mut second) = (ring.receiver(1), ring.receiver(2));
+        let quitting = thread::spawn(move || {
+            let got = first.recv(watching(Quits::InTime));
+            assert_eq!(got, Err(GaveUp::Stopped(Stop::Timeout)));
+            tx.die();
+            first
+        });
+        assert_eq!(second.recv(watching(Quits::Never)), Err(GaveUp::Closed));
+        quitting.join().unwrap();
+        nobody_keeps_watch(&ring);
     });
 }
 
@@ -181,10 +192,13 @@ fn a_long_and_a_short_sleeper_both_wake_for_two_values() {
     });
 }
 
-/// Waits as `Watching` does, but sleeps for ever until somebody's death has cost it a wake.
-struct Mourning(Rc<Cell<bool>>);
+/// Sleeps until its interval is over, the long one or the short one, and then once more, as a watcher.
+struct UntilOver {
+    over: Rc<Cell<bool>>,
+    sleeps: u32,
+}
 
-impl Pace for Mourning {
+impl Pace for UntilOver {
     fn turn(&mut self) -> Turn {
         Turn::Sleep
     }
@@ -192,7 +206,7 @@ impl Pace for Mourning {
     fn spun_well(&mut self) {}
 
     fn stop(&self) -> Option<Stop> {
-        None
+        (self.sleeps == 2).then_some(Stop::Timeout)
     }
 
     fn joins_watch(&self) -> bool {
@@ -200,13 +214,14 @@ impl Pace for Mourning {
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
-        let over = self.0.get();
-        if !over {
+        if !self.over.get() {
             word.sleep(ticket, u64::MAX);
-        } else {
-            thread::yield_now();
         }
-        self.0.get()
+        if self.over.get() {
+            self.sleeps += 1;
+        }
+        assert!(self.sleeps < 2 || !ticket.long, "nobody is the watch");
+        self.over.get()
     }
 }
 
@@ -214,26 +229,31 @@ impl Pace for Mourning {
 /// other looks after it when its long sleep is over, and takes its place.
 #[test]
 fn the_place_of_a_killed_watcher_is_taken() {
-    check_deaths("watch, a watcher is killed", 1, || {
+    check_deaths("watch, a watcher is killed", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let tx = ring.sender(0);
         let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));
         let over = Rc::new(Cell::new(false));
-        let (passing, until) = (over.clone(), over.clone());
+        let until = UntilOver { over: over.clone(), sleeps: 0 };
         let victim = thread::spawn(move || {
             let ring = victim.ring.clone();
             until_death("watcher", &ring.locks, (Role::Receiver, 1), || {
-                let _ = victim.end.claim_waiting(1, 1, &mut Mourning(over), &*ring.locks);
+                // Gives up where it would sleep.
+                let mut pace = Patience { watches: true, stops: true, ..SLEEPY };
+                let _ = victim.end.claim_waiting(1, 1, &mut pace, &*ring.locks);
             });
+            // Ten intervals pass.
+            over.set(true);
+            WakeWord::new(&ring.words.control.data).wake_all();
         });
-        let other = thread::spawn(move || other.recv(Mourning(until)));
-        tx.die();
-        // Ten intervals pass.
-        passing.set(true);
-        WakeWord::new(&ring.words.control.data).wake_all();
+        assert_eq!(other.recv(until), Err(GaveUp::Stopped(Stop::Timeout)));
         victim.join().unwrap();
-        assert_eq!(other.join().unwrap(), Err(GaveUp::Closed));
-        let slot = ring.words.control.watch.receivers[0].load(Relaxed);
-        assert!(slot == 0 || table::Name(slot).record() == 1, "of whoever died last");
+        let control = &ring.words.control;
+        assert_eq!(control.watch.receivers[0].load(Relaxed), 0);
+        // Of the dead one's bit, its record's next owner has nothing to fear: it is cleared before.
+        other.die();
+        assert!(reap::reap_for_record(&ring.mem(), &*ring.locks));
+        assert_eq!(control.long_sleepers.receivers[0].load(Relaxed), 0);
+        tx.leave();
     });
 }
