@@ -16,6 +16,9 @@ use super::table::Role;
 use crate::ring::{Kind, Mem};
 use crate::sync::Ordering::Acquire;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// What one end remembers of its last reap pass.
 #[derive(Debug, Default)]
 pub(crate) struct Calm {

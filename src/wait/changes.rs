@@ -32,6 +32,9 @@ use crate::peers::table::{self, Role};
 use crate::ring::control::Words;
 use crate::sync::Ordering::Acquire;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// What has changed in the endpoint table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {

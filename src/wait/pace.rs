@@ -162,7 +162,7 @@ impl Waiting {
     }
 
     /// The same before or after a sleep, of one that leaves the checks to the watch if `long`.
-    fn slept_in_vain(&mut self, now: u64, long: bool) -> bool {
+    pub(super) fn slept_in_vain(&mut self, now: u64, long: bool) -> bool {
         let check_due = self.check_due_at != 0 && now >= self.next_check(long);
         if check_due || self.check_due_at == 0 {
             self.check_due_at = now.saturating_add(self.interval.as_nanos() as u64);
@@ -171,7 +171,7 @@ impl Waiting {
     }
 
     /// When it will be time for one.
-    fn next_check(&self, long: bool) -> u64 {
+    pub(super) fn next_check(&self, long: bool) -> u64 {
         if !long {
             return self.check_due_at;
         }

@@ -19,6 +19,7 @@ use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
 
 mod pace;
+mod watch;
 
 /// Sleeps at once and until woken.
 #[derive(Default)]
