@@ -104,16 +104,9 @@ impl<'a> Watch<'a> {
         self.words.control.long_sleepers.of(self.role).iter().take(used)
     }
 
-    /// Some other end of this role sleeps long, or is about to. (Or it has died, or a peer lies.)
-    fn another_sleeps_long(self) -> bool {
-        let (word, bit) = place(self.me.record());
-        // Relaxed: V2 orders it.
-        self.bits().map(|bits| bits.load(Relaxed)).enumerate().any(|(index, mut bits)| {
-            if index == word {
-                bits &= !bit;
-            }
-            bits != 0
-        })
+    /// Some end of this role sleeps long, or is about to. (Or it has died, or a peer lies.)
+    fn some_sleep_long(self) -> bool {
+        self.bits().any(|bits| bits.load(Relaxed) != 0) // Relaxed: V2 orders it
     }
 
     /// This is the name of an end that is gone; or of none that could be here.
@@ -203,10 +196,10 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// Wakes one that sleeps long, if there is one, for a slot that is free.
+    /// Wakes one that sleeps long, if there is one, for a slot that is free. This end's own bit is clear.
     fn hand_over(&self) {
         fence(SeqCst); // V2 ↔ V1: the slot before the bits
-        if self.watch.another_sleeps_long() {
+        if self.watch.some_sleep_long() {
             self.word.hand_over();
         }
     }

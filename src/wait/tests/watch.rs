@@ -216,6 +216,9 @@ fn names_that_make_no_sense_are_those_of_the_dead() {
         crowd.set_slot(slot, honest);
     }
     assert!(shift.sleeps_long());
+    crowd.set_slot(0, 0);
+    assert!(!shift.sleeps_long());
+    crowd.set_slot(0, honest);
     shift.end();
     assert_eq!(crowd.slots(), [honest; WATCH_SLOTS], "another's is left alone");
 }
