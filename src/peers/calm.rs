@@ -6,7 +6,7 @@
 //! is none that a dead end could have left: it is enough to ask whether some peer lives.
 //!
 //! **Why that is so.** The positions are read first, and acquired: an end that had claimed by then had
-//! stored its intent before (X1), so the pass saw that intent, or what its owner stored there after
+//! stored its intent before (S2, R2 → X1), so the pass saw that intent, or what its owner stored there after
 //! giving the claim up. An end that claims later moves a position. A claim that is abandoned, or adopted, was
 //! claimed before. What an intent says beyond that, of an end that died before it claimed, concerns
 //! nobody: its slots are another's or nobody's.
