@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ringpipe::error::AttachError;
-use ringpipe::{RecvError, Ring, Role, SendError, TryRecvError, TrySendError, WaitPolicy};
+use ringpipe::{
+    RecvError, RecvTimeoutError, Ring, Role, SendError, TryRecvError, TrySendError, WaitPolicy,
+};
 
 use crate::act::Act;
 use crate::flavour::{Flavour, options};
@@ -210,6 +212,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             diary.reach(1);
             marker();
             assert!(received.is_ok_and(|item| item.origin().is_some()));
+        }
+        Act::RecvInVain => {
+            let mut rx = receiver();
+            rx.set_wait_policy(WaitPolicy::Park);
+            marker();
+            let received = rx.recv_timeout(Duration::ZERO);
+            marker();
+            assert_eq!(received, Err(RecvTimeoutError::Timeout));
         }
         Act::RecvEndOfFile => {
             let mut rx = receiver();
