@@ -11,7 +11,7 @@
 //! lock a record's byte, take its owner word            A1
 //! count the arrival, move `changes` on                 A4, A6
 //! read the opposite arrivals, ask whether one lives
-//! wake everybody
+//! wake those whom it concerns                          (wait/changes.rs)
 //! ```
 //!
 //! [`ends`](crate::peers::ends) argues why no opposite end that sees this one is missed. A clone takes
@@ -23,7 +23,7 @@
 //! count the close                                                     E1
 //! unlock, free the record (or abandon it with what it has claimed)    A2
 //! move `changes` on                                                   A6
-//! wake everybody
+//! wake those whom it concerns                                         (wait/changes.rs)
 //! ```
 //!
 //! **Unlock first.** A successor that finds the record still taken sees from the free lock that its
@@ -37,9 +37,10 @@
 use crate::peers::ends::Ends;
 use crate::peers::reap::{self, Liveness, peer_alive};
 use crate::peers::table::{self, Owner, Role};
-use crate::pipe::{RecvEnd, SendEnd, wake_everybody};
+use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::wait::changes::{Change, wake_after};
 
 /// Who hands out the locks that prove ends alive, beside telling whether they are held.
 pub(crate) trait Locks: Liveness {
@@ -109,7 +110,7 @@ pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
             if let Some(original) = original {
                 end.ends.learn(original);
             }
-            wake_everybody(&end.mem.words);
+            wake_after(&end.mem.words, Change::Attached(Role::Sender));
             Ok((end, endpoint))
         }
         Err(_) => {
@@ -132,6 +133,10 @@ pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
     let me = endpoint.owner.name(endpoint.record);
     match K::Recv::attach(&mem, endpoint.record) {
         Ok(mut cursor) => {
+            let change = match adopted {
+                Some(_) => Change::Abandoned,
+                None => Change::Attached(Role::Receiver),
+            };
             if let Some(run) = adopted {
                 cursor.adopt(&mem, run);
             }
@@ -139,7 +144,7 @@ pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
             if let Some(original) = original {
                 end.ends.learn(original);
             }
-            wake_everybody(&end.mem.words);
+            wake_after(&end.mem.words, change);
             Ok((end, endpoint))
         }
         Err(_) => {
@@ -161,10 +166,11 @@ pub(crate) fn detach<L: Locks>(
     locks.unlock(hold); // before the record is free: see the module's opening
     if abandon {
         table::abandon(words, record, owner);
+        wake_after(words, Change::Abandoned);
     } else {
         table::leave(words, record, owner);
+        wake_after(words, Change::Left(owner.role()));
     }
-    wake_everybody(words);
 }
 
 /// An endpoint, and the abandoned claim that came with its record.
@@ -220,7 +226,8 @@ fn take_record<T: Copy, K: Kind, L: Locks>(
     Err(if cleared { none } else { NoRecord::Passing })
 }
 
-/// Takes one of `records` for `role` and counts the arrival. The caller then wakes everybody.
+/// Takes one of `records` for `role` and counts the arrival. The caller then wakes
+/// those whom it concerns.
 ///
 /// A record whose owner's lock is free is taken over if `evict` is set: right where a dead owner
 /// leaves nothing behind that must be resolved first.

@@ -41,6 +41,9 @@ pub enum Act {
     GiveBackAndRecv { claim: usize },
     /// `recv` that never spins; `interval_ms` is the longest sleep.
     Recv { interval_ms: u64 },
+    /// `recv` of an empty ring, with the usual interval and no time: it takes its place among those who sleep,
+    /// and leaves it.
+    RecvInVain,
     /// `recv` that waits until the last sender has left.
     RecvEndOfFile,
     /// `send` to a full ring that waits until the last receiver has left.
@@ -171,6 +174,7 @@ impl Act {
             | Act::Recv { .. }
             | Act::CheckAndRecv { .. }
             | Act::RecvExactSleeps(_)
+            | Act::RecvInVain
             | Act::RecvEndOfFile
             | Act::CloseReceiver
             | Act::CloseReceiverHolding { .. }

@@ -34,6 +34,8 @@ const M_RECEIVERS: &[Step] =
 const SLEPT: Act = Recv { interval_ms: 10_000 };
 /// Likewise a sender.
 const SLEPT_FULL: Act = Send { interval_ms: 10_000 };
+/// A receiver that was killed asleep where it kept watch: its name is still in its slot.
+const WATCHED: Act = Recv { interval_ms: 50 };
 /// A receiver that soon looks after its peers, and then receives something.
 const CHECK_DUE: Act = CheckAndRecv { succeeds: true };
 
@@ -154,6 +156,16 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/recv-sleeps", SLEPT, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver),
     ]).woken_by(Sent(1)),
+    mpmc("mpmc/recv-in-vain", RecvInVain, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver),
+    ]),
+    mpmc("mpmc/recv-in-vain-beside-dead-watchers", RecvInVain, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), DeadAsleep(WATCHED), DeadAsleep(WATCHED),
+    ]),
+    mpmc("mpmc/attaching-clears-dead-watchers", Attach(Receiver), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), DeadAsleep(WATCHED), DeadAsleep(WATCHED),
+        DeadAsleep(WATCHED), DeadAsleep(WATCHED),
+    ]),
     mpmc("mpmc/try_recv-behind-holes", TryRecv, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Writes(2), Sent(3),
     ]),

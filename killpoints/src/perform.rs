@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ringpipe::error::AttachError;
 use ringpipe::{
-    RecvError, RecvHandle, Ring, Role, SendError, TryRecvError, TrySendError, WaitPolicy,
+    RecvError, RecvHandle, RecvTimeoutError, Ring, Role, SendError, TryRecvError, TrySendError,
+    WaitPolicy,
 };
 
 use crate::act::Act;
@@ -212,6 +213,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             diary.reach(1);
             marker();
             assert!(received.is_ok_and(|item| item.origin().is_some()));
+        }
+        Act::RecvInVain => {
+            let mut rx = receiver();
+            rx.set_wait_policy(WaitPolicy::Park);
+            marker();
+            let received = rx.recv_timeout(Duration::ZERO);
+            marker();
+            assert_eq!(received, Err(RecvTimeoutError::Timeout));
         }
         Act::RecvEndOfFile => {
             let mut rx = receiver();

@@ -4,6 +4,7 @@
 //! the ends of a role went, [`hold`] the proof that the owner of a record is alive, [`fork`] how a handle notices that it is a copy in a child, [`reap`] what is done
 //! about the dead. How an end comes and goes is [`attach`](crate::attach)'s.
 
+pub(crate) mod calm;
 pub(crate) mod endings;
 pub(crate) mod ends;
 pub(crate) mod fork;

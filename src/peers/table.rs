@@ -10,8 +10,8 @@
 //! holder alone moves the record from free to taken; from taken to free anyone may move it who has
 //! reason to, by compare-and-swap against the exact word. The order of things:
 //!
-//! * attach: lock, take the record, count the arrival, move `changes` on, wake everybody;
-//! * leave: count the close, unlock, free the record, move `changes` on, wake everybody.
+//! * attach: lock, take the record, count the arrival, move `changes` on, wake those whom it concerns;
+//! * leave: count the close, unlock, free the record, move `changes` on, wake those whom it concerns.
 //!
 //! An *abandoned claim* is what a receiving end leaves that is gone but had claimed items and not released
 //! them: nobody sits there any more, but the record is needed until an adopter has taken them over
@@ -68,7 +68,6 @@ pub(crate) struct Owner(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name(pub(crate) u64);
 
-#[allow(dead_code, reason = "the watch and recovery will ask")]
 impl Name {
     /// What the record's owner word says of that end, but for its process.
     pub(crate) fn names(self, owner: Owner) -> bool {
@@ -98,6 +97,11 @@ impl Owner {
     /// The end that owns `record`, in one word.
     pub(crate) fn name(self, record: usize) -> Name {
         Name((record as u64) << 32 | self.0 & (TIMES_TAKEN | ROLE))
+    }
+
+    /// The role that it took the record for.
+    pub(crate) fn role(self) -> Role {
+        if self.0 & ROLE == Role::Sender as u64 { Role::Sender } else { Role::Receiver }
     }
 
     /// The owner is gone, whatever the lock says.

@@ -22,3 +22,4 @@ mod recovery;
 mod spsc;
 mod table;
 mod wake;
+mod watch;

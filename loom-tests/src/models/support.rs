@@ -291,13 +291,16 @@ pub(crate) struct Patience {
     pub(crate) spurious: u32,
     /// What a sleep that ended by itself says: an interval has passed, doubt that the peers live.
     pub(crate) checks: bool,
+    /// Some of its sleeps may be long ones, which end only by a wake.
+    pub(crate) watches: bool,
     /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the latest it
     /// does when it has slept so often.
     pub(crate) stops: bool,
 }
 
 /// Straight to sleep.
-pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, checks: false, stops: false };
+pub(crate) const SLEEPY: Patience =
+    Patience { looks: 0, spurious: 0, checks: false, watches: false, stops: false };
 /// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
@@ -341,6 +344,10 @@ impl Pace for Patience {
 
     fn stop(&self) -> Option<Stop> {
         (self.stops && (self.spurious == 0 || loom::choose())).then_some(Stop::Timeout)
+    }
+
+    fn joins_watch(&self) -> bool {
+        self.watches
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
