@@ -5,8 +5,8 @@
 //!
 //! Ends when the ring is drained and the producer gone (Ctrl-D, Ctrl-C or `kill -9` over there),
 //! on Ctrl-C here, or quietly when nobody reads its output any more (`consumer NAME | head -1`).
-//! As with a pipe, an end-of-file does not say whether the producer ended well; only if it was cut
-//! off within a long line does the consumer know, and say so.
+//! If the producer was killed rather than closed its end, there may have been more to come: the
+//! consumer says so, and its exit code is 1.
 //!
 //! The name stays when both have ended, as a FIFO's does, so that either can be started again at
 //! any time. With `--unlink` this end takes the name with it, however it ends (other than by
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ringpipe::spsc::Consumer;
-use ringpipe::{RecvError, TryRecvError, UnlinkError};
+use ringpipe::{Ending, RecvError, TryRecvError, UnlinkError};
 use support::line::{self, Line};
 use support::{Outcome, interrupt};
 
@@ -75,9 +75,12 @@ fn print(rx: &mut Consumer<Line>, output: &mut impl Write) -> Outcome {
         output.write_all(bytes)?;
         within_a_line = continues;
     }
-    match within_a_line && !interrupt::caught() {
-        true => Err("the producer ended within a line".into()),
-        false => Ok(()),
+    match rx.ending() {
+        Some(Ending::Died(_)) => Err("the producer was killed: there may have been more".into()),
+        _ if within_a_line && !interrupt::caught() => {
+            Err("the producer ended within a line".into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -96,7 +96,7 @@ fn compare(runs: u32, millis: u64) -> Outcome {
     let [here, there] = cpus[..] else {
         return Err("this takes two processors".into());
     };
-    pin(here)?; // which those processes adopt
+    pin(here)?; // which those processes inherit
     let histories = [History::Before, History::Asleep, History::Ended];
     let mut counted = histories.map(|_| Vec::new());
     for _ in 0..runs {

@@ -7,20 +7,23 @@
 //! # Attaching
 //!
 //! ```text
-//! count the opposite arrivals                       (whoever arrives from here on has been met)
-//! ask whether one of them lives                     (whoever is there already has been met, too)
-//! lock a record's byte, take its owner word         A1
-//! count the arrival, move `changes` on              A4, A6
-//! ask again whether one of them lives
-//! wake everybody
+//! read the opposite arrivals, ask whether one of them lives
+//! lock a record's byte, take its owner word            A1
+//! count the arrival, move `changes` on                 A4, A6
+//! read the opposite arrivals, ask whether one lives
+//! wake those whom it concerns                          (wait/changes.rs)
 //! ```
+//!
+//! [`ends`](crate::peers::ends) argues why no opposite end that sees this one is missed. A clone takes
+//! over what its original knows: for it, what the original has met is met.
 //!
 //! # Leaving
 //!
 //! ```text
-//! unlock, free the record (or abandon it with what it has claimed)   A2
-//! move `changes` on                                                  A6
-//! wake everybody
+//! count the close                                                     E1
+//! unlock, free the record (or abandon it with what it has claimed)    A2
+//! move `changes` on                                                   A6
+//! wake those whom it concerns                                         (wait/changes.rs)
 //! ```
 //!
 //! **Unlock first.** A successor that finds the record still taken sees from the free lock that its
@@ -31,11 +34,13 @@
 //! MPMC ring the dead must be reaped first ([`reap`](crate::peers::reap)); and if all records are
 //! taken, one that a dead receiver has abandoned can be taken over together with its claim.
 
-use crate::peers::reap::{self, Liveness};
-use crate::peers::table::{self, Ends, Owner, Role};
-use crate::pipe::{RecvEnd, SendEnd, wake_everybody};
+use crate::peers::ends::Ends;
+use crate::peers::reap::{self, Liveness, peer_alive};
+use crate::peers::table::{self, Owner, Role};
+use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::wait::changes::{Change, wake_after};
 
 /// Who hands out the locks that prove ends alive, beside telling whether they are held.
 pub(crate) trait Locks: Liveness {
@@ -57,6 +62,7 @@ pub(crate) trait Locks: Liveness {
 /// An end's record. [`detach`] gives it up; so does the end of the process.
 #[derive(Debug)]
 pub(crate) struct Endpoint<H> {
+    pub(crate) role: Role,
     pub(crate) record: usize,
     pub(crate) owner: Owner,
     pub(crate) hold: H,
@@ -87,19 +93,24 @@ impl<E> From<E> for NoRecord<E> {
 /// An end and its record.
 type Outcome<E, L> = Result<(E, Endpoint<<L as Locks>::Hold>), NoRecord<<L as Locks>::Error>>;
 
-/// Attaches a sending end. `again`: whether to try again when the reason [passes](NoRecord::Passing).
+/// Attaches a sending end. `original`: what the end knows that it is a clone of. `again`: whether to try again when the reason [passes](NoRecord::Passing).
 pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
     mem: Mem<T, K>,
     locks: &L,
+    original: Option<&Ends>,
     again: impl FnMut() -> bool,
 ) -> Outcome<SendEnd<T, K>, L> {
-    let arrivals = Ends::arrivals(&mem.words, Role::Sender);
+    let alive = || peer_alive(&mem.words, Role::Receiver, locks);
+    let before = Ends::before(&mem.words, Role::Sender, alive);
     let (endpoint, _) = take_in_time(&mem, Role::Sender, locks, again)?;
     let me = endpoint.owner.name(endpoint.record);
     match K::Send::attach(&mem, endpoint.record) {
         Ok(cursor) => {
-            let end = SendEnd::new(mem, me, cursor, arrivals, locks);
-            wake_everybody(&end.mem.words);
+            let mut end = SendEnd::new(mem, me, cursor, before, locks);
+            if let Some(original) = original {
+                end.ends.learn(original);
+            }
+            wake_after(&end.mem.words, Change::Attached(Role::Sender));
             Ok((end, endpoint))
         }
         Err(_) => {
@@ -109,22 +120,31 @@ pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
     }
 }
 
-/// Attaches a receiving end. `again`: as for [`sender`].
+/// Attaches a receiving end. `original` and `again`: as for [`sender`].
 pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
     mem: Mem<T, K>,
     locks: &L,
+    original: Option<&Ends>,
     again: impl FnMut() -> bool,
 ) -> Outcome<RecvEnd<T, K>, L> {
-    let arrivals = Ends::arrivals(&mem.words, Role::Receiver);
+    let alive = || peer_alive(&mem.words, Role::Sender, locks);
+    let before = Ends::before(&mem.words, Role::Receiver, alive);
     let (endpoint, adopted) = take_in_time(&mem, Role::Receiver, locks, again)?;
     let me = endpoint.owner.name(endpoint.record);
     match K::Recv::attach(&mem, endpoint.record) {
         Ok(mut cursor) => {
+            let change = match adopted {
+                Some(_) => Change::Abandoned,
+                None => Change::Attached(Role::Receiver),
+            };
             if let Some(run) = adopted {
                 cursor.adopt(&mem, run);
             }
-            let end = RecvEnd::new(mem, me, cursor, arrivals, locks);
-            wake_everybody(&end.mem.words);
+            let mut end = RecvEnd::new(mem, me, cursor, before, locks);
+            if let Some(original) = original {
+                end.ends.learn(original);
+            }
+            wake_after(&end.mem.words, change);
             Ok((end, endpoint))
         }
         Err(_) => {
@@ -141,14 +161,16 @@ pub(crate) fn detach<L: Locks>(
     locks: &L,
     abandon: bool,
 ) {
-    let Endpoint { record, owner, hold } = endpoint;
-    locks.unlock(hold); // first: see the module's opening
+    let Endpoint { role, record, owner, hold } = endpoint;
+    table::closed(words, role);
+    locks.unlock(hold); // before the record is free: see the module's opening
     if abandon {
         table::abandon(words, record, owner);
+        wake_after(words, Change::Abandoned);
     } else {
         table::leave(words, record, owner);
+        wake_after(words, Change::Left(owner.role()));
     }
-    wake_everybody(words);
 }
 
 /// An endpoint, and the abandoned claim that came with its record.
@@ -204,7 +226,8 @@ fn take_record<T: Copy, K: Kind, L: Locks>(
     Err(if cleared { none } else { NoRecord::Passing })
 }
 
-/// Takes one of `records` for `role` and counts the arrival. The caller then wakes everybody.
+/// Takes one of `records` for `role` and counts the arrival. The caller then wakes
+/// those whom it concerns.
 ///
 /// A record whose owner's lock is free is taken over if `evict` is set: right where a dead owner
 /// leaves nothing behind that must be resolved first.
@@ -232,7 +255,7 @@ fn take<L: Locks>(
         for _ in 0..2 {
             if let Some(owner) = table::take(word, role, locks.process(), evict) {
                 table::arrived(words, role);
-                return Ok(Endpoint { record, owner, hold });
+                return Ok(Endpoint { role, record, owner, hold });
             }
         }
         locks.unlock(hold);

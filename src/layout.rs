@@ -175,6 +175,7 @@ const_assert_eq!(offset_of!(Recovery, visits), 8);
 const_assert_eq!(offset_of!(Tally, skipped), 0);
 const_assert_eq!(offset_of!(Tally, redelivered), 8);
 const_assert_eq!(offset_of!(Tally, dropped), 16);
+const_assert_eq!(offset_of!(Tally, exhausted), 24);
 const_assert_eq!(offset_of!(Turn, turn), 0);
 const_assert_eq!(offset_of!(Turn, looking), 8);
 const_assert_eq!(size_of::<Note>(), 16);
@@ -323,6 +324,7 @@ impl Identity {
         element: &ElementType,
         birth: Birth,
         flags: u64,
+        delivery_limit: u32,
     ) -> Self {
         let mut tag = [0; TAG_LEN];
         tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
@@ -349,7 +351,7 @@ impl Identity {
             slot_layout: K::SLOTS as u32,
             line: LINE as u32,
             lanes: LANES,
-            delivery_limit: 0,
+            delivery_limit,
             granule: 0,
             origin_id: [0; _],
             origin_created: 0,
@@ -407,6 +409,10 @@ impl Identity {
 
     pub(crate) fn flags(&self) -> u64 {
         self.flags
+    }
+
+    pub(crate) fn delivery_limit(&self) -> u32 {
+        self.delivery_limit
     }
 
     pub(crate) fn birth(&self) -> Birth {

@@ -23,19 +23,25 @@
 //! let mut rx = ring.consumer().unwrap();
 //! let sum: u64 = rx.iter().sum(); // blocks while it is empty, ends when the producer has gone
 //! assert_eq!(sum, 49_995_000);
+//! assert_eq!(rx.ending(), Some(ringpipe::Ending::Closed)); // it was not killed in mid-work
 //! ring.unlink().unwrap();
 //! # sender.join().unwrap();
 //! ```
 //!
 //! # As with a FIFO
 //!
-//! A ring outlives its ends, and they may come and go. Who attaches first waits for the other side;
-//! "gone" is said of ends that were there. Three things follow that surprise those who expect a
-//! channel:
+//! A ring outlives its ends, and they may come and go. The end that attaches first waits for the
+//! other side; "gone" is said of ends that were there. A few things follow that surprise those who
+//! expect a channel:
 //!
 //! * A sender may send and leave before any receiver comes: what it sent stays. A receiver that
-//!   attaches *after* that finds it, and then waits for the next sender, unless it called
-//!   [`require_peer`](RecvHandle::require_peer).
+//!   attaches after that gets it, and then end-of-file. So two programs end in whichever order they
+//!   start.
+//! * End-of-file is told once to those who attach: after one receiver was told `Closed`, the next one to
+//!   attach waits for the next sender. A worker that may come after the end calls
+//!   [`require_peer`](RecvHandle::require_peer), and a receiver that would rather wait for a new sender
+//!   calls [`wait_for_peer`](RecvHandle::wait_for_peer) first.
+//! * A crash ends a stream as a close does. [`ending`](RecvHandle::ending) tells the one from the other.
 //! * With several senders, end-of-file is when the *last one attached* leaves. Hold an end until
 //!   all have come, or [`wait_for_peer`](SendHandle::wait_for_peer).
 //! * A name stays until somebody calls [`unlink`](Ring::unlink).
@@ -100,6 +106,7 @@ pub use handles::recv::{Iter, RecvHandle, TryIter};
 pub use handles::ring::{Peers, Ring, Stats, unlink};
 pub use handles::run::{ReadRun, WriteRun};
 pub use handles::send::SendHandle;
+pub use peers::endings::Ending;
 pub use peers::table::Role;
 pub use ring::{Kind, Mpmc, Spsc};
 pub use shm::state::Unclean;

@@ -23,12 +23,15 @@
 //! lose their records, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
 //! and a receiver that asks takes over what a dead one had not released.
 
+use crate::peers::calm::Calm;
+use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
-use crate::peers::table::{self, Ends, Name, Role};
+use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_loop;
+use crate::wait::watch::Watch;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
 
@@ -86,6 +89,9 @@ pub(crate) fn polls(max: u64) -> u32 {
     if max > LONG_RUN { 4 } else { u32::MAX }
 }
 
+/// A look at which it is time for a liveness check.
+const CHECK: Look = Look::Full { check_due: true };
+
 /// How many ends that succeed each other while it asks for one that is closed are looked through.
 const SUCCESSIONS: u32 = 8;
 
@@ -98,6 +104,9 @@ pub(crate) trait End {
 
     /// Where ends of this role sleep.
     fn word_in(words: &Words) -> WakeWord<'_>;
+
+    /// This end, to the others.
+    fn me(&self) -> Name;
 
     /// What this end knows of the others, and where it learns more.
     fn ends(&mut self) -> (&mut Ends, &Words);
@@ -129,6 +138,9 @@ pub(crate) trait End {
     /// Looks for the dead: see [`reap`](crate::peers::reap).
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings;
 
+    /// There is something that another end of this role could claim.
+    fn another(&self) -> bool;
+
     /// There is an abandoned claim that this end might take over: no need to wait for doubt.
     fn take_more_to_adopt(&mut self) -> bool {
         false
@@ -146,12 +158,15 @@ pub(crate) trait End {
         liveness: &impl Liveness,
     ) -> Result<Run, GaveUp> {
         let words = self.ends().1.clone();
+        let role = Self::OPPOSITE.opposite();
+        let alive = |record| liveness.alive(role, record);
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
             picky: need > 1,
             coalesce: self.coalesce(),
             polls: polls(max),
+            watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
         block(waiter, pace, |look| {
             match look {
@@ -166,6 +181,9 @@ pub(crate) trait End {
             if settled.is_none() && self.take_more_to_adopt() {
                 self.check_liveness(liveness);
                 return settle(self.try_claim(need, max, liveness));
+            }
+            if waiter.picky && settled.is_none() && look == CHECK && self.another() {
+                waiter.word.prompt(false);
             }
             settled
         })
@@ -200,16 +218,25 @@ pub(crate) trait End {
         liveness: &impl Liveness,
     ) -> Result<(), Stop> {
         let words = self.ends().1.clone();
+        let role = Self::OPPOSITE.opposite();
+        let alive = |record| liveness.alive(role, record);
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
             picky: true,
             coalesce: 0,
             polls: u32::MAX,
+            watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
         block(waiter, pace, |look| {
-            if look == (Look::Full { check_due: true }) {
+            if look == CHECK {
                 self.check_liveness(liveness);
+                // It takes no items, nor does it end its wait for their end: others do.
+                let (ends, words) = self.ends();
+                let gone = ends.gone(words);
+                if Self::SHARED && (gone || self.another()) {
+                    waiter.word.prompt(gone);
+                }
             }
             let (ends, words) = self.ends();
             // The dead on the endpoint table are no peers.
@@ -223,9 +250,9 @@ pub(crate) trait End {
 pub(crate) struct SendEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     /// This end, to the others.
-    #[allow(dead_code, reason = "the watch and recovery will name it")]
     pub(crate) me: Name,
     pub(crate) ends: Ends,
+    calm: Calm,
     cursor: K::Send,
 }
 
@@ -233,9 +260,9 @@ pub(crate) struct SendEnd<T, K: Kind> {
 pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     /// This end, to the others.
-    #[allow(dead_code, reason = "the watch and recovery will name it")]
     pub(crate) me: Name,
     pub(crate) ends: Ends,
+    calm: Calm,
     cursor: K::Recv,
     /// The endpoint table at which end-of-file was put off for what the dead have left.
     pending_at: Option<Option<u64>>,
@@ -250,25 +277,19 @@ fn space<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
     WakeWord::new(&mem.words.control.space)
 }
 
-/// After a change of the endpoint table: everybody looks again.
-pub(crate) fn wake_everybody(words: &Words) {
-    WakeWord::new(&words.control.data).wake_all();
-    WakeWord::new(&words.control.space).wake_all();
-}
-
 impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// For an end that already is in the endpoint table.
-    /// `arrivals`: [`Ends::arrivals`] from before.
+    /// `before`: from before that.
     pub(crate) fn new(
         mem: Mem<T, K>,
         me: Name,
         cursor: K::Send,
-        arrivals: u64,
+        before: Before,
         liveness: &impl Liveness,
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
-        let ends = Ends::attach(&mem.words, Role::Sender, arrivals, alive);
-        Self { mem, me, ends, cursor }
+        let ends = Ends::attach(&mem.words, Role::Sender, before, alive);
+        Self { mem, me, ends, calm: Calm::default(), cursor }
     }
 
     /// Where this end sleeps.
@@ -288,7 +309,7 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// [`publish`](Self::publish); whoever keeps a claim for long does it at once.
     #[inline]
     pub(crate) fn pass_on(&self) {
-        if K::Send::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
+        if K::Send::SHARED && self.word().is_flagged() && self.another() {
             self.word().pass_on();
         }
     }
@@ -306,6 +327,10 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
 
     fn word_in(words: &Words) -> WakeWord<'_> {
         WakeWord::new(&words.control.space)
+    }
+
+    fn me(&self) -> Name {
+        self.me
     }
 
     fn ends(&mut self) -> (&mut Ends, &Words) {
@@ -334,7 +359,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     fn try_claim(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
-        if self.ends.gone(&self.mem.words) {
+        if self.ends.gone(&self.mem.words) && self.ends.told_closed(&self.mem.words, true) {
             return Err(Refused::Closed);
         }
         if self.cursor.forgotten() {
@@ -344,8 +369,15 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
     }
 
+    #[inline]
+    fn another(&self) -> bool {
+        self.cursor.another(&self.mem)
+    }
+
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
-        let findings = reap_pass(&self.mem, Role::Sender, liveness, None);
+        let mem = &self.mem;
+        let pass = || reap_pass(mem, Role::Sender, liveness, None);
+        let findings = self.calm.unless_calm(mem, Role::Sender, liveness, pass);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }
@@ -355,17 +387,25 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
 
 impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// For an end that already is in the endpoint table.
-    /// `arrivals`: [`Ends::arrivals`] from before.
+    /// `before`: from before that.
     pub(crate) fn new(
         mem: Mem<T, K>,
         me: Name,
         cursor: K::Recv,
-        arrivals: u64,
+        before: Before,
         liveness: &impl Liveness,
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Sender, liveness);
-        let ends = Ends::attach(&mem.words, Role::Receiver, arrivals, alive);
-        Self { mem, me, ends, cursor, pending_at: None, more_to_adopt: false }
+        let ends = Ends::attach(&mem.words, Role::Receiver, before, alive);
+        Self {
+            mem,
+            me,
+            ends,
+            calm: Calm::default(),
+            cursor,
+            pending_at: None,
+            more_to_adopt: false,
+        }
     }
 
     /// Where this end sleeps.
@@ -389,13 +429,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// it is time for a liveness check anyway.
     #[cold]
     fn recovery_complete(&mut self, liveness: &impl Liveness) -> bool {
-        let changes = self.ends.seen();
+        let changes = self.ends.scanned_at();
         if self.pending_at == Some(changes) {
             return false;
         }
         let findings = self.check_liveness(liveness);
         if findings.pending && self.cursor.held() == 0 {
-            self.pending_at = Some(self.ends.seen());
+            self.pending_at = Some(self.ends.scanned_at());
             return false;
         }
         true
@@ -423,6 +463,13 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     pub(crate) fn hand_out(&mut self, run: Run) {
         self.cursor.hand_out(&self.mem, run);
         self.pass_on();
+    }
+
+    /// How often the first item of the run claimed last had been delivered to receivers that are gone
+    /// and did not release it.
+    #[inline(always)]
+    pub(crate) fn redeliveries(&self, run: Run) -> u32 {
+        if run.again > 0 { self.cursor.redeliveries() } else { 0 }
     }
 
     /// The position of item `index` of a claimed run.
@@ -455,7 +502,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// [`release`](Self::release); whoever keeps a claim for long does it at once.
     #[inline]
     pub(crate) fn pass_on(&self) {
-        if K::Recv::SHARED && self.word().is_flagged() && self.cursor.another(&self.mem) {
+        if K::Recv::SHARED && self.word().is_flagged() && self.another() {
             self.word().pass_on();
         }
     }
@@ -492,6 +539,10 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
 
     fn word_in(words: &Words) -> WakeWord<'_> {
         WakeWord::new(&words.control.data)
+    }
+
+    fn me(&self) -> Name {
+        self.me
     }
 
     fn ends(&mut self) -> (&mut Ends, &Words) {
@@ -547,16 +598,30 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         // is still to come, as what comes between the two looks is then found by the second.
         let more_to_come = self.cursor.unpublished(&self.mem);
         match self.claim_once(need, max) {
-            Err(Blocked::NotReady) if !more_to_come => Err(Refused::Closed),
+            // What a call for many items leaves behind is for the next receiver to be told of, too.
+            Err(Blocked::NotReady) if !more_to_come => {
+                let drained = len(&self.mem) == 0;
+                match self.ends.told_closed(&self.mem.words, drained) {
+                    true => Err(Refused::Closed),
+                    false => Err(Refused::NotReady), // a sender has come meanwhile
+                }
+            }
             Err(blocked) => Err(blocked.into()),
             Ok(run) => Ok(run),
         }
     }
 
+    #[inline]
+    fn another(&self) -> bool {
+        self.cursor.another(&self.mem)
+    }
+
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
         self.pending_at = None;
         let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let findings = reap_pass(&self.mem, Role::Receiver, liveness, adopter);
+        let mem = &self.mem;
+        let pass = || reap_pass(mem, Role::Receiver, liveness, adopter);
+        let findings = self.calm.unless_calm(mem, Role::Receiver, liveness, pass);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }

@@ -1,6 +1,7 @@
 //! At-least-once work: receive in place, work, release. A worker that is killed in the midst of it
 //! has lost nothing: what it had not released goes to another worker, marked as redelivered; or is
-//! discarded and counted, on a ring that was told to.
+//! discarded and counted, on a ring that was told to. A job that kills its workers is told by the number
+//! of its redeliveries.
 //!
 //! Workers are processes: this test binary, started again, that does what a line on its standard
 //! input says and answers with a line. So a worker is killed exactly when it has said that it is in
@@ -11,18 +12,23 @@ mod by_fork;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use by_fork::by_fork;
-use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc};
+use ringpipe::{AttachError, CreateError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc};
+use rustix::process::{Signal, getpid, kill_process};
 
 /// How long a worker may take to answer: far more than it needs on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a worker looks for jobs, at most: shorter, so that its report comes first.
 const LOOK: Duration = Duration::from_secs(40);
+
+/// The job that kills whoever looks at it.
+const POISON: u64 = 1013;
 
 const RING: &str = "RINGPIPE_AT_LEAST_ONCE_RING";
 const KIND: &str = "RINGPIPE_AT_LEAST_ONCE_KIND";
@@ -94,7 +100,24 @@ struct Worker {
 #[derive(Debug, PartialEq, Eq)]
 struct Claimed {
     again: usize,
+    /// How often the first of them had been handed to workers that are gone.
+    redeliveries: u64,
     jobs: Vec<u64>,
+}
+
+/// Jobs that nobody had before.
+fn fresh(jobs: impl Into<Vec<u64>>) -> Claimed {
+    Claimed { again: 0, redeliveries: 0, jobs: jobs.into() }
+}
+
+/// A job that the worker itself has given back.
+fn given_back(job: u64) -> Claimed {
+    Claimed { again: 1, redeliveries: 0, jobs: vec![job] }
+}
+
+/// A job that so many workers had who are gone.
+fn adopted(job: u64, redeliveries: u64) -> Claimed {
+    Claimed { again: 1, redeliveries, jobs: vec![job] }
 }
 
 impl Worker {
@@ -136,7 +159,17 @@ impl Worker {
         let answer = self.order(&format!("claim {max}"));
         let mut numbers =
             answer.split(' ').map(|n| n.parse::<u64>().unwrap_or_else(|_| panic!("{answer}")));
-        Claimed { again: numbers.next().unwrap() as usize, jobs: numbers.collect() }
+        let mut number = || numbers.next().unwrap();
+        Claimed { again: number() as usize, redeliveries: number(), jobs: numbers.collect() }
+    }
+
+    /// Lets it do these jobs, which others had: they come one by one, though it would take more.
+    #[track_caller]
+    fn does_adopted(&mut self, jobs: std::ops::Range<u64>) {
+        for job in jobs {
+            assert_eq!(self.claim(4), adopted(job, 1));
+            self.release(1);
+        }
     }
 
     fn release(&mut self, count: usize) {
@@ -185,7 +218,10 @@ fn play<K: Flavour>(ring: &str) {
             }
         };
         let jobs: Vec<_> = run.iter().map(|job| job.to_string()).collect();
-        say(&format!("{} {}", run.redelivered(), jobs.join(" ")));
+        say(&format!("{} {} {}", run.redelivered(), run.redeliveries(), jobs.join(" ")));
+        if jobs.contains(&POISON.to_string()) {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
         let Some(order) = orders.next() else {
             drop(run); // dismissed with the jobs undone
             return;
@@ -209,9 +245,9 @@ fn a_worker_that_nobody_kills_gets_every_job_once_and_unmarked() {
     fn check<K: Flavour>() {
         let (queue, tx) = Queue::<K>::with_jobs(|options| options, 0..6);
         let mut worker = queue.worker();
-        assert_eq!(worker.claim(4), Claimed { again: 0, jobs: vec![0, 1, 2, 3] });
+        assert_eq!(worker.claim(4), fresh([0, 1, 2, 3]));
         worker.release(4);
-        assert_eq!(worker.claim(4), Claimed { again: 0, jobs: vec![4, 5] });
+        assert_eq!(worker.claim(4), fresh([4, 5]));
         worker.release(2);
         drop(tx);
         assert_eq!(worker.order("claim 4"), "Closed");
@@ -230,8 +266,7 @@ fn jobs_in_the_midst_of_which_a_worker_is_killed_reach_its_successor_marked() {
         assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
         first.kill();
         let mut second = queue.worker();
-        assert_eq!(second.claim(4), Claimed { again: 4, jobs: vec![0, 1, 2, 3] });
-        second.release(4);
+        second.does_adopted(0..4);
         second.dismiss();
         let stats = queue.0.stats();
         assert_eq!((queue.0.len(), stats.redelivered, stats.dropped), (0, 4, 0));
@@ -245,20 +280,12 @@ fn jobs_of_a_killed_worker_reach_a_colleague_who_has_work_of_its_own() {
     let (queue, tx) = Queue::<Mpmc>::with_jobs(|options| options, 0..8);
     let (mut victim, mut colleague) = (queue.worker(), queue.worker());
     assert_eq!(victim.claim(4).jobs, [0, 1, 2, 3]);
-    assert_eq!(colleague.claim(2), Claimed { again: 0, jobs: vec![4, 5] });
+    assert_eq!(colleague.claim(2), fresh([4, 5]));
     victim.kill();
     colleague.release(2);
-    assert_eq!(colleague.claim(2), Claimed { again: 0, jobs: vec![6, 7] });
+    assert_eq!(colleague.claim(2), fresh([6, 7]));
     colleague.release(2);
-    // There is nothing else: it finds them, in however many claims.
-    let mut jobs = Vec::new();
-    while jobs.len() < 4 {
-        let claimed = colleague.claim(3);
-        assert_eq!(claimed.again, claimed.jobs.len(), "{claimed:?}");
-        colleague.release(claimed.jobs.len());
-        jobs.extend(claimed.jobs);
-    }
-    assert_eq!(jobs, [0, 1, 2, 3]);
+    colleague.does_adopted(0..4); // there is nothing else
     drop(tx);
     assert_eq!(colleague.order("claim 1"), "Closed");
     colleague.dismiss();
@@ -271,7 +298,7 @@ fn what_a_killed_worker_had_released_is_not_delivered_again() {
         let mut first = queue.worker();
         assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
         first.release(3);
-        assert_eq!(first.claim(1), Claimed { again: 1, jobs: vec![3] }, "given back by itself");
+        assert_eq!(first.claim(1), given_back(3));
         first.kill();
         let mut second = queue.worker();
         let mut jobs = BTreeMap::new();
@@ -295,13 +322,14 @@ fn jobs_outlive_any_number_of_workers_that_are_killed_in_their_midst() {
         let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..3);
         for turn in 0..5 {
             let mut worker = queue.worker();
-            let again = if turn == 0 { 0 } else { 3 };
-            assert_eq!(worker.claim(4), Claimed { again, jobs: vec![0, 1, 2] }, "turn {turn}");
+            let claimed = if turn == 0 { fresh([0, 1, 2]) } else { adopted(0, turn) };
+            assert_eq!(worker.claim(4), claimed);
             worker.kill();
         }
         let mut worker = queue.worker();
-        assert_eq!(worker.claim(4), Claimed { again: 3, jobs: vec![0, 1, 2] });
-        worker.release(3);
+        assert_eq!(worker.claim(4), adopted(0, 5));
+        worker.release(1);
+        worker.does_adopted(1..3);
         worker.dismiss();
         assert!(queue.0.is_empty());
     }
@@ -317,8 +345,7 @@ fn jobs_of_a_worker_that_leaves_with_them_undone_are_delivered_again() {
         assert_eq!(first.claim(4).jobs, [0, 1, 2]);
         first.dismiss();
         let mut second = queue.worker();
-        assert_eq!(second.claim(4), Claimed { again: 3, jobs: vec![0, 1, 2] });
-        second.release(3);
+        second.does_adopted(0..3);
         second.dismiss();
     }
     check::<Mpmc>();
@@ -335,7 +362,7 @@ fn a_ring_told_to_drop_discards_the_jobs_of_a_killed_worker_and_counts_them() {
         assert_eq!(first.claim(3).jobs, [1, 2, 3]);
         first.kill();
         let mut second = queue.worker();
-        assert_eq!(second.claim(4), Claimed { again: 0, jobs: vec![4, 5] });
+        assert_eq!(second.claim(4), fresh([4, 5]));
         second.release(2);
         drop(tx);
         assert_eq!(second.order("claim 1"), "Closed");
@@ -358,6 +385,10 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
     let mut workers: Vec<_> = (0..3).map(|_| queue.worker()).collect();
     let (mut seen, mut done) = (BTreeSet::new(), BTreeSet::<u64>::new());
     let (mut kills, mut duplicates) = (0, 0);
+    // How many workers were killed that had been shown a job; and what each left undone.
+    let (mut deaths, mut undone) = (BTreeMap::<u64, u64>::new(), Vec::<BTreeSet<u64>>::new());
+    // What a worker has taken over from one of those, and which. It comes first, one by one.
+    let (mut adopted, mut adopter) = (BTreeSet::new(), 0);
     for turn in 0.. {
         while next < jobs && tx.try_send(next).is_ok() {
             next += 1;
@@ -365,10 +396,14 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
         if done.len() as u64 == jobs {
             break;
         }
-        let worker = turn % workers.len();
-        // Always as many, so that whoever adopts somebody's jobs claims all of them at once: what
-        // it did not would wait for its next turn.
+        let worker = if adopted.is_empty() { turn % workers.len() } else { adopter };
         let claimed = workers[worker].claim(5);
+        if claimed.again > 0 && adopted.is_empty() {
+            let of_the_dead = undone.iter().position(|jobs| jobs.contains(&claimed.jobs[0]));
+            (adopted, adopter) = (undone.swap_remove(of_the_dead.unwrap()), worker);
+        }
+        let times = deaths.get(&claimed.jobs[0]).copied().unwrap_or(0);
+        assert_eq!(claimed.redeliveries, times, "{claimed:?}");
         for (i, &job) in claimed.jobs.iter().enumerate() {
             let marked = i < claimed.again;
             assert_eq!(!seen.insert(job), marked, "job {job}: marked means seen before");
@@ -380,15 +415,20 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
             let successor = queue.worker();
             std::mem::replace(&mut workers[worker], successor).kill();
             kills += 1;
+            claimed.jobs.iter().for_each(|&job| *deaths.entry(job).or_default() += 1);
+            undone.push(claimed.jobs.into_iter().chain(std::mem::take(&mut adopted)).collect());
         } else {
             // Sometimes not all of them: the last comes again, to the same worker.
             let kept = usize::from(turn % 11 == 10);
             workers[worker].release(claimed.jobs.len() - kept);
             if kept > 0 {
-                let jobs = claimed.jobs.last().copied().into_iter().collect();
-                assert_eq!(workers[worker].claim(1), Claimed { again: 1, jobs });
+                let last = *claimed.jobs.last().unwrap();
+                let redeliveries = if claimed.jobs.len() == 1 { claimed.redeliveries } else { 0 };
+                let again = Claimed { redeliveries, ..given_back(last) };
+                assert_eq!(workers[worker].claim(1), again);
                 workers[worker].release(1);
             }
+            claimed.jobs.iter().for_each(|job| _ = adopted.remove(job));
             done.extend(&claimed.jobs);
         }
     }
@@ -398,5 +438,79 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
     for mut worker in workers {
         assert_eq!(worker.order("claim 1"), "Closed");
         worker.dismiss();
+    }
+}
+
+/// A worker that gets the deadly job, among others or alone, dies of it.
+fn dies_of(mut worker: Worker, claimed: Claimed) {
+    assert_eq!(worker.claim(4), claimed);
+    worker.orders = None; // one that lives on would leave now
+    assert_eq!(worker.process.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_job_that_kills_every_worker_is_told_by_its_redeliveries_and_the_others_are_done() {
+    fn check<K: Flavour>() {
+        let (queue, mut tx) = Queue::<K>::with_jobs(|options| options, 1011..1015);
+        dies_of(queue.worker(), fresh([1011, 1012, 1013, 1014]));
+        // The next two do what comes before it, and die of it.
+        let mut worker = queue.worker();
+        worker.does_adopted(1011..1013);
+        dies_of(worker, adopted(1013, 1));
+        dies_of(queue.worker(), adopted(1013, 2));
+        tx.try_send_exact(&[1015, 1016]).unwrap();
+        // This one is told, does not look at it closely, and sets it aside.
+        let mut rx = K::receiver(&queue.0).unwrap();
+        rx.set_liveness_interval(Duration::from_millis(2));
+        drop(tx);
+        let (mut done, mut aside) = (Vec::new(), Vec::new());
+        while let Ok(run) = rx.claim(1, LOOK) {
+            let job = run.get(0).unwrap();
+            match run.redeliveries() {
+                3 => aside.push(job),
+                redeliveries => done.push((job, redeliveries)),
+            }
+            run.release_all();
+        }
+        done.sort_unstable(); // an MPMC receiver sees what nobody had claimed first
+        assert_eq!((done, aside), (vec![(1014, 1), (1015, 0), (1016, 0)], vec![1013]));
+        assert_eq!((queue.0.len(), queue.0.stats().dropped), (0, 0));
+    }
+    check::<Mpmc>();
+    check::<Spsc>();
+}
+
+#[test]
+fn a_job_that_has_killed_as_many_workers_as_the_ring_allows_is_dropped_and_counted() {
+    fn check<K: Flavour>() {
+        let (queue, tx) = Queue::<K>::with_jobs(|options| options.delivery_limit(3), 1013..1016);
+        dies_of(queue.worker(), fresh([1013, 1014, 1015]));
+        dies_of(queue.worker(), adopted(1013, 1));
+        dies_of(queue.worker(), adopted(1013, 2));
+        let mut worker = queue.worker();
+        worker.does_adopted(1014..1016);
+        drop(tx);
+        assert_eq!(worker.order("claim 1"), "Closed");
+        worker.dismiss();
+        let stats = queue.0.stats();
+        assert_eq!((stats.exhausted, stats.dropped, stats.redelivered), (1, 1, 2));
+        // Its slot is free again.
+        let mut tx = K::sender(&queue.0);
+        tx.try_send_exact(&[7; 16]).unwrap();
+    }
+    check::<Mpmc>();
+    check::<Spsc>();
+}
+
+#[test]
+fn a_limit_of_deliveries_is_the_creators_and_within_bounds() {
+    for possible in [2, 15] {
+        let (queue, _tx) = Queue::<Mpmc>::with_jobs(|o| o.delivery_limit(possible), 0..1);
+        let open = Ring::<u64, Mpmc>::options().delivery_limit(7);
+        assert!(open.open(&queue.0.name().unwrap()).is_ok(), "the opener's is without effect");
+    }
+    for impossible in [1, 16, u32::MAX] {
+        let options = Ring::<u64, Mpmc>::options().delivery_limit(impossible);
+        assert!(matches!(options.create_anonymous(), Err(CreateError::Options(_))), "{impossible}");
     }
 }

@@ -10,7 +10,7 @@ use support::{Child, Flavour, POLICIES, both_kinds, new_ring, options, roles, te
 roles!();
 
 both_kinds!(
-    c08_receiver_waits_for_its_first_sender_though_an_old_ring_has_leftovers,
+    c08_receiver_gets_what_an_old_ring_has_left_over_and_the_end_that_nobody_was_told_of,
     c08_sender_fills_the_ring_and_waits_for_its_first_receiver,
     c08_a_sender_that_came_and_left_unseen_is_noticed,
     c08_a_receiver_that_came_and_left_unseen_is_noticed,
@@ -29,7 +29,9 @@ tests!(
     c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table,
 );
 
-fn c08_receiver_waits_for_its_first_sender_though_an_old_ring_has_leftovers<K: Flavour>() {
+fn c08_receiver_gets_what_an_old_ring_has_left_over_and_the_end_that_nobody_was_told_of<
+    K: Flavour,
+>() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<K>(8);
         // Two laps and a half of history, three values left over, nobody attached.
@@ -45,6 +47,12 @@ fn c08_receiver_waits_for_its_first_sender_though_an_old_ring_has_leftovers<K: F
         for value in 20..23 {
             rx.must("recv", &format!("Ok({value})"));
         }
+        rx.must("try_recv", "Err(Closed)");
+        rx.must("recv", "Err(Closed)");
+        rx.finish();
+
+        // Now somebody was told: the next one waits for a sender to come.
+        let mut rx = Child::receiver::<K>(&name, policy);
         rx.must("try_recv", "Err(Empty)");
         rx.must("recv_timeout 20", "Err(Timeout)");
         rx.say("recv");
@@ -141,7 +149,10 @@ fn c08_wait_for_peer_sees_who_is_there_and_times_out_if_none_comes<K: Flavour>()
 fn c08_others_of_its_own_kind_are_not_whom_it_waits_for() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(1);
-        drop((ring.sender().unwrap(), ring.receiver().unwrap()));
+        let (tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        drop(tx);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Closed)); // that sender is history
+        drop(rx);
         let mut rx = Child::receiver::<Mpmc>(&name, policy);
         rx.say("recv");
         rx.until_waiting(policy);

@@ -218,7 +218,9 @@ fn a_waiting_receiver_takes_over_what_a_killed_one_held() {
         rx.until_waiting(policy);
         dead.kill();
         rx.must_hear("Ok(0)");
-        rx.must("recv_exact 2 0", "Ok([1, 2])");
+        rx.must("recv_exact 2 0", "Err(Held { held: 2 })"); // they come one at a time
+        rx.must("recv", "Ok(1)");
+        rx.must("recv", "Ok(2)");
         assert_eq!(ring.stats().redelivered, 3);
         rx.must("recv_timeout 200", "Err(Timeout)");
         assert_eq!(ring.peers().receivers, 1, "the dead one has lost its record");
@@ -233,9 +235,12 @@ fn a_receiver_that_only_tries_takes_over_what_a_killed_one_held() {
     dead.kill();
     let run = trying(|| rx.try_recv().ok());
     assert_eq!((run, rx.redelivered()), (1, true));
-    let run = rx.try_claim(8).unwrap();
-    assert_eq!((run.iter().collect::<Vec<_>>(), run.redelivered()), (vec![2, 3], 2));
-    run.release_all();
+    for value in 2..4 {
+        let run = rx.try_claim(8).unwrap();
+        let told = (run.redelivered(), run.redeliveries());
+        assert_eq!((run.iter().collect::<Vec<_>>(), told), (vec![value], (1, 1)));
+        run.release_all();
+    }
     assert_eq!(ring.stats().redelivered, 3);
 }
 
@@ -289,7 +294,7 @@ fn what_is_adopted_is_adopted_again_from_a_killed_adopter() {
         if generation == 0 {
             adopter.must("recv", "Ok(4)");
         }
-        adopter.must("read 8", "[1, 2, 3]");
+        adopter.must("read 8", "[1]");
         if generation == 2 {
             adopter.must("abandon", "Ok");
             adopter.must("leave", "Ok");
@@ -298,7 +303,10 @@ fn what_is_adopted_is_adopted_again_from_a_killed_adopter() {
         }
     }
     let mut rx = checking_receiver(&ring);
-    assert_eq!(take(&mut rx, 3), [(1, true), (2, true), (3, true)]);
+    // One claimed all three, and four more were shown the first.
+    for (value, redeliveries) in [(1, 5), (2, 1), (3, 1)] {
+        assert_eq!((next(&mut rx), rx.redeliveries()), ((value, true), redeliveries));
+    }
     assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
 }
 

@@ -355,6 +355,10 @@ fn c08_the_dead_are_no_peers_of_those_who_come_after_them<K: Flavour>() {
     tx.kill();
     let mut rx = checking_receiver(&ring);
     assert_eq!(rx.recv_timeout(SOON), Ok(0));
+    assert_eq!(rx.wait_for_peer(MANY_CHECKS), Err(PeerError::Timeout));
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Closed), "at once: none lived when it came");
+    drop(rx);
+    let mut rx = checking_receiver(&ring);
     assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
     assert_eq!(rx.wait_for_peer(MANY_CHECKS), Err(PeerError::Timeout));
     let tx = Child::sender::<K>(&name, Default::default());
@@ -381,6 +385,12 @@ fn c08_the_dead_are_no_peers_though_others_of_the_living_come_and_go() {
     Child::sender::<Mpmc>(&name, Default::default()).kill();
     let mut rx = checking_receiver(&ring);
     let another = ring.receiver().unwrap(); // the endpoint table changes, which says nothing of senders
+    assert_eq!(rx.wait_for_peer(Duration::ZERO), Err(PeerError::Timeout));
+    drop(another);
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Closed), "at once: none lived when it came");
+    drop(rx);
+    let mut rx = checking_receiver(&ring);
+    let another = ring.receiver().unwrap();
     assert_eq!(rx.wait_for_peer(Duration::ZERO), Err(PeerError::Timeout));
     drop(another);
     assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));

@@ -42,8 +42,8 @@ roles!(
 );
 
 both_kinds!(
-    c18_adopted_ends_answer_forked_and_change_nothing,
-    c18_adopted_runs_change_nothing,
+    c18_inherited_ends_answer_forked_and_change_nothing,
+    c18_inherited_runs_change_nothing,
     c18_a_forked_child_attaches_anew_by_name,
     c18_a_killed_parent_is_dead_though_its_child_lives,
     c18_a_program_that_becomes_another_has_left,
@@ -53,7 +53,7 @@ both_kinds!(
     c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
 );
 
-tests!(c18_adopted_mpmc_ends_cannot_be_cloned);
+tests!(c18_inherited_mpmc_ends_cannot_be_cloned);
 
 /// Forks; the child does `work` and ends. Panics here if it does there.
 fn in_a_fork(work: impl FnOnce()) {
@@ -98,7 +98,7 @@ fn plays<K: Flavour>(role: &str, name: &str) {
     child.finish();
 }
 
-fn c18_adopted_ends_answer_forked_and_change_nothing<K: Flavour>() {
+fn c18_inherited_ends_answer_forked_and_change_nothing<K: Flavour>() {
     let (name, _ring) = new_ring::<K>(4);
     plays::<K>("forks_with_ends", &name);
 }
@@ -125,7 +125,7 @@ fn forks_with_ends<K: Flavour>(mut me: Me) {
         assert_eq!(alive(&me.ring), (1, 1));
     }
     // The parent goes on.
-    let (tx, mut rx) = (tx.as_mut().unwrap(), rx.unwrap());
+    let (mut tx, mut rx) = (tx.unwrap(), rx.unwrap());
     assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)));
     assert!(rx.try_iter().eq(0..4));
     tx.send(4).unwrap();
@@ -133,6 +133,11 @@ fn forks_with_ends<K: Flavour>(mut me: Me) {
     drop(rx);
     assert!(tx.is_closed());
     in_a_fork(|| assert!(!tx.is_closed(), "a child's pipes are neither open nor closed"));
+    let mut rx = K::receiver(&ring).unwrap();
+    rx.require_peer();
+    drop(tx);
+    assert!(rx.is_closed());
+    in_a_fork(|| assert!(!rx.is_closed(), "a child's pipes are neither open nor closed"));
     me.say("Ok");
     me.hear();
 }
@@ -165,7 +170,7 @@ fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!((rx.iter().next(), rx.try_iter().next()), (None, None));
 }
 
-fn c18_adopted_runs_change_nothing<K: Flavour>() {
+fn c18_inherited_runs_change_nothing<K: Flavour>() {
     let (name, _ring) = new_ring::<K>(4);
     plays::<K>("forks_with_runs", &name);
 }
@@ -211,7 +216,7 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-fn c18_adopted_mpmc_ends_cannot_be_cloned() {
+fn c18_inherited_mpmc_ends_cannot_be_cloned() {
     let (name, _ring) = new_ring::<Mpmc>(4);
     // The kind is chosen by the role's name in `forks_with_ends`; cloning exists for this one only.
     let mut child = Child::start::<Mpmc>("forks_one_that_attaches_anew", &name);

@@ -70,6 +70,11 @@ fn c8_nobody_is_gone_before_somebody_came<K: Flavour>() {
     tx.require_peer();
     assert!(tx.is_closed());
     drop(tx);
+    // A receiver's peers are also senders of whose end-of-file nobody was told.
+    let mut rx = K::receiver(&ring).unwrap();
+    assert!(rx.is_closed());
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    drop(rx);
     let mut rx = K::receiver(&ring).unwrap();
     assert!(!rx.is_closed());
     rx.require_peer();

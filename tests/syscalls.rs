@@ -1,5 +1,6 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes two an interval at the most.
+//! million, and finds the same number. Who waits idly makes two an interval at the most, or beside more
+//! than eight others in ten intervals; and who attaches wakes nobody of its own role.
 
 mod support;
 
@@ -8,11 +9,13 @@ use std::time::Duration;
 use ringpipe::{Mpmc, RecvTimeoutError, Spsc, WaitPolicy};
 use support::{Child, Directory, Flavour, Me, did_not_run, options, roles, tests};
 
-roles!(pass_messages);
+roles!(pass_messages, attach_and_sleep);
 
 tests!(
     uncontended_messages_make_no_system_calls,
     an_idle_receiver_makes_two_system_calls_an_interval_at_most,
+    one_that_attaches_and_leaves_wakes_the_opposite_role_alone,
+    receivers_beyond_eight_hardly_wake_while_they_wait,
 );
 
 const FEW: u64 = 1_000;
@@ -21,6 +24,8 @@ const MANY: u64 = 1_000_000;
 const NOISE: u64 = 20;
 /// How long an idle receiver sleeps.
 const INTERVAL: Duration = Duration::from_millis(5);
+/// How long many sleep, in intervals of 50 ms.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// "HOW COUNT": passes so many messages from itself to itself.
 fn pass_messages<K: Flavour>(mut me: Me) {
@@ -60,6 +65,31 @@ fn pass_messages<K: Flavour>(mut me: Me) {
             }
             unknown => panic!("{unknown}"),
         }
+    }
+    me.say("done");
+    me.hear();
+}
+
+/// "attach COUNT": attaches and drops so many receivers beside an idle sender.
+/// "sleep COUNT": has so many receivers wait for nothing for a while.
+fn attach_and_sleep<K: Flavour>(mut me: Me) {
+    let order = me.hear().unwrap();
+    let (how, count) = order.split_once(' ').unwrap();
+    let count: u64 = count.parse().unwrap();
+    let ring = options::<K>().capacity(64).create_anonymous().unwrap();
+    let _tx = K::sender(&ring).unwrap();
+    if how == "attach" {
+        (0..count).for_each(|_| drop(K::receiver(&ring).unwrap()));
+    } else {
+        std::thread::scope(|scope| {
+            for _ in 0..count {
+                let mut rx = K::receiver(&ring).unwrap();
+                rx.set_wait_policy(WaitPolicy::Park);
+                scope.spawn(move || {
+                    assert_eq!(rx.recv_timeout(IDLE), Err(RecvTimeoutError::Timeout));
+                });
+            }
+        });
     }
     me.say("done");
     me.hear();
@@ -106,6 +136,33 @@ fn an_idle_receiver_makes_two_system_calls_an_interval_at_most() {
     }
 }
 
+fn one_that_attaches_and_leaves_wakes_the_opposite_role_alone() {
+    if !strace_is_there() {
+        return;
+    }
+    let (few, many) = (10, 210);
+    let [before, after] =
+        [few, many].map(|count| counted::<Mpmc>("attach_and_sleep", "attach", count, "futex"));
+    let more = after.saturating_sub(before);
+    println!("{more} futex calls more for {} receivers more", many - few);
+    // One on coming, one on going; four if both roles were woken each time.
+    assert!(more <= 2 * (many - few) + NOISE, "{more}");
+    assert!(more >= 2 * (many - few) - NOISE, "{more}: the counting does not count");
+}
+
+fn receivers_beyond_eight_hardly_wake_while_they_wait() {
+    if !strace_is_there() {
+        return;
+    }
+    let [eight, more] =
+        [8, 40].map(|count| counted::<Mpmc>("attach_and_sleep", "sleep", count, "futex"));
+    println!("{eight} futex calls of 8 that sleep, {more} of 40");
+    let intervals = IDLE.as_millis() as u64 / 50;
+    // Each of the 32 wakes six times, not 60; a few more for its coming and going.
+    let each = more.saturating_sub(eight) / 32;
+    assert!(each <= intervals / 2, "{each} in {intervals} intervals");
+}
+
 fn check(how: &str, more: u64) {
     assert!(more <= NOISE, "{how}: {more} system calls more for more messages");
 }
@@ -120,15 +177,20 @@ fn grows<K: Flavour>(how: &str, many: u64) -> u64 {
 }
 
 fn count<K: Flavour>(how: &str, messages: u64) -> u64 {
+    counted::<K>("pass_messages", how, messages, "total")
+}
+
+/// How many calls of this name there are, or all in `total`, while a child plays this role.
+fn counted<K: Flavour>(role: &str, how: &str, messages: u64, name: &str) -> u64 {
     let directory = Directory::new();
     let summary = directory.join("summary");
     let strace = ["strace", "-f", "-c", "-U", "calls,name", "-o", summary.to_str().unwrap()];
-    let mut child = Child::start_under::<K>(&strace, "pass_messages", "");
+    let mut child = Child::start_under::<K>(&strace, role, "");
     child.must(&format!("{how} {messages}"), "done");
     child.finish();
     let text = std::fs::read_to_string(&summary).unwrap();
-    let total = text.lines().rev().find_map(|line| line.trim().strip_suffix("total"));
+    let total = text.lines().rev().find_map(|line| line.trim().strip_suffix(name));
     total
         .and_then(|calls| calls.trim().parse().ok())
-        .unwrap_or_else(|| panic!("no total in\n{text}"))
+        .unwrap_or_else(|| panic!("no {name} in\n{text}"))
 }

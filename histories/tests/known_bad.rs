@@ -265,6 +265,31 @@ fn what_a_closed_receiver_had_kept_is_not_lost() {
 }
 
 #[test]
+fn what_a_closed_receiver_had_kept_comes_one_item_at_a_time() {
+    let in_place = |process, at, values: &[Value], again| {
+        let what = What::Receive { max: 2, need: 1, release: 0 };
+        let answer = Answer::Received(values.to_vec(), Again::Count(again));
+        Call { what, ..receive(process, at, answer) }
+    };
+    let with = |last: Call| {
+        let kept = in_place(1, (5, 6), &[7, 8], 0);
+        let sends = [sent(0, (1, 2), 7), sent(0, (3, 4), 8)];
+        mpmc(4, &[S, R, R], &[sends.to_vec(), vec![kept, closed(1, (7, 8)), last]].concat())
+    };
+    let explained = |last: Call| {
+        let history = with(last);
+        let spsc = History { kind: Kind::Spsc, ..history.clone() };
+        let answer = is_explained(&history);
+        assert_eq!(explain(&Spsc::new(&spsc), &spsc).is_ok(), answer);
+        answer
+    };
+    assert!(explained(in_place(2, (9, 10), &[7], 1)));
+    assert!(!explained(in_place(2, (9, 10), &[7, 8], 2)), "in one piece");
+    let both = What::Receive { max: 2, need: 2, release: 2 };
+    assert!(explained(Call { what: both, ..receive(2, (9, 10), Answer::Held(2)) }));
+}
+
+#[test]
 fn a_slice_gets_what_fits_and_no_less() {
     let with = |count| {
         let what = What::Send { values: vec![7, 8, 9], need: 1, commit: 3 };

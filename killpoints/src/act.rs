@@ -41,6 +41,9 @@ pub enum Act {
     GiveBackAndRecv { claim: usize },
     /// `recv` that never spins; `interval_ms` is the longest sleep.
     Recv { interval_ms: u64 },
+    /// `recv` of an empty ring, with the usual interval and no time: it takes its place among those who sleep,
+    /// and leaves it.
+    RecvInVain,
     /// `recv` that waits until the last sender has left.
     RecvEndOfFile,
     /// `send` to a full ring that waits until the last receiver has left.
@@ -82,6 +85,11 @@ pub enum Act {
     HoldWrite(usize),
     /// Does nothing; before the marker it has claimed items.
     HoldRead(usize),
+    /// Claims what a dead receiver had claimed, which comes one item at a time, looks at that, and releases
+    /// it or not.
+    ReadAdopted { release: usize },
+    /// Does nothing; before the marker it has claimed the first of what a dead receiver had claimed.
+    HoldAdopted,
 }
 
 /// For each stage of an act, how many items at least and at most.
@@ -110,6 +118,7 @@ impl Act {
             Act::Release { claim, .. }
             | Act::GiveBackAndRecv { claim }
             | Act::CloseReceiverHolding { claim } => claim,
+            Act::ReadAdopted { .. } => 1,
             _ => 0,
         }
     }
@@ -122,7 +131,9 @@ impl Act {
                 vec![(0, 1), (1, 1)]
             }
             Act::RecvSlice(n) | Act::RecvExact(n) => vec![(0, n), (n, n)],
-            Act::Release { release, .. } => vec![(0, 0), (0, release), (release, release)],
+            Act::Release { release, .. } | Act::ReadAdopted { release } => {
+                vec![(0, 0), (0, release), (release, release)]
+            }
             Act::GiveBackAndRecv { .. } => vec![(0, 0), (0, 1), (1, 1)],
             _ => vec![(0, 0)],
         }
@@ -163,10 +174,13 @@ impl Act {
             | Act::Recv { .. }
             | Act::CheckAndRecv { .. }
             | Act::RecvExactSleeps(_)
+            | Act::RecvInVain
             | Act::RecvEndOfFile
             | Act::CloseReceiver
             | Act::CloseReceiverHolding { .. }
-            | Act::HoldRead(_) => Some(Role::Receiver),
+            | Act::HoldRead(_)
+            | Act::ReadAdopted { .. }
+            | Act::HoldAdopted => Some(Role::Receiver),
             Act::Attach(_)
             | Act::OpenAttach(_)
             | Act::Sweep(_)

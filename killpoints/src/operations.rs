@@ -34,6 +34,8 @@ const M_RECEIVERS: &[Step] =
 const SLEPT: Act = Recv { interval_ms: 10_000 };
 /// Likewise a sender.
 const SLEPT_FULL: Act = Send { interval_ms: 10_000 };
+/// A receiver that was killed asleep where it kept watch: its name is still in its slot.
+const WATCHED: Act = Recv { interval_ms: 50 };
 /// A receiver that soon looks after its peers, and then receives something.
 const CHECK_DUE: Act = CheckAndRecv { succeeds: true };
 
@@ -74,6 +76,12 @@ pub const SCENARIOS: &[Scenario] = &[
     spsc("spsc/try_recv-redelivered", TryRecv, &[
         Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
     ]).adopting(),
+    spsc("spsc/reads-what-the-dead-held", ReadAdopted { release: 1 }, &[
+        Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
+    ]).adopting(),
+    spsc("spsc/reads-what-two-dead-held", ReadAdopted { release: 0 }, &[
+        Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)), Dead(Act::HoldAdopted),
+    ]).adopting(),
     spsc("spsc/recv-sleeps", SLEPT, S_WRITER_EMPTY).woken_by(Sent(1)),
     spsc("spsc/consumer-closes", CloseReceiver, S_WRITER),
     spsc("spsc/consumer-closes-holding", CloseReceiverHolding { claim: 3 }, S_WRITER),
@@ -84,6 +92,9 @@ pub const SCENARIOS: &[Scenario] = &[
     spsc("spsc/consumer-drops-what-the-dead-held", Attach(Receiver), &[
         Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)),
     ]).dropping().counting_late(),
+    spsc("spsc/consumer-drops-what-two-dead-held", Attach(Receiver), &[
+        Sent(6), Took(6), Live(Sender), Sent(4), Dead(Act::HoldRead(3)), Dead(Act::HoldAdopted),
+    ]).limited(2).counting_late(),
     spsc("spsc/open-and-consume", OpenAttach(Receiver), S_WRITER_ALONE),
     // The ring as a whole.
     spsc("spsc/create", Create, &[]),
@@ -145,6 +156,16 @@ pub const SCENARIOS: &[Scenario] = &[
     mpmc("mpmc/recv-sleeps", SLEPT, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver),
     ]).woken_by(Sent(1)),
+    mpmc("mpmc/recv-in-vain", RecvInVain, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Live(Receiver),
+    ]),
+    mpmc("mpmc/recv-in-vain-beside-dead-watchers", RecvInVain, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), DeadAsleep(WATCHED), DeadAsleep(WATCHED),
+    ]),
+    mpmc("mpmc/attaching-clears-dead-watchers", Attach(Receiver), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), DeadAsleep(WATCHED), DeadAsleep(WATCHED),
+        DeadAsleep(WATCHED), DeadAsleep(WATCHED),
+    ]),
     mpmc("mpmc/try_recv-behind-holes", TryRecv, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Writes(2), Sent(3),
     ]),
@@ -187,6 +208,29 @@ pub const SCENARIOS: &[Scenario] = &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Writes(2), Sent(2),
         Dead(Act::HoldRead(4)),
     ]).adopting(),
+    mpmc("mpmc/reads-what-it-adopts", ReadAdopted { release: 1 }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
+    ]).adopting(),
+    mpmc("mpmc/reads-what-another-adopted", ReadAdopted { release: 0 }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
+        Dead(Act::HoldAdopted),
+    ]).adopting(),
+    mpmc("mpmc/reads-what-it-adopts-across-holes", ReadAdopted { release: 1 }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Writes(2), Sent(2),
+        Dead(Act::HoldRead(4)),
+    ]).adopting(),
+    mpmc("mpmc/drops-what-two-dead-held", CHECK_DUE, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
+        Dead(Act::HoldAdopted),
+    ]).limited(2).adopting().counting_late(),
+    mpmc("mpmc/drops-the-last-that-two-dead-held", CheckAndRecv { succeeds: false }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(1), Dead(Act::HoldRead(1)),
+        Dead(Act::HoldAdopted),
+    ]).limited(2).counting_late(),
+    mpmc("mpmc/sender-drops-what-two-dead-held", CheckAndSend { succeeds: true }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Dead(Act::HoldRead(2)),
+        Dead(Act::HoldAdopted), Sent(6),
+    ]).limited(2).counting_late(),
     mpmc("mpmc/adopts-beside-a-living-holder", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(5), Dead(Act::HoldRead(3)), Reads(2),
     ]).adopting(),

@@ -122,7 +122,7 @@ fn drain_to_the_end<K: Flavour>(
         let mut ended = Vec::new();
         for (index, rx) in waiting.iter_mut().enumerate() {
             match rx.recv_timeout(BRIEFLY) {
-                Ok(item) => world.books.arrived.push((item, rx.redelivered())),
+                Ok(item) => world.books.arrives(item, rx),
                 Err(RecvTimeoutError::Closed) => ended.push(index),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(e) => return Err(format!("instead of end-of-file: {e}")),
@@ -170,7 +170,7 @@ fn drain_in_flow<K: Flavour>(
         }
         for rx in receivers.iter_mut() {
             match rx.recv_timeout(BRIEFLY) {
-                Ok(item) => world.books.arrived.push((item, rx.redelivered())),
+                Ok(item) => world.books.arrives(item, rx),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(e) => return Err(format!("receiving with a sender attached: {e}")),
             }
@@ -195,6 +195,7 @@ fn missing<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> V
         .filter(|n| !excused.contains(n))
         .filter(|n| !scenario.drop_unreleased || !books.held.iter().any(|held| held.contains(n)))
         .filter(|n| !scenario.drop_unreleased || !books.touched.contains(n))
+        .filter(|&n| !scenario.exhausts(books, n))
         .filter(|&n| !has_arrived(By::Harness, n))
         .chain(victims)
         .collect()
@@ -211,7 +212,7 @@ fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Res
     let mut from_harness = vec![0; books.sent];
     let mut from_victim = 0;
     let mut last_unmarked = None;
-    for &(item, marked) in &books.arrived {
+    for (&(item, marked), &times) in books.arrived.iter().zip(&books.redeliveries) {
         match item.origin() {
             None => return Err(format!("a torn value: {item:x?}")),
             Some((By::Ghost, n)) => return Err(format!("value {n} that was never sent")),
@@ -230,6 +231,12 @@ fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Res
                 }
                 let touched = books.touched.contains(&n);
                 let seen = held(&n) || (touched && stage >= act.has_seen_at());
+                let (least, most) = scenario.redeliveries(books, n, stage);
+                let right = if marked { (least..=most).contains(&times) } else { times == 0 };
+                if !right || scenario.exhausts(books, n) {
+                    let said = format!("{times} redeliveries ({marked})");
+                    return Err(format!("{said} of value {n}, not {least} to {most}"));
+                }
                 if marked && !held(&n) && !touched {
                     return Err(format!("value {n} is called redelivered and was never claimed"));
                 }
@@ -246,8 +253,10 @@ fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Res
     if !(fewest..=most).contains(&from_victim) {
         return Err(format!("{from_victim} of the victim's values, not {fewest} to {most}"));
     }
-    let lost: Vec<_> =
-        (0..books.sent).filter(|n| !books.settled.contains(n) && from_harness[*n] == 0).collect();
+    let lost: Vec<_> = (0..books.sent)
+        .filter(|n| !books.settled.contains(n) && from_harness[*n] == 0)
+        .filter(|&n| !scenario.exhausts(books, n))
+        .collect();
     if let Some(n) = lost.iter().find(|n| {
         let may_go = books.touched.contains(n) || (scenario.drop_unreleased && held(n));
         !may_go
@@ -368,8 +377,10 @@ fn add_up<K: Flavour>(
     if !(marked..=marked + by_victim).contains(&stats.redelivered) {
         return Err(format!("{} redelivered, {marked} it was", stats.redelivered));
     }
-    let dropped = if scenario.drop_unreleased { cost.consumed as u64 } else { 0 };
+    let exhausted = (0..books.sent).filter(|&n| scenario.exhausts(books, n)).count() as u64;
+    let dropped = if scenario.drop_unreleased { cost.consumed as u64 } else { exhausted };
     must_be("dropped", stats.dropped, dropped, within || scenario.act.touches() > 0)?;
+    must_be("exhausted", stats.exhausted, exhausted, within || scenario.act.touches() > 0)?;
     let attaching = scenario.act.attaches_within();
     for (index, counted) in [stats.sender_arrivals, stats.receiver_arrivals].into_iter().enumerate()
     {
@@ -394,7 +405,7 @@ fn free_the_name<K: Flavour>(world: &mut World<K>, named: bool) -> Result<(), St
         return Err(format!("unlinking a name, of which {named} says if it exists: {unlinked:?}"));
     }
     let old = world.ring()?.id();
-    world.create(false)?;
+    world.create(false, 0)?;
     if world.ring()?.id() == old {
         return Err("a new ring with the old one's number".into());
     }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use ringpipe::error::AttachError;
-use ringpipe::{RecvError, Ring, Role, SendError, TryRecvError, TrySendError, WaitPolicy};
+use ringpipe::{
+    RecvError, RecvHandle, RecvTimeoutError, Ring, Role, SendError, TryRecvError, TrySendError,
+    WaitPolicy,
+};
 
 use crate::act::Act;
-use crate::flavour::{Flavour, options};
+use crate::flavour::{CAPACITY, Flavour, options};
 use crate::item::{By, Item};
 use crate::shared::Diary;
 use crate::trace::marker;
@@ -211,6 +214,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             assert!(received.is_ok_and(|item| item.origin().is_some()));
         }
+        Act::RecvInVain => {
+            let mut rx = receiver();
+            rx.set_wait_policy(WaitPolicy::Park);
+            marker();
+            let received = rx.recv_timeout(Duration::ZERO);
+            marker();
+            assert_eq!(received, Err(RecvTimeoutError::Timeout));
+        }
         Act::RecvEndOfFile => {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
@@ -342,7 +353,36 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             marker();
         }
+        Act::ReadAdopted { release } => {
+            let mut rx = about_to_adopt(receiver());
+            marker();
+            let run = rx.try_claim(CAPACITY).expect("an item");
+            let genuine = run.get(0).is_some_and(|item| item.origin().is_some());
+            let told = (run.len(), run.redelivered(), run.redeliveries() > 0);
+            diary.reach(1);
+            run.release(release);
+            diary.reach(2);
+            marker();
+            assert_eq!((genuine, told), (true, (1, 1, true)));
+        }
+        Act::HoldAdopted => {
+            let mut rx = about_to_adopt(receiver());
+            let run = rx.try_claim(CAPACITY).expect("an item");
+            assert_eq!((run.len(), run.redelivered()), (1, 1));
+            marker();
+            marker();
+        }
     }
+}
+
+/// A receiver whose next call adopts what the dead have left.
+fn about_to_adopt<K: Flavour>(mut rx: RecvHandle<Item, K>) -> RecvHandle<Item, K> {
+    if K::MANY {
+        rx.set_liveness_interval(SHORT);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        std::thread::sleep(IN_VAIN);
+    } // else it has, when it attached
+    rx
 }
 
 /// Attaches, and is at the end of the operation with the end in hand.

@@ -4,6 +4,7 @@
 use ringpipe::Role;
 
 use crate::act::Act::{self, *};
+use crate::world::Books;
 
 /// Something that happens before the victim comes.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,8 @@ pub struct Scenario {
     pub on_sleep: Option<Step>,
     /// The ring discards what the dead had not released.
     pub drop_unreleased: bool,
+    /// The ring discards what was delivered so often; 0: no matter.
+    pub delivery_limit: u32,
     /// What the act claims is what the first of the dead, or of those who hold, had claimed.
     pub adopts: bool,
     /// The act gives up slots or clears away after the dead, and counts that after doing it.
@@ -92,6 +95,24 @@ impl Scenario {
         self.script.iter().any(|step| matches!(step, Step::DeadWithin { .. }))
     }
 
+    /// The value has been delivered as often as the ring allows, before the victim came.
+    pub fn exhausts(&self, books: &Books, n: usize) -> bool {
+        self.delivery_limit > 0 && books.holders(n) >= self.delivery_limit
+    }
+
+    /// How often a value of the harness's may be said to have been delivered to receivers that are gone:
+    /// at least and at most.
+    pub fn redeliveries(&self, books: &Books, n: usize, stage: usize) -> (u32, u32) {
+        let (holders, touched) = (books.holders(n), books.touched.contains(&n));
+        let all_are_gone = !self.script.iter().any(|step| matches!(step, Step::HoldRead(_)));
+        let least = if all_are_gone { holders } else { 0 };
+        match self.act {
+            // In place, the victim counts the item before it sees it.
+            ReadAdopted { .. } if touched && stage >= 1 => (holders + 1, holders + 1),
+            _ => (least, holders + u32::from(touched)),
+        }
+    }
+
     pub const fn woken_by(mut self, step: Step) -> Self {
         self.on_sleep = Some(step);
         self
@@ -99,6 +120,11 @@ impl Scenario {
 
     pub const fn dropping(mut self) -> Self {
         self.drop_unreleased = true;
+        self
+    }
+
+    pub const fn limited(mut self, deliveries: u32) -> Self {
+        self.delivery_limit = deliveries;
         self
     }
 
@@ -131,6 +157,7 @@ const fn scenario(name: &'static str, ring: Ring, act: Act, script: &'static [St
         script,
         on_sleep: None,
         drop_unreleased: false,
+        delivery_limit: 0,
         adopts: false,
         counts_late: false,
         orphaned: false,

@@ -34,6 +34,8 @@ pub struct Books {
     pub touched: Range<usize>,
     /// What has arrived since: the value, and whether it was marked as redelivered.
     pub arrived: Vec<(Item, bool)>,
+    /// How often each of these was said to have been delivered to receivers that are gone.
+    pub redeliveries: Vec<u32>,
 }
 
 impl Books {
@@ -41,6 +43,17 @@ impl Books {
     pub fn first_unclaimed(&self) -> usize {
         let settled = self.settled.last().map_or(0, |last| last + 1);
         self.held.iter().map(|held| held.end).fold(settled, usize::max)
+    }
+
+    /// How many have held this value of the harness's, before the victim came or beside it.
+    pub fn holders(&self, n: usize) -> u32 {
+        self.held.iter().filter(|held| held.contains(&n)).count() as u32
+    }
+
+    /// Has received something.
+    pub fn arrives<K: Flavour>(&mut self, item: Item, rx: &RecvHandle<Item, K>) {
+        self.arrived.push((item, rx.redelivered()));
+        self.redeliveries.push(rx.redeliveries());
     }
 }
 
@@ -100,14 +113,17 @@ impl<K: Flavour> World<K> {
             others: Vec::new(),
         };
         if !scenario.act.creates() {
-            world.create(scenario.drop_unreleased)?;
+            world.create(scenario.drop_unreleased, scenario.delivery_limit)?;
             for (index, &step) in scenario.script.iter().enumerate() {
                 let enacted = world.enact(scenario, step, Life::Earlier(index));
                 enacted.map_err(|e| format!("preparing, {step:?}: {e}"))?;
             }
         }
         let first = match (K::MANY, scenario.adopts) {
-            (_, true) => world.books.held.first().map_or(0, |held| held.start),
+            (_, true) => {
+                let mut held = world.books.held.first().cloned().unwrap_or_default();
+                held.find(|&n| !scenario.exhausts(&world.books, n)).unwrap_or_default()
+            }
             (true, false) => world.books.first_unclaimed(),
             // What a dead consumer had claimed is claimed again by its successor.
             (false, false) => world.books.settled.len(),
@@ -142,8 +158,8 @@ impl<K: Flavour> World<K> {
     }
 
     /// Creates a ring of the world's name.
-    pub fn create(&mut self, drop_unreleased: bool) -> Result<(), String> {
-        let options = options().drop_unreleased(drop_unreleased);
+    pub fn create(&mut self, drop_unreleased: bool, limit: u32) -> Result<(), String> {
+        let options = options().drop_unreleased(drop_unreleased).delivery_limit(limit);
         self.ring = Some(options.create(&self.name).map_err(|e| e.to_string())?);
         Ok(())
     }
@@ -188,6 +204,14 @@ impl<K: Flavour> World<K> {
                 None => {
                     let mut rx = self.new_receiver()?;
                     self.settle(&mut rx, n)?;
+                    // It reads to the end, so that those who come later wait for the next sender.
+                    let left = self.books.first_unclaimed() < self.books.sent;
+                    if self.senders.is_empty() && !left {
+                        let end = rx.try_recv().map_err(|e| format!("{e:?}"));
+                        if end != Err("Closed".into()) {
+                            return Err(format!("the end beforehand: {end:?}"));
+                        }
+                    }
                 }
             },
             Step::HoldWrite(n) => {
@@ -217,8 +241,13 @@ impl<K: Flavour> World<K> {
                 }
                 victim.kill()?;
                 self.count(act.attaches_before().ok_or("it does not attach")?);
-                if let Act::HoldRead(n) = act {
-                    self.hold(n);
+                match act {
+                    Act::HoldRead(n) => self.hold(n),
+                    Act::HoldAdopted => {
+                        let first = self.books.held.first().ok_or("nothing to adopt")?.start;
+                        self.books.held.push(first..first + 1);
+                    }
+                    _ => {}
                 }
             }
         }

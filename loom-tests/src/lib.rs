@@ -22,6 +22,9 @@ mod wait;
 #[path = "../../src/peers"]
 mod peers {
     // Not the locks and the mappings.
+    pub(crate) mod calm;
+    pub(crate) mod endings;
+    pub(crate) mod ends;
     pub(crate) mod reap;
     pub(crate) mod table;
 }

@@ -19,7 +19,7 @@ pub struct Explanation {
 pub const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         mutants: &[
-            ("K1 handles/cancel.rs Canceller::cancel store", "Relaxed"),
+            ("K1 wait/word.rs WakeWord::cancel store", "Relaxed"),
             ("K1 handles/cancel.rs Canceller::reset store", "Relaxed"),
             ("K2 handles/cancel.rs Canceller::is_cancelled load", "Relaxed"),
             ("K2 wait/pace.rs Watch::stop load", "Relaxed"),
@@ -27,7 +27,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         relies_on: &[],
         reason: "Not in the models: the flag is one process's own, and the ring promises nothing by it. \
             That a cancelled sleeper ends its sleep is W4's and W1's doing: the flag is stored before the \
-            epoch moves, and read after the announcement (`tests/contract_stop.rs`). These orderings are a \
+            epoch moves, and read after the announcement (`giving_up::…_wakes_to_find_itself_cancelled`). These orderings are a \
             promise to the caller: what it did before `cancel` is seen by whoever finds itself \
             cancelled. No test weakens them.",
     },
@@ -41,7 +41,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         relies_on: &[],
         reason: "Not in the models: the gate holds off libc's `fork`, which they do not have. What it \
             guards beyond its own words is the kernel's (descriptors and mappings that a child would \
-            adopt), and the kernel's own locks of those order the thread that opens and closes them with \
+            inherit), and the kernel's own locks of those order the thread that opens and closes them with \
             the one that forks. `tests/fork.rs` runs the gate for real, on orderings as they are.",
     },
     Explanation {

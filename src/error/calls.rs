@@ -206,8 +206,9 @@ pub enum BulkError {
         /// Items that are adjacent.
         adjacent: usize,
     },
-    /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, or that it
-    /// adopted from a dead one: fewer than were asked for in one piece. Receive those first.
+    /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, fewer than were
+    /// asked for in one piece; or items that it adopted from a dead one, which come one at a time. Receive
+    /// those first.
     Held {
         /// Items held.
         held: usize,
@@ -231,7 +232,7 @@ impl fmt::Display for BulkError {
                 write!(f, "the ring is full and holes split it; {adjacent} items are adjacent")
             }
             Self::Held { held } => {
-                write!(f, "{held} items given back earlier have to be received first")
+                write!(f, "{held} items given back or adopted earlier have to be received first")
             }
         }
     }

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::peers::table::Role;
 use crate::ring::control::Control;
 use crate::shm::Region;
-use crate::sync::Shared;
+use crate::sync::{AtomicBool, Ordering, Shared};
 use crate::wait::word::WakeWord;
 
 /// Cancels the blocking calls of one handle, from any thread or from a signal handler.
@@ -50,15 +49,11 @@ impl Canceller {
     ///
     /// Everyone who sleeps in the same direction of the ring is woken for a look, and sleeps on.
     pub fn cancel(&self) {
-        // K1 → K2: what the caller did before is visible to who finds itself cancelled.
-        self.flag.store(true, Ordering::Release);
         let word = match self.role {
             Role::Sender => &self.control.space,
             Role::Receiver => &self.control.data,
         };
-        // The handle looks at the flag after announcing itself and before sleeping: either it sees
-        // the flag, or it announced before this moves the epoch, and cannot fall asleep.
-        WakeWord::new(word).wake_all();
+        WakeWord::new(word).cancel(&self.flag);
     }
 
     /// Lets the handle wait again.

@@ -157,6 +157,7 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         skipped: tally(std::mem::offset_of!(Tally, skipped)),
         redelivered: tally(std::mem::offset_of!(Tally, redelivered)),
         dropped: tally(std::mem::offset_of!(Tally, dropped)),
+        exhausted: tally(std::mem::offset_of!(Tally, exhausted)),
     };
     let (mut senders, mut receivers, mut dead) = (0, 0, 0);
     let mut records = vec![0_u64; identity.endpoints() as usize];

@@ -13,8 +13,8 @@ use super::census::read_at;
 use super::ring::Ring;
 use crate::error::{CreateError, OpenError, OpenOrCreateError};
 use crate::layout::{
-    Birth, DROP_UNRELEASED, ElementType, Geometry, IDENTITY_LEN, Identity, MAX_ALIGN,
-    MAX_ENDPOINTS, TAG_LEN, Unfit,
+    Birth, DELIVERY_LIMITS, DROP_UNRELEASED, ElementType, Geometry, IDENTITY_LEN, Identity,
+    MAX_ALIGN, MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
 use crate::ring::Kind;
 use crate::shm::map::{MapOptions, Mapping};
@@ -68,6 +68,7 @@ pub struct Options<T, K> {
     huge_pages: HugePages,
     map: MapOptions,
     drop_unreleased: bool,
+    delivery_limit: u32,
     trusted_owners: Vec<u32>,
     trust_any_owner: bool,
     unclean: Unclean,
@@ -92,6 +93,7 @@ impl<T: Item, K: Kind> Options<T, K> {
             huge_pages: HugePages::default(),
             map: MapOptions::default(),
             drop_unreleased: false,
+            delivery_limit: 0,
             trusted_owners: Vec::new(),
             trust_any_owner: false,
             unclean: Unclean::Refuse,
@@ -161,6 +163,38 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// claimed.
     pub fn drop_unreleased(mut self, drop: bool) -> Self {
         self.drop_unreleased = drop;
+        self
+    }
+
+    /// How often an item is handed to receivers that die, or close, without releasing it: after so many
+    /// deliveries, 2 to 15, it is dropped and counted ([`Stats::exhausted`](crate::Stats::exhausted))
+    /// instead of being delivered again. Without effect beside
+    /// [`drop_unreleased`](Self::drop_unreleased), which is a limit of one. Default: none; a receiver can
+    /// set such items aside itself ([`RecvHandle::redeliveries`](crate::RecvHandle::redeliveries)).
+    ///
+    /// The count may be one too high for each receiver that was killed in the instant before it was
+    /// shown the item; it is never too low. On an MPMC ring, what a receiver had claimed that was killed
+    /// inside a call counts as delivered to it.
+    ///
+    /// ```
+    /// use ringpipe::mpmc::Ring;
+    ///
+    /// let ring = Ring::<u64>::options().capacity(8).delivery_limit(2).create_anonymous()?;
+    /// let mut tx = ring.sender()?;
+    /// tx.try_send(13).unwrap();
+    /// for redeliveries in 0..2 {
+    ///     let mut worker = ring.receiver()?;
+    ///     let run = worker.try_claim(1).unwrap();
+    ///     assert_eq!((run.get(0), run.redeliveries()), (Some(13), redeliveries));
+    ///     drop(run); // and the worker leaves, or is killed
+    /// }
+    /// let mut worker = ring.receiver()?;
+    /// assert!(worker.try_recv().is_err()); // 13 has been delivered twice, which is enough
+    /// assert_eq!(ring.stats().exhausted, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delivery_limit(mut self, deliveries: u32) -> Self {
+        self.delivery_limit = deliveries;
         self
     }
 
@@ -323,6 +357,11 @@ impl<T: Item, K: Kind> Options<T, K> {
         if self.mode & !0o777 != 0 {
             return wrong(format!("mode {:o} has more than permission bits", self.mode));
         }
+        let limit = self.delivery_limit;
+        if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
+            let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
+            return wrong(format!("{limit} deliveries; {least} to {most} are possible"));
+        }
         let element = self.element();
         let birth = Birth {
             id: [random_u64(), random_u64()],
@@ -353,11 +392,13 @@ impl<T: Item, K: Kind> Options<T, K> {
             },
             |map| {
                 let geometry = plan(page_seen.get()).expect("planned before");
-                write_identity(map, &Identity::new::<T, K>(&geometry, &element, birth, flags));
+                let identity =
+                    Identity::new::<T, K>(&geometry, &element, birth, flags, self.delivery_limit);
+                write_identity(map, &identity);
             },
         )?;
         let geometry = plan(region.page)?;
-        Ok(Ring::new(region, geometry, element, birth, flags))
+        Ok(Ring::new(region, geometry, element, birth, flags, self.delivery_limit))
     }
 
     fn open_at(&self, place: Place) -> Result<Ring<T, K>, OpenError> {
@@ -426,7 +467,8 @@ impl<T: Item, K: Kind> Options<T, K> {
         }
         let empty_to = if K::STAMPED { geometry.region_len } else { geometry.slots_at };
         region.enter(name, self.unclean, empty_to)?;
-        Ok(Ring::new(region, geometry, self.element(), identity.birth(), identity.flags()))
+        let (flags, limit) = (identity.flags(), identity.delivery_limit());
+        Ok(Ring::new(region, geometry, self.element(), identity.birth(), flags, limit))
     }
 }
 
@@ -477,6 +519,7 @@ impl<T, K> fmt::Debug for Options<T, K> {
             .field("huge_pages", &self.huge_pages)
             .field("map", &self.map)
             .field("drop_unreleased", &self.drop_unreleased)
+            .field("delivery_limit", &self.delivery_limit)
             .field("trusted_owners", &self.trusted_owners)
             .field("trust_any_owner", &self.trust_any_owner)
             .field("unclean", &self.unclean)

@@ -14,6 +14,7 @@ use super::run::ReadRun;
 use super::send::gave_up;
 use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
+use crate::peers::endings::Ending;
 use crate::peers::fork::Image;
 use crate::peers::hold::Hold;
 use crate::peers::table::Role;
@@ -50,7 +51,8 @@ pub struct RecvHandle<T: Item, K: Kind> {
     image: Image,
     /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
     pub(super) trusted: bool,
-    redelivered: bool,
+    /// Of the last item received: 0 if nobody had received it before, else one more than its redeliveries.
+    again: u8,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -62,7 +64,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             waiting: Waiting::new(),
             image: endpoint.hold.image(),
             trusted: false,
-            redelivered: false,
+            again: 0,
             endpoint: Some(endpoint),
             ring,
             not_sync: PhantomData,
@@ -177,7 +179,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Receives as many items as there are and `into` has room for, and never waits. Returns how
-    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster.
+    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster; one, if
+    /// it had been handed to a receiver that is gone ([`redeliveries`](Self::redeliveries)).
     ///
     /// # Errors
     ///
@@ -284,9 +287,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
-    /// is cancelled or the ring corrupt: [`recv`](Self::recv) tells which.
+    /// is cancelled or the ring corrupt: [`Iter::error`] tells which. After a loop over `&mut rx`,
+    /// [`ending`](Self::ending) tells whether it came to the end, and whether a sender has died.
     pub fn iter(&mut self) -> Iter<'_, T, K> {
-        Iter { handle: self, ended: false }
+        Iter { handle: self, error: None }
     }
 
     /// Receives what is there now, without waiting; ends when nothing is.
@@ -319,7 +323,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         debug_assert!(run.slots == 1 && run.items == 1);
         // The result first: it is moved no more, whatever its size.
         let received = Ok(self.end.mem.slots.read(run.at));
-        self.redelivered = run.again > 0;
+        self.note(run);
         self.end.release(run, 1);
         received
     }
@@ -327,7 +331,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     fn take(&mut self, run: Run) -> Option<T> {
         let value = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
-        self.redelivered = run.again > 0;
+        self.note(run);
         self.end.release(run, 1);
         value
     }
@@ -336,9 +340,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     fn take_slice(&mut self, run: Run, into: &mut [T]) -> Result<usize, BulkError> {
         let received = into.len().min(run.items as usize);
         let copied = self.end.copy_out(run, &mut into[..received]);
-        self.redelivered = run.again > 0;
+        self.note(run);
         self.end.release(run, received as u64);
         copied.map(|()| received).map_err(|e| self.bulk(e))
+    }
+
+    /// Before the release of a run: what to say of its first item.
+    #[inline(always)]
+    fn note(&mut self, run: Run) {
+        self.again = if run.again > 0 { 1 + self.end.redeliveries(run) as u8 } else { 0 };
     }
 
     /// The error of a call on several items.
@@ -359,7 +369,19 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// before: one that died, or was closed, before it released it; or this one, through a
     /// [`ReadRun`] that gave it back.
     pub fn redelivered(&self) -> bool {
-        self.redelivered
+        self.again > 0
+    }
+
+    /// How often the last item received, or the first of several, had been handed to receivers that
+    /// died, or were closed, before they released it; 0 for what no other receiver has had. At most 15:
+    /// that is 15 or more. What this receiver has given back itself does not count.
+    ///
+    /// Items that other receivers have had are received one at a time, by every call. Only a receiver
+    /// that holds an item in place ([`claim`](Self::claim)) can die while it has it, so a call that copies
+    /// items out adds nothing to their counts. [`ReadRun::redeliveries`] shows what to do with a job
+    /// that kills its workers.
+    pub fn redeliveries(&self) -> u32 {
+        u32::from(self.again.saturating_sub(1))
     }
 
     /// Waits until a sender is attached. Receiving what is in the ring is possible before that.
@@ -394,10 +416,34 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.image.is_current() && self.end.is_closed(&self.ring)
     }
 
-    /// From now on, says `Closed` also if no sender has come yet, instead of waiting for the first
-    /// as a FIFO does.
+    /// How the senders went, once a call has said `Closed`; `None` before that, and once another sender
+    /// has come. Where all of them closed, nothing is missing. A sender that was killed, or whose
+    /// process exited without dropping its handle, may have had more to send.
+    ///
+    /// ```
+    /// use ringpipe::{Ending, RecvError, spsc};
+    ///
+    /// let (mut tx, mut rx) = spsc::channel::<u32>(8)?;
+    /// tx.try_send(7).unwrap();
+    /// drop(tx);
+    /// assert_eq!(rx.ending(), None); // there is an item left
+    /// for item in &mut rx {
+    ///     assert_eq!(item, 7);
+    /// }
+    /// assert_eq!(rx.ending(), Some(Ending::Closed)); // not: cancelled, or cut off by a crash
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn ending(&self) -> Option<Ending> {
+        self.end.ends.ending(&self.end.mem.words)
+    }
+
+    /// From now on, says `Closed` also if no sender is there and none has come, instead of waiting for
+    /// one as a FIFO's reader does: for a receiver that may come after the end.
+    ///
+    /// A receiver that attaches after the senders have gone is told of their end-of-file anyway, unless
+    /// another receiver was told of it before.
     pub fn require_peer(&mut self) {
-        self.end.ends.expect_present();
+        self.end.ends.require();
     }
 
     /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
@@ -408,6 +454,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
     /// lives again: what bounds the time until it learns of a death. 1 ms to 10 s, others are
     /// brought into that range. Default: 50 ms.
+    ///
+    /// Where more than eight ends of a role sleep on an MPMC ring, all with the default, eight of them look for
+    /// all: the others sleep for ten intervals, unless they are woken. Only if those eight are killed or stopped
+    /// together with the peer does it take the others that long to learn of its death. A handle that was
+    /// given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
         self.waiting.interval =
             interval.clamp(*LIVENESS_INTERVALS.start(), *LIVENESS_INTERVALS.end());
@@ -461,7 +512,7 @@ impl<T: Item> RecvHandle<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        let mut clone = self.ring.receiver()?;
+        let mut clone = self.ring.recv_end(Some(&self.end.ends))?;
         clone.waiting.policy = self.waiting.policy;
         clone.waiting.interval = self.waiting.interval;
         Ok(clone)
@@ -491,19 +542,31 @@ impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
 /// Items as they come, until end-of-file: [`RecvHandle::iter`].
 pub struct Iter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
-    ended: bool,
+    error: Option<RecvError>,
+}
+
+impl<T: Item, K: Kind> Iter<'_, T, K> {
+    /// Why there are no more items; `None` if there may be. [`RecvHandle::ending`] says whether
+    /// `Closed` was the end of the stream, or a crash.
+    pub fn error(&self) -> Option<RecvError> {
+        self.error
+    }
 }
 
 impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        if self.ended {
+        if self.error.is_some() {
             return None;
         }
-        let item = self.handle.recv().ok();
-        self.ended = item.is_none();
-        item
+        match self.handle.recv() {
+            Ok(item) => Some(item),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
     }
 }
 
@@ -533,7 +596,7 @@ impl<'a, T: Item, K: Kind> IntoIterator for &'a mut RecvHandle<T, K> {
 
 impl<T: Item, K: Kind> fmt::Debug for Iter<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Iter").field("error", &self.error).finish_non_exhaustive()
     }
 }
 

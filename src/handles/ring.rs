@@ -16,6 +16,7 @@ use super::send::SendHandle;
 use crate::attach::{self, Endpoint, Locks, NoRecord};
 use crate::error::{AttachError, CheckpointError, ElementType, OpenError, UnlinkError};
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
+use crate::peers::ends::Ends;
 use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
 use crate::peers::reap::Liveness;
 use crate::peers::table::{self, Role};
@@ -46,6 +47,7 @@ struct Open {
     element: ElementType,
     birth: Birth,
     drop_unreleased: bool,
+    delivery_limit: u32,
     words: Words,
 }
 
@@ -78,8 +80,11 @@ pub struct Stats {
     pub skipped: u64,
     /// Items that were handed out a second time.
     pub redelivered: u64,
-    /// Items that were published and then discarded unread.
+    /// Items that were published and then discarded: unread, or after as many deliveries as
+    /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows.
     pub dropped: u64,
+    /// The latter alone.
+    pub exhausted: u64,
 }
 
 /// Removes the name of a ring. Attached processes go on; a new ring can be created under the name
@@ -118,6 +123,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         element: ElementType,
         birth: Birth,
         flags: u64,
+        delivery_limit: u32,
     ) -> Self {
         let map = &region.map;
         let records = geometry.endpoints as usize;
@@ -138,6 +144,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
             element,
             birth,
             drop_unreleased: flags & DROP_UNRELEASED != 0,
+            delivery_limit,
             words,
         };
         Self { open: Arc::new(open), kind: PhantomData }
@@ -149,7 +156,13 @@ impl<T: Item, K: Kind> Ring<T, K> {
         // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) from
         // `slots_at` on, which is aligned as they need; the region outlives every handle.
         let slots = unsafe { Slots::new(base, capacity) };
-        Mem { words: self.open.words.clone(), slots, drop_unreleased: self.open.drop_unreleased }
+        let Open { words, drop_unreleased, delivery_limit, .. } = &*self.open;
+        Mem {
+            words: words.clone(),
+            slots,
+            drop_unreleased: *drop_unreleased,
+            delivery_limit: *delivery_limit,
+        }
     }
 
     pub(crate) fn region(&self) -> &Arc<Region> {
@@ -199,6 +212,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
             skipped: read(&control.tally.skipped),
             redelivered: read(&control.tally.redelivered),
             dropped: read(&control.tally.dropped),
+            exhausted: read(&control.tally.exhausted),
         }
     }
 
@@ -346,14 +360,24 @@ impl<T: Item, K: Kind> Ring<T, K> {
         })
     }
 
-    fn send_end(&self) -> Result<SendHandle<T, K>, AttachError> {
-        let attach = |asking: &mut Asking| attach::sender(self.mem(), self, || asking.again());
+    /// `original`: what the end knows that it is a clone of.
+    pub(super) fn send_end(
+        &self,
+        original: Option<&Ends>,
+    ) -> Result<SendHandle<T, K>, AttachError> {
+        let attach =
+            |asking: &mut Asking| attach::sender(self.mem(), self, original, || asking.again());
         let (end, endpoint) = self.attach(Role::Sender, attach)?;
         Ok(SendHandle::new(self.clone(), endpoint, end))
     }
 
-    fn recv_end(&self) -> Result<RecvHandle<T, K>, AttachError> {
-        let attach = |asking: &mut Asking| attach::receiver(self.mem(), self, || asking.again());
+    /// `original`: what the end knows that it is a clone of.
+    pub(super) fn recv_end(
+        &self,
+        original: Option<&Ends>,
+    ) -> Result<RecvHandle<T, K>, AttachError> {
+        let attach =
+            |asking: &mut Asking| attach::receiver(self.mem(), self, original, || asking.again());
         let (end, endpoint) = self.attach(Role::Receiver, attach)?;
         Ok(RecvHandle::new(self.clone(), endpoint, end))
     }
@@ -413,7 +437,7 @@ impl<T: Item> Ring<T, Spsc> {
     /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
     /// [`AttachError`].
     pub fn producer(&self) -> Result<SendHandle<T, Spsc>, AttachError> {
-        self.send_end()
+        self.send_end(None)
     }
 
     /// Becomes the ring's consumer.
@@ -423,7 +447,7 @@ impl<T: Item> Ring<T, Spsc> {
     /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
     /// [`AttachError`].
     pub fn consumer(&self) -> Result<RecvHandle<T, Spsc>, AttachError> {
-        self.recv_end()
+        self.recv_end(None)
     }
 }
 
@@ -434,7 +458,7 @@ impl<T: Item> Ring<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn sender(&self) -> Result<SendHandle<T, Mpmc>, AttachError> {
-        self.send_end()
+        self.send_end(None)
     }
 
     /// Attaches a new receiving end.
@@ -443,7 +467,7 @@ impl<T: Item> Ring<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn receiver(&self) -> Result<RecvHandle<T, Mpmc>, AttachError> {
-        self.recv_end()
+        self.recv_end(None)
     }
 }
 

@@ -102,8 +102,8 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// senders. What is not released, because the run was dropped or forgotten, stays this receiver's:
 /// its next call delivers it again, first and in order. So `claim`, work, `release` loses no item
 /// to a panic, an early return or a crash in between: what a receiver that dies or is closed still
-/// holds is delivered to another receiver, or to its successor, marked as
-/// [`redelivered`](Self::redelivered). To work on values in shared memory, see [`Trusted`](crate::Trusted).
+/// holds is delivered to another receiver, or to its successor, one item at a time, marked as
+/// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries). To work on values in shared memory, see [`Trusted`](crate::Trusted).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -119,11 +119,13 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
     pub(super) handle: &'a mut RecvHandle<T, K>,
     run: Run,
     len: usize,
+    redeliveries: u32,
 }
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
-        Self { handle, run, len: run.items.min(max) as usize }
+        let redeliveries = handle.end.redeliveries(run);
+        Self { handle, run, len: run.items.min(max) as usize, redeliveries }
     }
 
     /// Items in the run; at least one.
@@ -136,6 +138,45 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// closed or gave them back before it released them.
     pub fn redelivered(&self) -> usize {
         self.len.min(self.run.again as usize)
+    }
+
+    /// How often the run's item had been handed to receivers that died, or were closed, before they
+    /// released it; 0 for what no other receiver has had. At most 15: that is 15 or more.
+    ///
+    /// Where this is not 0, the run is that item alone: a receiver that takes over another's items
+    /// gets them one at a time, so that only the item it is working on is counted if it dies. What this
+    /// receiver has given back itself does not count.
+    ///
+    /// A job that kills every worker it is given to can thus be set aside before it is tried again:
+    ///
+    /// ```
+    /// let jobs = ringpipe::mpmc::Ring::<u64>::options().capacity(8).create_anonymous()?;
+    /// let (mut set_aside, mut inspector) = ringpipe::mpmc::channel::<u64>(8)?;
+    /// let mut tx = jobs.sender()?;
+    /// tx.try_send(13)?;
+    /// for _ in 0..3 {
+    ///     let mut worker = jobs.receiver()?;
+    ///     let run = worker.try_claim(1)?;
+    ///     assert_eq!(run.get(0), Some(13)); // which kills it
+    /// }
+    /// let mut worker = jobs.receiver()?;
+    /// tx.try_send(14)?;
+    /// drop(tx);
+    /// let mut done = Vec::new();
+    /// while let Ok(run) = worker.claim(1, ringpipe::Deadline::NEVER) {
+    ///     let job = run.get(0).expect("an item");
+    ///     if run.redeliveries() >= 3 {
+    ///         set_aside.try_send(job)?; // for somebody to look at
+    ///     } else {
+    ///         done.push(job);
+    ///     }
+    ///     run.release_all();
+    /// }
+    /// assert_eq!((done, inspector.recv()), (vec![14], Ok(13)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redeliveries(&self) -> u32 {
+        self.redeliveries
     }
 
     /// Copies item `index` of the run; `None` if there is no such item, or a peer has corrupted the

@@ -12,6 +12,7 @@ use super::ring::{Peers, Ring};
 use super::run::WriteRun;
 use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
+use crate::peers::endings::Ending;
 use crate::peers::fork::Image;
 use crate::peers::hold::Hold;
 use crate::peers::table::Role;
@@ -365,10 +366,31 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         self.image.is_current() && self.end.is_closed(&self.ring)
     }
 
+    /// How the receivers went, once a call has said `Closed`; `None` before that, and once another
+    /// receiver has come. A receiver that was killed, or whose process exited without dropping its
+    /// handle, did not mean to stop reading.
+    ///
+    /// ```
+    /// use ringpipe::{Ending, TrySendError, spsc};
+    ///
+    /// let (mut tx, rx) = spsc::channel::<u32>(8)?;
+    /// std::mem::forget(rx); // as if its process had exited in mid-work…
+    /// assert_eq!(tx.ending(), None); // … but this one lives, and so does the end
+    ///
+    /// let (mut tx, rx) = spsc::channel::<u32>(8)?;
+    /// drop(rx);
+    /// assert_eq!(tx.try_send(7), Err(TrySendError::Closed(7)));
+    /// assert_eq!(tx.ending(), Some(Ending::Closed));
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn ending(&self) -> Option<Ending> {
+        self.end.ends.ending(&self.end.mem.words)
+    }
+
     /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the
     /// first as a FIFO does.
     pub fn require_peer(&mut self) {
-        self.end.ends.expect_present();
+        self.end.ends.require();
     }
 
     /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
@@ -379,6 +401,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
     /// lives again: what bounds the time until it learns of a death. 1 ms to 10 s, others are
     /// brought into that range. Default: 50 ms.
+    ///
+    /// Where more than eight ends of a role sleep on an MPMC ring, all with the default, eight of them look for
+    /// all: the others sleep for ten intervals, unless they are woken. Only if those eight are killed or stopped
+    /// together with the peer does it take the others that long to learn of its death. A handle that was
+    /// given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
         self.waiting.interval =
             interval.clamp(*LIVENESS_INTERVALS.start(), *LIVENESS_INTERVALS.end());
@@ -432,7 +459,7 @@ impl<T: Item> SendHandle<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        let mut clone = self.ring.sender()?;
+        let mut clone = self.ring.send_end(Some(&self.end.ends))?;
         clone.waiting.policy = self.waiting.policy;
         clone.waiting.interval = self.waiting.interval;
         Ok(clone)

@@ -1,9 +1,12 @@
 //! Who is attached, who has died, who cleans up after whom.
 //!
-//! [`table`] is the shared table of endpoint records, [`hold`] the proof that the owner of a
-//! record is alive, [`fork`] how a handle notices that it is a copy in a child, [`reap`] what is done
+//! [`table`] is the shared table of endpoint records, [`ends`] what an end makes of it, [`endings`] how
+//! the ends of a role went, [`hold`] the proof that the owner of a record is alive, [`fork`] how a handle notices that it is a copy in a child, [`reap`] what is done
 //! about the dead. How an end comes and goes is [`attach`](crate::attach)'s.
 
+pub(crate) mod calm;
+pub(crate) mod endings;
+pub(crate) mod ends;
 pub(crate) mod fork;
 pub(crate) mod hold;
 pub(crate) mod reap;

@@ -9,14 +9,15 @@
 //! receiver had not released goes to the receiver that asks (the *adopter*); if one asks that cannot take
 //! it, the record becomes an abandoned claim, which is nobody's, and any receiver may adopt it later.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::table::{self, Owner, Role};
-use crate::pipe::wake_everybody;
 use crate::ring::control::Words;
 use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::wait::changes::{Change, Concerned, wake};
+use crate::wait::watch;
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
@@ -51,6 +52,8 @@ pub(crate) struct Findings {
     pub(crate) opposite_alive: bool,
     /// Something that the dead had claimed is not settled yet.
     pub(crate) pending: bool,
+    /// Some claim was in progress, or was one of a dead end.
+    pub(crate) claims: bool,
 }
 
 /// Looks for ends that have died and clears away what can be, for an end of `role`. `adopter`: a
@@ -62,11 +65,15 @@ pub(crate) fn reap_pass<T: Copy, K: Kind>(
     mut adopter: Option<&mut K::Recv>,
 ) -> Findings {
     let opposite_alive = liveness.any_alive(role.opposite());
+    let some_claim = Cell::new(false);
     let pass = reap_all(mem, liveness, &mut adopter, |record, attached_as| {
         let missed = !opposite_alive && attached_as == role.opposite();
-        (missed || claims(mem, record)) && !liveness.alive(attached_as, record)
+        let claims = claims(mem, record);
+        some_claim.set(some_claim.get() || claims);
+        (missed || claims) && !liveness.alive(attached_as, record)
     });
-    Findings { opposite_alive, pending: pass.pending || !pass.done }
+    let claims = some_claim.get() || pass.any_dead;
+    Findings { opposite_alive, pending: pass.pending || !pass.done, claims }
 }
 
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone opposite if
@@ -79,6 +86,8 @@ fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
 struct Pass {
     /// It took place, for all of them: nobody else was recovering, and there was not too much to do.
     done: bool,
+    /// There were some, or abandoned claims.
+    any_dead: bool,
     /// Something changed in the ring.
     changed: bool,
     /// Some of what the dead had claimed could not be settled.
@@ -99,13 +108,15 @@ fn reap_all<T: Copy, K: Kind>(
             (owner.is_abandoned() || is_dead(record, role)).then_some((record, owner, role))
         })
         .collect();
-    let mut pass = Pass { done: true, changed: false, pending: false };
+    let any_dead = !dead.is_empty();
+    let mut pass = Pass { done: true, any_dead, changed: false, pending: false };
     if dead.is_empty() {
         return pass;
     }
     let had_adopter = adopter.is_some();
     let answers = Answers::new(words, liveness);
     let mut efforts = Efforts(0);
+    let mut concerned = Concerned::default();
     let took_place = liveness.exclusively(|| {
         for (record, owner, role) in dead {
             // Somebody may have cleared this record, and a newcomer taken it, before we had the lock.
@@ -117,15 +128,26 @@ fn reap_all<T: Copy, K: Kind>(
                 continue;
             }
             let reaped = reap(mem, record, owner, role, &answers, adopter, &mut efforts);
-            pass.changed |= reaped.changed;
+            if reaped.changed {
+                pass.changed = true;
+                concerned = concerned.and_by(words, change(words, record, role));
+            }
             pass.pending |= reaped.pending;
         }
     });
     pass.done = took_place && !efforts.exhausted();
     if pass.changed {
-        wake_everybody(words);
+        wake(words, concerned);
     }
     pass
+}
+
+/// What reaping a record of `role` has changed.
+fn change(words: &Words, record: usize, role: Role) -> Change {
+    match table::owner(&words.owners[record]) {
+        Some((owner, _)) if owner.is_abandoned() => Change::Abandoned,
+        _ => Change::Left(role),
+    }
 }
 
 /// The answers about liveness of one reap pass, each asked for once: who is found dead stays dead, and who
@@ -250,6 +272,7 @@ fn reap<T: Copy, K: Kind>(
     efforts: &mut Efforts,
 ) -> Reaped {
     let words = &mem.words;
+    watch::forget(words, role, record);
     let intent = words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
     let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
     let mut changed = false;
@@ -275,6 +298,11 @@ fn reap<T: Copy, K: Kind>(
             Remains::Abandoned { run, .. } if run.items == 0 || mem.drop_unreleased => {
                 K::Recv::discard(mem, run);
                 words.control.tally.dropped.fetch_add(run.items, Relaxed); // a statistic
+                changed = true;
+            }
+            Remains::Exhausted { run } => {
+                K::Recv::discard(mem, run);
+                words.control.tally.exhaust(1);
                 changed = true;
             }
             Remains::Abandoned { run, .. } => {

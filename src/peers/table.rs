@@ -10,16 +10,16 @@
 //! holder alone moves the record from free to taken; from taken to free anyone may move it who has
 //! reason to, by compare-and-swap against the exact word. The order of things:
 //!
-//! * attach: lock, take the record, count the arrival, move `changes` on, wake everybody;
-//! * leave: unlock, free the record, move `changes` on, wake everybody.
+//! * attach: lock, take the record, count the arrival, move `changes` on, wake those whom it concerns;
+//! * leave: count the close, unlock, free the record, move `changes` on, wake those whom it concerns.
 //!
 //! An *abandoned claim* is what a receiving end leaves that is gone but had claimed items and not released
 //! them: nobody sits there any more, but the record is needed until an adopter has taken them over
 //! ([`ring::recovery`](crate::ring::recovery)).
 //!
 //! So whoever sits and lives holds the lock, and a lock that is free beside a taken record belongs to
-//! one who is on the way out or dead. [`Ends`] turns the endpoint table into the answers that the pipe
-//! needs. It rescans only when `changes` has moved: in flow, one load of a line nobody writes.
+//! one who is on the way out or dead. [`Ends`](super::ends::Ends) turns the endpoint table into the
+//! answers that the pipe needs.
 //!
 //! The arrival counters exist for those who came and went between two looks: a receiver must say
 //! end-of-file also if it never saw the sender whose values it has just drained.
@@ -49,7 +49,7 @@ impl Role {
         }
     }
 
-    fn arrivals(self, control: &Control) -> &AtomicU64 {
+    pub(super) fn arrivals(self, control: &Control) -> &AtomicU64 {
         control.arrivals.of.of(self)
     }
 }
@@ -68,7 +68,6 @@ pub(crate) struct Owner(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name(pub(crate) u64);
 
-#[allow(dead_code, reason = "the watch and recovery will ask")]
 impl Name {
     /// What the record's owner word says of that end, but for its process.
     pub(crate) fn names(self, owner: Owner) -> bool {
@@ -100,6 +99,11 @@ impl Owner {
         Name((record as u64) << 32 | self.0 & (TIMES_TAKEN | ROLE))
     }
 
+    /// The role that it took the record for.
+    pub(crate) fn role(self) -> Role {
+        if self.0 & ROLE == Role::Sender as u64 { Role::Sender } else { Role::Receiver }
+    }
+
     /// The owner is gone, whatever the lock says.
     pub(crate) fn is_abandoned(self) -> bool {
         self.0 & ROLE == ABANDONED
@@ -124,6 +128,11 @@ pub(crate) fn take(record: &OwnerWord, role: Role, pid: u32, evict: bool) -> Opt
 pub(crate) fn arrived(words: &Words, role: Role) {
     role.arrivals(&words.control).fetch_add(1, Release); // A4 → A5: the record is taken
     words.control.arrivals.changes.fetch_add(1, Release); // A6 → A7: the record, the arrival
+}
+
+/// Counts an end of `role` that closes, after its last store and before it unlocks.
+pub(crate) fn closed(words: &Words, role: Role) {
+    words.control.endings.closed.of(role).fetch_add(1, Release); // E1 → E2: its arrival
 }
 
 /// Frees a record; true if it was still as `owner` left it.
@@ -155,7 +164,7 @@ pub(crate) fn abandon(words: &Words, record: usize, owner: Owner) -> bool {
 }
 
 /// Somebody has left an abandoned claim that is not settled.
-fn any_abandoned(words: &Words) -> bool {
+pub(super) fn any_abandoned(words: &Words) -> bool {
     words.owners.iter().any(|record| owner(record).is_some_and(|(found, _)| found.is_abandoned()))
 }
 
@@ -163,155 +172,4 @@ fn any_abandoned(words: &Words) -> bool {
 pub(crate) fn owner(record: &OwnerWord) -> Option<(Owner, Role)> {
     let word = record.load(Acquire); // A3 ← A1: what made the record's owner
     Some((Owner(word), role_of(word)?))
-}
-
-/// What an end knows of the opposite ends: whether one is there, and whether one ever was.
-#[derive(Debug)]
-pub(crate) struct Ends {
-    opposite: Role,
-    /// `changes` at the last scan; `None` forces the next.
-    scanned_at: Option<u64>,
-    /// The same if a scan would find no change in whether the opposite ends are there: what the
-    /// path of every message compares with. [`NEVER`](Self::NEVER) otherwise.
-    uneventful_at: u64,
-    present: bool,
-    arrivals_at_attach: u64,
-    met: bool,
-    /// An abandoned claim was seen since the last time of asking.
-    abandoned: bool,
-}
-
-impl Ends {
-    /// More changes than there will ever be. (A peer that stores this number is taken for present.)
-    const NEVER: u64 = u64::MAX;
-
-    /// How many opposite ends have ever arrived. To be read before this end takes its record, so that
-    /// whoever has seen it there counts as met.
-    pub(crate) fn arrivals(words: &Words, role: Role) -> u64 {
-        role.opposite().arrivals(&words.control).load(Acquire) // A5 ← A4
-    }
-
-    /// For an end of `role` that has just taken its record. `arrivals` from before that;
-    /// `peer_alive`: some opposite end is in the endpoint table and is alive.
-    pub(crate) fn attach(
-        words: &Words,
-        role: Role,
-        arrivals: u64,
-        peer_alive: impl FnOnce() -> bool,
-    ) -> Self {
-        // Before the question: whoever attaches after it moves `changes` on, and is scanned for.
-        let changes = words.control.arrivals.changes.load(Acquire); // A7 ← A6
-        let alive = peer_alive();
-        let mut ends = Self {
-            opposite: role.opposite(),
-            // If nobody opposite lives, whoever is on the endpoint table is dead and no peer of ours. (Who
-            // is about to take a record will be counted among the arrivals.)
-            scanned_at: (!alive).then_some(changes),
-            uneventful_at: Self::NEVER,
-            present: false,
-            arrivals_at_attach: arrivals,
-            met: alive,
-            abandoned: any_abandoned(words), // there may be no scan for long
-        };
-        ends.sum_up();
-        ends
-    }
-
-    /// After any change of what it is made of.
-    fn sum_up(&mut self) {
-        self.uneventful_at = match self.scanned_at {
-            Some(changes) if self.present || !self.met => changes,
-            _ => Self::NEVER,
-        };
-    }
-
-    /// Looks at the endpoint table if it has changed.
-    #[inline]
-    fn look(&mut self, words: &Words) {
-        let changes = words.control.arrivals.changes.load(Acquire); // A7 ← A6
-        if self.scanned_at != Some(changes) {
-            self.scan(words, changes);
-            self.sum_up();
-        }
-    }
-
-    /// The endpoint table is as the last look found it.
-    pub(crate) fn up_to_date(&self, words: &Words) -> bool {
-        // Relaxed: who acquired the word of a record that was left (A3) sees by it, as in `scan`, that a
-        // successor had come; and nothing is read on the strength of it.
-        self.scanned_at == Some(words.control.arrivals.changes.load(Relaxed))
-    }
-
-    #[cold]
-    fn scan(&mut self, words: &Words, mut changes: u64) {
-        // Bounded: honest ends come and go more slowly than we look.
-        for _ in 0..crate::ring::PATIENCE {
-            // First the arrivals, then the records: whoever is counted was on its record before, so if
-            // we do not find it there it has left, and everything it stored is visible.
-            let arrivals = self.opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-            self.met |= arrivals != self.arrivals_at_attach;
-            // Whoever sits there though none lived when we came and none has come since is dead.
-            self.present = self.met && count(words, self.opposite) > 0;
-            self.abandoned |= any_abandoned(words);
-            self.scanned_at = Some(changes);
-            if self.present {
-                return;
-            }
-            // Records are read one by one: an end may have taken one that was read already, and its
-            // predecessor then left one that was not. Who saw the record left (A3 ← A2) sees by
-            // `changes` that its successor had come. So nobody is there only if nothing has changed.
-            let now = words.control.arrivals.changes.load(Acquire); // A7 ← A6
-            if now == changes {
-                return;
-            }
-            changes = now;
-        }
-    }
-
-    /// An opposite end is attached.
-    pub(crate) fn present(&mut self, words: &Words) -> bool {
-        self.look(words);
-        self.present
-    }
-
-    /// There was an opposite end at some time since this one attached, and now there is none.
-    #[inline]
-    pub(crate) fn gone(&mut self, words: &Words) -> bool {
-        self.look(words);
-        self.met && !self.present
-    }
-
-    /// None has come or gone since the last look, and by that the opposite ends are not gone.
-    #[inline(always)]
-    pub(crate) fn still_there(&self, words: &Words) -> bool {
-        // Relaxed: nothing is read on the strength of it. It is the number that the last scan acquired.
-        words.control.arrivals.changes.load(Relaxed) == self.uneventful_at
-    }
-
-    /// There was an opposite end at some time since this one attached, as of the last look.
-    pub(crate) fn met(&self) -> bool {
-        self.met
-    }
-
-    /// The locks say that nobody opposite is alive: counts them as gone until the endpoint table changes.
-    pub(crate) fn opposite_gone(&mut self) {
-        self.present = false;
-        self.sum_up();
-    }
-
-    /// Somebody has left an abandoned claim since the last time of asking.
-    pub(crate) fn take_abandoned(&mut self) -> bool {
-        std::mem::take(&mut self.abandoned)
-    }
-
-    /// The state of the endpoint table that the last look was at.
-    pub(crate) fn seen(&self) -> Option<u64> {
-        self.scanned_at
-    }
-
-    /// Counts a missing peer as gone from the start, rather than waiting for the first.
-    pub(crate) fn expect_present(&mut self) {
-        self.met = true;
-        self.sum_up();
-    }
 }

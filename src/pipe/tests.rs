@@ -17,17 +17,17 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
 
 /// Sits down and attaches; everybody whom `liveness` says to live is alive.
 fn sender(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> SendEnd<u64, Mpmc> {
-    let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
+    let before = Ends::before(&heap.mem().words, Role::Sender, || false);
     let me = sit(&heap.mem(), record, Role::Sender).name(record);
     let cursor = <Mpmc as Kind>::Send::attach(&heap.mem(), record).expect("it always can");
-    SendEnd::new(heap.mem(), me, cursor, arrivals, liveness)
+    SendEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
 fn receiver(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> RecvEnd<u64, Mpmc> {
-    let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
+    let before = Ends::before(&heap.mem().words, Role::Receiver, || false);
     let me = sit(&heap.mem(), record, Role::Receiver).name(record);
     let cursor = <Mpmc as Kind>::Recv::attach(&heap.mem(), record).expect("it always can");
-    RecvEnd::new(heap.mem(), me, cursor, arrivals, liveness)
+    RecvEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
 const BOTH: [(Role, usize); 2] = [(Role::Sender, 0), (Role::Receiver, 1)];

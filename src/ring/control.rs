@@ -10,6 +10,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::peers::table::Role;
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU32, AtomicU64, Shared, UnmodelledU64};
 
 /// The most endpoint records a ring may have.
@@ -144,6 +145,17 @@ pub struct Tally {
     pub(crate) redelivered: AtomicU64,
     /// Items that were published and then discarded unread, or after too many deliveries.
     pub(crate) dropped: AtomicU64,
+    /// The latter alone.
+    pub(crate) exhausted: AtomicU64,
+}
+
+impl Tally {
+    /// Counts items that were discarded after too many deliveries.
+    pub(crate) fn exhaust(&self, items: u64) {
+        // Relaxed, both: statistics.
+        self.dropped.fetch_add(items, Relaxed);
+        self.exhausted.fetch_add(items, Relaxed);
+    }
 }
 
 /// Reserved: for ends that wait for many slots, and for ends that are awake and looking.
@@ -193,7 +205,7 @@ pub struct Record {
     /// MPMC: the claim in progress ([`mpmc`](crate::ring::mpmc)). SPSC: the position before which
     /// items have been handed out ([`spsc`](crate::ring::spsc)).
     pub(crate) intent: AtomicU64,
-    /// SPSC: how often the item at the head has been handed out.
+    /// SPSC: how often the item at the head has been handed out ([`deliveries`](crate::ring::deliveries)).
     pub(crate) deliveries: AtomicU64,
     reserved: [UnmodelledU64; 6],
     /// Reserved.

@@ -13,9 +13,11 @@
 //! with the mask from private memory, so a corrupted position reaches a wrong slot, never beyond.
 
 pub mod control;
+pub(crate) mod deliveries;
 pub mod mpmc;
 pub mod recovery;
 pub mod spsc;
+mod stamp;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 
@@ -29,6 +31,8 @@ pub struct Mem<T, K> {
     pub(crate) slots: Slots<T, K>,
     /// What a dead receiver had not released is discarded rather than delivered again.
     pub(crate) drop_unreleased: bool,
+    /// So is what was delivered so often; 0: nothing is.
+    pub(crate) delivery_limit: u32,
 }
 
 impl<T, K> std::fmt::Debug for Mem<T, K> {
@@ -125,7 +129,7 @@ pub trait RecvCursor {
 
     /// Claims as many published items as there are, at most `max`; none if fewer than `need`.
     /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. Items that this cursor claimed before
-    /// and has not released come first and alone.
+    /// and has not released come first and alone; those that it has adopted, one at a time.
     fn claim<T: Copy, K: Kind>(
         &mut self,
         mem: &Mem<T, K>,
@@ -141,6 +145,10 @@ pub trait RecvCursor {
     /// this end die now, whoever receives them next receives them again.
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
 
+    /// How often the first item of the run claimed last had been delivered to receivers that are gone and
+    /// did not release it ([`deliveries`]).
+    fn redeliveries(&self) -> u32;
+
     /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
     fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64>;
 
@@ -150,8 +158,8 @@ pub trait RecvCursor {
     /// Something is claimed and not released, be it but holes.
     fn has_claim(&self) -> bool;
 
-    /// Items that are claimed and not released: a guard gave them back, or was forgotten. They are
-    /// received again first.
+    /// Items that are received again first: a guard gave them back, or was forgotten, or they were
+    /// adopted.
     fn held(&self) -> u64;
 
     /// Settles what a dead end with this intent had claimed. Under the recovery lock.

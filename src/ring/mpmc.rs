@@ -49,7 +49,8 @@
 //! stamp. Senders claim only as many slots as are free in a row; receivers as many as are published
 //! in a row, holes (SKIPPED) included, which are passed over and freed. An index never moves back,
 //! so a receiver that gives items back keeps them claimed for itself and delivers them first on its
-//! next call ([`RecvCursor::held`]).
+//! next call ([`RecvCursor::held`]). Items that it has adopted it delivers one at a time, and counts that
+//! ([`deliveries`](super::deliveries)).
 //!
 //! Progress: a claim is lock-free (a failed compare-and-swap is another's success), hand-over is
 //! wait-free. FIFO order means that a receiver waits for the *next* position: a sender that is
@@ -58,46 +59,11 @@
 //!
 //! Source: Dmitry Vyukov, "Bounded MPMC queue" (2010), with 64-bit laps. The intents are ours.
 
+use super::deliveries::Adopted;
 use super::recovery::{self, Alive, Remains};
+use super::stamp::Stamp;
 use super::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-
-/// The state of a slot and the lap it is in: `lap << 6 | count << 2 | state`. The count says how often
-/// the item had been handed out before; in every other state it is 0. State 3 is kept for messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(pub(super) u64);
-
-/// Where a stamp's lap begins: above two bits of state and four that count deliveries.
-const LAP_SHIFT: u32 = 6;
-
-impl Stamp {
-    const PUBLISHED: u64 = 1;
-    const SKIPPED: u64 = 2;
-
-    /// Wraps where stamps do: beyond 2^58 laps, for which a ring of one slot takes nine years at 10^9
-    /// messages a second.
-    fn lap(position: u64, capacity: u64) -> u64 {
-        position >> capacity.trailing_zeros()
-    }
-
-    fn lap_bits(position: u64, capacity: u64) -> u64 {
-        Self::free(position, capacity).0 >> LAP_SHIFT
-    }
-    pub(super) fn free(position: u64, capacity: u64) -> Self {
-        Self(Self::lap(position, capacity) << LAP_SHIFT)
-    }
-    pub(super) fn published(position: u64, capacity: u64) -> Self {
-        Self(Self::free(position, capacity).0 | Self::PUBLISHED)
-    }
-    pub(super) fn skipped(position: u64, capacity: u64) -> Self {
-        Self(Self::free(position, capacity).0 | Self::SKIPPED)
-    }
-    /// Laps by which this stamp is ahead of the lap of `position`.
-    fn laps_ahead(self, position: u64, capacity: u64) -> i64 {
-        // Both are 58-bit numbers: the difference is exact.
-        (self.0 >> LAP_SHIFT) as i64 - Self::lap_bits(position, capacity) as i64
-    }
-}
 
 /// Bits of an intent that hold the low bits of the position; the count is above them.
 const INTENT_POSITION_BITS: u32 = 40;
@@ -349,8 +315,11 @@ impl Sender {
 pub struct Receiver {
     /// Its endpoint record.
     record: usize,
-    /// What it has claimed and not released; no slots if nothing.
+    /// What it has claimed and not released; no slots if nothing. `again` is 0 for what it claimed itself;
+    /// if it has adopted the claim, all its items.
     held: Run,
+    /// In the latter case, the first of them.
+    adopted: Adopted,
     /// Holes freed since the last time of asking.
     skipped: u64,
 }
@@ -358,6 +327,31 @@ pub struct Receiver {
 impl Receiver {
     fn done<T, K>(&self, mem: &Mem<T, K>) {
         mem.words.records[self.record].intent.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
+    }
+
+    /// What it holds comes first: all of it, if it gave that back itself, or of an adopted claim the first
+    /// item.
+    #[cold]
+    fn claim_held<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, need: u64) -> Result<Run, Blocked> {
+        let held = self.held;
+        if held.again == 0 {
+            return if held.items >= need {
+                Ok(Run { again: held.items, ..held })
+            } else {
+                Err(Blocked::Held)
+            };
+        }
+        if need > 1 {
+            return Err(Blocked::Held);
+        }
+        self.adopted.first(mem, held).ok_or_else(|| {
+            // Its items cannot be told from holes any more.
+            free(mem, held.at, held.slots);
+            self.skipped += held.slots;
+            self.held = NOTHING;
+            self.done(mem);
+            Blocked::Corrupt
+        })
     }
 }
 
@@ -375,7 +369,7 @@ impl RecvCursor for Receiver {
     const SHARED: bool = true;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
-        Ok(Self { record, held: NOTHING, skipped: 0 })
+        Ok(Self { record, held: NOTHING, adopted: Adopted::default(), skipped: 0 })
     }
 
     #[inline(always)]
@@ -386,8 +380,7 @@ impl RecvCursor for Receiver {
         max: u64,
     ) -> Result<Run, Blocked> {
         if self.held.slots > 0 {
-            self.held.again = self.held.items;
-            return if self.held.items >= need { Ok(self.held) } else { Err(Blocked::Held) };
+            return self.claim_held(mem, need);
         }
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head;
@@ -491,15 +484,22 @@ impl RecvCursor for Receiver {
         None
     }
 
-    fn hand_out<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
-        // The intent says so already.
+    fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, _: Run) {
+        // That it is claimed the intent says already.
+        if self.held.again > 0 {
+            self.adopted.hand_out(mem);
+        }
+    }
+
+    fn redeliveries(&self) -> u32 {
+        if self.held.again > 0 { self.adopted.times() } else { 0 }
     }
 
     fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
         let capacity = mem.slots.capacity();
         positions(run.at, 0..run.slots).filter(move |&at| {
             // Relaxed: the claim acquired this stamp, and it is ours until we free it.
-            mem.slots.stamp(at).load(Relaxed) == Stamp::published(at, capacity).0
+            Stamp(mem.slots.stamp(at).load(Relaxed)).holds_item(at, capacity)
         })
     }
 
@@ -513,16 +513,17 @@ impl RecvCursor for Receiver {
             self.items(mem, run).nth(items as usize).map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
         free(mem, run.at, slots);
-        if slots == run.slots {
+        if slots == self.held.slots {
             self.held.slots = 0;
             self.held.items = 0;
             self.done(mem);
         } else {
+            let left = self.held.items - items;
             self.held = Run {
                 at: run.at.wrapping_add(slots),
-                slots: run.slots - slots,
-                items: run.items - items,
-                again: run.items - items,
+                slots: self.held.slots - slots,
+                items: left,
+                again: self.held.again.min(left),
             };
         }
     }
@@ -557,8 +558,8 @@ impl RecvCursor for Receiver {
         let claimed = mem.words.control.tail.at.load(Relaxed).wrapping_sub(at);
         positions(at, 0..claimed.min(capacity)).any(|position| {
             let stamp = Stamp(mem.slots.stamp(position).load(Relaxed));
-            // Other states of this lap there are not before a claim: a peer that stores one shall not
-            // make us leave.
+            // Other states of this lap, and counts, there are not before a claim: a peer that stores one
+            // shall not make us leave.
             stamp.laps_ahead(position, capacity) <= 0
                 && stamp != Stamp::published(position, capacity)
                 && stamp != Stamp::skipped(position, capacity)

@@ -38,9 +38,11 @@ use std::ops::Range;
 use crossbeam_utils::CachePadded;
 
 use super::control::{Record, Words};
+use super::deliveries::is_exhausted;
 use super::mpmc::{
-    INTENT_HORIZON, NO_INTENT, Stamp, intent, intent_run, intent_slots, intent_stretch, positions,
+    INTENT_HORIZON, NO_INTENT, intent, intent_run, intent_slots, intent_stretch, positions,
 };
+use super::stamp::Stamp;
 use super::{Kind, Mem, Run};
 use crate::peers::table::{Role, owner};
 use crate::sync::AtomicU64;
@@ -134,6 +136,11 @@ pub enum Remains {
         /// There are others behind, or what a live end may own.
         more: bool,
     },
+    /// Receivers only: such a slot, with an item that was delivered as often as the ring allows.
+    Exhausted {
+        /// That slot alone.
+        run: Run,
+    },
 }
 
 /// Settles what a dead sender with the intent `word` had claimed. Under the recovery lock.
@@ -188,8 +195,11 @@ pub(crate) fn settle_receiver<T: Copy, K: Kind>(
             continue;
         }
         // The second look.
-        let Some(item) = unreleased(mem, position) else { continue };
-        let item = u64::from(item);
+        let Some(left) = unreleased(mem, position) else { continue };
+        if matches!(left, Left::Item { times } if is_exhausted(times, mem.delivery_limit)) {
+            return Remains::Exhausted { run: Run { at: position, slots: 1, items: 1, again: 1 } };
+        }
+        let item = u64::from(left != Left::Hole);
         match &mut found {
             None => found = Some(Run { at: position, slots: 1, items: item, again: item }),
             Some(run) if run.at.wrapping_add(run.slots) == position => {
@@ -207,14 +217,24 @@ pub(crate) fn settle_receiver<T: Copy, K: Kind>(
     }
 }
 
-/// A claimed position that was not released: whether there is an item in it, or a hole.
-fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<bool> {
+/// What is in a claimed position that was not released.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Hole,
+    /// With its [count](super::deliveries).
+    Item {
+        times: u32,
+    },
+}
+
+/// What is in a claimed position, if it was not released.
+fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<Left> {
     let capacity = mem.slots.capacity();
-    let stamp = mem.slots.stamp(position).load(Acquire); // R1 ← S3: the value is written
-    if stamp == Stamp::published(position, capacity).0 {
-        return Some(true);
+    let stamp = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
+    if stamp.holds_item(position, capacity) {
+        return Some(Left::Item { times: stamp.times() });
     }
-    (stamp == Stamp::skipped(position, capacity).0).then_some(false)
+    stamp.is_hole(position, capacity).then_some(Left::Hole)
 }
 
 /// Makes orphans the claim of the receiver in `adopter`, which has none. Under the recovery lock.

@@ -19,11 +19,14 @@
 //! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
 //! its last C2 are received by its successor. Both positions are always whole, so a successor starts
 //! from them and needs no repair. A consumer that hands items out before it releases them leaves
-//! word in its endpoint record of how far, so that the successor can tell which it receives again.
+//! word in its endpoint record of how far, so that the successor can tell which it receives again. The
+//! successor receives these one at a time, and the record says also how often the one at the head was
+//! handed out ([`deliveries`](super::deliveries)).
 //!
 //! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
 
+use super::deliveries::{is_exhausted, once_more, times_of, word};
 use super::recovery::{Alive, Remains};
 use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -132,11 +135,15 @@ impl SendCursor for Producer {
 pub struct Consumer {
     /// The next position to read: the truth, of which the region holds the published copy.
     head: u64,
-    /// `tail` as last seen.
+    /// `tail` as last seen; but no further than the next item while that one comes alone.
     tail_seen: u64,
     /// So many of the next items have been handed out unreleased before, by this consumer or, as
     /// the region told, by one before it. They are received again.
     again: u64,
+    /// So many of these, the first ones, by one before it. They come one at a time.
+    adopted: u64,
+    /// How often the first of the adopted had been handed out before.
+    times: u32,
     record: usize,
     coalesce: Coalesce,
 }
@@ -145,6 +152,21 @@ pub struct Consumer {
 impl Consumer {
     pub(crate) fn coalesce(&self) -> &Coalesce {
         &self.coalesce
+    }
+}
+
+impl Consumer {
+    /// The first of the items that its predecessor had handed out, alone. `ready`: how many there are.
+    #[cold]
+    fn claim_adopted(&mut self, need: u64, ready: u64) -> Result<Run, Blocked> {
+        if ready == 0 {
+            return Err(Blocked::NotReady); // somebody moved the tail back
+        }
+        if need > 1 {
+            return Err(Blocked::Held);
+        }
+        self.tail_seen = self.head.wrapping_add(1);
+        Ok(Run { at: self.head, slots: 1, items: 1, again: 1 })
     }
 }
 
@@ -158,17 +180,34 @@ impl RecvCursor for Consumer {
         let head = control.head.load(Relaxed);
         let tail_seen = control.tail.at.load(Acquire); // C1 ← P2: values before it are written
         let filled = used(head, tail_seen, mem.slots.capacity())?;
+        let line = &mem.words.records[record];
         // Relaxed, and brought into range: it decides no more than what is called redelivered.
-        let claimed = mem.words.records[record].intent.load(Relaxed).wrapping_sub(head);
+        let claimed = line.intent.load(Relaxed).wrapping_sub(head);
         let again = if claimed <= filled { claimed } else { 0 };
-        if mem.drop_unreleased && again > 0 {
-            let head = head.wrapping_add(again);
-            control.head.store(head, Release); // C2 → P1: nobody will read them
-            // A statistic. Behind the head: killed between the two, nothing is counted twice.
-            control.tally.dropped.fetch_add(again, Relaxed);
-            return Ok(Self { head, tail_seen, again: 0, record, coalesce: Coalesce::new() });
+        // Relaxed: as the intent. It decides no more than how often.
+        let times = times_of(line.deliveries.load(Relaxed), head);
+        let exhausted = again > 0 && is_exhausted(times, mem.delivery_limit);
+        let dropped = if mem.drop_unreleased { again } else { u64::from(exhausted) };
+        let attached = Self {
+            head: head.wrapping_add(dropped),
+            tail_seen,
+            again: again - dropped,
+            adopted: again - dropped,
+            // Behind the head, nothing was handed out alone.
+            times: once_more(if dropped > 0 { 0 } else { times }),
+            record,
+            coalesce: Coalesce::new(),
+        };
+        if dropped > 0 {
+            control.head.store(attached.head, Release); // C2 → P1: nobody will read them
+            // Statistics. Behind the head: killed between the two, nothing is counted twice.
+            match mem.drop_unreleased {
+                true => _ = control.tally.dropped.fetch_add(dropped, Relaxed),
+                false => control.tally.exhaust(dropped),
+            }
         }
-        Ok(Self { head, tail_seen, again, record, coalesce: Coalesce::new() })
+        let tail_seen = if attached.adopted > 0 { attached.head } else { tail_seen };
+        Ok(Self { tail_seen, ..attached })
     }
 
     #[inline(always)]
@@ -183,6 +222,9 @@ impl RecvCursor for Consumer {
             // Possibly empty: look again.
             let tail = mem.words.control.tail.at.load(Acquire); // C1 ← P2: values before it are written
             ready = used(self.head, tail, mem.slots.capacity())?;
+            if self.adopted > 0 {
+                return self.claim_adopted(need, ready);
+            }
             self.tail_seen = tail;
             if ready < need {
                 return Err(Blocked::NotReady);
@@ -198,12 +240,18 @@ impl RecvCursor for Consumer {
     }
 
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
-        if run.slots > self.again {
+        let line = &mem.words.records[self.record];
+        // Relaxed, both: on this end's own line, for its successor, who is ordered after all of it.
+        if self.adopted > 0 {
+            line.deliveries.store(word(run.at, self.times), Relaxed);
+        } else if run.slots > self.again {
             self.again = run.slots;
-            let end = run.at.wrapping_add(run.slots);
-            // Relaxed: on this end's own line, for its successor, who is ordered after all of it.
-            mem.words.records[self.record].intent.store(end, Relaxed);
+            line.intent.store(run.at.wrapping_add(run.slots), Relaxed);
         }
+    }
+
+    fn redeliveries(&self) -> u32 {
+        if self.adopted > 0 { self.times } else { 0 }
     }
 
     fn items<T: Copy, K: Kind>(&self, _: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
@@ -216,6 +264,8 @@ impl RecvCursor for Consumer {
         self.head = self.head.wrapping_add(items);
         if self.again > 0 {
             self.again = self.again.saturating_sub(items);
+            self.adopted = self.adopted.saturating_sub(items);
+            self.times = once_more(0); // that of the next
         }
         mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read
     }
@@ -225,7 +275,7 @@ impl RecvCursor for Consumer {
     }
 
     fn held(&self) -> u64 {
-        0 // what was not released was never taken: the head has not moved
+        self.adopted // none is claimed: the head has not moved
     }
 
     fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
 pub(crate) use loom::hint::spin_loop;
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 /// A word that no protocol hangs on: loom need not see it.
 pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
 
@@ -131,7 +131,7 @@ pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T
         owners: Shared((0..endpoints).map(|_| AtomicU64::new(0)).collect()),
         records: Shared((0..endpoints).map(|_| CachePadded::new(Record::default())).collect()),
     };
-    Mem { words, slots: Slots::new(capacity), drop_unreleased: false }
+    Mem { words, slots: Slots::new(capacity), drop_unreleased: false, delivery_limit: 0 }
 }
 
 /// Only a hint to the compiler, which does not reorder here.

@@ -9,7 +9,9 @@ use std::ptr::NonNull;
 pub(crate) use std::hint::spin_loop;
 /// A word that no protocol hangs on, which is why the models leave it out.
 pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,
+};
 
 use super::copy::{copy_in, copy_out};
 use crate::ring::Kind;

@@ -1,19 +1,23 @@
 //! Waiting: spin a little, then sleep in intervals, until there is something or a reason to stop.
 //!
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
-//! halves of its store–load barrier, [`pace`] the clock, the policies and cancellation. [`block`]
+//! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`watch`] who looks
+//! after the peers for all who sleep, [`pace`] the clock, the policies and cancellation. [`block`]
 //! below is the one loop in which every blocking call of the crate waits. [`coalesce`] is about less: a
 //! fraction of a microsecond, between the messages of a stream.
 
 pub(crate) mod barrier;
+pub(crate) mod changes;
 pub(crate) mod coalesce;
 #[cfg(all(test, not(loom), not(miri)))]
 mod litmus;
 pub(crate) mod pace;
 #[cfg(all(test, not(loom)))]
 mod tests;
+pub(crate) mod watch;
 pub(crate) mod word;
 
+use watch::{Shift, Watch};
 use word::{Ticket, WakeWord};
 
 /// Why a wait ended without what it waited for.
@@ -55,13 +59,17 @@ pub(crate) trait Pace {
     fn spun_well(&mut self);
     /// A reason to stop now.
     fn stop(&self) -> Option<Stop>;
-    /// Sleeps for an interval at the most; true if it has been an interval since a look was not in vain, or
+    /// Whether sleeps may be long ones, while others keep watch.
+    fn joins_watch(&self) -> bool {
+        false
+    }
+    /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep; true if it has been an interval since a look was not in vain, or
     /// since the last doubt.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
 
 /// What is particular to a waiter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Waiter<'a> {
     /// Where it sleeps.
     pub(crate) word: WakeWord<'a>,
@@ -74,6 +82,8 @@ pub(crate) struct Waiter<'a> {
     pub(crate) coalesce: u32,
     /// No more polls than this between two full checks, which look at the clock, too.
     pub(crate) polls: u32,
+    /// Those who look after the peers for all who sleep there.
+    pub(crate) watch: Option<Watch<'a>>,
 }
 
 /// Waits until `look` finds something, as the protocol of [`word`] demands. `look` is told how to.
@@ -83,7 +93,7 @@ pub(crate) fn block<R>(
     pace: &mut impl Pace,
     mut look: impl FnMut(Look) -> Option<R>,
 ) -> Result<R, Stop> {
-    let Waiter { word, shared, picky, mut coalesce, polls } = waiter;
+    let Waiter { word, shared, picky, mut coalesce, polls, watch } = waiter;
     pace.poll_at_most(polls);
     loop {
         match pace.turn() {
@@ -114,6 +124,7 @@ pub(crate) fn block<R>(
     }
     let mut check_due = false;
     let mut announced = None;
+    let mut shift = watch.filter(|_| pace.joins_watch()).map(|watch| Shift::begin(watch, word));
     loop {
         if !shared
             && let Some(found) = look(Look::Full { check_due: std::mem::take(&mut check_due) })
@@ -122,20 +133,30 @@ pub(crate) fn block<R>(
             // wake by our not doing so.
             return Ok(found);
         }
-        let ticket = word.announce(picky, announced);
+        let mut ticket = word.announce(picky, announced);
+        ticket.long = shift.as_mut().is_some_and(Shift::sleeps_long);
         let outcome = match look(Look::Full { check_due }) {
             Some(found) => Ok(found),
             None => match pace.stop() {
                 Some(stop) => Err(stop),
                 None => {
-                    check_due = pace.sleep(word, ticket);
                     announced = Some(ticket);
+                    if let Some(shift) = &mut shift
+                        && std::mem::take(&mut check_due)
+                        && shift.check()
+                    {
+                        continue; // there is a place for it in the watch
+                    }
+                    check_due = pace.sleep(word, ticket);
                     continue;
                 }
             },
         };
         if !shared {
             word.retract(ticket);
+        }
+        if let Some(shift) = shift {
+            shift.end();
         }
         return outcome;
     }

@@ -1,7 +1,6 @@
 //! Clock, deadlines, waiting policies and cancellation: how the protocol is paced for real.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -9,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::word::{Ticket, WakeWord};
 use super::{Pace, Stop, Turn};
 use crate::sync::fact::Fact;
+use crate::sync::{AtomicBool, Ordering};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the futex.
 pub(crate) fn now() -> u64 {
@@ -85,6 +85,13 @@ pub(crate) const LIVENESS_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) const LIVENESS_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
+/// So many intervals one sleeps that leaves it to the watch to look after the peers
+/// ([`watch`](super::watch)).
+const LONG_SLEEP: u32 = 10;
+/// Long sleeps end at multiples of so many nanoseconds, so that a crowd of sleepers wakes in groups: one
+/// interrupt wakes a group, and what one of it has read is in the caches for the next.
+const GRID: u64 = 5_000_000;
+
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no
 /// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this time,
 /// what such a publisher stored has long been there for everybody to see.
@@ -151,11 +158,26 @@ impl Waiting {
 
     /// A look came to nothing, at `now`: `true` if it is time for a liveness check.
     pub(super) fn looked_in_vain(&mut self, now: u64) -> bool {
-        let check_due = self.check_due_at != 0 && now >= self.check_due_at;
+        self.slept_in_vain(now, false)
+    }
+
+    /// The same before or after a sleep, of one that leaves the checks to the watch if `long`.
+    pub(super) fn slept_in_vain(&mut self, now: u64, long: bool) -> bool {
+        let check_due = self.check_due_at != 0 && now >= self.next_check(long);
         if check_due || self.check_due_at == 0 {
             self.check_due_at = now.saturating_add(self.interval.as_nanos() as u64);
         }
         check_due
+    }
+
+    /// When it will be time for one.
+    pub(super) fn next_check(&self, long: bool) -> u64 {
+        if !long {
+            return self.check_due_at;
+        }
+        let later = self.interval * (LONG_SLEEP - 1);
+        let at = self.check_due_at.saturating_add(later.as_nanos() as u64);
+        at - at % GRID
     }
 
     /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks the coarse
@@ -303,16 +325,20 @@ impl Pace for Watch<'_> {
         (self.deadline != Deadline::NEVER && now() >= self.deadline.0).then_some(Stop::Timeout)
     }
 
+    fn joins_watch(&self) -> bool {
+        self.waiting.interval == LIVENESS_INTERVAL
+    }
+
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
         let began = now();
         if ticket.fresh {
             self.brief_until = Some(began + BRIEF_SLEEP);
         }
-        if self.waiting.looked_in_vain(began) {
+        if self.waiting.slept_in_vain(began, ticket.long) {
             return true;
         }
         let brief_until = self.brief_until.unwrap_or(u64::MAX);
-        let until = self.waiting.check_due_at.min(self.deadline.0).min(brief_until);
+        let until = self.waiting.next_check(ticket.long).min(self.deadline.0).min(brief_until);
         word.sleep(ticket, until);
         let now = now();
         if now >= brief_until {
@@ -322,6 +348,6 @@ impl Pace for Watch<'_> {
             // Woken so soon: a little more spinning would have done.
             self.waiting.budget = (self.waiting.budget * 2).min(MOST_TURNS);
         }
-        self.waiting.looked_in_vain(now)
+        self.waiting.slept_in_vain(now, ticket.long)
     }
 }

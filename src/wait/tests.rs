@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use super::changes::{Change, wake_after};
 use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
+use crate::peers::ends::Ends;
 use crate::peers::reap::Liveness;
-use crate::peers::table::{self, Ends, Owner, Role};
-use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd, wake_everybody};
+use crate::peers::table::{self, Owner, Role};
+use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
 
 mod pace;
+mod watch;
 
 /// Sleeps at once and until woken.
 #[derive(Default)]
@@ -84,12 +87,12 @@ fn sit<K: Kind>(heap: &Heap<u64, K>, record: usize, role: Role) -> Owner {
 
 impl<K: Kind> Sender<K> {
     fn attach(heap: &Heap<u64, K>, record: usize) -> Self {
-        let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
+        let before = Ends::before(&heap.mem().words, Role::Sender, || false);
         let owner = sit(heap, record, Role::Sender);
         let mem = heap.mem();
         let cursor = K::Send::attach(&mem, record).expect("positions make sense");
-        let end = SendEnd::new(mem, owner.name(record), cursor, arrivals, &Healthy);
-        wake_everybody(&heap.mem().words);
+        let end = SendEnd::new(mem, owner.name(record), cursor, before, &Healthy);
+        wake_after(&heap.mem().words, Change::Attached(Role::Sender));
         Self { end, record, owner }
     }
 
@@ -109,18 +112,18 @@ impl<K: Kind> Sender<K> {
     fn leave(mut self) {
         self.end.close();
         table::leave(&self.end.mem.words, self.record, self.owner);
-        wake_everybody(&self.end.mem.words);
+        wake_after(&self.end.mem.words, Change::Left(self.owner.role()));
     }
 }
 
 impl<K: Kind> Receiver<K> {
     fn attach(heap: &Heap<u64, K>, record: usize) -> Self {
-        let arrivals = Ends::arrivals(&heap.mem().words, Role::Receiver);
+        let before = Ends::before(&heap.mem().words, Role::Receiver, || false);
         let owner = sit(heap, record, Role::Receiver);
         let mem = heap.mem();
         let cursor = K::Recv::attach(&mem, record).expect("positions make sense");
-        let end = RecvEnd::new(mem, owner.name(record), cursor, arrivals, &Healthy);
-        wake_everybody(&heap.mem().words);
+        let end = RecvEnd::new(mem, owner.name(record), cursor, before, &Healthy);
+        wake_after(&heap.mem().words, Change::Attached(Role::Receiver));
         Self { end, record, owner }
     }
 
@@ -144,7 +147,7 @@ impl<K: Kind> Receiver<K> {
 
     fn leave(self) {
         table::leave(&self.end.mem.words, self.record, self.owner);
-        wake_everybody(&self.end.mem.words);
+        wake_after(&self.end.mem.words, Change::Left(self.owner.role()));
     }
 }
 
@@ -305,7 +308,7 @@ fn a_word_that_changed_after_the_announcement_puts_nobody_to_sleep() {
 }
 
 fn waiter(word: WakeWord<'_>, shared: bool) -> Waiter<'_> {
-    Waiter { word, shared, picky: false, coalesce: 3, polls: u32::MAX }
+    Waiter { word, shared, picky: false, coalesce: 3, polls: u32::MAX, watch: None }
 }
 
 #[test]

@@ -57,20 +57,22 @@
 //!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by that
 //!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
 //!
-//! **Leaving and attaching** are rare, so they do not ask for the bit ([`wake_all`]): they change
-//! the endpoint table and then always move the epoch. A sleeper announces either before that, and the
-//! changed epoch ends its sleep; or after, and W1 acquires what `wake_all` released: it sees the
-//! change of the endpoint table in its look.
+//! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table and then
+//! always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper announces either before that, and the
+//! changed epoch refuses it the sleep that it has not begun; or after, and W1 acquires what `turn_back`
+//! released: it sees the change in its look. Who sleeps by then needs the futex wake as well, and gets it
+//! if the change can end its wait; [`changes`](super::changes) says whom which change concerns.
 //!
 //! **What is not covered**: a woken process that is killed, or stopped, before it acts. Its W1 does
-//! not happen, and others sleep beside a ready item. Hence nobody sleeps longer than an interval (50 ms
-//! unless told otherwise) before it looks again: there is no infinite sleep in this crate.
+//! not happen, and others sleep beside a ready item. Hence some sleeper of each role looks again after an
+//! interval (50 ms unless told otherwise), and every one after ten ([`watch`](super::watch)): there is no
+//! infinite sleep in this crate.
 //!
-//! [`wake_all`]: WakeWord::wake_all
+//! [`turn_back`]: WakeWord::turn_back
 
 use super::barrier;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, futex};
+use crate::sync::{AtomicBool, AtomicU32, futex};
 
 const SLEEPING: u32 = 1;
 const WAKE_ALL: u32 = 2;
@@ -81,6 +83,8 @@ const ANNOUNCED: u32 = SLEEPING | WAKE_ALL;
 /// Which sleepers a futex wake is for.
 const PLAIN: u32 = 1;
 const PICKY: u32 = 2;
+/// Beside one of the others: those who sleep long ([`watch`](super::watch)).
+const LONG: u32 = 4;
 const EVERYBODY: u32 = u32::MAX;
 
 /// The word after a wake: nobody is announced, and the epoch has moved on.
@@ -101,6 +105,8 @@ pub(crate) struct Ticket {
     pub(crate) sure: bool,
     /// The barrier, if it was one, was made just now: the next sleep must be a brief one.
     pub(crate) fresh: bool,
+    /// The sleep is one of those that leave it to the watch to look after the peers.
+    pub(crate) long: bool,
 }
 
 impl<'a> WakeWord<'a> {
@@ -122,13 +128,14 @@ impl<'a> WakeWord<'a> {
             return Ticket { fresh: false, ..before };
         }
         let sure = barrier::heavy(self.0); // B1 ↔ B2: before the look at the ring
-        Ticket { word: found | bits, picky, sure, fresh: true }
+        Ticket { word: found | bits, picky, sure, fresh: true, long: false }
     }
 
     /// Sleeps until woken, until the word changes, or until the clock shows `until`. May also
     /// return for no reason.
     pub(crate) fn sleep(self, ticket: Ticket, until: u64) {
         let whom = if ticket.picky { PICKY } else { PLAIN };
+        let whom = if ticket.long { whom | LONG } else { whom };
         futex::wait(self.0, ticket.word, whom, until);
     }
 
@@ -187,12 +194,43 @@ impl<'a> WakeWord<'a> {
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 
-    /// After a change of the endpoint table, or to cancel: whoever sleeps here looks again.
+    /// Cancels the waits of an end that sleeps here: sets its flag, then has all look up.
     /// Async-signal-safe.
-    pub(crate) fn wake_all(self) {
-        // W4 → W1: the endpoint table's change. The bits stay: whoever set them and is not queued yet finds
+    ///
+    /// The end looks at the flag after it has announced itself and before it sleeps. So either it sees
+    /// the flag, or it announced itself before the epoch moved, and cannot fall asleep.
+    pub(crate) fn cancel(self, flag: &AtomicBool) {
+        // K1 → K2: what the caller did before is visible to the end that finds itself cancelled.
+        flag.store(true, Release);
+        self.wake_all();
+    }
+
+    /// After a change of the endpoint table, or of the watch: whoever is about to sleep here looks again. Those who sleep
+    /// already sleep on.
+    pub(crate) fn turn_back(self) {
+        // W4 → W1: the endpoint table's change, or the watch's. The bits stay: whoever set them and is not queued yet finds
         // the epoch moved and announces itself again; the next publisher clears them.
         self.0.fetch_add(EPOCH, Release);
+    }
+
+    /// After a slot of the watch has become free: one of those who sleep long looks again, and so does
+    /// whoever is about to sleep.
+    pub(crate) fn hand_over(self) {
+        self.turn_back(); // before the wake: who announced itself before the slot was free does not miss both
+        futex::wake(self.0, 1, LONG);
+    }
+
+    /// For whoever has found, at a liveness check, what it cannot use itself: wakes one of those who
+    /// wait for one item or slot, or `all`. It moves no epoch, as what was found has been there for longer
+    /// than any sleeper takes from its look to its sleep; should one be slower, the next check tells it.
+    pub(crate) fn prompt(self, all: bool) {
+        futex::wake(self.0, if all { u32::MAX } else { 1 }, PLAIN);
+    }
+
+    /// After a change that ends waits, or to cancel: whoever sleeps here looks again, too.
+    /// Async-signal-safe.
+    pub(crate) fn wake_all(self) {
+        self.turn_back();
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::flips::ring_is_stamped;
 use super::support::region::{Chart, Class, Raw};
-use super::support::{Child, Flavour, both_kinds, new_ring};
+use super::support::{Child, Flavour, both_kinds, new_ring, until_thread_sleeps};
+use ringpipe::Ring;
 
 both_kinds!(every_word_that_honest_ends_change_is_on_the_chart);
 
@@ -48,6 +49,9 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     while tx.try_send(1).is_ok() {}
     let _ = tx.send_timeout(1, std::time::Duration::from_millis(20));
     look();
+    if ring_is_stamped::<K>() {
+        more_than_eight_sleep(&ring, &mut look);
+    }
 
     let classes: BTreeSet<Class> = changed.iter().map(|&word| chart.classes()[word]).collect();
     let stray: Vec<usize> =
@@ -57,7 +61,31 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     all.remove(&Class::Header);
     all.remove(&Class::Unused);
     if !ring_is_stamped::<K>() {
-        all.remove(&Class::Stamp);
+        for class in [Class::Stamp, Class::Watch, Class::LongSleepers] {
+            all.remove(&class);
+        }
     }
     assert_eq!(classes, all, "{}: the chart names words that nobody uses", K::NAME);
+}
+
+/// So many receivers that not all of them have a slot of the watch; looks while they sleep.
+fn more_than_eight_sleep<K: Flavour>(ring: &Ring<u64, K>, look: &mut impl FnMut()) {
+    let receivers: Vec<_> = (0..10).map(|_| K::receiver(ring).unwrap()).collect();
+    let cancel: Vec<_> = receivers.iter().map(|rx| rx.canceller()).collect();
+    std::thread::scope(|scope| {
+        let (tell, told) = std::sync::mpsc::channel();
+        for mut rx in receivers {
+            let tell = tell.clone();
+            scope.spawn(move || {
+                while rx.try_recv().is_ok() {}
+                tell.send(rustix::thread::gettid()).unwrap();
+                assert!(rx.recv().is_err(), "it is cancelled");
+            });
+        }
+        for tid in told.iter().take(10) {
+            until_thread_sleeps(tid.as_raw_nonzero().get() as u32);
+        }
+        look();
+        cancel.iter().for_each(|canceller| canceller.cancel());
+    });
 }

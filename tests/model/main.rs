@@ -4,8 +4,8 @@
 //! call of the handles, in the forms that wait and that do not, copying and borrowing; runs
 //! published or released in part, abandoned, forgotten; ends that close, with items in hand perhaps,
 //! and attach again, to the last record. The model is a queue of slots, and predicts every result
-//! exactly: values, counts, which error, what is marked as redelivered, `len`, and the ring's
-//! counters at the end.
+//! exactly: values, counts, which error, what is marked as redelivered and how often, `len`, and the
+//! ring's counters at the end.
 //!
 //! No call waits for another: the forms that may wait do so for no time, or a moment, or where the
 //! model says that they need not.
@@ -106,16 +106,26 @@ fn adoption() -> Vec<Move> {
     ]
 }
 
+/// Nor upon this: one receiver after the other leaves with the same item.
+fn poison() -> Vec<Move> {
+    let by = |call| Move(Hand { second: false, wait: Wait::Try, lent: false }, call);
+    let leaves = [Call::Read { max: 9, end: End::Drop }, Call::CloseReceiver, Call::AttachReceiver];
+    let leaving = std::iter::repeat_n(leaves, 17).flatten().map(by);
+    std::iter::once(by(Call::SendSlice(3))).chain(leaving).collect()
+}
+
 fn shapes() -> impl Strategy<Value = Shape> {
     let endpoints = prop_oneof![Just(2), Just(3), Just(4), Just(16)];
     let (drops, bare) = (prop::bool::weighted(0.25), prop::bool::weighted(0.3));
-    let of = |(size, endpoints, drop_unreleased, bare): (u32, _, _, _)| Shape {
+    let limits = prop_oneof![3 => Just(0), 2 => Just(2), 1 => Just(3), 1 => Just(15)];
+    let of = |(size, endpoints, drop_unreleased, delivery_limit, bare): (u32, _, _, _, _)| Shape {
         capacity: 1_usize << size,
         endpoints,
         drop_unreleased,
+        delivery_limit,
         bare,
     };
-    (0..4_u32, endpoints, drops, bare).prop_map(of)
+    (0..4_u32, endpoints, drops, limits, bare).prop_map(of)
 }
 
 /// Which type of item a ring carries.
@@ -130,7 +140,8 @@ fn play_many<K: Ends>(kind: &str) {
     };
     let (sequences, made) = (AtomicU64::new(0), AtomicU64::new(0));
     let moves = prop_oneof![moves(12), moves(50)];
-    let first = prop_oneof![9 => Just(Vec::new()), 1 => Just(adoption())];
+    let poisoned = (1..52_usize).prop_map(|moves| poison()[..moves].to_vec());
+    let first = prop_oneof![9 => Just(Vec::new()), 1 => Just(adoption()), 2 => poisoned];
     let moves = (first, moves).prop_map(|(first, then)| [first, then].concat());
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&(0..ITEMS.len(), shapes(), moves), |(item, shape, moves)| {

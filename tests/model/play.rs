@@ -164,6 +164,7 @@ pub struct Shape {
     pub capacity: usize,
     pub endpoints: usize,
     pub drop_unreleased: bool,
+    pub delivery_limit: u32,
     /// Nobody is attached at first.
     pub bare: bool,
 }
@@ -199,17 +200,19 @@ pub struct Stage<T: Thing, K: Ends> {
     model: Model<T>,
     next: u64,
     began: Instant,
-    /// What each receiver should say of the item it received last, if that is to be said.
-    again: [Option<bool>; ENDS],
+    /// What each receiver should say of the item it received last, if that is to be said: whether it was
+    /// delivered before, and how often to others.
+    again: [Option<(bool, u32)>; ENDS],
 }
 
 impl<T: Thing, K: Ends> Stage<T, K> {
     fn new(shape: Shape) -> Self {
-        let Shape { capacity, endpoints, drop_unreleased, .. } = shape;
+        let Shape { capacity, endpoints, drop_unreleased, delivery_limit, .. } = shape;
         let options = Ring::options()
             .capacity(capacity)
             .endpoints(endpoints as u32)
-            .drop_unreleased(drop_unreleased);
+            .drop_unreleased(drop_unreleased)
+            .delivery_limit(delivery_limit);
         let ring = options.create_anonymous().expect("a small ring");
         let descriptor = ring.as_fd().try_clone_to_owned().expect("a descriptor");
         let zero = ringpipe::bytemuck::Zeroable::zeroed();
@@ -217,7 +220,14 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             rings: [Ring::options().from_fd(descriptor).expect("the same"), ring],
             tx: [None, None],
             rx: [None, None],
-            model: Model::new(K::STAMPED, capacity, endpoints, drop_unreleased, zero),
+            model: Model::new(
+                K::STAMPED,
+                capacity,
+                endpoints,
+                drop_unreleased,
+                delivery_limit,
+                zero,
+            ),
             next: 1,
             began: Instant::now(),
             again: [None; ENDS],
@@ -228,19 +238,19 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         let which = hand.which();
         match call {
             Call::AttachSender if self.tx[which].is_none() => {
-                self.sender_attaches(which, K::tx(&self.rings[which]));
+                self.sender_attaches(which, None, K::tx(&self.rings[which]));
             }
             Call::AttachReceiver if self.rx[which].is_none() => {
-                self.receiver_attaches(which, K::rx(&self.rings[which]));
+                self.receiver_attaches(which, None, K::rx(&self.rings[which]));
             }
             Call::AnotherSender if self.tx[which].is_none() => {
                 if let Some(other) = self.tx[1 - which].as_ref().map(K::another_tx) {
-                    self.sender_attaches(which, other);
+                    self.sender_attaches(which, Some(1 - which), other);
                 }
             }
             Call::AnotherReceiver if self.rx[which].is_none() => {
                 if let Some(other) = self.rx[1 - which].as_ref().map(K::another_rx) {
-                    self.receiver_attaches(which, other);
+                    self.receiver_attaches(which, Some(1 - which), other);
                 }
             }
             Call::CloseSender => {
@@ -276,14 +286,24 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         self.look();
     }
 
-    fn sender_attaches(&mut self, who: usize, tx: Result<SendHandle<T, K>, AttachError>) {
-        let room = self.model.sender_attaches(who);
+    fn sender_attaches(
+        &mut self,
+        who: usize,
+        original: Option<usize>,
+        tx: Result<SendHandle<T, K>, AttachError>,
+    ) {
+        let room = self.model.sender_attaches(who, original);
         self.tx[who] = self.attached(tx, room, Role::Sender);
         self.tx[who].iter_mut().for_each(|tx| tx.set_liveness_interval(INTERVAL));
     }
 
-    fn receiver_attaches(&mut self, who: usize, rx: Result<RecvHandle<T, K>, AttachError>) {
-        let room = self.model.receiver_attaches(who);
+    fn receiver_attaches(
+        &mut self,
+        who: usize,
+        original: Option<usize>,
+        rx: Result<RecvHandle<T, K>, AttachError>,
+    ) {
+        let room = self.model.receiver_attaches(who, original);
         self.rx[who] = self.attached(rx, room, Role::Receiver);
         self.rx[who].iter_mut().for_each(|rx| rx.set_liveness_interval(INTERVAL));
         self.again[who] = None;
@@ -336,6 +356,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         assert_eq!(stats.skipped, self.model.skipped);
         assert_eq!(stats.redelivered, self.model.redelivered);
         assert_eq!(stats.dropped, self.model.dropped);
+        assert_eq!(stats.exhausted, self.model.exhausted);
         assert_eq!((stats.sender_arrivals, stats.receiver_arrivals), self.model.arrivals);
     }
 }
@@ -344,7 +365,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
 #[allow(dead_code, reason = "the fuzz target's way in")]
 pub fn run<K: Ends>(capacity: usize, calls: &[Call]) {
     let hand = Hand { second: false, wait: Wait::Try, lent: false };
-    let shape = Shape { capacity, endpoints: 2, drop_unreleased: false, bare: false };
+    let shape =
+        Shape { capacity, endpoints: 2, drop_unreleased: false, delivery_limit: 0, bare: false };
     play::<u64, K>(shape, calls.iter().map(|&call| Move(hand, call)));
 }
 

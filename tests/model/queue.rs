@@ -1,9 +1,11 @@
 //! What the documentation says of a ring, as a queue of slots in one thread.
 
+#[path = "queue/deliveries.rs"]
+mod deliveries;
 #[path = "queue/flow.rs"]
 mod flow;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// How many ends of a role there are room for here: two that a play drives, and those that a pool
@@ -44,6 +46,8 @@ pub struct End {
     by_record: bool,
     /// It was refused the end-of-file, and the endpoint table has not changed since.
     put_off: bool,
+    /// The adopted item that it was shown.
+    counted: Option<u64>,
 }
 
 /// What the documentation says.
@@ -51,6 +55,7 @@ pub struct End {
 pub struct Model<T> {
     stamped: bool,
     drop_unreleased: bool,
+    delivery_limit: u32,
     pub capacity: usize,
     endpoints: usize,
     /// From the oldest position that is not free to the newest that is claimed.
@@ -62,16 +67,27 @@ pub struct Model<T> {
     /// Records that receivers have left: each stays taken until all its positions are released.
     abandoned: Vec<Range<u64>>,
     pub arrivals: (u64, u64),
+    /// For so many senders' arrivals a receiver was told of the end-of-file.
+    ended: u64,
+    /// What a receiver was just refused is the end-of-file, or may be: whether nothing was left.
+    closing: Option<bool>,
     /// Positions ever claimed.
     pub sent: u64,
     pub received: u64,
     pub skipped: u64,
     pub redelivered: u64,
     pub dropped: u64,
+    pub exhausted: u64,
     /// SPSC: how many items, the first that are not released, were handed out before.
     shown: usize,
-    /// How many of those claimed last were.
+    /// SPSC: how many of those, by a predecessor.
+    alone: usize,
+    /// Of each adopted item that was shown, by position: what was said of it.
+    told: BTreeMap<u64, u32>,
+    /// How many of those claimed last were handed out before.
     pub again: usize,
+    /// How often the first of them was, to receivers that are gone.
+    pub redeliveries: u32,
 }
 
 /// Why a call came to nothing.
@@ -101,11 +117,13 @@ impl<T: Copy + PartialEq> Model<T> {
         capacity: usize,
         endpoints: usize,
         drop_unreleased: bool,
+        delivery_limit: u32,
         zero: T,
     ) -> Self {
         Self {
             stamped,
             drop_unreleased,
+            delivery_limit,
             capacity,
             endpoints: if stamped { endpoints } else { 2 },
             slots: VecDeque::new(),
@@ -114,13 +132,19 @@ impl<T: Copy + PartialEq> Model<T> {
             receivers: [None; ENDS],
             abandoned: Vec::new(),
             arrivals: (0, 0),
+            ended: 0,
+            closing: None,
             sent: 0,
             received: 0,
             skipped: 0,
             redelivered: 0,
             dropped: 0,
+            exhausted: 0,
             shown: 0,
+            alone: 0,
+            told: BTreeMap::new(),
             again: 0,
+            redeliveries: 0,
         }
     }
 
@@ -141,8 +165,11 @@ impl<T: Copy + PartialEq> Model<T> {
     /// There is one more record. What is discarded frees its record.
     fn has_record(&mut self) -> bool {
         let ends = attached(&self.senders) + attached(&self.receivers);
-        if ends + self.pending() >= self.endpoints && self.drop_unreleased {
-            self.discard_abandoned_claim();
+        if ends + self.pending() >= self.endpoints {
+            match self.drop_unreleased {
+                true => self.discard_abandoned_claim(),
+                false => self.drop_exhausted(),
+            }
         }
         ends + self.pending() < self.endpoints
     }
@@ -155,11 +182,12 @@ impl<T: Copy + PartialEq> Model<T> {
         self.abandoned.iter().filter(|claim| (*claim).clone().any(unreleased)).count()
     }
 
-    /// Whether there is room for it.
-    pub fn sender_attaches(&mut self, who: usize) -> bool {
+    /// Whether there is room for it. `original`: of which it is a clone.
+    pub fn sender_attaches(&mut self, who: usize, original: Option<usize>) -> bool {
         let room = if self.stamped { self.has_record() } else { attached(&self.senders) == 0 };
         if room {
-            let met = attached(&self.receivers) > 0;
+            let knows = original.and_then(|original| self.senders[original]);
+            let met = attached(&self.receivers) > 0 || knows.is_some_and(|end| end.met);
             self.senders[who] = Some(End { met, ..End::default() });
             self.receivers.iter_mut().flatten().for_each(|end| end.met = true);
             self.arrivals.0 += 1;
@@ -168,12 +196,15 @@ impl<T: Copy + PartialEq> Model<T> {
         room
     }
 
-    /// Whether there is room for it, be it in the place of one that has left items behind.
-    pub fn receiver_attaches(&mut self, who: usize) -> bool {
+    /// Whether there is room for it, be it in the place of one that has left items behind. `original`:
+    /// of which it is a clone.
+    pub fn receiver_attaches(&mut self, who: usize, original: Option<usize>) -> bool {
         let room = if self.stamped { self.has_record() } else { attached(&self.receivers) == 0 };
         let succeeds = self.stamped && !room && self.has_abandoned_claim();
         if room || succeeds {
-            let met = attached(&self.senders) > 0;
+            let knows = original.and_then(|original| self.receivers[original]);
+            let untold = attached(&self.senders) > 0 || self.arrivals.0 > self.ended;
+            let met = untold || knows.is_some_and(|end| end.met);
             self.table_changes();
             self.receivers[who] = Some(End { met, ..End::default() });
             self.senders.iter_mut().flatten().for_each(|end| end.met = true);
@@ -185,10 +216,8 @@ impl<T: Copy + PartialEq> Model<T> {
             self.adopt(who);
             self.receivers[who].iter_mut().for_each(|end| end.by_record = true);
         }
-        if !self.stamped && room && self.drop_unreleased {
-            self.dropped += self.shown as u64;
-            self.received += self.shown as u64;
-            self.slots.drain(..std::mem::take(&mut self.shown));
+        if !self.stamped && room {
+            self.succeeds();
         }
         room || succeeds
     }
@@ -258,6 +287,14 @@ impl<T: Copy + PartialEq> Model<T> {
     fn pop_freed(&mut self) {
         while matches!(self.slots.front(), Some((_, Owner::Freed))) {
             self.slots.pop_front();
+        }
+    }
+
+    /// The end-of-file that a receiver was just told of, if it was: `told`. Whoever attaches from now on
+    /// waits for the next sender, unless there were items left.
+    pub fn told_closed(&mut self, told: bool) {
+        if self.closing.take() == Some(true) && told {
+            self.ended = self.arrivals.0;
         }
     }
 

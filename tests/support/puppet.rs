@@ -129,6 +129,12 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
             Some(tx) => show(tx.wait_for_peer(millis(1))),
             None => show(hands.rx().wait_for_peer(millis(1))),
         },
+        "ending" => match &hands.tx {
+            Some(tx) => format!("{:?}", tx.ending()),
+            None => format!("{:?}", hands.rx().ending()),
+        },
+        // Without dropping anything.
+        "exit" => std::process::exit(0),
         "require_peer" => {
             match &mut hands.tx {
                 Some(tx) => tx.require_peer(),

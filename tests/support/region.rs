@@ -97,8 +97,14 @@ pub enum Class {
     Wake,
     /// How many came, and how often the endpoint table changed.
     Arrivals,
+    /// How ends went, and who was told.
+    Endings,
     /// Statistics.
     Tally,
+    /// A slot of the watch.
+    Watch,
+    /// Who sleeps long.
+    LongSleepers,
     /// Who sits in an endpoint record.
     OwnerWord,
     /// What an end is about to claim.
@@ -113,13 +119,16 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Header,
         Self::Tail,
         Self::Head,
         Self::Wake,
         Self::Arrivals,
+        Self::Endings,
         Self::Tally,
+        Self::Watch,
+        Self::LongSleepers,
         Self::OwnerWord,
         Self::Intent,
         Self::Stamp,
@@ -155,7 +164,15 @@ impl Chart {
         mark(Class::Wake, at::DATA, 8);
         mark(Class::Wake, at::SPACE, 8);
         mark(Class::Arrivals, at::ARRIVALS, 24);
+        mark(Class::Endings, at::ENDINGS, 48);
         mark(Class::Tally, at::TALLY, 24);
+        if stamped {
+            for role in 0..2 {
+                mark(Class::Watch, at::WATCH + 128 * role, 64);
+                let bytes = records.div_ceil(64) * 8;
+                mark(Class::LongSleepers, at::LONG_SLEEPERS + 512 * role, bytes);
+            }
+        }
         mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
             mark(Class::Intent, at::records(records) + 128 * record, 8);
@@ -218,6 +235,19 @@ impl Chart {
                 1 => now.wrapping_add(4),
                 _ => now ^ choose(1 << 20) << 32,
             },
+            // Two numbers in one word: one of them wrong.
+            Class::Endings => match choose(2) {
+                0 => now.wrapping_add(choose(5)).wrapping_sub(2),
+                _ => now.wrapping_add(choose(5) << 32).wrapping_sub(2 << 32),
+            },
+            // A name: role, times taken, record; one of them wrong, or an end that does not wait.
+            Class::Watch => match choose(4) {
+                0 => now & !3 | choose(4),
+                1 => now ^ 4,
+                2 => now ^ choose(16) << 32,
+                _ => choose(1 << 12) << 32 | 4 | choose(4),
+            },
+            Class::LongSleepers => now ^ 1 << choose(64),
             Class::Wake => match choose(2) {
                 0 => now & !3 | choose(4),
                 _ => now.wrapping_add(4).wrapping_sub(choose(3) * 4),

@@ -13,7 +13,7 @@
 //!
 //! After a death, what its sender had claimed and not published becomes holes, some time; what its
 //! receiver had taken and not freed can be *adopted* by any receiver that has nothing, in adjacent
-//! pieces, and is then received as something kept: first, alone and marked.
+//! pieces, and is then received first, marked, and one item at a time.
 
 use crate::history::{Answer, Call, End, History, SLOTS, Value, What};
 use crate::search::{BEGUN, DONE, Progress, Specification};
@@ -35,11 +35,13 @@ enum Slot {
     },
     Published(Value),
     Hole,
-    /// By a receiver; a hole if there is no item. `again`: it is delivered a second time if at all.
+    /// By a receiver; a hole if there is no item. `again`: it is delivered a second time if at all;
+    /// `adopted`: from one that is gone.
     Taken {
         by: u8,
         item: Option<Value>,
         again: bool,
+        adopted: bool,
     },
 }
 
@@ -179,7 +181,7 @@ impl<'a> Mpmc<'a> {
                 let slot = &mut after.slots[self.slot(at)];
                 let item = if let Slot::Published(value) = *slot { Some(value) } else { None };
                 items.extend(item);
-                *slot = Slot::Taken { by: call.process, item, again: false };
+                *slot = Slot::Taken { by: call.process, item, again: false, adopted: false };
             }
             after.head += row.slots;
             if only_holes {
@@ -220,13 +222,15 @@ impl<'a> Mpmc<'a> {
     ) {
         let What::Receive { max, need, release } = call.what else { return };
         let mut items: Vec<_> = mine.iter().filter_map(|&(_, item)| item).collect();
-        if items.len() < need.into() {
+        let first = state.slots[self.slot(mine[0].0)];
+        let most = if matches!(first, Slot::Taken { adopted: true, .. }) { 1 } else { max };
+        if items.len() < need.into() || need > most {
             if answered(call, &Answer::Held(items.len() as u8)) {
                 next.push((state.clone(), DONE));
             }
             return;
         }
-        items.truncate(max.into());
+        items.truncate(most.into());
         let delivered = items.len() as u8;
         if fits(call, |answer| is_delivery(answer, &items, delivered)) {
             self.delivered(state.clone(), call.process, release.min(delivered), next);
@@ -284,7 +288,8 @@ impl<'a> Mpmc<'a> {
                     if at != left[first].0 + k as u16 {
                         break;
                     }
-                    after.slots[self.slot(at)] = Slot::Taken { by: adopter, item, again: true };
+                    after.slots[self.slot(at)] =
+                        Slot::Taken { by: adopter, item, again: true, adopted: true };
                     items += usize::from(item.is_some());
                     if items > 0 {
                         next.push((after.clone(), BEGUN));

@@ -3,7 +3,7 @@
 //! Sender and receiver each have one position, which they move in one step, so a slice or a run is
 //! published, and freed, in one piece. What a call gets is decided when it looks at the other's
 //! position, before that. Nothing that was given up leaves a trace. A receiver's successor receives
-//! again what was handed out and not freed, marked.
+//! again what was handed out and not freed, marked and one item at a time.
 
 use crate::history::{Answer, Call, End, History, SLOTS, Value, What};
 use crate::search::{DONE, Progress, Specification};
@@ -22,6 +22,9 @@ pub struct State {
     tail: u16,
     /// Everything before it was handed to a receiver at some time.
     handed_out: u16,
+    /// Who received last, and what had been handed to others before it came.
+    receiver: Option<u8>,
+    adopted: u16,
     ends: Ends,
 }
 
@@ -79,6 +82,17 @@ impl<'a> Spsc<'a> {
             next.push((after, DONE));
             return;
         }
+        if after.receiver.replace(call.process) != Some(call.process) {
+            after.adopted = state.handed_out;
+        }
+        let adopted = after.adopted.saturating_sub(state.head);
+        let max = if adopted > 0 { 1 } else { max };
+        if need > max {
+            if answered(call, &Answer::Held(adopted as u8)) {
+                next.push((after, DONE));
+            }
+            return;
+        }
         let count = (state.tail - state.head).min(max.into());
         if count >= need.into() {
             let end = state.head + count;
@@ -105,7 +119,8 @@ impl Specification for Spsc<'_> {
 
     fn start(&self) -> State {
         let values = [0; SLOTS];
-        State { values, head: 0, tail: 0, handed_out: 0, ends: Ends::new() }
+        let ends = Ends::new();
+        State { values, head: 0, tail: 0, handed_out: 0, receiver: None, adopted: 0, ends }
     }
 
     fn steps(&self, state: &State, call: &Call, progress: Progress, next: &mut Vec<(State, u8)>) {

@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::support::{Locks, Ring, Rx, SLEEPY, check_bounded};
 use crate::peers::reap::Liveness;
-use crate::peers::table::Role;
+use crate::peers::table::{self, Role};
 use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::sync::membarrier;
@@ -186,6 +186,52 @@ fn a_sender_that_arrives_with_the_receiver_and_leaves_later_is_noticed() {
         let tx = arriving.join().unwrap();
         tx.leave();
         assert_eq!(rx.try_recv(), Err(Refused::Closed));
+    });
+}
+
+/// C8: an end that saw another in the endpoint table has been met by it, however soon it leaves, and
+/// also if it was there from the start.
+fn seen_and_left<K: Kind>(from_the_start: bool) {
+    let ring = Ring::<K>::new(1, 2);
+    let theirs = ring.clone();
+    let there = from_the_start.then(|| ring.receiver(1));
+    let visitor = thread::spawn(move || {
+        let mut rx = there.unwrap_or_else(|| theirs.receiver(1));
+        let seen = rx.end.ends.present(&theirs.words);
+        rx.leave();
+        seen
+    });
+    let mut tx = ring.sender(0);
+    if visitor.join().unwrap() {
+        assert_eq!(tx.try_send(1), Err(Refused::Closed));
+    }
+}
+
+#[test]
+fn spsc_sender_that_was_seen_has_met_a_receiver_that_was_there() {
+    check_bounded("attach, spsc, seen by one that was there", 3, || seen_and_left::<Spsc>(true));
+}
+
+#[test]
+fn mpmc_sender_that_was_seen_has_met_a_receiver_that_was_there() {
+    check_bounded("attach, mpmc, seen by one that was there", 3, || seen_and_left::<Mpmc>(true));
+}
+
+#[test]
+fn mpmc_sender_that_was_seen_has_met_a_receiver_that_came_as_well() {
+    check_bounded("attach, mpmc, seen by one that came", 2, || seen_and_left::<Mpmc>(false));
+}
+
+/// An end that leaves unlocks first: a record that is free can be taken at once.
+#[test]
+fn a_record_that_is_seen_free_can_be_taken() {
+    check_bounded("attach, a free record", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 2);
+        let old = ring.sender(0);
+        let leaving = thread::spawn(move || old.leave());
+        let free = table::owner(&ring.words.owners[0]).is_none();
+        assert!(ring.sender_if_free(0).is_some() || !free);
+        leaving.join().unwrap();
     });
 }
 

@@ -238,6 +238,40 @@ fn recoverer_dies_in(ring: Ring<Mpmc>, case: Case) {
     scene.settle([victim, neighbour, recoverer]);
 }
 
+/// The same where nothing is delivered more than twice.
+fn limited_recoverer_dies(case: Case) {
+    recoverer_dies_in(Ring::limited(2, 5, 2), case);
+}
+
+/// The victim is dead, and two adopt after it, one after the other; each is killed at some point of that,
+/// at the latest when it has been shown the first of the items.
+fn adopters_die_in(ring: Ring<Mpmc>, case: Case) {
+    let mut scene = Scene::new(case, ring);
+    let mut adopters = [scene.ring.receiver(RECOVERER), scene.ring.receiver(RECOVERER + 1)];
+    let mut books = vec![scene.victim(case.deed)()];
+    for rx in &mut adopters {
+        let record = rx.end.me.record();
+        let mut book = Ledger::default();
+        let locks = rx.ring.locks.clone();
+        let died = until_death("adopter", &locks, (Role::Receiver, record), || {
+            rx.end.check_liveness(&*locks);
+            receive(rx, 2, 0, &mut book);
+        });
+        books.push(book.of_the_dead(died).with_claim_of(rx));
+    }
+    scene.rx.end.check_liveness(&*scene.ring.locks);
+    scene.settle(books);
+}
+
+fn adopters_die(case: Case) {
+    adopters_die_in(Ring::new(2, 6), case);
+}
+
+/// The same where nothing is delivered more than three times.
+fn limited_adopters_die(case: Case) {
+    adopters_die_in(Ring::limited(2, 6, 3), case);
+}
+
 /// The same, and the one who recovers and is killed is a sender, who cannot take over what a receiver
 /// had claimed.
 fn sending_recoverer_dies(case: Case) {
@@ -346,6 +380,11 @@ deaths! {
     dropping_ring_passes_over_the_hole_that_a_killed_receiver_held:
         dropping_beside_a_live_one(RECV_HOLE), 1;
     recoverer_killed_in_dropping_a_batch: dropping_recoverer_dies(RECV_BATCH), 1;
+
+    recoverer_killed_in_dropping_an_item_delivered_twice: limited_recoverer_dies(RECV_BATCH), 1;
+    adopters_killed_one_after_the_other_are_counted: adopters_die(RECV_BATCH), 0;
+    adopters_killed_one_after_the_other_across_a_hole_are_counted: adopters_die(RECV_HOLE), 0;
+    adopters_killed_one_after_the_other_exhaust_an_item: limited_adopters_die(RECV_BATCH), 0;
 
     new_sender_killed_after_a_sender_in_batch: new_sender(SEND_BATCH), 1;
     new_receiver_killed_after_a_receiver_in_batch: new_receiver(RECV_BATCH), 1;

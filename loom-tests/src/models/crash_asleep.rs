@@ -13,7 +13,7 @@ use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, put, send, settle_accounts, take};
 use super::support::{Ring, claim_in_time};
 use crate::peers::table::Role;
-use crate::pipe::{End, GaveUp, wake_everybody};
+use crate::pipe::{End, GaveUp};
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
@@ -38,7 +38,8 @@ impl Interval {
     fn ends<K: Kind>(&self, ring: &Ring<K>) {
         self.over.set(true);
         // Turns sleepers back as time would, and those on their way to sleep.
-        wake_everybody(&ring.words);
+        WakeWord::new(&ring.words.control.data).wake_all();
+        WakeWord::new(&ring.words.control.space).wake_all();
     }
 }
 

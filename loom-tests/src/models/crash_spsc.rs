@@ -86,6 +86,45 @@ fn consumer_dies(batches: &'static [(u64, u64)]) {
     settle_accounts(tx, rx, [book, victim, successor]);
 }
 
+/// One consumer after the other claims what there is and is killed, at the latest when it has been shown
+/// it. The producer works all the while.
+fn consumers_die(limit: u32) {
+    let ring = Ring::<Spsc>::limited(2, 2, limit);
+    let (mut tx, rx) = (ring.sender(PRODUCER), ring.receiver(CONSUMER));
+    let mut book = Ledger::default();
+    send(&mut tx, &[1, 2], 2, &mut book);
+    let dying = thread::spawn(move || {
+        let (mut rx, mut books) = (Some(rx), Vec::new());
+        for _ in 0..2 {
+            let mut book = Ledger::default();
+            let locks = ring.locks.clone();
+            let died = until_death("consumer", &locks, (Role::Receiver, CONSUMER), || {
+                let mut rx = rx.take().unwrap_or_else(|| ring.receiver(CONSUMER));
+                receive(&mut rx, 2, 0, &mut book);
+            });
+            books.push(book.of_the_dead(died));
+        }
+        let mut book = Ledger::default();
+        let mut rx = ring.receiver(CONSUMER);
+        receive(&mut rx, 2, 2, &mut book);
+        books.push(book);
+        (rx, books)
+    });
+    send(&mut tx, &[3], 1, &mut book);
+    let (rx, books) = dying.join().unwrap();
+    settle_accounts(tx, rx, books.into_iter().chain([book]));
+}
+
+#[test]
+fn spsc_consumers_killed_one_after_the_other_are_counted() {
+    check_deaths("crash, spsc consumers", 1, || consumers_die(0));
+}
+
+#[test]
+fn spsc_consumers_killed_one_after_the_other_exhaust_an_item() {
+    check_deaths("crash, spsc consumers, limit", 1, || consumers_die(2));
+}
+
 #[test]
 fn spsc_consumer_killed_in_recv_is_succeeded() {
     check_deaths("crash, spsc consumer", 3, || consumer_dies(&[(1, 1), (1, 1)]));

@@ -5,17 +5,41 @@
 //! after a sleep that has consumed a wake. That is no loss: it has announced itself again before that
 //! look, so what the look did not show wakes somebody again (`wait::word`).
 
+use std::sync::Arc;
+
 use loom::thread;
 
-use super::support::{HASTY, Ring, SLEEPY, check_bounded};
+use super::support::{HASTY, Ring, SLEEPY, UntilCancelled, check_bounded};
 use crate::pipe::GaveUp;
 use crate::ring::{Kind, Mpmc, Spsc};
-use crate::sync::membarrier;
+use crate::sync::{AtomicBool, membarrier};
 use crate::wait::Stop;
+use crate::wait::word::WakeWord;
 
 /// What there was, or nothing for those who gave up.
 fn unless_stopped<T>(outcome: Result<T, GaveUp>) -> Option<T> {
     outcome.map_err(|why| assert_eq!(why, GaveUp::Stopped(Stop::Timeout))).ok()
+}
+
+/// C10: an end that sleeps, or is about to, is cancelled.
+fn cancelled<K: Kind>() {
+    let ring = Ring::<K>::new(1, 2);
+    let (_tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    let flag = Arc::new(AtomicBool::new(false));
+    let pace = UntilCancelled(flag.clone());
+    let waiting = thread::spawn(move || rx.recv(pace));
+    WakeWord::new(&ring.words.control.data).cancel(&flag);
+    assert_eq!(waiting.join().unwrap(), Err(GaveUp::Stopped(Stop::Cancelled)));
+}
+
+#[test]
+fn an_end_that_is_alone_at_its_word_wakes_to_find_itself_cancelled() {
+    check_bounded("giving up, spsc, cancelled", 3, cancelled::<Spsc>);
+}
+
+#[test]
+fn an_end_that_shares_its_word_wakes_to_find_itself_cancelled() {
+    check_bounded("giving up, mpmc, cancelled", 3, cancelled::<Mpmc>);
 }
 
 /// Two receivers sleep, and there is one value: if one of them gives up, the other gets it.

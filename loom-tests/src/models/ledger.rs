@@ -8,6 +8,8 @@
 //!   sender had not published does not exist, what a dead receiver had released is its own;
 //! * what was received is marked as redelivered if one who died had claimed it and not released it,
 //!   and not otherwise; on a ring that drops this, it was not received at all;
+//! * it is said how often it was delivered before: once, and once more for each adopter that was shown it
+//!   and died; perhaps for one that was about to be. As often as a ring's limit, it was not received;
 //! * all records but those of the living are free, no claim is in progress, and the whole capacity can be
 //!   used.
 
@@ -26,6 +28,8 @@ struct Item {
     value: u64,
     /// Received: marked as redelivered.
     marked: bool,
+    /// And said to have been delivered so often to receivers that are gone.
+    told: u32,
 }
 
 /// What one end has done; or several.
@@ -35,6 +39,10 @@ pub(super) struct Ledger {
     received: Vec<Item>,
     /// Claimed for receiving and not released.
     held: Vec<u64>,
+    /// Adopted, about to be shown, and not released.
+    counting: Vec<u64>,
+    /// And shown.
+    counted: Vec<u64>,
     /// The hand-over in progress.
     underway: Option<HandOver>,
 }
@@ -62,7 +70,9 @@ impl Ledger {
         let done = items.into_iter().filter(|(takes, _)| traces_before + takes <= traces);
         let book = if published { &mut self.published } else { &mut self.received };
         book.extend(done.map(|(_, item)| item));
-        self.held.retain(|at| self.received.iter().all(|item| item.at != *at));
+        for book in [&mut self.held, &mut self.counting, &mut self.counted] {
+            book.retain(|at| self.received.iter().all(|item| item.at != *at));
+        }
     }
 
     /// Closes the book of an end that died, in mid-deed after so many traces if that is known.
@@ -89,6 +99,28 @@ impl Ledger {
         self.published.extend(other.published);
         self.received.extend(other.received);
         self.held.extend(other.held);
+        self.counting.extend(other.counting);
+        self.counted.extend(other.counted);
+    }
+
+    /// How often the item at this position, which one who died had claimed, was delivered: at least, and
+    /// at most.
+    fn deliveries(&self, at: u64) -> (u32, u32) {
+        let times = |book: &[u64]| 1 + book.iter().filter(|counted| **counted == at).count() as u32;
+        (times(&self.counted), times(&self.counting))
+    }
+
+    /// As if what was delivered perhaps as often as the ring allows, and was not received, had never been
+    /// published.
+    fn drop_exhausted(&mut self, limit: u32) -> u64 {
+        let mut published = std::mem::take(&mut self.published);
+        let before = published.len();
+        published.retain(|item| {
+            let received = self.received.iter().any(|received| received.at == item.at);
+            received || self.deliveries(item.at).1 < limit
+        });
+        self.published = published;
+        (before - self.published.len()) as u64
     }
 
     /// As if what the dead had claimed and not released had never been published.
@@ -110,6 +142,8 @@ impl Ledger {
         );
         for item in &self.received {
             assert_eq!(item.marked, self.held.contains(&item.at), "{item:?} in {self:?}");
+            let (least, most) = if item.marked { self.deliveries(item.at) } else { (0, 0) };
+            assert!((least..=most).contains(&item.told), "{item:?} in {self:?}");
         }
     }
 }
@@ -141,7 +175,7 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
         true,
         values.iter().zip(0..).map(|(&value, i)| {
             let takes = if K::STAMPED { i + 1 } else { 1 };
-            (takes, Item { at: run.at + u64::from(i), value, marked: false })
+            (takes, Item { at: run.at + u64::from(i), value, marked: false, told: 0 })
         }),
     );
     tx.end.publish(run, values.len() as u64);
@@ -161,9 +195,13 @@ pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mu
 
 /// Copies a claimed run out and releases its first items.
 pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut Ledger) -> usize {
-    if !K::STAMPED {
+    let told = rx.end.redeliveries(run);
+    let lone = (told > 0).then(|| rx.end.items(run).next().expect("an item"));
+    book.counting.extend(lone);
+    if !K::STAMPED || told > 0 {
         rx.end.hand_out(run);
     }
+    book.counted.extend(lone);
     // Holes, too: nobody looks for them.
     book.held.extend(run.at..run.at + run.slots);
     let mut values = vec![0; run.items as usize];
@@ -177,7 +215,8 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
         false,
         items.map(|((&value, &at), i)| {
             let takes = if K::STAMPED { (at - run.at) as u32 + 1 } else { 1 };
-            (counting + takes, Item { at, value, marked: i < run.again })
+            let (marked, told) = (i < run.again, if i == 0 { told } else { 0 });
+            (counting + takes, Item { at, value, marked, told })
         }),
     );
     if release > 0 {
@@ -196,8 +235,8 @@ pub(super) fn settle_accounts<K: Kind>(
 ) {
     let ring = rx.ring.clone();
     let mut book = Ledger::default();
-    // Each death leaves at most one run in a row to adopt, and two may die.
-    let settled = (0..4).any(|_| {
+    // Each death leaves at most one run in a row to adopt, of two items that come one by one; two may die.
+    let settled = (0..6).any(|_| {
         let findings = rx.end.check_liveness(&*ring.locks);
         receive(&mut rx, 2, 2, &mut book) == 0 && !findings.pending
     });
@@ -221,7 +260,14 @@ pub(super) fn settle_accounts<K: Kind>(
     for book in books.into_iter().chain([book]) {
         all.add(book);
     }
-    let dropped = if ring.drops { all.drop_held() } else { 0 };
+    let dropped = match ring.limit {
+        _ if ring.drops => all.drop_held(),
+        0 => 0,
+        limit => {
+            assert!(all.received.iter().all(|item| item.told < limit), "{all:?}");
+            all.drop_exhausted(limit)
+        }
+    };
     // Counted after it was done, so not by whoever died in between.
     assert!(ring.words.control.tally.dropped.load(Relaxed) <= dropped, "{all:?}");
     all.must_agree();

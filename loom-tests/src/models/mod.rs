@@ -3,6 +3,7 @@
 pub(crate) mod support;
 
 mod death;
+mod deliveries;
 mod ledger;
 
 mod barriers;
@@ -10,6 +11,7 @@ mod close;
 mod crash;
 mod crash_asleep;
 mod crash_spsc;
+mod endings;
 mod giving_up;
 mod handover;
 mod in_place;
@@ -20,3 +22,4 @@ mod recovery;
 mod spsc;
 mod table;
 mod wake;
+mod watch;

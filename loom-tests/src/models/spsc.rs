@@ -14,7 +14,7 @@ type Ring = Mem<u64, Spsc>;
 /// Both ends of a fresh ring.
 fn ring(capacity: usize) -> ((Ring, Producer), (Ring, Consumer)) {
     let one: Ring = sync::ring(capacity, 2);
-    let two = Mem { words: one.words.clone(), slots: one.slots.clone(), drop_unreleased: false };
+    let two = Mem { words: one.words.clone(), slots: one.slots.clone(), ..sync::ring(1, 1) };
     let producer = Producer::attach(&one, 0).expect("fresh");
     let consumer = Consumer::attach(&two, 1).expect("fresh");
     ((one, producer), (two, consumer))

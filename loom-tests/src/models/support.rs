@@ -8,13 +8,14 @@ use std::time::Instant;
 use loom::thread::{self, ThreadId};
 
 use crate::attach::{self, Endpoint};
+use crate::peers::ends::Ends;
 use crate::peers::reap::Liveness;
 use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Run};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{self, AtomicU32, Slots};
+use crate::sync::{self, AtomicBool, AtomicU32, Slots};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
 
@@ -141,20 +142,22 @@ pub(crate) struct Ring<K> {
     pub(crate) locks: Arc<Locks>,
     /// What dead receivers had not released is dropped.
     pub(crate) drops: bool,
+    /// How often an item is delivered at the most; 0: no matter.
+    pub(crate) limit: u32,
 }
 
 impl<K> Clone for Ring<K> {
     fn clone(&self) -> Self {
-        let Self { words, slots, locks, drops } = self;
+        let Self { words, slots, locks, drops, limit } = self;
         let (words, slots, locks) = (words.clone(), slots.clone(), locks.clone());
-        Self { words, slots, locks, drops: *drops }
+        Self { words, slots, locks, drops: *drops, limit: *limit }
     }
 }
 
 impl<K: Kind> Ring<K> {
     pub(crate) fn new(capacity: usize, records: usize) -> Self {
         let Mem { words, slots, .. } = sync::ring(capacity, records);
-        Self { words, slots, locks: Arc::new(Locks::new(records)), drops: false }
+        Self { words, slots, locks: Arc::new(Locks::new(records)), drops: false, limit: 0 }
     }
 
     /// One that drops what dead receivers had not released.
@@ -162,40 +165,58 @@ impl<K: Kind> Ring<K> {
         Self { drops: true, ..Self::new(capacity, records) }
     }
 
+    /// One in which an item is delivered so often at the most.
+    pub(crate) fn limited(capacity: usize, records: usize, limit: u32) -> Self {
+        Self { limit, ..Self::new(capacity, records) }
+    }
+
     pub(crate) fn mem(&self) -> Mem<u64, K> {
-        Mem { words: self.words.clone(), slots: self.slots.clone(), drop_unreleased: self.drops }
+        let (words, slots) = (self.words.clone(), self.slots.clone());
+        Mem { words, slots, drop_unreleased: self.drops, delivery_limit: self.limit }
     }
 
     /// A sender in this record, which nobody has.
     pub(crate) fn sender(&self, record: usize) -> Tx<K> {
-        self.new_sender_among(Only(record)).expect("the model gives every end its own record")
+        self.new_sender_among(Only(record), None).expect("the model gives every end its own record")
     }
 
     /// A receiver in this record, which nobody has.
     pub(crate) fn receiver(&self, record: usize) -> Rx<K> {
-        self.new_receiver_among(Only(record)).expect("the model gives every end its own record")
+        self.new_receiver_among(Only(record), None)
+            .expect("the model gives every end its own record")
     }
 
     /// A sender in whatever record there is. `None`: none is free, or none yet.
     pub(crate) fn new_sender(&self) -> Option<Tx<K>> {
-        self.new_sender_among(Any)
+        self.new_sender_among(Any, None)
+    }
+
+    /// A clone of this receiver, in a record that nobody has.
+    pub(crate) fn receiver_like(&self, original: &Rx<K>, record: usize) -> Rx<K> {
+        let clone = self.new_receiver_among(Only(record), Some(&original.end.ends));
+        clone.expect("the model gives every end its own record")
     }
 
     /// A receiver in whatever record there is. `None`: none is free, or none yet.
     pub(crate) fn new_receiver(&self) -> Option<Rx<K>> {
-        self.new_receiver_among(Any)
+        self.new_receiver_among(Any, None)
     }
 
-    fn new_sender_among(&self, among: Among) -> Option<Tx<K>> {
+    fn new_sender_among(&self, among: Among, original: Option<&Ends>) -> Option<Tx<K>> {
         let locks = LocksAmong { locks: &self.locks, among };
-        let (end, endpoint) = attach::sender(self.mem(), &locks, || false).ok()?;
+        let (end, endpoint) = attach::sender(self.mem(), &locks, original, || false).ok()?;
         Some(Tx { end, attached: Attached { role: Role::Sender, endpoint }, ring: self.clone() })
     }
 
-    fn new_receiver_among(&self, among: Among) -> Option<Rx<K>> {
+    fn new_receiver_among(&self, among: Among, original: Option<&Ends>) -> Option<Rx<K>> {
         let locks = LocksAmong { locks: &self.locks, among };
-        let (end, endpoint) = attach::receiver(self.mem(), &locks, || false).ok()?;
+        let (end, endpoint) = attach::receiver(self.mem(), &locks, original, || false).ok()?;
         Some(Rx { end, attached: Attached { role: Role::Receiver, endpoint }, ring: self.clone() })
+    }
+
+    /// A sender in this record, if it can be had just now.
+    pub(crate) fn sender_if_free(&self, record: usize) -> Option<Tx<K>> {
+        self.new_sender_among(Only(record), None)
     }
 
     /// The lock of a dead end goes, and nothing else happens.
@@ -270,13 +291,16 @@ pub(crate) struct Patience {
     pub(crate) spurious: u32,
     /// What a sleep that ended by itself says: an interval has passed, doubt that the peers live.
     pub(crate) checks: bool,
+    /// Some of its sleeps may be long ones, which end only by a wake.
+    pub(crate) watches: bool,
     /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the latest it
     /// does when it has slept so often.
     pub(crate) stops: bool,
 }
 
 /// Straight to sleep.
-pub(crate) const SLEEPY: Patience = Patience { looks: 0, spurious: 0, checks: false, stops: false };
+pub(crate) const SLEEPY: Patience =
+    Patience { looks: 0, spurious: 0, checks: false, watches: false, stops: false };
 /// Glances once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
@@ -285,6 +309,27 @@ pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
 pub(crate) const CHECKING: Patience = Patience { spurious: 1, checks: true, ..SLEEPY };
 /// Gives up before a first sleep, or after it.
 pub(crate) const HASTY: Patience = Patience { spurious: 1, stops: true, ..SLEEPY };
+
+/// Sleeps until somebody sets this flag and wakes it.
+#[derive(Clone)]
+pub(crate) struct UntilCancelled(pub(crate) Arc<AtomicBool>);
+
+impl Pace for UntilCancelled {
+    fn turn(&mut self) -> Turn {
+        Turn::Sleep
+    }
+
+    fn spun_well(&mut self) {}
+
+    fn stop(&self) -> Option<Stop> {
+        self.0.load(Acquire).then_some(Stop::Cancelled) // as K2
+    }
+
+    fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
+        word.sleep(ticket, u64::MAX);
+        false
+    }
+}
 
 impl Pace for Patience {
     fn turn(&mut self) -> Turn {
@@ -299,6 +344,10 @@ impl Pace for Patience {
 
     fn stop(&self) -> Option<Stop> {
         (self.stops && (self.spurious == 0 || loom::choose())).then_some(Stop::Timeout)
+    }
+
+    fn joins_watch(&self) -> bool {
+        self.watches
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {

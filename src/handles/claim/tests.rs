@@ -2,8 +2,9 @@
 //! run side by side, would register it for barriers, and `wait::litmus` forks it.
 
 use super::*;
+use crate::peers::ends::Ends;
 use crate::peers::reap::tests::{Told, sit, told};
-use crate::peers::table::{Ends, Role};
+use crate::peers::table::Role;
 use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, RecvCursor, SendCursor, Spsc};
@@ -13,13 +14,13 @@ use crate::wait::pace::now;
 fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     let heap = Heap::<u64, Spsc>::new(64, 2);
     let both = told(&[(Role::Sender, 0), (Role::Receiver, 1)]);
-    let arrivals = Ends::arrivals(&heap.mem().words, Role::Sender);
+    let before = Ends::before(&heap.mem().words, Role::Sender, || false);
     let producer = sit(&heap.mem(), 0, Role::Sender).name(0);
     let consumer = sit(&heap.mem(), 1, Role::Receiver).name(1);
     let cursor = <Spsc as Kind>::Send::attach(&heap.mem(), 0).expect("whole");
-    let mut tx = SendEnd::<u64, Spsc>::new(heap.mem(), producer, cursor, arrivals, &both);
+    let mut tx = SendEnd::<u64, Spsc>::new(heap.mem(), producer, cursor, before, &both);
     let cursor = <Spsc as Kind>::Recv::attach(&heap.mem(), 1).expect("whole");
-    let mut rx = RecvEnd::<u64, Spsc>::new(heap.mem(), consumer, cursor, arrivals, &both);
+    let mut rx = RecvEnd::<u64, Spsc>::new(heap.mem(), consumer, cursor, before, &both);
     let image = Image::current().expect("a page");
     let mut waiting = Waiting::new();
     fn claimer<'a>(

@@ -8,10 +8,12 @@
 //! * [`single`] drives the ends by turns in one thread, where every outcome is known.
 //! * [`threads`] lets them race; `-Zmiri-many-seeds` varies the schedule.
 //! * [`recovery`] lets them die meanwhile.
+//! * [`deliveries`] lets one receiver after the other die with the same item.
 //!
 //! [`Heap`] lays a block out as a region is laid out and hands out [`Mem`]s over it, just as
 //! `handles::ring` does over a mapping.
 
+mod deliveries;
 mod mpmc;
 mod recovery;
 mod single;
@@ -77,7 +79,8 @@ impl<T: Copy, K: Kind> Heap<T, K> {
         // SAFETY: `Geometry` made the block long enough for `capacity` slots from here on, and
         // `slots_at` is aligned as they need.
         let slots = unsafe { Slots::new(slots, self.geometry.capacity) };
-        Mem { words: Words { control, owners, records: lines }, slots, drop_unreleased: false }
+        let words = Words { control, owners, records: lines };
+        Mem { words, slots, drop_unreleased: false, delivery_limit: 0 }
     }
 
     pub(crate) fn intent(&self, record: usize) -> u64 {

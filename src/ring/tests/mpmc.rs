@@ -4,10 +4,11 @@ use super::*;
 use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
 use crate::ring::mpmc::{
-    INTENT_MAX_COUNT, LOOKS, Receiver, SHORT_RUN, Sender, Stamp, after_losing, enough, intent,
+    INTENT_MAX_COUNT, LOOKS, Receiver, SHORT_RUN, Sender, after_losing, enough, intent,
     intent_slots, intent_stretch,
 };
 use crate::ring::recovery::{Alive, Intended, Remains, effort};
+use crate::ring::stamp::Stamp;
 use crate::sync::Ordering::Relaxed;
 
 #[test]

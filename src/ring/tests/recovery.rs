@@ -16,7 +16,8 @@ use super::*;
 use crate::peers::reap::{Liveness, reap_pass};
 use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
-use crate::ring::mpmc::{Stamp, intent};
+use crate::ring::mpmc::intent;
+use crate::ring::stamp::Stamp;
 
 /// Who is dead, by records; and the recovery lock.
 #[derive(Default)]

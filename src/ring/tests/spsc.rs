@@ -47,19 +47,24 @@ fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
     hand_out(&mut rx, 1); // of what has been handed out before
     assert_eq!(rx.claim(1, 8).unwrap().again, 3);
 
-    let mut adopter = heap.rx(1);
-    let run = adopter.claim(1, 8).unwrap();
-    assert_eq!((run.items, run.again), (6, 3));
-    assert_eq!(adopter.claim(2, 2).unwrap().again, 2);
-    adopter.release(Run { items: 2, slots: 2, ..run }, 2);
-    assert_eq!(adopter.claim(1, 8).unwrap().again, 1);
-    let run = adopter.claim(2, 2).unwrap();
-    adopter.release(run, 2);
-    assert_eq!(adopter.claim(1, 8).unwrap().again, 0);
+    let mut successor = heap.rx(1);
+    for left in (1..=3).rev() {
+        assert_eq!(successor.claim(2, 2), Err(Blocked::Held));
+        assert_eq!(successor.cursor.held(), left);
+        let run = successor.claim(1, 8).unwrap();
+        assert_eq!((run.at, run.items, run.again), (3 - left, 1, 1), "one at a time");
+        successor.release(run, 1);
+    }
+    let run = successor.claim(1, 8).unwrap();
+    assert_eq!((run.items, run.again), (3, 0));
+    successor.release(run, 1);
     // What its predecessor had handed out is released: nothing to say to a successor.
-    assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);
-    hand_out(&mut adopter, 2);
-    assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 2, "all that is there");
+    let run = heap.rx(1).claim(1, 8).unwrap();
+    assert_eq!((run.items, run.again), (2, 0));
+    hand_out(&mut successor, 2);
+    let mut third = heap.rx(1);
+    assert_eq!(third.recv_some(8), Ok(vec![4]));
+    assert_eq!(third.claim(1, 1).unwrap().again, 1, "all that is there");
     // A number that cannot be.
     heap.mem().words.records[1].intent.store(7, Relaxed);
     assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);

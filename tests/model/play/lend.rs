@@ -52,6 +52,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             agree(&run.as_ref().map(K::borrowed).map_err(empty), expected);
             if let Ok(run) = run {
                 assert_eq!(run.redelivered(), run.len().min(self.model.again));
+                assert_eq!(run.redeliveries(), self.model.redeliveries);
+                self.model.hand_out(who);
                 let released = end.of(run.len());
                 match end {
                     End::Part(_) => run.release(released),
@@ -66,6 +68,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 self.released(who, released);
             }
         }
-        self.rx[who] = Some(rx.into_inner());
+        let rx = rx.into_inner();
+        self.ended(&rx);
+        self.rx[who] = Some(rx);
     }
 }

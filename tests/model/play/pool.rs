@@ -18,7 +18,7 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
         let pool = Pool::new(first);
         let mut lent = Vec::new();
         for who in MADE {
-            let room = self.model.sender_attaches(who);
+            let room = self.model.sender_attaches(who, Some(hand.which()));
             match pool.get() {
                 Ok(mut tx) => {
                     assert!(room);
@@ -56,7 +56,7 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
         }
         let Some(rx) = self.rx[first].take() else { return };
         let pool = Pool::new(rx);
-        let room = self.model.receiver_attaches(MADE[0]);
+        let room = self.model.receiver_attaches(MADE[0], Some(first));
         self.again[MADE[0]] = None;
         match pool.get() {
             Ok(mut rx) => {

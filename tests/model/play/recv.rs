@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringpipe::{BulkError, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
+use ringpipe::{BulkError, Ending, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
 
 use super::queue::Refused;
 use super::{Call, End, Ends, Hand, Stage, Thing, Wait, agree, at_once, bulk, peer};
@@ -35,6 +35,18 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     pub fn receive(&mut self, who: usize, rx: &mut RecvHandle<T, K>, hand: Hand, call: Call) {
+        self.asked_to_receive(who, rx, hand, call);
+        self.ended(rx);
+    }
+
+    /// Whether the last call has told this receiver of the end-of-file.
+    pub fn ended(&mut self, rx: &RecvHandle<T, K>) {
+        // All senders here have closed.
+        assert!(matches!(rx.ending(), None | Some(Ending::Closed)));
+        self.model.told_closed(rx.ending().is_some());
+    }
+
+    fn asked_to_receive(&mut self, who: usize, rx: &mut RecvHandle<T, K>, hand: Hand, call: Call) {
         let capacity = self.model.capacity;
         match call {
             Call::Recv => self.recv_one(who, rx, hand.wait),
@@ -93,6 +105,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 assert_eq!(Ok(one_by_one), copies);
                 assert_eq!(run.get(len), None);
                 assert_eq!(run.redelivered(), len.min(self.model.again));
+                assert_eq!(run.redeliveries(), self.model.redeliveries);
+                self.model.hand_out(who);
                 let released = end.of(len);
                 match end {
                     End::Part(_) => run.release(released),
@@ -143,7 +157,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             _ => {}
         }
         if let Some(again) = self.again[who] {
-            assert_eq!(rx.redelivered(), again);
+            assert_eq!((rx.redelivered(), rx.redeliveries()), again);
         }
     }
 
@@ -165,8 +179,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     /// A call has copied `count` items out, and released them.
     fn copied(&mut self, who: usize, rx: &RecvHandle<T, K>, count: usize) {
         if count > 0 {
-            let again = self.model.again > 0;
-            assert_eq!(rx.redelivered(), again);
+            let again = (self.model.again > 0, self.model.redeliveries);
+            assert_eq!((rx.redelivered(), rx.redeliveries()), again);
             self.again[who] = Some(again);
             self.model.release(who, count);
         }

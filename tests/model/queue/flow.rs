@@ -47,6 +47,12 @@ impl<T: Copy + PartialEq> Model<T> {
 
     /// The items that a receiver gets to see.
     pub fn claim_read(&mut self, who: usize, need: usize, max: usize) -> Result<Vec<T>, Refused> {
+        if self.alone > 0 {
+            let all_alone = self.alone;
+            self.gets_one(who);
+            let What::Item(first) = self.slots[0].0 else { unreachable!("there are no holes") };
+            return if need > 1 { Err(Refused::Held(all_alone)) } else { Ok(vec![first]) };
+        }
         let held = self.holds(who);
         if !held {
             self.hold(who, need, max)?;
@@ -55,12 +61,19 @@ impl<T: Copy + PartialEq> Model<T> {
         if !self.stamped {
             // A claim is private, and made anew each time.
             self.slots.iter_mut().for_each(|slot| slot.1 = Owner::Nobody);
+            self.redeliveries = 0;
             self.again = self.shown.min(items.len());
             self.shown = self.shown.max(items.len());
             return Ok(items);
         }
-        let adopted = self.receivers[who].is_some_and(|end| end.adopted);
-        self.again = if held || adopted { items.len() } else { 0 };
+        if self.gets_one(who) {
+            return if need > 1 {
+                Err(Refused::Held(items.len()))
+            } else {
+                Ok(items[..1].to_vec())
+            };
+        }
+        self.again = if held { items.len() } else { 0 };
         if items.len() < need { Err(Refused::Held(items.len())) } else { Ok(items) }
     }
 
@@ -93,6 +106,9 @@ impl<T: Copy + PartialEq> Model<T> {
             }
             break;
         }
+        if !self.drop_unreleased {
+            self.drop_exhausted();
+        }
         if self.has_abandoned_claim() && !self.drop_unreleased {
             self.adopt(who);
             return Ok(());
@@ -111,10 +127,12 @@ impl<T: Copy + PartialEq> Model<T> {
             })
         };
         let (unsure, either) = (adopter(false), adopter(true));
+        self.closing = Some(self.len() == 0);
         let put_off = self.receivers[who].as_mut().map(|end| &mut end.put_off);
         match put_off {
             Some(put_off) if unsure => {
                 *put_off = true;
+                self.closing = None;
                 Err(Refused::NotReady)
             }
             Some(put_off) if either => {
@@ -131,6 +149,7 @@ impl<T: Copy + PartialEq> Model<T> {
         self.redelivered += self.again.min(count) as u64;
         if !self.stamped {
             self.shown -= count;
+            self.alone = self.alone.saturating_sub(count);
             self.slots.drain(..count);
             self.received += count as u64;
             return;

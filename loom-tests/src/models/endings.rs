@@ -1,0 +1,151 @@
+//! How the opposite ends went, and whose end-of-file it is.
+
+use loom::thread;
+
+use super::support::{Ring, SLEEPY, check, check_bounded};
+use crate::peers::endings::{self, Ending, Record};
+use crate::pipe::{End, GaveUp, Refused};
+use crate::ring::control::Told;
+use crate::ring::{Kind, Mpmc, Spsc};
+use std::sync::Arc;
+
+/// C2: one sender has died, another comes and closes while the receiver finds out. Whatever it counts,
+/// the first has died.
+fn died_beside_one_that_closes<K: Kind>() {
+    let ring = Ring::<K>::new(1, 3);
+    let mut rx = ring.receiver(1);
+    ring.sender(0).die();
+    let theirs = ring.clone();
+    let visitor = thread::spawn(move || {
+        if let Some(tx) = theirs.sender_if_free(if K::STAMPED { 2 } else { 0 }) {
+            tx.leave();
+        }
+    });
+    rx.end.check_liveness(&*ring.locks);
+    if rx.try_recv() == Err(Refused::Closed) {
+        assert_eq!(rx.end.ends.ending_told(), Some(Ending::Died(1)));
+    }
+    visitor.join().unwrap();
+    rx.end.check_liveness(&*ring.locks);
+    assert_eq!(rx.try_recv(), Err(Refused::Closed));
+}
+
+#[test]
+fn spsc_a_crash_is_told_though_a_successor_closes() {
+    check_bounded(
+        "endings, spsc, died beside one that closes",
+        2,
+        died_beside_one_that_closes::<Spsc>,
+    );
+}
+
+#[test]
+fn mpmc_a_crash_is_told_though_another_closes() {
+    check_bounded(
+        "endings, mpmc, died beside one that closes",
+        2,
+        died_beside_one_that_closes::<Mpmc>,
+    );
+}
+
+/// C2: a sender closes while the receiver looks: that is never a crash.
+fn closes<K: Kind>() {
+    let ring = Ring::<K>::new(1, 2);
+    let (tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    let leaving = thread::spawn(move || tx.leave());
+    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    assert_eq!(rx.end.ends.ending_told(), Some(Ending::Closed));
+    leaving.join().unwrap();
+}
+
+#[test]
+fn spsc_a_close_is_no_crash() {
+    check_bounded("endings, spsc, closes", 4, closes::<Spsc>);
+}
+
+#[test]
+fn mpmc_a_close_is_no_crash() {
+    check_bounded("endings, mpmc, closes", 4, closes::<Mpmc>);
+}
+
+/// The same for a receiver that asks the locks while the sender is between its close and its leaving.
+fn closes_beside_a_check<K: Kind>() {
+    let ring = Ring::<K>::new(1, 2);
+    let (tx, mut rx) = (ring.sender(0), ring.receiver(1));
+    let leaving = thread::spawn(move || tx.leave());
+    rx.end.check_liveness(&*ring.locks);
+    if rx.try_recv() == Err(Refused::Closed) {
+        assert_eq!(rx.end.ends.ending_told(), Some(Ending::Closed));
+    }
+    leaving.join().unwrap();
+}
+
+#[test]
+fn spsc_an_end_that_is_about_to_leave_has_closed() {
+    check_bounded("endings, spsc, closes beside a check", 4, closes_beside_a_check::<Spsc>);
+}
+
+#[test]
+fn mpmc_an_end_that_is_about_to_leave_has_closed() {
+    check_bounded("endings, mpmc, closes beside a check", 3, closes_beside_a_check::<Mpmc>);
+}
+
+/// C8: a sender comes, sends and goes while a receiver attaches: that one gets the item and the end,
+/// whichever of the two was faster.
+fn comes_and_goes_while_one_attaches<K: Kind>() {
+    let ring = Ring::<K>::new(1, 2);
+    let theirs = ring.clone();
+    let visitor = thread::spawn(move || {
+        let mut tx = theirs.sender(0);
+        tx.try_send(1).unwrap();
+        tx.leave();
+    });
+    let mut rx = ring.receiver(1);
+    assert_eq!(rx.recv(SLEEPY), Ok(1));
+    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    visitor.join().unwrap();
+}
+
+#[test]
+fn spsc_both_orders_end() {
+    check_bounded("endings, spsc, both orders", 2, comes_and_goes_while_one_attaches::<Spsc>);
+}
+
+#[test]
+fn mpmc_both_orders_end() {
+    check_bounded("endings, mpmc, both orders", 2, comes_and_goes_while_one_attaches::<Mpmc>);
+}
+
+/// C8: a clone is made while a sender comes and goes. Both it and its original come to the end.
+#[test]
+fn a_clone_comes_to_the_end_as_its_original_does() {
+    check_bounded("endings, clone", 2, || {
+        let ring = Ring::<Mpmc>::new(1, 4);
+        let mut rx = ring.receiver(0);
+        ring.sender(1).leave();
+        assert_eq!(rx.try_recv(), Err(Refused::Closed)); // that one is history
+        let theirs = ring.clone();
+        let visitor = thread::spawn(move || theirs.sender(1).leave());
+        let mut clone = ring.receiver_like(&rx, 2);
+        visitor.join().unwrap();
+        assert_eq!(clone.try_recv(), Err(Refused::Closed));
+        assert_eq!(rx.try_recv(), Err(Refused::Closed));
+    });
+}
+
+/// An end that sees what was told last sees what was told before, too.
+#[test]
+fn what_was_told_before_is_seen_with_what_was_told_last() {
+    check("endings, told", None, || {
+        let told = Arc::new(Told::default());
+        let theirs = told.clone();
+        let (first, second) = (Record::of(1, 0), Record::of(2, 1));
+        let telling = thread::spawn(move || {
+            endings::tell(&theirs, first);
+            endings::tell(&theirs, second);
+        });
+        let seen = endings::read(&told);
+        assert!(seen.last != second || seen.before == first, "{seen:?}");
+        telling.join().unwrap();
+    });
+}
