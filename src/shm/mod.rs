@@ -222,7 +222,7 @@ impl Region {
         Ok(())
     }
 
-    /// The file keeps a [state](state).
+    /// The file keeps a [state].
     pub(crate) fn is_marked(&self) -> bool {
         self.marked
     }
