@@ -23,7 +23,7 @@
 //! lose their records, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
 //! and a receiver that asks takes over what a dead one had not released.
 
-use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
+use crate::peers::reap::{Findings, Life, Liveness, peer_alive, peer_life, reap_pass};
 use crate::peers::table::{self, Ends, Name, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
@@ -51,6 +51,8 @@ pub(crate) enum Refused {
     Fragmented(u64),
     /// The handle is a copy in a forked child.
     Forked,
+    /// Nothing to claim, and who is alive cannot be asked any more.
+    DescriptorLost,
 }
 
 impl From<Blocked> for Refused {
@@ -154,20 +156,24 @@ pub(crate) trait End {
             polls: polls(max),
         };
         block(waiter, pace, |look| {
+            let mut lost = false;
             match look {
                 Look::Poll => {
                     self.prefetch();
                     return self.claim_at_once(need, max).map(Ok);
                 }
-                Look::Full { check_due: true } => _ = self.check_liveness(liveness),
+                Look::Full { check_due: true } => lost = self.check_liveness(liveness).lost,
                 Look::Full { check_due: false } => {}
             }
             let settled = settle(self.try_claim(need, max, liveness));
-            if settled.is_none() && self.take_more_to_adopt() {
+            if settled.is_some() || lost {
+                return settled.or(Some(Err(Refused::DescriptorLost.into())));
+            }
+            if self.take_more_to_adopt() {
                 self.check_liveness(liveness);
                 return settle(self.try_claim(need, max, liveness));
             }
-            settled
+            None
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
@@ -208,14 +214,20 @@ pub(crate) trait End {
             polls: u32::MAX,
         };
         block(waiter, pace, |look| {
-            if look == (Look::Full { check_due: true }) {
-                self.check_liveness(liveness);
+            if look == (Look::Full { check_due: true }) && self.check_liveness(liveness).lost {
+                return Some(Err(Stop::DescriptorLost));
             }
             let (ends, words) = self.ends();
+            if !ends.present(words) {
+                return None;
+            }
             // The dead on the endpoint table are no peers.
-            let here = ends.present(words) && peer_alive(words, Self::OPPOSITE, liveness);
-            here.then_some(())
-        })
+            match peer_life(words, Self::OPPOSITE, liveness) {
+                Life::Alive => Some(Ok(())),
+                Life::Dead => None,
+                Life::Unknown => Some(Err(Stop::DescriptorLost)),
+            }
+        })?
     }
 }
 
@@ -223,7 +235,6 @@ pub(crate) trait End {
 pub(crate) struct SendEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     /// This end, to the others.
-    #[allow(dead_code, reason = "the watch and recovery will name it")]
     pub(crate) me: Name,
     pub(crate) ends: Ends,
     cursor: K::Send,
@@ -233,7 +244,6 @@ pub(crate) struct SendEnd<T, K: Kind> {
 pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
     /// This end, to the others.
-    #[allow(dead_code, reason = "the watch and recovery will name it")]
     pub(crate) me: Name,
     pub(crate) ends: Ends,
     cursor: K::Recv,
@@ -345,7 +355,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
-        let findings = reap_pass(&self.mem, Role::Sender, liveness, None);
+        let findings = reap_pass(&self.mem, Role::Sender, self.me, liveness, None);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }
@@ -556,11 +566,11 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
         self.pending_at = None;
         let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let findings = reap_pass(&self.mem, Role::Receiver, liveness, adopter);
+        let findings = reap_pass(&self.mem, Role::Receiver, self.me, liveness, adopter);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }
-        self.more_to_adopt = findings.pending && self.cursor.held() > 0;
+        self.more_to_adopt = findings.pending && !findings.lost && self.cursor.held() > 0;
         findings
     }
 
@@ -588,6 +598,7 @@ impl From<Refused> for GaveUp {
             Refused::Fragmented(adjacent) => GaveUp::Fragmented(adjacent),
             Refused::Forked => GaveUp::Forked,
             Refused::NotReady => GaveUp::NotReady,
+            Refused::DescriptorLost => GaveUp::Stopped(Stop::DescriptorLost),
         }
     }
 }

@@ -23,6 +23,7 @@ mod wait;
 mod peers {
     // Not the locks and the mappings.
     pub(crate) mod reap;
+    pub(crate) mod recovery_word;
     pub(crate) mod table;
 }
 

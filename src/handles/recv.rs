@@ -101,6 +101,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
             Refused::Forked => TryRecvError::Forked,
+            Refused::DescriptorLost => TryRecvError::DescriptorLost,
             // One item needs no neighbours: the others cannot be.
             Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
         })?;
@@ -124,6 +125,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             RecvTimeoutError::Cancelled => RecvError::Cancelled,
             RecvTimeoutError::Corrupt => RecvError::Corrupt,
             RecvTimeoutError::Forked => RecvError::Forked,
+            RecvTimeoutError::DescriptorLost => RecvError::DescriptorLost,
             RecvTimeoutError::Timeout => unreachable!("never is never"),
         })
     }
@@ -172,6 +174,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             GaveUp::Forked => RecvTimeoutError::Forked,
             GaveUp::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
             GaveUp::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
+            GaveUp::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
         })?;
         self.take(run).ok_or(RecvTimeoutError::Corrupt)
     }

@@ -96,6 +96,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
                 Err(TrySendError::Corrupt(value)) // a sender knows no other damage
             }
             Err(Refused::Forked) => Err(TrySendError::Forked(value)),
+            Err(Refused::DescriptorLost) => Err(TrySendError::DescriptorLost(value)),
         }
     }
 
@@ -128,6 +129,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
             SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
             SendTimeoutError::Forked(value) => SendError::Forked(value),
+            SendTimeoutError::DescriptorLost(value) => SendError::DescriptorLost(value),
             SendTimeoutError::Timeout(_) => unreachable!("never is never"),
         })
     }
@@ -177,6 +179,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             Err(GaveUp::Forked) => Err(SendTimeoutError::Forked(value)),
             Err(GaveUp::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
             Err(GaveUp::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
+            Err(GaveUp::Stopped(Stop::DescriptorLost)) => {
+                Err(SendTimeoutError::DescriptorLost(value))
+            }
         }
     }
 
@@ -471,6 +476,7 @@ pub(super) fn gave_up(why: GaveUp, not_ready: BulkError) -> BulkError {
         GaveUp::Forked => BulkError::Forked,
         GaveUp::Stopped(Stop::Timeout) => BulkError::Timeout,
         GaveUp::Stopped(Stop::Cancelled) => BulkError::Cancelled,
+        GaveUp::Stopped(Stop::DescriptorLost) => BulkError::DescriptorLost,
     }
 }
 
@@ -483,6 +489,7 @@ impl From<Stop> for PeerError {
         match stop {
             Stop::Timeout => PeerError::Timeout,
             Stop::Cancelled => PeerError::Cancelled,
+            Stop::DescriptorLost => PeerError::DescriptorLost,
         }
     }
 }

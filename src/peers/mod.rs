@@ -2,9 +2,11 @@
 //!
 //! [`table`] is the shared table of endpoint records, [`hold`] the proof that the owner of a
 //! record is alive, [`fork`] how a handle notices that it is a copy in a child, [`reap`] what is done
-//! about the dead. How an end comes and goes is [`attach`](crate::attach)'s.
+//! about the dead, [`recovery_word`] whose turn it is to do that. How an end comes and goes is
+//! [`attach`](crate::attach)'s.
 
 pub(crate) mod fork;
 pub(crate) mod hold;
 pub(crate) mod reap;
+pub(crate) mod recovery_word;
 pub(crate) mod table;
