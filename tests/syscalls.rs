@@ -1,5 +1,6 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes two an interval at the most.
+//! million, and finds the same number. Who waits idly makes three an interval at the most: it sleeps,
+//! asks whether a peer lives, and makes sure that it has asked the ring's own file.
 
 mod support;
 
@@ -12,7 +13,7 @@ roles!(pass_messages);
 
 tests!(
     uncontended_messages_make_no_system_calls,
-    an_idle_receiver_makes_two_system_calls_an_interval_at_most,
+    an_idle_receiver_makes_three_system_calls_an_interval_at_most,
 );
 
 const FEW: u64 = 1_000;
@@ -93,7 +94,7 @@ fn uncontended_messages_make_no_system_calls() {
     check("lap", grows::<Mpmc>("lap", MANY / 64));
 }
 
-fn an_idle_receiver_makes_two_system_calls_an_interval_at_most() {
+fn an_idle_receiver_makes_three_system_calls_an_interval_at_most() {
     if !strace_is_there() {
         return;
     }
@@ -101,7 +102,7 @@ fn an_idle_receiver_makes_two_system_calls_an_interval_at_most() {
         let (few, many) = (10, 110);
         let more = idle("idle", many).saturating_sub(idle("idle", few));
         println!("{kind}: {more} more for {many} intervals than for {few}");
-        assert!(more <= 2 * (many - few) + NOISE, "{kind}: {more} in {} intervals", many - few);
+        assert!(more <= 3 * (many - few) + NOISE, "{kind}: {more} in {} intervals", many - few);
         assert!(more >= (many - few) / 2, "{kind}: {more}: the counting does not count");
     }
 }
