@@ -16,6 +16,7 @@ mod in_place;
 mod laps;
 mod mpmc;
 mod recovery;
+mod recovery_word;
 mod spsc;
 mod table;
 mod wake;

@@ -98,7 +98,7 @@ impl Locks {
         &self.holds[role as usize - 1][record]
     }
 
-    fn take(&self, role: Role, record: usize) -> bool {
+    pub(crate) fn take(&self, role: Role, record: usize) -> bool {
         self.hold(role, record).compare_exchange(0, 1, AcqRel, Relaxed).is_ok()
     }
 
