@@ -122,8 +122,9 @@ pub(crate) fn recover<R>(
 
 /// The name of a visitor, who holds the RECOVERY byte and begins a visit.
 pub(crate) fn begin_visit(words: &Words) -> Name {
-    // V1 → V2: what the visitors before had stored, by the byte that each had locked. V1 → V3: itself.
-    let visit = words.control.recovery.visits.fetch_add(1, AcqRel).wrapping_add(1);
+    // V1 → V2: all that earlier visitors stored. It comes before us without our acquiring anything, as the
+    // kernel has given us the byte that they had.
+    let visit = words.control.recovery.visits.fetch_add(1, Release).wrapping_add(1);
     Name(visit << VISIT | VISITOR)
 }
 

@@ -8,7 +8,7 @@ use loom::thread;
 use super::death::{check_deaths, until_death};
 use super::support::{Ring, Rx, check};
 use crate::peers::recovery_word::{begin_visit, recover};
-use crate::peers::table::{Name, Role};
+use crate::peers::table::{self, Name, Role};
 use crate::ring::Mpmc;
 use crate::sync::Ordering::Relaxed;
 
@@ -156,53 +156,46 @@ fn an_end_and_one_that_attaches_find_the_same_holder_dead() {
     });
 }
 
-/// The dead one's record has gone to another, whose byte is locked: the times that it was taken tell.
+/// The dead one's record has gone to another, whose byte is locked: the times that it was taken tell, and
+/// the kernel is asked nothing.
 #[test]
 fn who_died_in_its_turn_is_found_dead_when_another_has_its_record() {
     check_deaths("word, record of the dead taken", 4, || {
         let ring = Ring::<Mpmc>::new(1, 3);
         let rx = ring.receiver(0);
-        let me = rx.end.me;
-        victim(&ring, 1)();
+        let victim = victim(&ring, 1);
         let successor = {
             let ring = ring.clone();
             thread::spawn(move || {
-                // Abandoned, so that a newcomer may take it as it is.
-                let word = &ring.words.owners[1];
-                let (owner, _) = crate::peers::table::owner(word).expect("nobody reaps here");
-                crate::peers::table::abandon(&ring.words, 1, owner);
-                if !ring.locks.lock_recovery() {
-                    return;
-                }
-                let visitor = begin_visit(&ring.words);
-                let mem = ring.mem();
-                recover(&ring.words, visitor, &*ring.locks, |_| {
-                    mem.slots.write(0, &1);
-                    let word = &ring.words.owners[1];
-                    assert!(ring.locks.take(Role::Receiver, 1), "it is dead");
-                    crate::peers::table::take(word, Role::Receiver, 1, true).expect("mine");
-                });
-                ring.locks.unlock_recovery();
+                victim();
+                assert!(ring.locks.take(Role::Receiver, 1), "it is dead");
+                table::take(&ring.words.owners[1], Role::Receiver, 1, true).expect("nobody reaps")
             })
         };
-        recovers(&ring, me);
-        successor.join().unwrap();
+        recovers(&ring, rx.end.me);
+        let me = successor.join().unwrap().name(1);
+        at_last(&ring, rx.end.me);
         at_last(&ring, me);
     });
 }
 
-/// As it was in the midst of its turn when it died, its name stands; the next visitor counts itself.
+/// As it was in the midst of its turn when it died, its name stands; the next visitor counts itself, and
+/// the end is told by that, or by the byte.
 #[test]
 fn a_visitor_that_died_is_found_dead_by_the_next_and_by_an_end() {
     check_deaths("word, visitor dies", 4, || {
         let ring = Ring::<Mpmc>::new(1, 3);
         let rx = ring.receiver(0);
-        let me = rx.end.me;
-        dying_visitor(&ring, 1)();
-        let end = in_a_thread(&ring, rx);
-        let visited = visits(&ring);
-        assert!(end.join().unwrap().0 || visited, "nobody's turn");
-        at_last(&ring, me);
+        let visitors = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                dying_visitor(&ring, 1)();
+                visits(&ring)
+            })
+        };
+        let recovered = recovers(&ring, rx.end.me);
+        assert!(visitors.join().unwrap() || recovered, "nobody's turn");
+        at_last(&ring, rx.end.me);
     });
 }
 

@@ -125,8 +125,9 @@ impl Locks {
     }
 
     pub(crate) fn unlock_recovery(&self) {
-        *self.visitor() = None;
         self.recovery.swap(0, AcqRel);
+        // Unless another has it by now.
+        self.visitor().take_if(|thread| *thread == thread::current().id());
     }
 
     fn visitor(&self) -> std::sync::MutexGuard<'_, Option<ThreadId>> {
