@@ -97,6 +97,8 @@ pub enum Class {
     Wake,
     /// How many came, and how often the endpoint table changed.
     Arrivals,
+    /// Who recovers, and how often one without a record has begun to.
+    Recovery,
     /// Statistics.
     Tally,
     /// Who sits in an endpoint record.
@@ -113,12 +115,13 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Header,
         Self::Tail,
         Self::Head,
         Self::Wake,
         Self::Arrivals,
+        Self::Recovery,
         Self::Tally,
         Self::OwnerWord,
         Self::Intent,
@@ -155,6 +158,7 @@ impl Chart {
         mark(Class::Wake, at::DATA, 8);
         mark(Class::Wake, at::SPACE, 8);
         mark(Class::Arrivals, at::ARRIVALS, 24);
+        mark(Class::Recovery, at::RECOVERY, 16);
         mark(Class::Tally, at::TALLY, 24);
         mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
@@ -217,6 +221,17 @@ impl Chart {
                 0 => now & !3 | choose(4),
                 1 => now.wrapping_add(4),
                 _ => now ^ choose(1 << 20) << 32,
+            },
+            // An end that sits somewhere, or has sat there; a visitor; a record or a role that there is not.
+            Class::Recovery => match choose(4) {
+                0 => choose(4) | choose(8) << 2 | choose(9) << 32,
+                1 => now.wrapping_add(choose(3)) << 2 | 3,
+                _ => {
+                    let records = self.of_class(Class::OwnerWord);
+                    let record = choose(records.len() as u64);
+                    let owner = words[records[record as usize]].load(Relaxed) & 0xffff_ffff;
+                    record << 32 | owner.wrapping_sub(choose(2) * 4)
+                }
             },
             Class::Wake => match choose(2) {
                 0 => now & !3 | choose(4),
