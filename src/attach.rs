@@ -27,10 +27,10 @@
 //! owner is through, whereas a free record with a held lock would turn it away.
 //!
 //! **A record whose owner is dead.** On an SPSC ring each role has one record, and its lock alone
-//! decides: positions outlive their owners whole, so a successor takes the record over as it is. On an
-//! MPMC ring the dead must be reaped first ([`reap`](crate::peers::reap)); and if all records are
-//! taken, one that a dead receiver has abandoned can be taken over together with its claim. Whoever does
-//! either has no record yet to be named by, and recovers as a visitor
+//! decides: positions outlive their owners whole, so a successor takes the record over as it is. On
+//! an MPMC ring the dead must be reaped first ([`reap`](crate::peers::reap)); and if all records
+//! are taken, one that a dead receiver has abandoned can be taken over together with its claim.
+//! Whoever does either has no record yet to be named by, and recovers as a visitor
 //! ([`recovery_word`](crate::peers::recovery_word)).
 
 use crate::peers::reap::{self, Liveness};

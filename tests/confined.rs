@@ -1,11 +1,12 @@
-//! After an end is attached, no call of it opens, maps, looks into /proc or allocates: it works on in a
-//! process that can do none of that, and so does recovery. C2, C5, C7, C8, C9 after `chroot`, as another
-//! user, without descriptors, without memory, and under a filter that ends the process at the first
-//! system call that is not on the list ([`CALLS`], as the documentation of the handles has it): each of
-//! these alone, and all together.
+//! After an end is attached, no call of it opens, maps, looks into /proc or allocates: it works on
+//! in a process that can do none of that, and so does recovery. C2, C5, C7, C8, C9 after `chroot`,
+//! as another user, without descriptors, without memory, and under a filter that ends the process
+//! at the first system call that is not on the list ([`CALLS`], as the documentation of the handles
+//! has it): each of these alone, and all together.
 //!
-//! The confined process holds all ends and opens all rings beforehand. It allocates nothing afterwards,
-//! or ends: that includes the messages of failed assertions, so it tells the line where it failed.
+//! The confined process holds all ends and opens all rings beforehand. It allocates nothing
+//! afterwards, or ends: that includes the messages of failed assertions, so it tells the line where
+//! it failed.
 
 #![cfg(target_pointer_width = "64")]
 
@@ -35,8 +36,8 @@ const CALLS: [libc::c_long; 9] = [
     libc::SYS_munmap,
     libc::SYS_close,
 ];
-/// What this test needs besides, to hear, to speak and to end; and what the kernel makes of a call that
-/// a stop has interrupted.
+/// What this test needs besides, to hear, to speak and to end; and what the kernel makes of a call
+/// that a stop has interrupted.
 const OURS: [libc::c_long; 4] =
     [libc::SYS_read, libc::SYS_write, libc::SYS_exit_group, libc::SYS_restart_syscall];
 
@@ -82,7 +83,8 @@ fn every_call_and_recovery_work_in_a_process_that_can_open_nothing<K: Flavour>()
 }
 
 fn confined_by<K: Flavour>(confinement: &str) {
-    // One ring for the calls, one on which senders and receivers die, one on which the receiver does.
+    // One ring for the calls, one on which senders and receivers die, one on which the receiver
+    // does.
     let names = [(); 3].map(|()| Name::new());
     let rings = names.each_ref().map(|name| options::<K>().capacity(8).create(name).unwrap());
     let mut confined =
@@ -254,8 +256,9 @@ fn confine(by: &str, anywhere_else: &std::path::Path) {
 
 /// Where a system call ends that is not on the list.
 extern "C" fn forbidden(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel has filled in a `siginfo_t`, which has the call's number there.
-    let call = unsafe { info.byte_add(24).cast::<i32>().read() };
+    // SAFETY: the kernel has filled in a `siginfo_t`, which is longer, and aligned to more.
+    // The call's number stands after the signal's four and an address.
+    let call = unsafe { info.cast::<[i32; 7]>().read() }[6];
     failed("forbidden system call", call as u32)
 }
 
@@ -316,7 +319,7 @@ fn make_every_call<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Can
     must!(!tx.is_closed() && !rx.is_closed());
     let (peers, stats) = (tx.peers(), rx.ring().stats());
     must!(peers.senders == 1 && peers.receivers == 1 && stats.sent == stats.received);
-    must!(tx.capacity() == 8 && rx.is_empty() && !tx.is_full() && rx.len() == 0);
+    must!(tx.capacity() == 8 && rx.is_empty() && !tx.is_full() && rx.capacity() == 8);
     must!(!rx.redelivered());
     drop((rx.ring().clone(), tx.canceller()));
     tx.require_peer();
@@ -348,7 +351,7 @@ fn move_values<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
     }
     std::mem::forget(tx.try_claim(1));
     must!(tx.try_send_slice(&[1, 2, 3]) == Ok(3));
-    std::mem::forget(rx.try_claim(1));
+    must!(rx.try_claim(1).is_ok()); // given back
     must!(rx.recv() == Ok(1) && rx.iter().next() == Some(2) && rx.try_iter().last() == Some(3));
 }
 
@@ -388,8 +391,8 @@ fn be_cancelled<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Cancel
     cancellers.iter().for_each(Canceller::reset);
 }
 
-/// All there is: sent, adopted from a dead receiver, behind what a dead sender had claimed; and the end,
-/// when there is nobody any more.
+/// All there is: sent, adopted from a dead receiver, behind what a dead sender had claimed; and the
+/// end, when there is nobody any more.
 fn recover<K: Flavour>(rx: &mut Rx<K>) {
     let mut count = [0; 6];
     let mut redelivered = 0;

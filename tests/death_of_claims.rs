@@ -284,8 +284,8 @@ fn it_is_no_end_of_file_while_somebody_else_is_recovering() {
     assert_eq!(recoverer(&name), 0);
 }
 
-/// Whoever attaches and finds every record taken recovers before it has one of its own: the byte is its
-/// proof of life, and nobody else needs it.
+/// Whoever attaches and finds every record taken recovers before it has one of its own: the byte is
+/// its proof of life, and nobody else needs it.
 fn ends_recover_while_somebody_holds_the_byte_of_those_who_attach() {
     let name = Name::new();
     let ring = options::<Mpmc>().capacity(8).endpoints(3).create(&name).unwrap();

@@ -1,7 +1,7 @@
-//! Who waits learns that it cannot know any more whether its peers live: the ring's descriptor was closed
-//! behind the crate's back, its number leads to another file or ring, or the system calls that ask are
-//! forbidden. Within an interval each call that would wait says so; nobody is taken for dead; what need
-//! not wait goes on, and all is well again when the descriptor is.
+//! Who waits learns that it cannot know any more whether its peers live: the ring's descriptor was
+//! closed behind the crate's back, its number leads to another file or ring, or the system calls
+//! that ask are forbidden. Within an interval each call that would wait says so; nobody is taken
+//! for dead; what need not wait goes on, and all is well again when the descriptor is.
 
 mod support;
 
@@ -138,15 +138,17 @@ fn told_while_empty<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!(soon(|| rx.claim(2, LATE).err()), lost);
     assert_eq!(soon(|| rx.wait_for_peer(LATE)), Err(PeerError::DescriptorLost));
     // One that only tries is told now and then.
-    until("a try that is told", || match rx.try_recv() {
+    let told = until("a try that is told", || match rx.try_recv() {
         Err(TryRecvError::Empty) => None,
-        told => Some(assert_eq!(told, Err(TryRecvError::DescriptorLost))),
+        told => Some(told),
     });
+    assert_eq!(told, Err(TryRecvError::DescriptorLost));
     // So is one whose waits are shorter than an interval.
-    until("a short wait that is told", || match rx.recv_timeout(INTERVAL / 5) {
+    let told = until("a short wait that is told", || match rx.recv_timeout(INTERVAL / 5) {
         Err(RecvTimeoutError::Timeout) => None,
-        told => Some(assert_eq!(told, Err(RecvTimeoutError::DescriptorLost))),
+        told => Some(told),
     });
+    assert_eq!(told, Err(RecvTimeoutError::DescriptorLost));
     let text = RecvError::DescriptorLost.to_string();
     assert!(text.contains("descriptor") && text.contains("open the ring anew"), "{text}");
 }
@@ -159,10 +161,11 @@ fn told_while_full<K: Flavour>(tx: &mut Tx<K>) {
     assert_eq!(soon(|| tx.send_exact(&[9], LATE)).err(), lost);
     assert_eq!(soon(|| tx.claim(2, LATE).err()), lost);
     assert_eq!(soon(|| tx.wait_for_peer(LATE)), Err(PeerError::DescriptorLost));
-    until("a try that is told", || match tx.try_send(9) {
+    let told = until("a try that is told", || match tx.try_send(9) {
         Err(TrySendError::Full(9)) => None,
-        told => Some(assert_eq!(told, Err(TrySendError::DescriptorLost(9)))),
+        told => Some(told),
     });
+    assert_eq!(told, Err(TrySendError::DescriptorLost(9)));
 }
 
 /// From now on `call`, or that with this one `command`, is not permitted.

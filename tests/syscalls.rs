@@ -1,6 +1,6 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes three an interval at the most: it sleeps,
-//! asks whether a peer lives, and makes sure that it has asked the ring's own file.
+//! million, and finds the same number. Who waits idly makes three an interval at the most: it
+//! sleeps, asks whether a peer lives, and makes sure that it has asked the ring's own file.
 
 mod support;
 

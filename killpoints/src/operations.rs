@@ -245,8 +245,8 @@ pub const SCENARIOS: &[Scenario] = &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2),
         DeadWithin { act: CHECK_DUE, changes: 2, left: NOTHING },
     ]).counting_late(),
-    // The recovery word names one who is dead: an end, or one that was attaching (whose name the ends that
-    // survive `attaching-clears-the-dead` find, too).
+    // The recovery word names one who is dead: an end, or one that was attaching (whose name the
+    // ends that survive `attaching-clears-the-dead` find, too).
     mpmc("mpmc/adopts-after-one-that-died-in-its-turn", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)), NAMED,
     ]).adopting(),

@@ -87,9 +87,10 @@ sending_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }
@@ -105,9 +106,10 @@ sending_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }
@@ -125,9 +127,10 @@ sending_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }
@@ -143,9 +146,10 @@ plain_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }
@@ -161,9 +165,10 @@ plain_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }
@@ -181,9 +186,10 @@ plain_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }
@@ -197,9 +203,10 @@ plain_error! {
         Cancelled => CANCELLED,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
-        /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
-        /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
-        /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
         DescriptorLost => DESCRIPTOR_LOST,
     }
 }

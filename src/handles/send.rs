@@ -31,6 +31,10 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 /// [set](Self::set_liveness_interval)) and it asks whether the peers are alive. But for such a call, `try_`
 /// calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end, and asking for the
 /// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
+///
+/// Once attached, it opens, maps and allocates nothing any more, and works on in a sandbox:
+/// [`RecvHandle`](crate::RecvHandle#what-an-attached-end-needs-of-the-system) lists the system
+/// calls that both kinds of ends make.
 pub struct SendHandle<T: Item, K: Kind> {
     pub(crate) end: SendEnd<T, K>,
     waiting: Waiting,

@@ -4,18 +4,19 @@
 //! who does it and when: an end in doubt, one that wants a record, one about to say end-of-file. All of
 //! it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
 //!
-//! Records of the dead are freed while the [recovery word](super::recovery_word) names the recoverer, by
-//! compare-and-swap from the exact word their owners had stored, after everything that their intents
-//! cover has been settled. What a dead receiver had not released goes to the receiver that asks (the
-//! *adopter*); if one asks that cannot take it, the record becomes an abandoned claim, which is nobody's,
-//! and any receiver may adopt it later.
+//! Records of the dead are freed while the [recovery word](super::recovery_word) names the
+//! recoverer, by compare-and-swap from the exact word their owners had stored, after everything
+//! that their intents cover has been settled. What a dead receiver had not released goes to the
+//! receiver that asks (the *adopter*); if one asks that cannot take it, the record becomes an
+//! abandoned claim, which is nobody's, and any receiver may adopt it later.
 //!
-//! On an SPSC ring there is nothing to settle, and the recovery word is not used: the record of a dead
-//! end is freed, and that is all. Several may do so at once, while the end itself is on its way out, or
-//! its successor takes the record over: each is a compare-and-swap from the word by which the end was
-//! found dead, and that word never comes back. The first succeeds; the successor, if it was not the
-//! first, finds the record free and tries again ([`attach`](crate::attach)). What the dead end had stored
-//! in its record beside the owner word stays, as that is what the successor goes on from.
+//! On an SPSC ring there is nothing to settle, and the recovery word is not used: the record of a
+//! dead end is freed, and that is all. Several may do so at once, while the end itself is on its
+//! way out, or its successor takes the record over: each is a compare-and-swap from the word by
+//! which the end was found dead, and that word never comes back. The first succeeds; the successor,
+//! if it was not the first, finds the record free and tries again ([`attach`](crate::attach)). What
+//! the dead end had stored in its record beside the owner word stays, as that is what the successor
+//! goes on from.
 //!
 //! Nothing here allocates or opens anything: a recoverer may be in a process that can do neither.
 
@@ -38,8 +39,8 @@ pub(crate) mod tests;
 pub(crate) enum Life {
     Alive,
     Dead,
-    /// They cannot be asked: the ring's descriptor was closed behind our back, its number was reused, or
-    /// we may not ask. Nobody is dead for that.
+    /// They cannot be asked: the ring's descriptor was closed behind our back, its number was
+    /// reused, or we may not ask. Nobody is dead for that.
     Unknown,
 }
 
@@ -159,7 +160,8 @@ fn reap_all<T: Copy, K: Kind>(
         let took_place = recover(words, me, liveness, |scratch| {
             let answers = Answers::new(words, liveness, scratch);
             for (record, owner, role) in all {
-                // Somebody may have cleared the first, and a newcomer taken it, before it was our turn.
+                // Somebody may have cleared the first, and a newcomer taken it, before it was our
+                // turn.
                 if table::owner(&words.owners[record]).map(|found| found.0) != Some(owner) {
                     continue;
                 }
@@ -218,8 +220,8 @@ impl<D: Liveness> Alive for Answers<'_, D> {
     }
 }
 
-/// Clears away whoever has died, for the visitor `me`, who wants a record. `false`: someone else is at
-/// it.
+/// Clears away whoever has died, for the visitor `me`, who wants a record. `false`: someone else is
+/// at it.
 pub(crate) fn reap_for_record<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     me: Name,

@@ -26,10 +26,10 @@
 //! it is adopted again. Until its release the item is thus covered by somebody's intent, and the
 //! slot's stamp tells whether it was released.
 //!
-//! **One recoverer at a time.** All of this runs while the region's recovery word names the recoverer
-//! ([`recovery_word`](crate::peers::recovery_word)); whoever comes after one that died there replaces its
-//! name. Recoverers that race could otherwise take one item for two dead
-//! ends that both intend it, or clear the intent of a newcomer in a record that was just freed. Every
+//! **One recoverer at a time.** All of this runs while the region's recovery word names the
+//! recoverer ([`recovery_word`](crate::peers::recovery_word)); whoever comes after one that died
+//! there replaces its name. Recoverers that race could otherwise take one item for two dead ends
+//! that both intend it, or clear the intent of a newcomer in a record that was just freed. Every
 //! step leaves a state from which the next recoverer goes on, wherever its predecessor was killed:
 //! marking is idempotent; an adopter's intent is stored before anything else changes; a dead end's
 //! intent is cleared after everything it covers has been settled, and its record freed after that.
@@ -180,7 +180,8 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
     if unclear { Remains::Unclear { progress } } else { Remains::Nothing }
 }
 
-/// Finds what a dead receiver with the intent `word` had claimed and not released. In the recoverer's turn.
+/// Finds what a dead receiver with the intent `word` had claimed and not released. In the
+/// recoverer's turn.
 pub(crate) fn settle_receiver<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     word: u64,

@@ -62,10 +62,10 @@ fn report(what: &str, seen: &Outcomes) {
     tell("locks held by a stranger", 0, 0, &seen.clock);
 }
 
-/// Nobody can be reaped, by those who attach while a stranger holds the byte that they lock, by those who
-/// are attached while a stranger says that one who lives is at it: what the dead had claimed stays theirs,
-/// and records stay taken. All the same, calls with a deadline end, and the others say what there is to
-/// say. Then it is let go.
+/// Nobody can be reaped, by those who attach while a stranger holds the byte that they lock, by
+/// those who are attached while a stranger says that one who lives is at it: what the dead had
+/// claimed stays theirs, and records stay taken. All the same, calls with a deadline end, and the
+/// others say what there is to say. Then it is let go.
 #[test]
 fn who_keeps_all_from_recovering_delays_the_reaping_of_the_dead_and_no_deadline() {
     guarded(LONG, || {

@@ -184,8 +184,8 @@ pub fn name_recoverer(name: &Name, process: u32) {
     file.write_all_at(&named.to_ne_bytes(), at::RECOVERY as u64).unwrap();
 }
 
-/// Names in the recovery word the one who, as `visits` has it, was the last to recover before it had a
-/// record.
+/// Names in the recovery word the one who, as `visits` has it, was the last to recover before it
+/// had a record.
 pub fn name_visitor(name: &Name) {
     let at = crate::support::at::RECOVERY as u64;
     let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();

@@ -222,7 +222,8 @@ impl Chart {
                 1 => now.wrapping_add(4),
                 _ => now ^ choose(1 << 20) << 32,
             },
-            // An end that sits somewhere, or has sat there; a visitor; a record or a role that there is not.
+            // An end that sits somewhere, or has sat there; a visitor; a record or a role that
+            // there is not.
             Class::Recovery => match choose(4) {
                 0 => choose(4) | choose(8) << 2 | choose(9) << 32,
                 1 => now.wrapping_add(choose(3)) << 2 | 3,

@@ -1,7 +1,8 @@
 //! The recovery word: one recovers at a time, each after the one before, wherever that one died.
 //!
-//! To recover is here to write into one slot. loom reports two that do so at once, and also one that comes
-//! after another without an order of memory between them, which is what a real recoverer relies on.
+//! To recover is here to write into one slot. loom reports two that do so at once, and also one
+//! that comes after another without an order of memory between them, which is what a real recoverer
+//! relies on.
 
 use loom::thread;
 
@@ -43,7 +44,8 @@ fn victim(ring: &Ring<Mpmc>, record: usize) -> impl FnOnce() + use<> {
     }
 }
 
-/// Somebody who is to die while it visits. Of `record`, which it does not have yet, nothing is used.
+/// Somebody who is to die while it visits. Of `record`, which it does not have yet, nothing is
+/// used.
 fn dying_visitor(ring: &Ring<Mpmc>, record: usize) -> impl FnOnce() + use<> {
     let ring = ring.clone();
     move || {
@@ -82,8 +84,8 @@ fn an_end_and_one_that_attaches_have_their_turns_alone() {
     });
 }
 
-/// The second may judge by the times that the record was taken, with no word of the kernel's: it must
-/// see the record as the first had taken it. A predecessor has had that record before.
+/// The second may judge by the times that the record was taken, with no word of the kernel's: it
+/// must see the record as the first had taken it. A predecessor has had that record before.
 #[test]
 fn a_newcomer_that_recovers_is_not_taken_for_its_predecessor_and_so_for_dead() {
     check("word, newcomer", None, || {
@@ -156,8 +158,8 @@ fn an_end_and_one_that_attaches_find_the_same_holder_dead() {
     });
 }
 
-/// The dead one's record has gone to another, whose byte is locked: the times that it was taken tell, and
-/// the kernel is asked nothing.
+/// The dead one's record has gone to another, whose byte is locked: the times that it was taken
+/// tell, and the kernel is asked nothing.
 #[test]
 fn who_died_in_its_turn_is_found_dead_when_another_has_its_record() {
     check_deaths("word, record of the dead taken", 4, || {
@@ -179,8 +181,8 @@ fn who_died_in_its_turn_is_found_dead_when_another_has_its_record() {
     });
 }
 
-/// As it was in the midst of its turn when it died, its name stands; the next visitor counts itself, and
-/// the end is told by that, or by the byte.
+/// As it was in the midst of its turn when it died, its name stands; the next visitor counts
+/// itself, and the end is told by that, or by the byte.
 #[test]
 fn a_visitor_that_died_is_found_dead_by_the_next_and_by_an_end() {
     check_deaths("word, visitor dies", 4, || {

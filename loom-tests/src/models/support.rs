@@ -70,8 +70,8 @@ pub(crate) fn check_bounded(
     check(name, bound, model);
 }
 
-/// The locks that prove ends and visitors alive: for real in the kernel. Read-modify-write throughout, as
-/// the kernel's answers are never stale.
+/// The locks that prove ends and visitors alive: for real in the kernel. Read-modify-write
+/// throughout, as the kernel's answers are never stale.
 pub(crate) struct Locks {
     /// By role and record; 1 is locked.
     holds: [Vec<AtomicU32>; 2],

@@ -143,7 +143,8 @@ fn a_turn_that_ends_in_a_panic_is_over() {
     assert_eq!(word.load(Relaxed), other.0);
 }
 
-/// Two ends of one process: a flag of its own sees to it that they do not share what they work with.
+/// Two ends of one process: a flag of its own sees to it that they do not share what they work
+/// with.
 #[cfg(not(miri))]
 #[test]
 fn of_two_ends_of_one_process_one_recovers_whatever_the_region_says() {
