@@ -56,7 +56,7 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 /// | `fcntl` with `F_OFD_GETLK`, `fstat` | to ask whether the peers live |
 /// | `sched_yield` | to make way for others before a sleep |
 /// | `clock_gettime` | where the clock cannot be read without |
-/// | `clock_nanosleep` | instead of a `futex` that is refused with an error |
+/// | `clock_nanosleep` (old C libraries: `nanosleep`) | instead of a `futex` that is refused |
 /// | `restart_syscall` | the kernel's own: when a sleep goes on after `SIGSTOP` |
 /// | `munmap`, `close` | to drop ends and rings |
 ///
