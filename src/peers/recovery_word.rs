@@ -20,12 +20,12 @@
 //! # Taking and giving back
 //!
 //! ```text
-//! visitors only: lock the RECOVERY byte, then add 1 to `visits`            V1
-//! load the word                                                            V4
+//! visitors only: lock the RECOVERY byte, then add 1 to `visits`            Y1
+//! load the word                                                            Y4
 //! if it names another: is that one dead? If not, or unknown, give up
-//! compare-and-swap from the very word that was loaded to one's own name    V3
+//! compare-and-swap from the very word that was loaded to one's own name    Y3
 //! recover
-//! compare-and-swap from one's own name to 0                                V5
+//! compare-and-swap from one's own name to 0                                Y5
 //! visitors only: unlock the RECOVERY byte
 //! ```
 //!
@@ -55,13 +55,13 @@
 //!
 //! *Times taken*, *visits*: whoever took the record, or made the next visit, had locked the byte
 //! first, after the kernel had freed it of the dead one. Its store of the record (A1) or of
-//! `visits` (V1) is read by whoever judges by it (A3, V2), who so comes after the dead one's last
+//! `visits` (Y1) is read by whoever judges by it (A3, Y2), who so comes after the dead one's last
 //! store, too, although it asks the kernel nothing.
 //!
 //! *A record that seems older than the name*: times are compared for equality, so a judge that read
 //! an old record would take a living end for dead. The swap that stored the name releases what its
-//! bearer had stored before, its record or its visit (V3), and the load of the word acquires it
-//! (V4).
+//! bearer had stored before, its record or its visit (Y3), and the load of the word acquires it
+//! (Y4).
 //!
 //! # Who dies here
 //!
@@ -127,7 +127,7 @@ pub(crate) fn recover<R>(
 
 /// The name of a visitor, who holds the RECOVERY byte and begins a visit.
 pub(crate) fn begin_visit(words: &Words) -> Name {
-    // V1 → V2: all that earlier visitors stored. It comes before us without our acquiring anything,
+    // Y1 → Y2: all that earlier visitors stored. It comes before us without our acquiring anything,
     // as the kernel has given us the byte that they had.
     let visit = words.control.recovery.visits.fetch_add(1, Release).wrapping_add(1);
     Name(visit << VISIT | VISITOR)
@@ -142,12 +142,12 @@ struct Turn<'a> {
 impl<'a> Turn<'a> {
     fn take(words: &'a Words, me: Name, liveness: &impl Liveness) -> Option<Self> {
         let word = &words.control.recovery.word;
-        // V4 ← V3: the record or the visit of the end that is named. V4 ← V5: what was settled.
+        // Y4 ← Y3: the record or the visit of the end that is named. Y4 ← Y5: what was settled.
         let found = word.load(Acquire);
         if found != 0 && found != me.0 && !is_dead(words, Name(found), me, liveness) {
             return None;
         }
-        // From that very word, once. V3 → V4: my record, or my visit. V3 ← V5: what was settled.
+        // From that very word, once. Y3 → Y4: my record, or my visit. Y3 ← Y5: what was settled.
         word.compare_exchange(found, me.0, AcqRel, Relaxed).ok()?;
         Some(Self { words, me })
     }
@@ -160,7 +160,7 @@ impl Drop for Turn<'_> {
             return;
         }
         let word = &self.words.control.recovery.word;
-        // V5 → V3, V4: what was settled. If it fails, somebody scribbles.
+        // Y5 → Y3, Y4: what was settled. If it fails, somebody scribbles.
         let _ = word.compare_exchange(self.me.0, 0, Release, Relaxed);
     }
 }
@@ -170,7 +170,7 @@ fn is_dead(words: &Words, named: Name, me: Name, liveness: &impl Liveness) -> bo
     match named.0 & ROLE {
         VISITOR if me.0 & ROLE == VISITOR => true, // `me` has the byte that `named` held
         VISITOR => {
-            let visits = words.control.recovery.visits.load(Acquire); // V2 ← V1
+            let visits = words.control.recovery.visits.load(Acquire); // Y2 ← Y1
             // Beyond its own, as far as a word can tell: the difference is small and positive.
             let beyond = (visits << VISIT).wrapping_sub(named.0 & !ROLE) as i64 > 0;
             beyond || liveness.visitor_alive() == Life::Dead
