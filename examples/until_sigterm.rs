@@ -5,10 +5,11 @@
 //! $ cargo run --release --example until_sigterm -- /var/tmp/jobs
 //! ```
 //!
-//! With `--send N` it puts N numbers into the ring and closes it. Otherwise it takes numbers out, until
-//! it is told to end; what it has not taken is there for the next one, also after a reboot. That takes
-//! a program that closes the ring: one that is in use when the machine goes down is refused afterwards, as
-//! it may be a mixture of old and new pages. `--unclean empty` starts anew then.
+//! With `--send N` it puts N numbers into the ring and closes it. Otherwise it takes numbers out,
+//! until it is told to end; what it has not taken is there for the next one, also after a reboot.
+//! That takes a program that closes the ring: one that is in use when the machine goes down is
+//! refused afterwards, as it may be a mixture of old and new pages. `--unclean empty` starts anew
+//! then.
 
 use std::error::Error;
 use std::path::PathBuf;

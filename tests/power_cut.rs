@@ -1,5 +1,5 @@
-//! C12 when the power goes: a file of which each page is of another moment is refused, and can be emptied;
-//! what was closed by all is there, to the last value.
+//! C12 when the power goes: a file of which each page is of another moment is refused, and can be
+//! emptied; what was closed by all is there, to the last value.
 
 mod support;
 
@@ -31,7 +31,8 @@ fn small<K: Flavour>() -> Options<u64, K> {
     options().capacity(if K::INDEX == Spsc::INDEX { CAPACITY } else { CAPACITY / 2 }).endpoints(2)
 }
 
-/// Two moments of a ring's file: at a `sync`, with values that were sent before it in it, and later.
+/// Two moments of a ring's file: at a `sync`, with values that were sent before it in it, and
+/// later.
 struct Moments {
     synced: Vec<u8>,
     later: Vec<u8>,

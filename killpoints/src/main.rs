@@ -90,8 +90,9 @@ struct Cli {
     /// Tells at which step which word, lock or name changes.
     #[arg(long, requires = "operation")]
     explain: bool,
-    /// Rings are files in this directory, on a disk. Takes `CAP_SYS_ADMIN`; exit code 3: not run. The removal of orphans, which
-    /// goes by the order of names in a directory, is left out: a disk has another one each time.
+    /// Rings are files in this directory, on a disk. Takes `CAP_SYS_ADMIN`; exit code 3: not run.
+    /// The removal of orphans, which goes by the order of names in a directory, is left out: a
+    /// disk has another one each time.
     #[arg(long)]
     on_disk: Option<PathBuf>,
     /// Lists the operations.

@@ -1,11 +1,12 @@
-//! A `/dev/shm` of this process's own, and of its victims': what they do there concerns nobody else.
+//! A `/dev/shm` of this process's own, and of its victims': what they do there concerns nobody
+//! else.
 //!
 //! A mount namespace with a small tmpfs in the place of the shared one. It goes with its last
-//! process, so nothing can be left behind either. That takes `CAP_SYS_ADMIN`; without it, everything
-//! but the removal of orphans works on the shared one just as well.
+//! process, so nothing can be left behind either. That takes `CAP_SYS_ADMIN`; without it,
+//! everything but the removal of orphans works on the shared one just as well.
 //!
-//! Or a directory on a disk in that place: rings there are what file-backed rings are, with a state line
-//! that says whether they were closed.
+//! Or a directory on a disk in that place: rings there are what file-backed rings are, with a
+//! state line that says whether they were closed.
 
 use std::ffi::{CStr, CString};
 use std::io;

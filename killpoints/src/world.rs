@@ -142,7 +142,8 @@ impl<K: Flavour> World<K> {
         Ok(world)
     }
 
-    /// As if the machine had been started anew since the ring was closed, if it is a file-backed one.
+    /// As if the machine had been started anew since the ring was closed, if it is a file-backed
+    /// one.
     fn another_boot(&self) -> std::io::Result<()> {
         use std::os::unix::fs::FileExt;
         let at = at::FILE_STATE as u64;

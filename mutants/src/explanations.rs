@@ -102,7 +102,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
             ("M1 shm/state.rs mark store", "Relaxed"),
             ("M1 shm/state.rs mark store 2", "Relaxed"),
             ("M1 shm/state.rs mark store 3", "Relaxed"),
-            ("M1 shm/state.rs close store", "Relaxed"),
+            ("M1 shm/state.rs Leaver::mark_clean store", "Relaxed"),
         ],
         relies_on: &[],
         reason: "Not in the models: no two processes are at the state line at once. Who reads it holds the \

@@ -12,12 +12,14 @@ use super::calls;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// Somebody else has the ring open: another handle or end of this process, a
-    /// [`Canceller`](crate::Canceller), or another process. The last one to close it makes it clean.
+    /// [`Canceller`](crate::Canceller), or another process. The last one to close it makes it
+    /// clean.
     InUse {
         /// The path.
         ring: String,
     },
-    /// This handle was inherited through `fork`. What the parent has open is not the child's to close.
+    /// This handle was inherited through `fork`. What the parent has open is not the child's to
+    /// close.
     Forked,
     /// The ring could not be written to its disk. As long as the machine is up it can be opened as
     /// before; after that it counts as unclean, and after a failed write it stays so.

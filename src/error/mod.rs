@@ -259,16 +259,16 @@ pub enum OpenError {
         kind: &'static str,
     },
     /// A remover of orphans has held the ring for a second: it is stopped, perhaps. Or, for ten
-    /// seconds, somebody has been writing a file-backed ring to its disk: the last one to close it, or
-    /// one that opens it.
+    /// seconds, somebody has been writing a file-backed ring to its disk: the last one to close
+    /// it, or one that opens it.
     Busy {
         /// The name or path.
         ring: String,
     },
-    /// It is a file-backed ring that was not closed by all who had it open before the machine went
-    /// down, or a copy of one that was in use. What is in it may be of different moments, page by page.
-    /// [`Options::unclean`](crate::Options::unclean) says what to do with such a ring: empty it, or take
-    /// it as it is.
+    /// It is a file-backed ring that was not closed by all who had it open before the machine
+    /// went down, or a copy of one that was in use. What is in it may be of different moments,
+    /// page by page. [`Options::unclean`](crate::Options::unclean) says what to do with such a
+    /// ring: empty it, or take it as it is.
     Unclean {
         /// The path.
         ring: String,

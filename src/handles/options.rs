@@ -292,8 +292,8 @@ impl<T: Item, K: Kind> Options<T, K> {
         self.create_at(Some(Place::file(path.as_ref()).map_err(CreateError::Name)?))
     }
 
-    /// Opens the ring in a file. On a disk that takes a write to it, if nobody had it open before; and
-    /// up to ten seconds, while the last one to close it is still writing.
+    /// Opens the ring in a file. On a disk that takes a write to it, if nobody had it open
+    /// before; and up to ten seconds, while the last one to close it is still writing.
     ///
     /// # Errors
     ///

@@ -264,15 +264,16 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     /// Writes a file-backed ring back to its disk and waits for it. No effect on other rings.
     ///
-    /// This makes no point in time to which a ring in use could return. After a power cut, each page of the
-    /// file is as it was at some moment since: if anybody sent or received after the call, the file is a
-    /// mixture, and nothing in it can be relied on. So a ring that was open when the machine went down is
-    /// refused ([`OpenError::Unclean`]). If *nobody* has sent, received, attached or left since
-    /// this call returned, it holds what it held then, and who knows that may open it with
-    /// [`Unclean::AsFound`](crate::Unclean::AsFound). To have a ring survive without such knowledge,
-    /// [close it](Self::checkpoint).
+    /// This makes no point in time to which a ring in use could return. After a power cut, each
+    /// page of the file is as it was at some moment since: if anybody sent or received after the
+    /// call, the file is a mixture, and nothing in it can be relied on. So a ring that was open
+    /// when the machine went down is refused ([`OpenError::Unclean`]). If *nobody* has sent,
+    /// received, attached or left since this call returned, it holds what it held then, and who
+    /// knows that may open it with [`Unclean::AsFound`](crate::Unclean::AsFound). To have a ring
+    /// survive without such knowledge, [close it](Self::checkpoint).
     ///
-    /// The deaths of processes need no `sync`: what was published stays, as long as the machine is up.
+    /// The deaths of processes need no `sync`: what was published stays, as long as the machine
+    /// is up.
     ///
     /// # Errors
     ///
@@ -281,16 +282,16 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Ok(self.open.region.sync()?)
     }
 
-    /// Closes a file-backed ring for good: on `Ok`, all of it is on the disk, the file says so, and it
-    /// survives whatever becomes of the machine. Blocks for as long as the disk takes.
+    /// Closes a file-backed ring for good: on `Ok`, all of it is on the disk, the file says so,
+    /// and it survives whatever becomes of the machine. Blocks for as long as the disk takes.
     ///
-    /// Dropping the last handle, end and [`Canceller`](crate::Canceller) that any process has does the
-    /// same, but cannot tell how it went. A process that is killed, or exits without dropping them,
-    /// does not close the ring; as long as the machine is up that is no matter, and the next one
-    /// to open and close the ring makes up for it. But a ring that is open when the machine goes down, be
-    /// it by an orderly reboot, is refused afterwards ([`OpenError::Unclean`]). So a program that keeps
-    /// a ring in a file ends when it is told to: it handles `SIGTERM`, as the example
-    /// `until_sigterm` shows.
+    /// Dropping the last handle, end and [`Canceller`](crate::Canceller) that any process has
+    /// does the same, but cannot tell how it went. A process that is killed, or exits without
+    /// dropping them, does not close the ring; as long as the machine is up that is no matter,
+    /// and the next one to open and close the ring makes up for it. But a ring that is open when
+    /// the machine goes down, be it by an orderly reboot, is refused afterwards
+    /// ([`OpenError::Unclean`]). So a program that keeps a ring in a file ends when it is told
+    /// to: it handles `SIGTERM`, as the example `until_sigterm` shows.
     ///
     /// On other rings this closes the handle and no more.
     ///

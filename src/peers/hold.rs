@@ -243,8 +243,9 @@ pub(crate) fn any_alive(fd: BorrowedFd<'_>, role: Role, records: usize) -> io::R
     is_held(fd, record_byte(role, 0), records as i64)
 }
 
-/// Locks `byte` through the description behind `fd`, or unlocks it; `false`: someone else's lock is in
-/// the way, and the description keeps what it has. Whoever shares the description shares the lock.
+/// Locks `byte` through the description behind `fd`, or unlocks it; `false`: someone else's lock
+/// is in the way, and the description keeps what it has. Whoever shares the description shares
+/// the lock.
 pub(crate) fn lock_own(fd: BorrowedFd<'_>, byte: i64, share: Option<Share>) -> io::Result<bool> {
     let kind = share.map_or(libc::F_UNLCK, Share::kind);
     match lock_command(fd, libc::F_OFD_SETLK, kind, byte, 1) {

@@ -9,13 +9,14 @@
 //! store CLEAN, msync this page, unlock
 //! ```
 //!
-//! *Nobody stores between the last `msync` of all and CLEAN*: whoever may store holds BIRTH, shared,
-//! from before its opening to the end of its last handle, and BIRTH is the closer's alone.
+//! *Nobody stores between the last `msync` of all and CLEAN*: whoever may store holds BIRTH,
+//! shared, from before its opening to the end of its last handle, and BIRTH is the closer's
+//! alone.
 //!
-//! *Of several that leave at once one is the last.* Each lets go first and then asks. The one that lets
-//! go last of all finds the byte free, unless another has it at that time; and that one then finds
-//! nobody else at its second lock. One that is refused at its second lock lets go and asks again, for
-//! the same reason: it was in the way of the one that refuses it.
+//! *Of several that leave at once one is the last.* Each lets go first and then asks. The one
+//! that lets go last of all finds the byte free, unless another has it at that time; and that one
+//! then finds nobody else at its second lock. One that is refused at its second lock lets go and
+//! asks again, for the same reason: it was in the way of the one that refuses it.
 //!
 //! What is the file's and the kernel's comes in as [`Leave`], so that `loom-tests` can explore it.
 

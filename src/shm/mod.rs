@@ -126,8 +126,8 @@ impl Region {
     ) -> Result<Self, OpenError> {
         let ring = place.to_string();
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
-        // name is gone, or, if it died before, the byte is free. The last one to close a file-backed
-        // ring holds it while it writes the rest of it to the disk.
+        // name is gone, or, if it died before, the byte is free. The last one to close a
+        // file-backed ring holds it while it writes the rest of it to the disk.
         let mut asking = Asking::new();
         loop {
             let fd = place.open()?;
@@ -176,7 +176,8 @@ impl Region {
             .ok_or(OpenError::Busy { ring: "descriptor".into() })
     }
 
-    /// `None`: a remover of orphans is at it; or somebody who opens a file-backed ring, or closes it.
+    /// `None`: a remover of orphans is at it; or somebody who opens a file-backed ring, or closes
+    /// it.
     fn adopt(
         fd: OwnedFd,
         map: MapOptions,
@@ -205,8 +206,9 @@ impl Region {
         Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth, turn }))
     }
 
-    /// The last step of opening, before anything is stored: makes sure that a file-backed ring is not
-    /// a mixture, or does as the caller chose. `empty_to`: what must be zero in an empty ring ends there.
+    /// The last step of opening, before anything is stored: makes sure that a file-backed ring is
+    /// not a mixture, or does as the caller chose. `empty_to`: what must be zero in an empty ring
+    /// ends there.
     pub(crate) fn enter(
         &mut self,
         ring: &str,
@@ -230,7 +232,8 @@ impl Region {
         if self.marked && self.is_ours() { state::sync(&self.map) } else { self.map.sync() }
     }
 
-    /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored any more.
+    /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored
+    /// any more.
     pub(crate) fn close(mut self) -> io::Result<Closed> {
         self.leave()
     }

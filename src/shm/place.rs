@@ -121,8 +121,8 @@ impl Place {
         }
     }
 
-    /// Writes a new name to the disk. File systems in use do that together with the file; for one that
-    /// does not, this tries to. (The directory may be one that this process cannot read.)
+    /// Writes a new name to the disk. File systems in use do that together with the file; for one
+    /// that does not, this tries to. (The directory may be one that this process cannot read.)
     pub(crate) fn sync_directory(&self) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if let Ok(directory) = openat(CWD, &self.directory, flags, Mode::empty()) {

@@ -1,12 +1,13 @@
 //! The state line: whether all who had a ring's file open have closed it.
 //!
 //! **What a power cut leaves.** The kernel writes the pages of a file back when it likes. After a
-//! power cut each page is as it was at some moment since it was last written back, and no two pages
-//! need be of the same moment. In such a mixture a tail promises values that never reached the disk;
-//! an SPSC ring would deliver what lay in those slots a lap before, and an MPMC ring would wait for
-//! stamps that nobody is going to write. Nothing in the mixture shows that it is one. So the file
-//! itself says whether it may be one: a word on its first page, and beside it the boot, the device
-//! and the inode under which it was last opened ("the same three" below). They lie within one sector.
+//! power cut each page is as it was at some moment since it was last written back, and no two
+//! pages need be of the same moment. In such a mixture a tail promises values that never reached
+//! the disk; an SPSC ring would deliver what lay in those slots a lap before, and an MPMC ring
+//! would wait for stamps that nobody is going to write. Nothing in the mixture shows that it is
+//! one. So the file itself says whether it may be one: a word on its first page, and beside it
+//! the boot, the device and the inode under which it was last opened ("the same three" below).
+//! They lie within one sector.
 //!
 //! | state | what it says |
 //! | --- | --- |
@@ -16,9 +17,10 @@
 //! | `CLEAN` | all who had it open have closed it, and all of it is on the disk |
 //! | `FAILED` | as `OPEN`; and a write to the disk has failed since |
 //!
-//! **Which rings.** Those on a disk, as told by the kind of the file system. A named ring, a memfd, and
-//! a file on tmpfs, ramfs or hugetlbfs are memory, whatever their name: they go when the machine goes
-//! down, all of their pages at once. They have no use for a mark and do not pay for one.
+//! **Which rings.** Those on a disk, as told by the kind of the file system. A named ring, a
+//! memfd, and a file on tmpfs, ramfs or hugetlbfs are memory, whatever their name: they go when
+//! the machine goes down, all of their pages at once. They have no use for a mark and do not pay
+//! for one.
 //!
 //! # Opening
 //!
@@ -27,7 +29,7 @@
 //!   does anybody hold BIRTH?
 //!   the state is unclean, nobody does, and it is to be refused: refuse
 //!   hold BIRTH, shared                        (a closer or a remover has it for itself: later)
-//!     the state is, with nobody stored anything yet,
+//!     look at the state again; nothing has been stored yet:
 //!     OPEN, FAILED  and the same three        go on
 //!     CLEAN                                   mark
 //!     MARKING       and the same three        mark: its opener was killed at it
@@ -40,59 +42,66 @@
 //! The mark is on the disk before the opener's first store in the ring: `CLEAN` is on the disk only
 //! together with what was there when it was stored. The creator marks before the name appears.
 //!
-//! *Who holds BIRTH while another has its turn* has the ring open, or is closing it, for BIRTH is taken
-//! within a turn. If it is held, the machine has been up since its holder opened a ring that was good,
-//! so the ring is good, whatever the state line says of boots. (A container may have a boot id of its own.) That is why
-//! one that is refused must not have held BIRTH even for a moment: a program that another thread is just
-//! starting could keep it held ([`hold`](crate::peers::hold)), and the next opener would take the ring
-//! for one in use.
+//! *Who holds BIRTH while another has its turn* has the ring open, or is closing it, for BIRTH is
+//! taken within a turn. If it is held, the machine has been up since its holder opened a ring
+//! that was good, so the ring is good, whatever the state line says of boots. (A container may
+//! have a boot id of its own.) That is why one that is refused must not have held BIRTH even for
+//! a moment: a program that another thread is just starting could keep it held
+//! ([`hold`](crate::peers::hold)), and the next opener would take the ring for one in use.
 //!
-//! *Killed processes* leave OPEN. In the same boot that is no matter: the page cache has everything
-//! that they stored, in order, and the rest is recovery's business. *Containers* share the page
-//! cache, and mostly the boot id. *Another boot*: the power was cut, or the machine was shut down over programs that had not
-//! closed the ring; nothing tells one from the other. *A copy* of a ring in use has another inode and is
-//! a mixture, too; a copy of a clean ring is clean.
+//! *Killed processes* leave OPEN. In the same boot that is no matter: the page cache has
+//! everything that they stored, in order, and the rest is recovery's business. *Containers* share
+//! the page cache, and mostly the boot id. *Another boot*: the power was cut, or the machine was
+//! shut down over programs that had not closed the ring; nothing tells one from the other. *A
+//! copy* of a ring in use has another inode and is a mixture, too; a copy of a clean ring is
+//! clean.
 //!
 //! # Closing
 //!
-//! Everyone who leaves lets go of BIRTH and then tries to have it alone. Whoever succeeds is the last,
-//! writes everything to the disk, and then stores CLEAN and has that written, too, all the while having
-//! BIRTH alone ([`last`](super::last) has the steps, and why of several one is the last).
+//! Everyone who leaves lets go of BIRTH and then tries to have it alone. Whoever succeeds is the
+//! last, writes everything to the disk, and then stores CLEAN and has that written, too, all the
+//! while having BIRTH alone ([`last`](super::last) has the steps, and why of several one is the
+//! last).
 //!
-//! *The lock is on the region's own descriptor*, because at this time there may be no other to be had
-//! (limits, `chroot`, changed credentials). A forked child has a copy of that descriptor, and
-//! so shares the lock: should the closer be killed in that moment, openers wait until the child ends.
-//! Beside that a forked child has no part in this; its copies of the handles are not its own.
+//! *The lock is on the region's own descriptor*, because at this time there may be no other to be
+//! had (limits, `chroot`, changed credentials). A forked child has a copy of that descriptor, and
+//! so shares the lock: should the closer be killed in that moment, openers wait until the child
+//! ends. Beside that a forked child has no part in this; its copies of the handles are not its
+//! own.
 //!
 //! # Killed on the way
 //!
-//! An opener killed while it marks leaves what it found, or MARKING with the same three: the next one
-//! marks. From CLEAN the three are stored first, because CLEAN is CLEAN beside any three; from an unclean
-//! state 0 is stored before them, so that OPEN never stands beside three of another time. One killed
-//! while it empties leaves it unclean. A closer killed before CLEAN leaves OPEN, whose cure is the next
-//! clean close in the same boot. One killed after CLEAN leaves CLEAN: all of it was on the disk before.
+//! An opener killed while it marks leaves what it found, or MARKING with the same three: the next
+//! one marks. From CLEAN the three are stored first, because CLEAN is CLEAN beside any three;
+//! from an unclean state 0 is stored before them, so that OPEN never stands beside three of
+//! another time. One killed while it empties leaves it unclean. A closer killed before CLEAN
+//! leaves OPEN, whose cure is the next clean close in the same boot. One killed after CLEAN
+//! leaves CLEAN: all of it was on the disk before.
 //!
 //! # Emptying
 //!
-//! Everything behind the state line becomes zero, which is how a ring is created: on an MPMC ring all
-//! stamps are free in the first lap, on either kind both positions are 0, nobody sits anywhere,
-//! nothing is counted. So a ring that was emptied is sound for the reason for which a new one is. What is
-//! reset where depends on no other part of the crate. (The values of an SPSC ring stay where they are,
-//! beyond reach.)
+//! Everything behind the state line becomes zero, which is how a ring is created: on an MPMC ring
+//! all stamps are free in the first lap, on either kind both positions are 0, nobody sits
+//! anywhere, nothing is counted. So a ring that was emptied is sound for the reason for which a
+//! new one is. What is reset where depends on no other part of the crate. (The values of an SPSC
+//! ring stay where they are, beyond reach.)
 //!
-//! *Nobody else is in it*: nobody held BIRTH when this turn began, and nobody can have taken it since.
+//! *Nobody else is in it*: nobody held BIRTH when this turn began, and nobody can have taken it
+//! since.
 //!
 //! # Disks that fail
 //!
-//! Linux reports a failed write once, to one of those who ask, and then takes the page for written. So
-//! whoever is told makes a note of it, FAILED, which stays until the machine goes down: the ring can be
-//! used as long as it is up, as its pages are in memory, but it never counts as clean.
+//! Linux reports a failed write once, to one of those who ask, and then takes the page for
+//! written. So whoever is told makes a note of it, FAILED, which stays until the machine goes
+//! down: the ring can be used as long as it is up, as its pages are in memory, but it never
+//! counts as clean.
 //!
 //! # What is not noticed
 //!
-//! A disk that loses what it reported as written. A file that is written over in place, by `cp`, with
-//! the bytes of a ring that was in use in the same boot. A file system that goes away with its device, or is
-//! rolled back to a snapshot, and comes back under the same numbers in the same boot.
+//! A disk that loses what it reported as written. A file that is written over in place, by `cp`,
+//! with the bytes of a ring that was in use in the same boot. A file system that goes away with
+//! its device, or is rolled back to a snapshot, and comes back under the same numbers in the same
+//! boot.
 
 use std::io;
 
@@ -122,12 +131,13 @@ pub enum Unclean {
     /// Do not open it: [`OpenError::Unclean`]. The default.
     #[default]
     Refuse,
-    /// Discard everything that is in it. It is as if it had just been created: empty, nobody attached,
-    /// all counters 0. Number ([`Ring::id`](crate::Ring::id)), capacity and time of creation stay.
+    /// Discard everything that is in it. It is as if it had just been created: empty, nobody
+    /// attached, all counters 0. Number ([`Ring::id`](crate::Ring::id)), capacity and time of
+    /// creation stay.
     Empty,
-    /// Take it as it is, on the caller's word that nobody has sent, received, attached or left since
-    /// [`Ring::sync`](crate::Ring::sync) returned. Without that it may deliver old values as new
-    /// ones, or nothing any more.
+    /// Take it as it is, on the caller's word that nobody has sent, received, attached or left
+    /// since [`Ring::sync`](crate::Ring::sync) returned. Without that it may deliver old values
+    /// as new ones, or nothing any more.
     AsFound,
 }
 
@@ -231,8 +241,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Takes it; `None`: it is another's. An unclean ring that is to be refused is refused here, before
-    /// BIRTH is taken (see the module's opening).
+    /// Takes it; `None`: it is another's. An unclean ring that is to be refused is refused here,
+    /// before BIRTH is taken (see the module's opening).
     pub(super) fn take(
         map: &Mapping,
         file: RegionFile<'_>,
@@ -260,8 +270,8 @@ impl Turn {
         }
     }
 
-    /// Opens. `empty_to`: where that ends which must be zero in an empty ring. The caller holds BIRTH,
-    /// and has stored nothing.
+    /// Opens. `empty_to`: where that ends which must be zero in an empty ring. The caller holds
+    /// BIRTH, and has stored nothing.
     pub(super) fn enter(
         self,
         map: &Mapping,
@@ -309,8 +319,8 @@ pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> io::Res
     last::leave(&mut Leaver { map, file, birth: Some(birth) })
 }
 
-/// One that leaves, with what it holds of BIRTH: as it has had it, or a lock through the region's own
-/// descriptor.
+/// One that leaves, with what it holds of BIRTH: as it has had it, or a lock through the region's
+/// own descriptor.
 struct Leaver<'a> {
     map: &'a Mapping,
     file: RegionFile<'a>,

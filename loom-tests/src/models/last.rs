@@ -1,5 +1,5 @@
-//! Leaving a file-backed ring: of several that leave, one is the last, and it says "clean" when nobody
-//! else is in the ring and all of it is on the disk.
+//! Leaving a file-backed ring: of several that leave, one is the last, and it says "clean" when
+//! nobody else is in the ring and all of it is on the disk.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ enum Lock {
     Exclusive,
 }
 
-/// A ring's file: the kernel's list of locks, what is in memory and on the disk. Each access is one system
-/// call, or one store of many.
+/// A ring's file: the kernel's list of locks, what is in memory and on the disk. Each access is
+/// one system call, or one store of many.
 #[derive(Default)]
 struct File {
     births: [Option<Lock>; 3],
@@ -39,8 +39,8 @@ struct Process {
 }
 
 impl Process {
-    /// Opens the ring, unless somebody has it alone. (That one is through soon; to ask again would be
-    /// another execution like this one.)
+    /// Opens the ring, unless somebody has it alone. (That one is through soon; to ask again
+    /// would be another execution like this one.)
     fn opens(&self) -> bool {
         let mut file = self.file.lock().unwrap();
         if file.others(self.me).any(|lock| lock == Lock::Exclusive) {
