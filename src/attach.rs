@@ -30,13 +30,16 @@
 //! owner is through, whereas a free record with a held lock would turn it away.
 //!
 //! **A record whose owner is dead.** On an SPSC ring each role has one record, and its lock alone
-//! decides: positions outlive their owners whole, so a successor takes the record over as it is. On an
-//! MPMC ring the dead must be reaped first ([`reap`](crate::peers::reap)); and if all records are
-//! taken, one that a dead receiver has abandoned can be taken over together with its claim.
+//! decides: positions outlive their owners whole, so a successor takes the record over as it is. On
+//! an MPMC ring the dead must be reaped first ([`reap`](crate::peers::reap)); and if all records
+//! are taken, one that a dead receiver has abandoned can be taken over together with its claim.
+//! Whoever does either has no record yet to be named by, and recovers as a visitor
+//! ([`recovery_word`](crate::peers::recovery_word)).
 
 use crate::peers::ends::Ends;
 use crate::peers::reap::{self, Liveness, peer_alive};
-use crate::peers::table::{self, Owner, Role};
+use crate::peers::recovery_word::begin_visit;
+use crate::peers::table::{self, Name, Owner, Role};
 use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
@@ -51,6 +54,9 @@ pub(crate) trait Locks: Liveness {
 
     /// Locks the byte of a record; `None` if somebody else holds it.
     fn lock(&self, role: Role, record: usize) -> Result<Option<Self::Hold>, Self::Error>;
+
+    /// Locks the byte of those who recover without a record; `None` if somebody else holds it.
+    fn lock_recovery(&self) -> Result<Option<Self::Hold>, Self::Error>;
 
     /// Lets go of it.
     fn unlock(&self, hold: Self::Hold);
@@ -210,20 +216,33 @@ fn take_record<T: Copy, K: Kind, L: Locks>(
     }
     // Perhaps some of the owners are dead. Somebody else may be clearing them away at this moment;
     // that takes as long as it takes to ask for each once.
-    let cleared = reap::reap_for_record(mem, locks);
+    let cleared = visit(words, locks, |me| reap::reap_for_record(mem, me, locks))? == Some(true);
     let none = match take(everywhere, false) {
         Ok(endpoint) => return Ok((endpoint, None)),
         Err(none @ (NoRecord::Taken | NoRecord::Passing)) => none,
         Err(refused) => return Err(refused),
     };
     if role == Role::Receiver {
-        match reap::succeed(mem, locks, |record| take(record..record + 1, true).ok()) {
+        let take = |record| take(record..record + 1, true).ok();
+        match visit(words, locks, |me| reap::succeed(mem, me, locks, take))?.flatten() {
             Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
             Some(None) => {}
             None => return Err(NoRecord::Passing),
         }
     }
     Err(if cleared { none } else { NoRecord::Passing })
+}
+
+/// Does what has to be done in the recoverer's turn, as a visitor; `None`: there is another.
+fn visit<L: Locks, R>(
+    words: &Words,
+    locks: &L,
+    work: impl FnOnce(Name) -> R,
+) -> Result<Option<R>, L::Error> {
+    let Some(hold) = locks.lock_recovery()? else { return Ok(None) };
+    let done = work(begin_visit(words));
+    locks.unlock(hold); // last: nobody else visits before
+    Ok(Some(done))
 }
 
 /// Takes one of `records` for `role` and counts the arrival. The caller then wakes

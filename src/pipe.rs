@@ -25,7 +25,7 @@
 
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
-use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
+use crate::peers::reap::{Findings, Life, Liveness, peer_alive, peer_life, reap_pass};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
@@ -54,6 +54,8 @@ pub(crate) enum Refused {
     Fragmented(u64),
     /// The handle is a copy in a forked child.
     Forked,
+    /// Nothing to claim, and who is alive cannot be asked any more.
+    DescriptorLost,
 }
 
 impl From<Blocked> for Refused {
@@ -159,7 +161,7 @@ pub(crate) trait End {
     ) -> Result<Run, GaveUp> {
         let words = self.ends().1.clone();
         let role = Self::OPPOSITE.opposite();
-        let alive = |record| liveness.alive(role, record);
+        let alive = |record| liveness.alive(role, record) != Life::Dead;
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
@@ -169,23 +171,27 @@ pub(crate) trait End {
             watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
         block(waiter, pace, |look| {
+            let mut lost = false;
             match look {
                 Look::Poll => {
                     self.prefetch();
                     return self.claim_at_once(need, max).map(Ok);
                 }
-                Look::Full { check_due: true } => _ = self.check_liveness(liveness),
+                Look::Full { check_due: true } => lost = self.check_liveness(liveness).lost,
                 Look::Full { check_due: false } => {}
             }
             let settled = settle(self.try_claim(need, max, liveness));
-            if settled.is_none() && self.take_more_to_adopt() {
+            if settled.is_some() || lost {
+                return settled.or(Some(Err(Refused::DescriptorLost.into())));
+            }
+            if self.take_more_to_adopt() {
                 self.check_liveness(liveness);
                 return settle(self.try_claim(need, max, liveness));
             }
-            if waiter.picky && settled.is_none() && look == CHECK && self.another() {
+            if waiter.picky && look == CHECK && self.another() {
                 waiter.word.prompt(false);
             }
-            settled
+            None
         })
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
@@ -219,7 +225,7 @@ pub(crate) trait End {
     ) -> Result<(), Stop> {
         let words = self.ends().1.clone();
         let role = Self::OPPOSITE.opposite();
-        let alive = |record| liveness.alive(role, record);
+        let alive = |record| liveness.alive(role, record) != Life::Dead;
         let waiter = Waiter {
             word: Self::word_in(&words),
             shared: Self::SHARED,
@@ -230,7 +236,9 @@ pub(crate) trait End {
         };
         block(waiter, pace, |look| {
             if look == CHECK {
-                self.check_liveness(liveness);
+                if self.check_liveness(liveness).lost {
+                    return Some(Err(Stop::DescriptorLost));
+                }
                 // It takes no items, nor does it end its wait for their end: others do.
                 let (ends, words) = self.ends();
                 let gone = ends.gone(words);
@@ -239,10 +247,16 @@ pub(crate) trait End {
                 }
             }
             let (ends, words) = self.ends();
+            if !ends.present(words) {
+                return None;
+            }
             // The dead on the endpoint table are no peers.
-            let here = ends.present(words) && peer_alive(words, Self::OPPOSITE, liveness);
-            here.then_some(())
-        })
+            match peer_life(words, Self::OPPOSITE, liveness) {
+                Life::Alive => Some(Ok(())),
+                Life::Dead => None,
+                Life::Unknown => Some(Err(Stop::DescriptorLost)),
+            }
+        })?
     }
 }
 
@@ -375,8 +389,8 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
-        let mem = &self.mem;
-        let pass = || reap_pass(mem, Role::Sender, liveness, None);
+        let (mem, me) = (&self.mem, self.me);
+        let pass = || reap_pass(mem, Role::Sender, me, liveness, None);
         let findings = self.calm.unless_calm(mem, Role::Sender, liveness, pass);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
@@ -619,13 +633,13 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
         self.pending_at = None;
         let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let mem = &self.mem;
-        let pass = || reap_pass(mem, Role::Receiver, liveness, adopter);
+        let (mem, me) = (&self.mem, self.me);
+        let pass = || reap_pass(mem, Role::Receiver, me, liveness, adopter);
         let findings = self.calm.unless_calm(mem, Role::Receiver, liveness, pass);
         if !findings.opposite_alive {
             self.ends.opposite_gone();
         }
-        self.more_to_adopt = findings.pending && self.cursor.held() > 0;
+        self.more_to_adopt = findings.pending && !findings.lost && self.cursor.held() > 0;
         findings
     }
 
@@ -653,6 +667,7 @@ impl From<Refused> for GaveUp {
             Refused::Fragmented(adjacent) => GaveUp::Fragmented(adjacent),
             Refused::Forked => GaveUp::Forked,
             Refused::NotReady => GaveUp::NotReady,
+            Refused::DescriptorLost => GaveUp::Stopped(Stop::DescriptorLost),
         }
     }
 }

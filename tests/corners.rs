@@ -138,9 +138,9 @@ fn a_descriptor_number_that_was_reused_takes_no_role_from_the_living() {
     let reused = unsafe { libc::dup2(other.as_fd().as_raw_fd(), ring.as_fd().as_raw_fd()) };
     assert_eq!(reused, ring.as_fd().as_raw_fd());
     assert!(ring.producer().is_err());
-    // Nor are the living declared dead.
-    let empty = rx.recv_timeout(Duration::from_millis(20));
-    assert_eq!(empty, Err(ringpipe::RecvTimeoutError::Timeout));
+    // Nor are the living declared dead, and whoever waits is told that it cannot know.
+    let empty = rx.recv_timeout(Duration::from_secs(30));
+    assert_eq!(empty, Err(ringpipe::RecvTimeoutError::DescriptorLost));
     tx.try_send(1).unwrap();
     assert_eq!(rx.try_recv(), Ok(1));
 }

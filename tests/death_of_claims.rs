@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use death::{
     MANY_CHECKS, SHORT_INTERVAL, SOON, checking_receiver, collected, collector, hold_recovery,
-    next, trying,
+    name_recoverer, name_visitor, next, recoverer, trying,
 };
-use ringpipe::{BulkError, Mpmc, RecvTimeoutError, Ring, TryRecvError};
+use ringpipe::{AttachError, BulkError, Mpmc, RecvTimeoutError, Ring, TryRecvError};
 use support::{
     Child, Flavour, Name, POLICIES, Rx, Tx, both_kinds, new_ring, options, roles, tests,
 };
@@ -37,6 +37,7 @@ tests!(
     what_a_killed_receiver_held_comes_before_end_of_file,
     what_a_receiver_that_left_held_comes_before_end_of_file,
     it_is_no_end_of_file_while_somebody_else_is_recovering,
+    ends_recover_while_somebody_holds_the_byte_of_those_who_attach,
     what_is_adopted_is_adopted_again_from_a_killed_adopter,
     a_wait_for_many_items_is_not_stuck_behind_a_few_adopted_ones,
     many_that_die_at_once_leave_nothing_stuck_and_nothing_twice,
@@ -275,14 +276,45 @@ fn it_is_no_end_of_file_while_somebody_else_is_recovering() {
     let mut rx = checking_receiver(&ring);
     let (tx, dead) = one_who_holds_three(&name, &ring);
     drop(tx);
+    let recovering = Child::receiver::<Mpmc>(&name, Default::default());
+    name_recoverer(&name, recovering.pid());
     dead.kill();
-    let recovering = hold_recovery(&name);
     assert_eq!(rx.recv(), Ok(4));
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
-    drop(recovering); // which has come to nothing, as if it had been killed
+    assert_ne!(recoverer(&name), 0);
+    recovering.kill(); // in the midst of it: its name stays
     assert_eq!(take(&mut rx, 3), [(1, true), (2, true), (3, true)]);
     assert_eq!(rx.recv(), Err(ringpipe::RecvError::Closed));
+    assert_eq!(recoverer(&name), 0);
+}
+
+/// Whoever attaches and finds every record taken recovers before it has one of its own: the byte is
+/// its proof of life, and nobody else needs it.
+fn ends_recover_while_somebody_holds_the_byte_of_those_who_attach() {
+    let name = Name::new();
+    let ring = options::<Mpmc>().capacity(8).endpoints(3).create(&name).unwrap();
+    let mut rx = checking_receiver(&ring);
+    let (_tx, dead) = one_who_holds_three(&name, &ring);
+    let attaching = hold_recovery(&name);
+    dead.kill();
+    assert!(
+        matches!(ring.receiver(), Err(AttachError::TableFull { .. })),
+        "nobody visits beside it"
+    );
+    assert_eq!(take(&mut rx, 4), [(1, true), (2, true), (3, true), (4, false)]);
+    assert_eq!(rx.recv_timeout(MANY_CHECKS), Err(RecvTimeoutError::Timeout));
+    assert_eq!(ring.peers().receivers, 1, "the dead one has lost its record");
+    assert_eq!(recoverer(&name), 0);
+
+    // Nor does one that was killed while it attached keep anybody from recovering.
+    let dead = Child::receiver::<Mpmc>(&name, Default::default());
+    name_visitor(&name);
+    dead.kill();
+    assert!(matches!(ring.receiver(), Err(AttachError::TableFull { .. })), "it may live");
+    drop(attaching);
+    let _rx = ring.receiver().expect("the record of the dead one");
+    assert_eq!(recoverer(&name), 0);
 }
 
 fn what_is_adopted_is_adopted_again_from_a_killed_adopter() {

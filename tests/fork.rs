@@ -495,10 +495,10 @@ fn c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead<K: Flavour
         let mut tx = K::sender(&ring).unwrap();
         let mut closer = Child::start::<K>("closes_everything", &name);
         closer.must(reuse, "Ok");
-        closer.must("recv", "Err(Timeout)"); // after many doubts
+        closer.must("recv", "Err(DescriptorLost)"); // it cannot ask who lives
         tx.try_send(1).unwrap();
         closer.must("recv", "Ok(1)");
-        closer.must("recv", "Err(Timeout)");
+        closer.must("recv", "Err(DescriptorLost)");
         closer.must("attach", "Err");
         // It is not taken for dead either: its record stays its own.
         assert_eq!(tx.try_send_slice(&[2, 3, 4, 5]), Ok(4));

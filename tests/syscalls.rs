@@ -1,6 +1,7 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes two an interval at the most, or beside more
-//! than eight others in ten intervals; and who attaches wakes nobody of its own role.
+//! million, and finds the same number. Who waits idly makes three an interval at the most: it
+//! sleeps, asks whether a peer lives, and makes sure that it has asked the ring's own file; or beside
+//! more than eight others in ten intervals. Who attaches wakes nobody of its own role.
 
 mod support;
 
@@ -13,7 +14,7 @@ roles!(pass_messages, attach_and_sleep);
 
 tests!(
     uncontended_messages_make_no_system_calls,
-    an_idle_receiver_makes_two_system_calls_an_interval_at_most,
+    an_idle_receiver_makes_three_system_calls_an_interval_at_most,
     one_that_attaches_and_leaves_wakes_the_opposite_role_alone,
     receivers_beyond_eight_hardly_wake_while_they_wait,
 );
@@ -123,7 +124,7 @@ fn uncontended_messages_make_no_system_calls() {
     check("lap", grows::<Mpmc>("lap", MANY / 64));
 }
 
-fn an_idle_receiver_makes_two_system_calls_an_interval_at_most() {
+fn an_idle_receiver_makes_three_system_calls_an_interval_at_most() {
     if !strace_is_there() {
         return;
     }
@@ -131,7 +132,7 @@ fn an_idle_receiver_makes_two_system_calls_an_interval_at_most() {
         let (few, many) = (10, 110);
         let more = idle("idle", many).saturating_sub(idle("idle", few));
         println!("{kind}: {more} more for {many} intervals than for {few}");
-        assert!(more <= 2 * (many - few) + NOISE, "{kind}: {more} in {} intervals", many - few);
+        assert!(more <= 3 * (many - few) + NOISE, "{kind}: {more} in {} intervals", many - few);
         assert!(more >= (many - few) / 2, "{kind}: {more}: the counting does not count");
     }
 }

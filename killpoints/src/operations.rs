@@ -39,6 +39,11 @@ const WATCHED: Act = Recv { interval_ms: 50 };
 /// A receiver that soon looks after its peers, and then receives something.
 const CHECK_DUE: Act = CheckAndRecv { succeeds: true };
 
+/// One that looked after its peers, and died when its turn to recover had just begun.
+const NAMED: Step = DeadWithin { act: CHECK_DUE, changes: 1, left: NOTHING };
+/// The same of one that wanted a record: it has counted its visit, and then been named.
+const VISITED: Step = DeadWithin { act: Attach(Sender), changes: 2, left: NOTHING };
+
 /// All of them. A table: one operation, one entry.
 #[rustfmt::skip]
 pub const SCENARIOS: &[Scenario] = &[
@@ -281,11 +286,36 @@ pub const SCENARIOS: &[Scenario] = &[
     ]),
     mpmc("mpmc/adopts-from-a-dead-adopter", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),
-        DeadWithin { act: CHECK_DUE, changes: 1, left: NOTHING },
+        DeadWithin { act: CHECK_DUE, changes: 2, left: NOTHING },
     ]).adopting(),
     mpmc("mpmc/settles-what-a-dead-one-was-settling", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2),
-        DeadWithin { act: CHECK_DUE, changes: 1, left: NOTHING },
+        DeadWithin { act: CHECK_DUE, changes: 2, left: NOTHING },
+    ]).counting_late(),
+    // The recovery word names one who is dead: an end, or one that was attaching (whose name the
+    // ends that survive `attaching-clears-the-dead` find, too).
+    mpmc("mpmc/adopts-after-one-that-died-in-its-turn", CHECK_DUE, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)), NAMED,
+    ]).adopting(),
+    mpmc("mpmc/settles-while-waiting-after-one-that-died-in-its-turn", Recv { interval_ms: 1 }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2), NAMED,
+    ]).counting_late(),
+    mpmc("mpmc/attaching-after-one-that-died-in-its-turn", Attach(Sender), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(1), Dead(Act::HoldRead(1)),
+        Dead(Act::HoldWrite(2)), Dead(Idle(Sender)), NAMED,
+    ]).counting_late(),
+    mpmc("mpmc/succeeds-to-one-that-died-in-its-turn-adopting", Attach(Receiver), &[
+        Live(Sender), Live(Receiver), Sent(8), Dead(Act::HoldRead(3)), Dead(Act::HoldRead(3)),
+        Dead(Act::HoldRead(2)), DeadWithin { act: CHECK_DUE, changes: 2, left: NOTHING },
+    ]),
+    mpmc("mpmc/attaching-after-a-visitor-that-died", Attach(Sender), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Dead(Act::HoldRead(1)),
+        Dead(Act::HoldWrite(2)), Dead(Idle(Sender)), Dead(Idle(Receiver)), VISITED,
+    ]).counting_late(),
+    mpmc("mpmc/attaching-after-a-visitor-that-died-before-it-was-named", Attach(Receiver), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(2), Dead(Act::HoldRead(1)),
+        Dead(Act::HoldWrite(2)), Dead(Idle(Sender)), Dead(Idle(Receiver)),
+        DeadWithin { act: Attach(Sender), changes: 1, left: NOTHING },
     ]).counting_late(),
     mpmc("mpmc/adopts-before-end-of-file", SLEPT, &[
         Live(Receiver), Sent(6), Took(6), Sent(3), Dead(Act::HoldRead(3)),

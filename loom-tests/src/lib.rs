@@ -26,6 +26,7 @@ mod peers {
     pub(crate) mod endings;
     pub(crate) mod ends;
     pub(crate) mod reap;
+    pub(crate) mod recovery_word;
     pub(crate) mod table;
 }
 

@@ -11,6 +11,8 @@ const TIMEOUT: &str = "the deadline passed";
 const CANCELLED: &str = "the call was cancelled";
 const CORRUPT: &str = "the ring's shared words are corrupt";
 pub(super) const FORKED: &str = "the handle belongs to the process that forked this one";
+const DESCRIPTOR_LOST: &str = "the ring's descriptor was closed or reused, or may not be asked \
+    (fcntl, fstat): a peer's death would go unnoticed; open the ring anew";
 
 /// An error of a sending call, which gives the value back: with `into_inner`, and `Debug` and
 /// `Error` for every `T`.
@@ -85,6 +87,11 @@ sending_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -99,6 +106,11 @@ sending_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -115,6 +127,11 @@ sending_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -129,6 +146,11 @@ plain_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -143,6 +165,11 @@ plain_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -159,6 +186,11 @@ plain_error! {
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -171,6 +203,11 @@ plain_error! {
         Cancelled => CANCELLED,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
+        /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
+        /// the ring's descriptor was closed behind the crate's back, or its number reused, or a
+        /// sandbox forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the
+        /// ring anew.
+        DescriptorLost => DESCRIPTOR_LOST,
     }
 }
 
@@ -193,6 +230,10 @@ pub enum BulkError {
     Corrupt,
     /// This handle was inherited through `fork`. Attach anew in the child.
     Forked,
+    /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
+    /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
+    /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+    DescriptorLost,
     /// More items than the ring can ever hand over in one piece.
     TooLong {
         /// Items in the call.
@@ -225,6 +266,7 @@ impl fmt::Display for BulkError {
             Self::Cancelled => f.write_str(CANCELLED),
             Self::Corrupt => f.write_str(CORRUPT),
             Self::Forked => f.write_str(FORKED),
+            Self::DescriptorLost => f.write_str(DESCRIPTOR_LOST),
             Self::TooLong { len, most } => {
                 write!(f, "{len} items in one piece; this ring can hand over {most}")
             }

@@ -57,8 +57,11 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         if tried == Err(Refused::NotReady)
             && (self.end.take_more_to_adopt() || self.waiting.tried_in_vain())
         {
-            self.end.check_liveness(self.liveness);
+            let lost = self.end.check_liveness(self.liveness).lost;
             tried = self.end.try_claim(need, max, self.liveness);
+            if lost && tried == Err(Refused::NotReady) {
+                tried = Err(Refused::DescriptorLost);
+            }
         } else if tried.is_ok() {
             self.waiting.looked_well();
         }
@@ -102,8 +105,9 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
             Ok(_) => self.waiting.looked_well(),
             // The wait may have been too short for any doubt, and the next one be as short.
             Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
-                self.end.check_liveness(self.liveness);
+                let lost = self.end.check_liveness(self.liveness).lost;
                 claimed = match self.end.try_claim(need, max, self.liveness) {
+                    Err(Refused::NotReady) if lost => Err(Refused::DescriptorLost.into()),
                     Err(Refused::NotReady) => Err(GaveUp::Stopped(stop)),
                     settled => settled.map_err(GaveUp::from),
                 };

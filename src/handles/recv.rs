@@ -42,6 +42,32 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 /// only where the kernel has none to be read without.) But for such a call, `try_` calls are wait-free on an SPSC ring and
 /// lock-free on an MPMC ring. Closing an end, and asking for the peers
 /// ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
+///
+/// # What an attached end needs of the system
+///
+/// Opening, attaching and cloning need `/proc`, descriptors, mappings and memory. Nothing after
+/// that does: an end may be put into a sandbox (`chroot`, another user, limits of descriptors or
+/// memory, a filter of system calls), and works on in it, reaping the dead included. It makes these
+/// system calls and no others:
+///
+/// | call | what for |
+/// | --- | --- |
+/// | `futex` | to sleep, and to wake |
+/// | `membarrier` | before a sleep; refused with an error: the end looks again every millisecond |
+/// | `fcntl` with `F_OFD_GETLK`, `fstat` | to ask whether the peers live |
+/// | `sched_yield` | to make way for others before a sleep |
+/// | `clock_gettime` | where the clock cannot be read without |
+/// | `clock_nanosleep` (old C libraries: `nanosleep`) | instead of a `futex` that is refused |
+/// | `restart_syscall` | the kernel's own: when a sleep goes on after `SIGSTOP` |
+/// | `munmap`, `close` | to drop ends and rings |
+///
+/// Beyond that, memory that is given back may make the allocator call the kernel; and in programs
+/// with debug assertions the standard library asks, by `fcntl` with `F_GETFD`, whether a descriptor
+/// is open before it closes it.
+///
+/// If the ring's descriptor is closed behind the crate's back, or its number reused, or `fcntl` or
+/// `fstat` is refused, nobody is taken for dead; a call that has waited for an interval then fails,
+/// with `DescriptorLost`.
 pub struct RecvHandle<T: Item, K: Kind> {
     pub(crate) end: RecvEnd<T, K>,
     waiting: Waiting,
@@ -103,6 +129,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             Refused::NotReady => TryRecvError::Empty,
             Refused::Closed => TryRecvError::Closed,
             Refused::Forked => TryRecvError::Forked,
+            Refused::DescriptorLost => TryRecvError::DescriptorLost,
             // One item needs no neighbours: the others cannot be.
             Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
         })?;
@@ -126,6 +153,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             RecvTimeoutError::Cancelled => RecvError::Cancelled,
             RecvTimeoutError::Corrupt => RecvError::Corrupt,
             RecvTimeoutError::Forked => RecvError::Forked,
+            RecvTimeoutError::DescriptorLost => RecvError::DescriptorLost,
             RecvTimeoutError::Timeout => unreachable!("never is never"),
         })
     }
@@ -174,6 +202,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             GaveUp::Forked => RecvTimeoutError::Forked,
             GaveUp::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
             GaveUp::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
+            GaveUp::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
         })?;
         self.take(run).ok_or(RecvTimeoutError::Corrupt)
     }

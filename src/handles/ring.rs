@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, TryLockError};
 
 use rustix::fs::FileType;
 
@@ -18,7 +18,8 @@ use crate::error::{AttachError, CheckpointError, ElementType, OpenError, UnlinkE
 use crate::layout::{Birth, DROP_UNRELEASED, Geometry};
 use crate::peers::ends::Ends;
 use crate::peers::hold::{self, Asking, Hold, RegionFile, Share};
-use crate::peers::reap::Liveness;
+use crate::peers::reap::{Life, Liveness};
+use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Role};
 use crate::pipe;
 use crate::ring::control::Words;
@@ -49,6 +50,8 @@ struct Open {
     drop_unreleased: bool,
     delivery_limit: u32,
     words: Words,
+    /// For the one end of this process that recovers. Only ever tried to be locked.
+    scratch: Mutex<Scratch>,
 }
 
 /// Who is attached to a ring at a moment, by the ring's endpoint table: a process that was killed counts
@@ -146,6 +149,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
             drop_unreleased: flags & DROP_UNRELEASED != 0,
             delivery_limit,
             words,
+            scratch: Mutex::new(Scratch::for_records(records)),
         };
         Self { open: Arc::new(open), kind: PhantomData }
     }
@@ -397,6 +401,10 @@ impl<T: Item, K: Kind> Locks for Ring<T, K> {
         Hold::take(self.open.region.file(), hold::record_byte(role, record), Share::Exclusive)
     }
 
+    fn lock_recovery(&self) -> io::Result<Option<Hold>> {
+        Hold::take(self.open.region.file(), hold::RECOVERY, Share::Exclusive)
+    }
+
     fn unlock(&self, hold: Hold) {
         drop(hold);
     }
@@ -406,27 +414,43 @@ impl<T: Item, K: Kind> Locks for Ring<T, K> {
     }
 }
 
-/// Asks the locks ([`hold`]). In doubt (someone closed our descriptor, say), nobody is dead.
+/// Asks the locks ([`hold`]): two system calls at the most, through the region's own descriptor.
 impl<T: Item, K: Kind> Liveness for Ring<T, K> {
-    fn alive(&self, role: Role, record: usize) -> bool {
-        let region = &self.open.region;
-        hold::is_held(region.as_fd(), hold::record_byte(role, record), 1).unwrap_or(true)
-            || !region.file().is_still_open()
+    fn alive(&self, role: Role, record: usize) -> Life {
+        self.open.life(hold::is_held(self.as_fd(), hold::record_byte(role, record), 1))
     }
 
-    fn any_alive(&self, role: Role) -> bool {
+    fn any_alive(&self, role: Role) -> Life {
         let Open { region, words, .. } = &*self.open;
-        hold::any_alive(region.as_fd(), role, words.owners.len()).unwrap_or(true)
-            || !region.file().is_still_open()
+        let life = self.open.life(hold::any_alive(region.as_fd(), role, words.owners.len()));
+        // Another ring's file, under a number that was reused, has living ends, too.
+        if life == Life::Alive && !region.file().is_still_open() { Life::Unknown } else { life }
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        let region = &self.open.region;
-        let lock = Hold::take(region.file(), hold::RECOVERY, Share::Exclusive);
-        // Without the lock (out of descriptors, say), recovery waits for the next who can.
-        let Ok(Some(_lock)) = lock else { return false };
-        recover();
-        true
+    fn visitor_alive(&self) -> Life {
+        self.open.life(hold::is_held(self.as_fd(), hold::RECOVERY, 1))
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        match self.open.scratch.try_lock() {
+            Ok(mut scratch) => Some(work(&mut scratch)),
+            // Whoever panicked has left nothing there that matters.
+            Err(TryLockError::Poisoned(poisoned)) => Some(work(&mut poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl Open {
+    /// What an answer about a byte means: nothing if it is not about the ring's file.
+    fn life(&self, held: io::Result<bool>) -> Life {
+        match held {
+            Ok(true) => Life::Alive,
+            Ok(false) if self.region.file().is_still_open() => Life::Dead,
+            // The kernel wants memory to answer. In doubt nobody is dead; it will be asked again.
+            Err(e) if e.kind() == io::ErrorKind::OutOfMemory => Life::Alive,
+            _ => Life::Unknown,
+        }
     }
 }
 

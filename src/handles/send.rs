@@ -32,6 +32,10 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 /// [set](Self::set_liveness_interval)) and it asks whether the peers are alive. But for such a call, `try_`
 /// calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end, and asking for the
 /// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
+///
+/// Once attached, it opens, maps and allocates nothing any more, and works on in a sandbox:
+/// [`RecvHandle`](crate::RecvHandle#what-an-attached-end-needs-of-the-system) lists the system
+/// calls that both kinds of ends make.
 pub struct SendHandle<T: Item, K: Kind> {
     pub(crate) end: SendEnd<T, K>,
     waiting: Waiting,
@@ -97,6 +101,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
                 Err(TrySendError::Corrupt(value)) // a sender knows no other damage
             }
             Err(Refused::Forked) => Err(TrySendError::Forked(value)),
+            Err(Refused::DescriptorLost) => Err(TrySendError::DescriptorLost(value)),
         }
     }
 
@@ -129,6 +134,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
             SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
             SendTimeoutError::Forked(value) => SendError::Forked(value),
+            SendTimeoutError::DescriptorLost(value) => SendError::DescriptorLost(value),
             SendTimeoutError::Timeout(_) => unreachable!("never is never"),
         })
     }
@@ -178,6 +184,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             Err(GaveUp::Forked) => Err(SendTimeoutError::Forked(value)),
             Err(GaveUp::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
             Err(GaveUp::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
+            Err(GaveUp::Stopped(Stop::DescriptorLost)) => {
+                Err(SendTimeoutError::DescriptorLost(value))
+            }
         }
     }
 
@@ -498,6 +507,7 @@ pub(super) fn gave_up(why: GaveUp, not_ready: BulkError) -> BulkError {
         GaveUp::Forked => BulkError::Forked,
         GaveUp::Stopped(Stop::Timeout) => BulkError::Timeout,
         GaveUp::Stopped(Stop::Cancelled) => BulkError::Cancelled,
+        GaveUp::Stopped(Stop::DescriptorLost) => BulkError::DescriptorLost,
     }
 }
 
@@ -510,6 +520,7 @@ impl From<Stop> for PeerError {
         match stop {
             Stop::Timeout => PeerError::Timeout,
             Stop::Cancelled => PeerError::Cancelled,
+            Stop::DescriptorLost => PeerError::DescriptorLost,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! claimed before. What an intent says beyond that, of an end that died before it claimed, concerns
 //! nobody: its slots are another's or nobody's.
 
-use super::reap::{Findings, Liveness};
+use super::reap::{Findings, Life, Liveness};
 use super::table::Role;
 use crate::ring::{Kind, Mem};
 use crate::sync::Ordering::Acquire;
@@ -41,8 +41,8 @@ impl Calm {
         let control = &mem.words.control;
         // X1 ← S2, R2: the intents of those who had claimed.
         let at = (control.tail.at.load(Acquire), control.head.load(Acquire));
-        if self.at == Some(at) && liveness.any_alive(role.opposite()) {
-            return Findings { opposite_alive: true, pending: false, claims: false };
+        if self.at == Some(at) && liveness.any_alive(role.opposite()) == Life::Alive {
+            return Findings { opposite_alive: true, pending: false, claims: false, lost: false };
         }
         let findings = pass();
         self.at = (!findings.claims).then_some(at);

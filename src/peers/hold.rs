@@ -25,7 +25,7 @@
 //! | byte | who locks it |
 //! | --- | --- |
 //! | `BIRTH` | everyone who has the region open: shared; a remover of orphans, and the last one to close a file-backed ring: exclusively |
-//! | `RECOVERY` | who settles what the dead have left, meanwhile |
+//! | `RECOVERY` | who attaches, has no record yet, and settles what the dead have left, meanwhile |
 //! | `NAME` | who removes the region's name, meanwhile |
 //! | `STATE` | who opens a file-backed ring, meanwhile ([`state`](crate::shm::state)) |
 //! | `SENDERS + i` | the sending end in record `i` |
@@ -53,7 +53,7 @@ mod tests;
 
 /// The byte that says "someone has this region open".
 pub(crate) const BIRTH: i64 = 1 << 62;
-/// The byte that a recoverer holds while it works.
+/// The byte that a recoverer without an endpoint record holds while it works.
 pub(crate) const RECOVERY: i64 = BIRTH + 1;
 /// The byte that is held from checking what a name leads to until it is unlinked.
 pub(crate) const NAME: i64 = BIRTH + 2;

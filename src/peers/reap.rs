@@ -4,14 +4,27 @@
 //! who does it and when: an end in doubt, one that wants a record, one about to say end-of-file. All of
 //! it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
 //!
-//! Records of the dead are freed under the recovery lock, by compare-and-swap from the exact word their
-//! owners had stored, after everything that their intents cover has been settled. What a dead
-//! receiver had not released goes to the receiver that asks (the *adopter*); if one asks that cannot take
-//! it, the record becomes an abandoned claim, which is nobody's, and any receiver may adopt it later.
+//! Records of the dead are freed while the [recovery word](super::recovery_word) names the
+//! recoverer, by compare-and-swap from the exact word their owners had stored, after everything
+//! that their intents cover has been settled. What a dead receiver had not released goes to the
+//! receiver that asks (the *adopter*); if one asks that cannot take it, the record becomes an
+//! abandoned claim, which is nobody's, and any receiver may adopt it later.
+//!
+//! On an SPSC ring there is nothing to settle, and the recovery word is not used: the record of a
+//! dead end is freed, and that is all. Several may do so at once, while the end itself is on its
+//! way out, or its successor takes the record over: each is a compare-and-swap from the word by
+//! which the end was found dead, and that word never comes back. The first succeeds; the successor,
+//! if it was not the first, finds the record free and tries again ([`attach`](crate::attach)). What
+//! the dead end had stored in its record beside the owner word stays, as that is what the successor
+//! goes on from.
+//!
+//! Nothing here allocates or opens anything: a recoverer may be in a process that can do neither.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
+use std::ops::Range;
 
-use super::table::{self, Owner, Role};
+use super::recovery_word::{Scratch, recover};
+use super::table::{self, Name, Owner, Role};
 use crate::ring::control::Words;
 use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
@@ -22,27 +35,54 @@ use crate::wait::watch;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 
-/// Who can tell the living from the dead.
-pub(crate) trait Liveness {
-    /// The end of `role` in `record` is alive.
-    fn alive(&self, role: Role, record: usize) -> bool;
-
-    /// Some end of `role` is alive.
-    fn any_alive(&self, role: Role) -> bool;
-
-    /// Runs `recover` unless someone else is recovering this ring; whether it did.
-    fn exclusively(&self, recover: impl FnOnce()) -> bool;
+/// What the locks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Alive,
+    Dead,
+    /// They cannot be asked: the ring's descriptor was closed behind our back, its number was
+    /// reused, or we may not ask. Nobody is dead for that.
+    Unknown,
 }
 
-/// Some end of `role` is in the endpoint table and is alive. Its lock alone would not do: who attaches
-/// takes the lock first.
+impl From<bool> for Life {
+    fn from(alive: bool) -> Self {
+        if alive { Self::Alive } else { Self::Dead }
+    }
+}
+
+/// Who can tell the living from the dead; and lends what recovery works with.
+pub(crate) trait Liveness {
+    /// The end of `role` in `record` is alive.
+    fn alive(&self, role: Role, record: usize) -> Life;
+
+    /// Some end of `role` is alive. `Alive` only if the locks could be asked.
+    fn any_alive(&self, role: Role) -> Life;
+
+    /// Somebody without an endpoint record is recovering, or about to.
+    fn visitor_alive(&self) -> Life;
+
+    /// Lends this process's memory for recovery; `None`: another thread of it has it.
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R>;
+}
+
+/// Some end of `role` is in the endpoint table and is alive, or may be.
 pub(crate) fn peer_alive(words: &Words, role: Role, liveness: &impl Liveness) -> bool {
-    liveness.any_alive(role)
-        && words.owners.iter().enumerate().any(|(record, state)| {
-            table::owner(state)
-                .is_some_and(|(found, attached_as)| attached_as == role && !found.is_abandoned())
-                && liveness.alive(role, record)
-        })
+    peer_life(words, role, liveness) != Life::Dead
+}
+
+/// The same, and whether that is known. The lock alone would not do: who attaches takes it first.
+pub(crate) fn peer_life(words: &Words, role: Role, liveness: &impl Liveness) -> Life {
+    let any = liveness.any_alive(role);
+    if any == Life::Dead {
+        return any;
+    }
+    let here = words.owners.iter().enumerate().any(|(record, state)| {
+        table::owner(state)
+            .is_some_and(|(found, attached_as)| attached_as == role && !found.is_abandoned())
+            && liveness.alive(role, record) != Life::Dead
+    });
+    if here { any } else { Life::Dead }
 }
 
 /// What a look for the dead came to.
@@ -54,26 +94,33 @@ pub(crate) struct Findings {
     pub(crate) pending: bool,
     /// Some claim was in progress, or was one of a dead end.
     pub(crate) claims: bool,
+    /// The locks cannot be asked: who is alive is not known, and will not be.
+    pub(crate) lost: bool,
 }
 
-/// Looks for ends that have died and clears away what can be, for an end of `role`. `adopter`: a
-/// receiver that can take over orphaned items; it holds none now.
+/// Looks for ends that have died and clears away what can be, for the end of `role` called `me`.
+/// `adopter`: a receiver that can take over orphaned items; it holds none now.
 pub(crate) fn reap_pass<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     role: Role,
+    me: Name,
     liveness: &impl Liveness,
     mut adopter: Option<&mut K::Recv>,
 ) -> Findings {
-    let opposite_alive = liveness.any_alive(role.opposite());
+    let opposite = liveness.any_alive(role.opposite());
+    if opposite == Life::Unknown {
+        return Findings { opposite_alive: true, pending: true, claims: true, lost: true };
+    }
+    let opposite_alive = opposite == Life::Alive;
     let some_claim = Cell::new(false);
-    let pass = reap_all(mem, liveness, &mut adopter, |record, attached_as| {
+    let pass = reap_all(mem, me, liveness, &mut adopter, |record, attached_as| {
         let missed = !opposite_alive && attached_as == role.opposite();
         let claims = claims(mem, record);
         some_claim.set(some_claim.get() || claims);
-        (missed || claims) && !liveness.alive(attached_as, record)
+        (missed || claims) && liveness.alive(attached_as, record) == Life::Dead
     });
     let claims = some_claim.get() || pass.any_dead;
-    Findings { opposite_alive, pending: pass.pending || !pass.done, claims }
+    Findings { opposite_alive, pending: pass.pending || !pass.done, claims, lost: false }
 }
 
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone opposite if
@@ -97,45 +144,55 @@ struct Pass {
 /// Reaps all whom `is_dead` says to be, and all who have left abandoned claims.
 fn reap_all<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
+    me: Name,
     liveness: &impl Liveness,
     adopter: &mut Option<&mut K::Recv>,
     is_dead: impl Fn(usize, Role) -> bool,
 ) -> Pass {
     let words = &mem.words;
-    let dead: Vec<_> = (0..words.owners.len())
-        .filter_map(|record| {
-            let (owner, role) = table::owner(&words.owners[record])?;
-            (owner.is_abandoned() || is_dead(record, role)).then_some((record, owner, role))
-        })
-        .collect();
-    let any_dead = !dead.is_empty();
-    let mut pass = Pass { done: true, any_dead, changed: false, pending: false };
-    if dead.is_empty() {
-        return pass;
-    }
-    let had_adopter = adopter.is_some();
-    let answers = Answers::new(words, liveness);
-    let mut efforts = Efforts(0);
+    let gone = |record: usize| {
+        let (owner, role) = table::owner(&words.owners[record])?;
+        (owner.is_abandoned() || is_dead(record, role)).then_some((record, owner, role))
+    };
+    let mut records = 0..words.owners.len();
+    let mut pass = Pass { done: true, any_dead: false, changed: false, pending: false };
+    // As long as nobody is found, it is nobody's turn.
+    let Some(first) = records.find_map(gone) else { return pass };
+    pass.any_dead = true;
     let mut concerned = Concerned::default();
-    let took_place = liveness.exclusively(|| {
-        for (record, owner, role) in dead {
-            // Somebody may have cleared this record, and a newcomer taken it, before we had the lock.
-            if table::owner(&words.owners[record]).map(|found| found.0) != Some(owner) {
-                continue;
-            }
-            if owner.is_abandoned() && had_adopter && adopter.is_none() {
-                pass.pending = true; // the adopter has its hands full; later
-                continue;
-            }
-            let reaped = reap(mem, record, owner, role, &answers, adopter, &mut efforts);
-            if reaped.changed {
+    let all = std::iter::once(first).chain(records.filter_map(gone));
+    if !K::STAMPED {
+        for (record, owner, role) in all {
+            if table::leave(words, record, owner) {
                 pass.changed = true;
-                concerned = concerned.and_by(words, change(words, record, role));
+                concerned = concerned.and_by(words, Change::Left(role));
             }
-            pass.pending |= reaped.pending;
         }
-    });
-    pass.done = took_place && !efforts.exhausted();
+    } else {
+        let had_adopter = adopter.is_some();
+        let mut efforts = Efforts(0);
+        let took_place = recover(words, me, liveness, |scratch| {
+            let answers = Answers::new(words, liveness, scratch);
+            for (record, owner, role) in all {
+                // Somebody may have cleared the first, and a newcomer taken it, before it was our
+                // turn.
+                if table::owner(&words.owners[record]).map(|found| found.0) != Some(owner) {
+                    continue;
+                }
+                if owner.is_abandoned() && had_adopter && adopter.is_none() {
+                    pass.pending = true; // the adopter has its hands full; later
+                    continue;
+                }
+                let reaped = reap(mem, record, owner, role, &answers, adopter, &mut efforts);
+                if reaped.changed {
+                    pass.changed = true;
+                    concerned = concerned.and_by(words, change(words, record, role));
+                }
+                pass.pending |= reaped.pending;
+            }
+        });
+        pass.done = took_place.is_some() && !efforts.exhausted();
+    }
     if pass.changed {
         wake(words, concerned);
     }
@@ -155,12 +212,15 @@ fn change(words: &Words, record: usize, role: Role) -> Change {
 struct Answers<'a, D> {
     words: &'a Words,
     liveness: &'a D,
-    known: RefCell<Vec<Option<(Owner, bool)>>>,
+    known: RefCell<&'a mut [Option<(Owner, bool)>]>,
+    stretches: RefCell<&'a mut Vec<Range<u64>>>,
 }
 
 impl<'a, D: Liveness> Answers<'a, D> {
-    fn new(words: &'a Words, liveness: &'a D) -> Self {
-        Self { words, liveness, known: RefCell::new(vec![None; words.owners.len()]) }
+    fn new(words: &'a Words, liveness: &'a D, scratch: &'a mut Scratch) -> Self {
+        let Scratch { known, stretches } = scratch;
+        known.fill(None);
+        Self { words, liveness, known: RefCell::new(known), stretches: RefCell::new(stretches) }
     }
 }
 
@@ -173,32 +233,42 @@ impl<D: Liveness> Alive for Answers<'_, D> {
         match *known {
             Some((of, alive)) if of == owner => alive,
             _ => {
-                let alive = self.liveness.alive(role, record);
+                let alive = self.liveness.alive(role, record) != Life::Dead;
                 *known = Some((owner, alive));
                 alive
             }
         }
     }
+
+    fn room(&self) -> RefMut<'_, Vec<Range<u64>>> {
+        RefMut::map(self.stretches.borrow_mut(), |room| &mut **room)
+    }
 }
 
-/// Clears away whoever has died, for an end that wants a record. `false`: someone else is at it.
-pub(crate) fn reap_for_record<T: Copy, K: Kind>(mem: &Mem<T, K>, liveness: &impl Liveness) -> bool {
-    reap_all(mem, liveness, &mut None, |record, role| !liveness.alive(role, record)).done
+/// Clears away whoever has died, for the visitor `me`, who wants a record. `false`: someone else is
+/// at it.
+pub(crate) fn reap_for_record<T: Copy, K: Kind>(
+    mem: &Mem<T, K>,
+    me: Name,
+    liveness: &impl Liveness,
+) -> bool {
+    let is_dead = |record, role| liveness.alive(role, record) == Life::Dead;
+    reap_all(mem, me, liveness, &mut None, is_dead).done
 }
 
 /// Finds an abandoned claim that a new receiver can succeed to, record and all, for when there is no other
 /// record: `take` takes it. Gives what `take` gave, and what the new receiver adopts with it; `None`
-/// if someone else is recovering.
+/// if someone else is recovering. `me`: the new receiver, still a visitor.
 pub(crate) fn succeed<T: Copy, K: Kind, E>(
     mem: &Mem<T, K>,
+    me: Name,
     liveness: &impl Liveness,
     take: impl Fn(usize) -> Option<E>,
 ) -> Option<Option<(E, Run)>> {
-    let mut taken = None;
     let mut efforts = Efforts(0);
-    let answers = Answers::new(&mem.words, liveness);
-    let done = liveness.exclusively(|| {
-        taken = (0..mem.words.owners.len()).find_map(|record| {
+    recover(&mem.words, me, liveness, |scratch| {
+        let answers = Answers::new(&mem.words, liveness, scratch);
+        (0..mem.words.owners.len()).find_map(|record| {
             let (owner, _) = table::owner(&mem.words.owners[record])?;
             if !owner.is_abandoned() {
                 return None;
@@ -218,9 +288,8 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
                 }
                 _ => None,
             }
-        });
-    });
-    done.then_some(taken)
+        })
+    })
 }
 
 /// What one reap pass has cost so far, in positions and intents looked at.
@@ -261,7 +330,7 @@ struct Reaped {
 const DISCARDS: u32 = 64;
 
 /// Settles what the dead owner of a record has left, and frees the record if that is possible now.
-/// Under the recovery lock.
+/// In the recoverer's turn.
 fn reap<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     record: usize,
@@ -274,7 +343,7 @@ fn reap<T: Copy, K: Kind>(
     let words = &mem.words;
     watch::forget(words, role, record);
     let intent = words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
-    let effort = if K::STAMPED { effort(words, intent, mem.slots.capacity()) } else { 0 };
+    let effort = effort(words, intent, mem.slots.capacity());
     let mut changed = false;
     for _ in 0..DISCARDS {
         if !efforts.allow(effort) {
@@ -286,9 +355,7 @@ fn reap<T: Copy, K: Kind>(
         };
         match remains {
             Remains::Nothing => {
-                if K::STAMPED {
-                    recovery::forget(words, record, intent);
-                }
+                recovery::forget(words, record, intent);
                 table::leave(words, record, owner);
                 return Reaped { changed: true, pending: false };
             }

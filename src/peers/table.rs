@@ -69,6 +69,12 @@ pub(crate) struct Owner(u64);
 pub(crate) struct Name(pub(crate) u64);
 
 impl Name {
+    /// Its record has been taken as often as it had been for that end: no other has had it since.
+    pub(crate) fn had_it_last(self, record: &OwnerWord) -> bool {
+        // A3 ← A1: if another took it, everything that end ever stored.
+        (self.0 ^ record.load(Acquire)) & TIMES_TAKEN == 0
+    }
+
     /// What the record's owner word says of that end, but for its process.
     pub(crate) fn names(self, owner: Owner) -> bool {
         (self.0 ^ owner.0) & (TIMES_TAKEN | ROLE) == 0

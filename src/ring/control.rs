@@ -125,7 +125,7 @@ pub struct Told {
     pub(crate) before: AtomicU64,
 }
 
-/// Who recovers ([`peers::reap`](crate::peers::reap)).
+/// Who recovers ([`peers::recovery_word`](crate::peers::recovery_word)).
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Recovery {

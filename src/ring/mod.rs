@@ -103,7 +103,7 @@ pub trait SendCursor {
     /// Publishes the first `items` slots of the run and gives up the others.
     fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
 
-    /// Settles what a dead end with this intent had claimed. Under the recovery lock.
+    /// Settles what a dead end with this intent had claimed. In the recoverer's turn.
     fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains;
 
     /// A claim was neither published nor given up: its guard was forgotten.
@@ -162,14 +162,14 @@ pub trait RecvCursor {
     /// adopted.
     fn held(&self) -> u64;
 
-    /// Settles what a dead end with this intent had claimed. Under the recovery lock.
+    /// Settles what a dead end with this intent had claimed. In the recoverer's turn.
     fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains;
 
-    /// Takes over what [`settle`](Self::settle) found. Under the recovery lock; this cursor holds
+    /// Takes over what [`settle`](Self::settle) found. In the recoverer's turn; this cursor holds
     /// nothing.
     fn adopt<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
 
-    /// Frees what [`settle`](Self::settle) found, undelivered. Under the recovery lock.
+    /// Frees what [`settle`](Self::settle) found, undelivered. In the recoverer's turn.
     fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run);
 
     /// Some position has been claimed by a sender and is neither published nor given up. For when

@@ -26,13 +26,15 @@
 //! it is adopted again. Until its release the item is thus covered by somebody's intent, and the
 //! slot's stamp tells whether it was released.
 //!
-//! **One recoverer at a time.** All of this runs under the region's recovery lock, which dies with
-//! its holder like every lock here. Recoverers that race could otherwise take one item for two dead
-//! ends that both intend it, or clear the intent of a newcomer in a record that was just freed. Every
+//! **One recoverer at a time.** All of this runs while the region's recovery word names the
+//! recoverer ([`recovery_word`](crate::peers::recovery_word)); whoever comes after one that died
+//! there replaces its name. Recoverers that race could otherwise take one item for two dead ends
+//! that both intend it, or clear the intent of a newcomer in a record that was just freed. Every
 //! step leaves a state from which the next recoverer goes on, wherever its predecessor was killed:
 //! marking is idempotent; an adopter's intent is stored before anything else changes; a dead end's
 //! intent is cleared after everything it covers has been settled, and its record freed after that.
 
+use std::cell::RefMut;
 use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
@@ -52,6 +54,9 @@ use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 pub trait Alive {
     /// The end of `role` in `record` is alive. Asked after its intent was read.
     fn alive(&self, role: Role, record: usize) -> bool;
+
+    /// Room for two stretches of positions a record. Not lent to another at this time.
+    fn room(&self) -> RefMut<'_, Vec<Range<u64>>>;
 }
 
 /// The index by which ends of `role` claim.
@@ -64,14 +69,14 @@ fn index(words: &Words, role: Role) -> &AtomicU64 {
 
 /// What the living of a role intend, read after the index: stretches of positions as distances from
 /// one of them, in order and apart.
-pub(super) struct Intended {
-    stretches: Vec<Range<u64>>,
+pub(super) struct Intended<'a> {
+    stretches: RefMut<'a, Vec<Range<u64>>>,
     /// The first stretch that a distance asked for may still lie in.
     next: usize,
 }
 
-impl Intended {
-    fn read(words: &Words, role: Role, from: u64, alive: &impl Alive) -> Self {
+impl<'a> Intended<'a> {
+    fn read(words: &Words, role: Role, from: u64, alive: &'a impl Alive) -> Self {
         let intent_of_the_living = |(record, line): (usize, &CachePadded<Record>)| {
             let word = line.intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
             let (owner, attached_as) = owner(&words.owners[record])?;
@@ -81,11 +86,16 @@ impl Intended {
                 && alive.alive(role, record);
             lives.then_some(word)
         };
-        Self::new(words.records.iter().enumerate().filter_map(intent_of_the_living), from)
+        let intents = words.records.iter().enumerate().filter_map(intent_of_the_living);
+        Self::new(intents, from, alive.room())
     }
 
-    pub(super) fn new(intents: impl Iterator<Item = u64>, from: u64) -> Self {
-        let mut all = Vec::new();
+    pub(super) fn new(
+        intents: impl Iterator<Item = u64>,
+        from: u64,
+        mut all: RefMut<'a, Vec<Range<u64>>>,
+    ) -> Self {
+        all.clear();
         for word in intents {
             let stretch = intent_stretch(word, from);
             if stretch.end > INTENT_HORIZON {
@@ -94,14 +104,15 @@ impl Intended {
             all.push(stretch);
         }
         all.sort_unstable_by_key(|stretch| stretch.start);
-        let mut stretches: Vec<Range<u64>> = Vec::with_capacity(all.len());
-        for stretch in all {
-            match stretches.last_mut() {
-                Some(last) if stretch.start <= last.end => last.end = last.end.max(stretch.end),
-                _ => stretches.push(stretch),
+        // Each that touches the one before it becomes a part of that.
+        all.dedup_by(|stretch, last| {
+            let touches = stretch.start <= last.end;
+            if touches {
+                last.end = last.end.max(stretch.end);
             }
-        }
-        Self { stretches, next: 0 }
+            touches
+        });
+        Self { stretches: all, next: 0 }
     }
 
     /// To be asked for one distance after the other, from the lowest to the highest.
@@ -143,7 +154,7 @@ pub enum Remains {
     },
 }
 
-/// Settles what a dead sender with the intent `word` had claimed. Under the recovery lock.
+/// Settles what a dead sender with the intent `word` had claimed. In the recoverer's turn.
 pub(crate) fn settle_sender<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     word: u64,
@@ -176,7 +187,8 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
     if unclear { Remains::Unclear { progress } } else { Remains::Nothing }
 }
 
-/// Finds what a dead receiver with the intent `word` had claimed and not released. Under the recovery lock.
+/// Finds what a dead receiver with the intent `word` had claimed and not released. In the
+/// recoverer's turn.
 pub(crate) fn settle_receiver<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     word: u64,
@@ -237,13 +249,13 @@ fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<Left> 
     stamp.is_hole(position, capacity).then_some(Left::Hole)
 }
 
-/// Makes orphans the claim of the receiver in `adopter`, which has none. Under the recovery lock.
+/// Makes orphans the claim of the receiver in `adopter`, which has none. In the recoverer's turn.
 pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
     words.records[adopter].intent.store(intent(run.at, run.slots), Release); // R2a → X2: what the adopter handed over before
 }
 
-/// Forgets a dead end's intent, as it was read: everything it covers is settled. Under the recovery
-/// lock.
+/// Forgets a dead end's intent, as it was read: everything it covers is settled. In the recoverer's
+/// turn.
 ///
 /// An end that had none needs nothing forgotten, and must not be touched: it may be a live one on its
 /// way out, whose record a newcomer takes at this moment. One that had an intent is not on its way out

@@ -27,6 +27,8 @@ pub(crate) enum Stop {
     Timeout,
     /// Someone cancelled the wait.
     Cancelled,
+    /// Who is alive cannot be asked any more: the wait might be for ever.
+    DescriptorLost,
 }
 
 /// What to do next while spinning.

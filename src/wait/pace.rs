@@ -135,6 +135,8 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new() -> Self {
+        // Asked now, while the files that tell may be opened.
+        many_processors();
         Self {
             policy: WaitPolicy::default(),
             interval: LIVENESS_INTERVAL,

@@ -13,7 +13,8 @@ use super::pace::{Deadline, WaitPolicy, Waiting, now};
 use super::word::{Ticket, WakeWord};
 use super::{Look, Pace, Stop, Turn, Waiter, block};
 use crate::peers::ends::Ends;
-use crate::peers::reap::Liveness;
+use crate::peers::reap::{Life, Liveness};
+use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Owner, Role};
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
 use crate::ring::tests::Heap;
@@ -52,15 +53,17 @@ impl Pace for Slumber {
 struct Healthy;
 
 impl Liveness for Healthy {
-    fn alive(&self, _: Role, _: usize) -> bool {
-        true
+    fn alive(&self, _: Role, _: usize) -> Life {
+        Life::Alive
     }
-    fn any_alive(&self, _: Role) -> bool {
-        true
+    fn any_alive(&self, _: Role) -> Life {
+        Life::Alive
     }
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        recover();
-        true
+    fn visitor_alive(&self) -> Life {
+        Life::Alive
+    }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        Some(work(&mut Scratch::for_records(8)))
     }
 }
 
@@ -455,13 +458,16 @@ fn an_announcement_is_fresh_until_it_is_found_as_it_was() {
 struct Away;
 
 impl Liveness for Away {
-    fn alive(&self, role: Role, record: usize) -> bool {
+    fn alive(&self, role: Role, record: usize) -> Life {
         panic!("asked about {role:?} {record}")
     }
-    fn any_alive(&self, role: Role) -> bool {
+    fn any_alive(&self, role: Role) -> Life {
         panic!("asked about every {role:?}")
     }
-    fn exclusively(&self, _: impl FnOnce()) -> bool {
+    fn visitor_alive(&self) -> Life {
+        panic!("asked about visitors")
+    }
+    fn with_scratch<R>(&self, _: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
         panic!("sent for")
     }
 }

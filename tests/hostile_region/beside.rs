@@ -62,10 +62,12 @@ fn report(what: &str, seen: &Outcomes) {
     tell("locks held by a stranger", 0, 0, &seen.clock);
 }
 
-/// Nobody can be reaped: what the dead had claimed stays theirs, and records stay taken. All the same,
-/// calls with a deadline end, and the others say what there is to say. Then it is let go.
+/// Nobody can be reaped, by those who attach while a stranger holds the byte that they lock, by
+/// those who are attached while a stranger says that one who lives is at it: what the dead had
+/// claimed stays theirs, and records stay taken. All the same, calls with a deadline end, and the
+/// others say what there is to say. Then it is let go.
 #[test]
-fn who_holds_the_recovery_lock_delays_the_reaping_of_the_dead_and_no_deadline() {
+fn who_keeps_all_from_recovering_delays_the_reaping_of_the_dead_and_no_deadline() {
     guarded(LONG, || {
         let name = Name::new();
         let ring = options::<Mpmc>().create(&name).unwrap();
@@ -100,20 +102,30 @@ fn who_holds_the_recovery_lock_delays_the_reaping_of_the_dead_and_no_deadline() 
         let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
         tx.set_liveness_interval(INTERVAL);
         rx.set_liveness_interval(INTERVAL);
-        let stranger = Locks::on(&name);
-        until("a recovery lock to take", || stranger.lock(RECOVERY, 1).then_some(()));
+        let living = Child::sender::<Mpmc>(&name, Default::default());
+        let raw = Raw::of(&name.path());
+        let owners = &raw.words()[at::OWNERS / 8..][..ENDPOINTS as usize];
+        let owners = owners.iter().map(|owner| owner.load(Relaxed)).zip(0..);
+        let (owner, record) =
+            owners.into_iter().find(|(owner, _)| owner >> 32 == living.pid().into()).unwrap();
+        let named: u64 = record << 32 | owner & 0xffff_ffff;
+        let word = &raw.words()[at::RECOVERY / 8];
+        until("one's turn to take", || {
+            word.compare_exchange(0, named, Relaxed, Relaxed).is_ok().then_some(())
+        });
         assert!(Child::start::<Mpmc>("dies_with_claims", &name).wait().success());
         for round in 0..50 {
             send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
             receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
         }
-        drop(stranger);
+        assert_eq!(word.load(Relaxed), named);
+        living.kill();
         until("a message behind what the dead had claimed", || {
             let _ = timed!(seen, "send_timeout", MOMENT, tx.send_timeout(77, MOMENT));
             let outcome = timed!(seen, "recv_timeout", MOMENT, rx.recv_timeout(MOMENT));
             (outcome == Ok(77)).then_some(())
         });
-        report("recovery lock", &seen);
+        report("recovery", &seen);
     });
 }
 

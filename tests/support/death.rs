@@ -16,7 +16,7 @@ use crate::support::{Child, Flavour, Me, Name, Rx, options};
 pub const DATA: u64 = crate::support::at::DATA as u64;
 /// Where the word is that senders sleep on.
 pub const SPACE: u64 = crate::support::at::SPACE as u64;
-/// The byte that a recoverer locks.
+/// The byte that a recoverer without a record locks.
 pub const RECOVERY: i64 = (1 << 62) + 1;
 
 /// An interval that is over soon, for those who are to doubt often.
@@ -168,7 +168,42 @@ pub fn collected(told: &str) -> Vec<(u64, bool)> {
         .collect()
 }
 
-/// Holds the byte that recoverers lock, as one who is recovering would; dropped, it lets go.
+/// Names the end of this process in the recovery word, as if it were recovering.
+pub fn name_recoverer(name: &Name, process: u32) {
+    use crate::support::at;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+    let mut owner = [0; 8];
+    let (record, owner) = (0..8)
+        .map(|record| {
+            file.read_exact_at(&mut owner, (at::OWNERS + 8 * record) as u64).unwrap();
+            (record as u64, u64::from_ne_bytes(owner))
+        })
+        .find(|(_, owner)| owner >> 32 == process.into())
+        .expect("it has an end");
+    let named = record << 32 | owner & 0xffff_ffff;
+    file.write_all_at(&named.to_ne_bytes(), at::RECOVERY as u64).unwrap();
+}
+
+/// Names in the recovery word the one who, as `visits` has it, was the last to recover before it
+/// had a record.
+pub fn name_visitor(name: &Name) {
+    let at = crate::support::at::RECOVERY as u64;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
+    let mut visits = [0; 8];
+    file.read_exact_at(&mut visits, at + 8).unwrap();
+    let named = u64::from_ne_bytes(visits) << 2 | 3;
+    file.write_all_at(&named.to_ne_bytes(), at).unwrap();
+}
+
+/// Whoever is named in the recovery word; 0: nobody.
+pub fn recoverer(name: &Name) -> u64 {
+    let mut word = [0; 8];
+    let file = std::fs::File::open(name.path()).unwrap();
+    file.read_exact_at(&mut word, crate::support::at::RECOVERY as u64).unwrap();
+    u64::from_ne_bytes(word)
+}
+
+/// Holds the byte that those lock who recover before they have a record; dropped, it lets go.
 pub fn hold_recovery(name: &Name) -> std::fs::File {
     use std::os::fd::AsRawFd;
     let file = std::fs::File::options().read(true).write(true).open(name.path()).unwrap();

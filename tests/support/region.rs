@@ -99,6 +99,8 @@ pub enum Class {
     Arrivals,
     /// How ends went, and who was told.
     Endings,
+    /// Who recovers, and how often one without a record has begun to.
+    Recovery,
     /// Statistics.
     Tally,
     /// A slot of the watch.
@@ -119,13 +121,14 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Header,
         Self::Tail,
         Self::Head,
         Self::Wake,
         Self::Arrivals,
         Self::Endings,
+        Self::Recovery,
         Self::Tally,
         Self::Watch,
         Self::LongSleepers,
@@ -165,6 +168,7 @@ impl Chart {
         mark(Class::Wake, at::SPACE, 8);
         mark(Class::Arrivals, at::ARRIVALS, 24);
         mark(Class::Endings, at::ENDINGS, 48);
+        mark(Class::Recovery, at::RECOVERY, 16);
         mark(Class::Tally, at::TALLY, 24);
         if stamped {
             for role in 0..2 {
@@ -248,6 +252,18 @@ impl Chart {
                 _ => choose(1 << 12) << 32 | 4 | choose(4),
             },
             Class::LongSleepers => now ^ 1 << choose(64),
+            // An end that sits somewhere, or has sat there; a visitor; a record or a role that
+            // there is not.
+            Class::Recovery => match choose(4) {
+                0 => choose(4) | choose(8) << 2 | choose(9) << 32,
+                1 => now.wrapping_add(choose(3)) << 2 | 3,
+                _ => {
+                    let records = self.of_class(Class::OwnerWord);
+                    let record = choose(records.len() as u64);
+                    let owner = words[records[record as usize]].load(Relaxed) & 0xffff_ffff;
+                    record << 32 | owner.wrapping_sub(choose(2) * 4)
+                }
+            },
             Class::Wake => match choose(2) {
                 0 => now & !3 | choose(4),
                 _ => now.wrapping_add(4).wrapping_sub(choose(3) * 4),

@@ -5,7 +5,8 @@
 use loom::thread;
 
 use super::support::{Locks, Ring, Rx, SLEEPY, check_bounded};
-use crate::peers::reap::Liveness;
+use crate::peers::reap::{Life, Liveness};
+use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Role};
 use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::{Kind, Mpmc, Spsc};
@@ -264,16 +265,20 @@ fn a_sender_that_succeeds_another_is_not_end_of_file() {
 struct OneLivesAlways<'a>(&'a Locks);
 
 impl Liveness for OneLivesAlways<'_> {
-    fn alive(&self, role: Role, record: usize) -> bool {
+    fn alive(&self, role: Role, record: usize) -> Life {
         self.0.alive(role, record)
     }
 
-    fn any_alive(&self, _: Role) -> bool {
-        true
+    fn any_alive(&self, _: Role) -> Life {
+        Life::Alive
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        self.0.exclusively(recover)
+    fn visitor_alive(&self) -> Life {
+        self.0.visitor_alive()
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        self.0.with_scratch(work)
     }
 }
 

@@ -329,6 +329,31 @@ fn newcomer_dies(case: Case, role: Role) {
     drop(neighbour);
 }
 
+/// The victim's claim is abandoned, and all records are taken: a newcomer visits and succeeds to the
+/// record, while a receiver recovers, too, and is killed.
+fn recoverer_dies_beside_a_successor(case: Case) {
+    let mut scene = Scene::new(case, Ring::new(2, 4));
+    let mut rx = scene.ring.receiver(NEIGHBOUR);
+    let victim = scene.victim(case.deed)();
+    scene.tx.end.check_liveness(&*scene.ring.locks); // a sender adopts nothing
+    let recoverer = thread::spawn(move || {
+        let mut book = Ledger::default();
+        let locks = rx.ring.locks.clone();
+        let died = until_death("recoverer", &locks, (Role::Receiver, NEIGHBOUR), || {
+            rx.end.check_liveness(&*locks);
+            receive(&mut rx, 1, 1, &mut book);
+        });
+        book.of_the_dead(died).with_claim_of(&mut rx)
+    });
+    let mut book = Ledger::default();
+    if let Some(mut newcomer) = scene.ring.new_receiver() {
+        receive(&mut newcomer, 2, 2, &mut book);
+        newcomer.leave();
+    }
+    let recoverer = recoverer.join().unwrap();
+    scene.settle([victim, recoverer, book]);
+}
+
 fn new_sender(case: Case) {
     newcomer_dies(case, Role::Sender);
 }
@@ -385,6 +410,10 @@ deaths! {
     adopters_killed_one_after_the_other_are_counted: adopters_die(RECV_BATCH), 0;
     adopters_killed_one_after_the_other_across_a_hole_are_counted: adopters_die(RECV_HOLE), 0;
     adopters_killed_one_after_the_other_exhaust_an_item: limited_adopters_die(RECV_BATCH), 0;
+    recoverer_killed_beside_a_successor_to_a_receiver_in_batch:
+        recoverer_dies_beside_a_successor(RECV_BATCH), 1;
+    recoverer_killed_beside_a_successor_to_a_receiver_in_partial_release:
+        recoverer_dies_beside_a_successor(RECV_PART), 1;
 
     new_sender_killed_after_a_sender_in_batch: new_sender(SEND_BATCH), 1;
     new_receiver_killed_after_a_receiver_in_batch: new_receiver(RECV_BATCH), 1;

@@ -4,20 +4,12 @@
 
 use loom::thread;
 
+use super::handover::NobodyIsAlive;
 use super::mpmc::{receiver, sender};
 use super::support::{Ring, check};
-use crate::peers::table::Role;
-use crate::ring::recovery::{Alive, Remains, settle_receiver};
+use crate::ring::recovery::{Remains, settle_receiver};
 use crate::ring::{Mpmc, RecvCursor, mpmc};
 use crate::sync::Ordering::Relaxed;
-
-struct NobodyIsAlive;
-
-impl Alive for NobodyIsAlive {
-    fn alive(&self, _: Role, _: usize) -> bool {
-        false
-    }
-}
 
 const VICTIM: usize = 1;
 const ADOPTER: usize = 2;
@@ -29,7 +21,8 @@ fn die_and_adopt(ring: &Ring<Mpmc>) {
     victim.claim_and_die();
     // Relaxed: its own thread's.
     let intent = ring.words.records[VICTIM].intent.load(Relaxed);
-    let Remains::Abandoned { run, .. } = settle_receiver(&mem, intent, &NobodyIsAlive) else {
+    let Remains::Abandoned { run, .. } = settle_receiver(&mem, intent, &NobodyIsAlive::default())
+    else {
         panic!("one item")
     };
     let mut adopter = mpmc::Receiver::attach(&mem, ADOPTER).unwrap();

@@ -5,6 +5,9 @@
 //! look by read-modify-write, so it would notice a store that others can see too early, where the
 //! real recoverer is protected by more than one thing. Bare cursors: a fence in a wake must not help.
 
+use std::cell::{RefCell, RefMut};
+use std::ops::Range;
+
 use loom::thread;
 
 use super::mpmc::{How, receiver, sender};
@@ -98,11 +101,16 @@ fn who_sees_a_fast_adopter_intent_sees_what_it_released_before() {
     check("hand-over, adopter at once", None, || adopter_intent(How::AtOnce));
 }
 
-struct NobodyIsAlive;
+#[derive(Default)]
+pub(super) struct NobodyIsAlive(RefCell<Vec<Range<u64>>>);
 
 impl Alive for NobodyIsAlive {
     fn alive(&self, _: Role, _: usize) -> bool {
         false
+    }
+
+    fn room(&self) -> RefMut<'_, Vec<Range<u64>>> {
+        self.0.borrow_mut()
     }
 }
 
@@ -113,7 +121,7 @@ fn who_sees_a_dead_ends_intent_forgotten_sees_what_was_settled() {
         sender(&ring, 0).claim_and_die();
         let mem = ring.mem();
         let recovering = thread::spawn(move || {
-            recovery::settle_sender(&mem, THE_FIRST, &NobodyIsAlive);
+            recovery::settle_sender(&mem, THE_FIRST, &NobodyIsAlive::default());
             recovery::forget(&mem.words, 0, THE_FIRST);
         });
         observe(&ring, &ring.words.control.tail.at, 0, FREE);
@@ -131,7 +139,7 @@ fn who_adopts_an_item_sees_its_value() {
         let (mut tx, mut victim) = (sender(&ring, 0), receiver(&ring, 1));
         let sending = thread::spawn(move || tx.try_send(&[10], 1));
         let dying = thread::spawn(move || victim.claim_and_die());
-        let remains = recovery::settle_receiver(&ring.mem(), THE_FIRST, &NobodyIsAlive);
+        let remains = recovery::settle_receiver(&ring.mem(), THE_FIRST, &NobodyIsAlive::default());
         if let recovery::Remains::Abandoned { run, more: false } = remains {
             assert_eq!((run.at, run.items), (0, 1));
             assert_eq!(ring.mem().slots.read(run.at), 10);

@@ -15,7 +15,7 @@
 
 use super::death::traces;
 use super::support::{Rx, Tx, claim_now};
-use crate::peers::reap::{Liveness, reap_for_record};
+use crate::peers::reap::{Life, Liveness, reap_for_record};
 use crate::peers::table::{self, Owner};
 use crate::pipe::{End, Refused};
 use crate::ring::{Kind, Mpmc, Run};
@@ -241,11 +241,12 @@ pub(super) fn settle_accounts<K: Kind>(
         receive(&mut rx, 2, 2, &mut book) == 0 && !findings.pending
     });
     assert!(settled, "what the dead have left is settled");
-    assert!(reap_for_record(&ring.mem(), &*ring.locks), "nobody else is recovering");
+    assert!(reap_for_record(&ring.mem(), rx.end.me, &*ring.locks), "nobody else is recovering");
     for (record, state) in ring.words.owners.iter().enumerate() {
         if let Some((owner, role)) = table::owner(state) {
             assert!(!Owner::is_abandoned(owner), "record {record} is an abandoned claim");
-            assert!(ring.locks.alive(role, record), "the dead in record {record} have it still");
+            let life = ring.locks.alive(role, record);
+            assert_eq!(life, Life::Alive, "the dead in record {record} have it still");
         }
         let intent = ring.words.records[record].intent.load(Relaxed);
         assert!(!K::STAMPED || intent == 0, "the intent in record {record} is {intent:#x}");

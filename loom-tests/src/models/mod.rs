@@ -19,6 +19,7 @@ mod laps;
 mod last;
 mod mpmc;
 mod recovery;
+mod recovery_word;
 mod spsc;
 mod table;
 mod wake;

@@ -9,12 +9,13 @@ use loom::thread::{self, ThreadId};
 
 use crate::attach::{self, Endpoint};
 use crate::peers::ends::Ends;
-use crate::peers::reap::Liveness;
+use crate::peers::reap::{Life, Liveness};
+use crate::peers::recovery_word::Scratch;
 use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
 use crate::ring::control::Words;
 use crate::ring::{Kind, Mem, Run};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{self, AtomicBool, AtomicU32, Slots};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
@@ -70,28 +71,35 @@ pub(crate) fn check_bounded(
     check(name, bound, model);
 }
 
-/// The locks that prove ends alive, and the recovery lock: for real in the kernel. Read-modify-write
+/// The locks that prove ends and visitors alive: for real in the kernel. Read-modify-write
 /// throughout, as the kernel's answers are never stale.
 pub(crate) struct Locks {
     /// By role and record; 1 is locked.
     holds: [Vec<AtomicU32>; 2],
     recovery: AtomicU32,
-    /// Who has the recovery lock.
-    recoverer: Mutex<Option<ThreadId>>,
+    /// Who has the byte of those who recover without a record.
+    visitor: Mutex<Option<ThreadId>>,
+}
+
+/// A lock that is held.
+#[derive(Clone, Copy)]
+pub(crate) enum Hold {
+    Record(Role, usize),
+    Recovery,
 }
 
 impl Locks {
     fn new(records: usize) -> Self {
         let row = || (0..records).map(|_| AtomicU32::new(0)).collect();
         let recovery = AtomicU32::new(0);
-        Self { holds: [row(), row()], recovery, recoverer: Mutex::new(None) }
+        Self { holds: [row(), row()], recovery, visitor: Mutex::new(None) }
     }
 
     fn hold(&self, role: Role, record: usize) -> &AtomicU32 {
         &self.holds[role as usize - 1][record]
     }
 
-    fn take(&self, role: Role, record: usize) -> bool {
+    pub(crate) fn take(&self, role: Role, record: usize) -> bool {
         self.hold(role, record).compare_exchange(0, 1, AcqRel, Relaxed).is_ok()
     }
 
@@ -101,37 +109,50 @@ impl Locks {
 
     /// What the kernel does for an end that the calling thread had: none of its locks outlives it.
     pub(crate) fn release_of_the_dead(&self, role: Role, record: usize) {
-        let recovering = self.recoverer().take_if(|thread| *thread == thread::current().id());
-        if recovering.is_some() {
-            self.recovery.store(0, Release);
+        let visiting = *self.visitor() == Some(thread::current().id());
+        if visiting {
+            self.unlock_recovery();
         }
         self.release(role, record);
     }
 
-    fn recoverer(&self) -> std::sync::MutexGuard<'_, Option<ThreadId>> {
-        self.recoverer.lock().expect("nobody panics with it")
+    /// Becomes the one that recovers without a record.
+    pub(crate) fn lock_recovery(&self) -> bool {
+        let locked = self.recovery.compare_exchange(0, 1, AcqRel, Relaxed).is_ok();
+        if locked {
+            *self.visitor() = Some(thread::current().id());
+        }
+        locked
+    }
+
+    pub(crate) fn unlock_recovery(&self) {
+        self.recovery.swap(0, AcqRel);
+        // Unless another has it by now.
+        self.visitor().take_if(|thread| *thread == thread::current().id());
+    }
+
+    fn visitor(&self) -> std::sync::MutexGuard<'_, Option<ThreadId>> {
+        self.visitor.lock().expect("nobody panics with it")
     }
 }
 
 impl Liveness for Locks {
-    fn alive(&self, role: Role, record: usize) -> bool {
+    fn alive(&self, role: Role, record: usize) -> Life {
         // Acquire: the kernel locks the file's list of locks to answer.
-        self.hold(role, record).fetch_or(0, Acquire) != 0
+        (self.hold(role, record).fetch_or(0, Acquire) != 0).into()
     }
 
-    fn any_alive(&self, role: Role) -> bool {
-        (0..self.holds[0].len()).any(|record| self.alive(role, record))
+    fn any_alive(&self, role: Role) -> Life {
+        (0..self.holds[0].len()).any(|record| self.alive(role, record) == Life::Alive).into()
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        if self.recovery.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
-            return false;
-        }
-        *self.recoverer() = Some(thread::current().id());
-        recover();
-        self.recovery.store(0, Release);
-        *self.recoverer() = None;
-        true
+    fn visitor_alive(&self) -> Life {
+        (self.recovery.fetch_or(0, Acquire) != 0).into()
+    }
+
+    /// Every end is a process of its own.
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        Some(work(&mut Scratch::for_records(self.holds[0].len())))
     }
 }
 
@@ -245,17 +266,23 @@ struct LocksAmong<'a> {
 }
 
 impl attach::Locks for LocksAmong<'_> {
-    /// Which of the locks.
-    type Hold = (Role, usize);
+    type Hold = Hold;
     type Error = Infallible;
 
-    fn lock(&self, role: Role, record: usize) -> Result<Option<Self::Hold>, Infallible> {
+    fn lock(&self, role: Role, record: usize) -> Result<Option<Hold>, Infallible> {
         let may = matches!(self.among, Any) || matches!(self.among, Only(only) if only == record);
-        Ok((may && self.locks.take(role, record)).then_some((role, record)))
+        Ok((may && self.locks.take(role, record)).then_some(Hold::Record(role, record)))
     }
 
-    fn unlock(&self, (role, record): Self::Hold) {
-        self.locks.release(role, record);
+    fn lock_recovery(&self) -> Result<Option<Hold>, Infallible> {
+        Ok(self.locks.lock_recovery().then_some(Hold::Recovery))
+    }
+
+    fn unlock(&self, hold: Hold) {
+        match hold {
+            Hold::Record(role, record) => self.locks.release(role, record),
+            Hold::Recovery => self.locks.unlock_recovery(),
+        }
     }
 
     fn process(&self) -> u32 {
@@ -264,22 +291,26 @@ impl attach::Locks for LocksAmong<'_> {
 }
 
 impl Liveness for LocksAmong<'_> {
-    fn alive(&self, role: Role, record: usize) -> bool {
+    fn alive(&self, role: Role, record: usize) -> Life {
         self.locks.alive(role, record)
     }
 
-    fn any_alive(&self, role: Role) -> bool {
+    fn any_alive(&self, role: Role) -> Life {
         self.locks.any_alive(role)
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        self.locks.exclusively(recover)
+    fn visitor_alive(&self) -> Life {
+        self.locks.visitor_alive()
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        self.locks.with_scratch(work)
     }
 }
 
 struct Attached {
     role: Role,
-    endpoint: Endpoint<(Role, usize)>,
+    endpoint: Endpoint<Hold>,
 }
 
 /// How the models wait: poll so often, then sleep for as long as nobody wakes.

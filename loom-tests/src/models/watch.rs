@@ -12,6 +12,7 @@ use loom::thread;
 use super::death::{check_deaths, until_death};
 use super::support::{Patience, Ring, Rx, SLEEPY, check_bounded};
 use crate::peers::reap;
+use crate::peers::recovery_word::begin_visit;
 use crate::peers::table::{self, Role};
 use crate::pipe::{End, GaveUp};
 use crate::ring::Mpmc;
@@ -252,7 +253,8 @@ fn the_place_of_a_killed_watcher_is_taken() {
         assert_eq!(control.watch.receivers[0].load(Relaxed), 0);
         // Of the dead one's bit, its record's next owner has nothing to fear: it is cleared before.
         other.die();
-        assert!(reap::reap_for_record(&ring.mem(), &*ring.locks));
+        let visitor = begin_visit(&ring.words);
+        assert!(reap::reap_for_record(&ring.mem(), visitor, &*ring.locks));
         assert_eq!(control.long_sleepers.receivers[0].load(Relaxed), 0);
         tx.leave();
     });

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::peers::reap::reap_pass;
-use crate::peers::reap::tests::{dead_receiver, filled, sit, told};
+use crate::peers::reap::tests::{dead_receiver, filled, reap_pass, sit, told};
 use crate::peers::table;
 use crate::ring::tests::Heap;
 use crate::ring::{Mpmc, SendCursor, Spsc};
@@ -96,7 +95,7 @@ fn rings_without_claims_make_every_pass() {
     for _ in 0..3 {
         calm.unless_calm(&mem, Role::Receiver, &liveness, || {
             passes.set(passes.get() + 1);
-            Findings { opposite_alive: true, pending: false, claims: false }
+            Findings { opposite_alive: true, pending: false, claims: false, lost: false }
         });
     }
     assert_eq!(passes.get(), 3);

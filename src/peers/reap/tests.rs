@@ -16,19 +16,31 @@ pub(crate) struct Told {
 }
 
 impl Liveness for Told {
-    fn alive(&self, role: Role, record: usize) -> bool {
+    fn alive(&self, role: Role, record: usize) -> Life {
         self.asked.set(self.asked.get() + 1);
-        self.alive.borrow().contains(&(role, record))
+        self.alive.borrow().contains(&(role, record)).into()
     }
-    fn any_alive(&self, role: Role) -> bool {
-        self.alive.borrow().iter().any(|(of, _)| *of == role)
+    fn any_alive(&self, role: Role) -> Life {
+        self.alive.borrow().iter().any(|(of, _)| *of == role).into()
     }
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        if !self.busy {
-            recover();
-        }
-        !self.busy
+    fn visitor_alive(&self) -> Life {
+        Life::Dead
     }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        (!self.busy).then(|| work(&mut Scratch::for_records(32)))
+    }
+}
+
+/// Somebody without a record.
+pub(crate) const ME: Name = Name(1 << 2 | 3);
+
+pub(crate) fn reap_pass(
+    mem: &Mem<u64, Mpmc>,
+    role: Role,
+    liveness: &impl Liveness,
+    adopter: Option<&mut <Mpmc as Kind>::Recv>,
+) -> Findings {
+    super::reap_pass(mem, role, ME, liveness, adopter)
 }
 
 pub(crate) fn told(alive: &[(Role, usize)]) -> Told {
@@ -88,7 +100,8 @@ fn a_answer_is_asked_for_once_and_of_nobody_else() {
     let heap = Heap::<u64, Mpmc>::new(2, 2);
     let mem = heap.mem();
     let liveness = told(&[]);
-    let answers = Answers::new(&mem.words, &liveness);
+    let mut scratch = Scratch::for_records(2);
+    let answers = Answers::new(&mem.words, &liveness, &mut scratch);
     assert!(!answers.alive(Role::Receiver, 1) && liveness.asked.get() == 0, "nobody is there");
     sit(&mem, 1, Role::Receiver);
     assert!(!answers.alive(Role::Receiver, 1) && !answers.alive(Role::Receiver, 1));
@@ -174,7 +187,7 @@ fn a_newcomer_without_a_record_succeeds_to_an_abandoned_claim_that_is_to_be_kept
     let owner = dead_receiver(&heap, 1, 2);
     let liveness = told(&[]);
     let succeed =
-        |mem: &Mem<u64, Mpmc>| succeed(mem, &liveness, Some).expect("nobody else is at it");
+        |mem: &Mem<u64, Mpmc>| succeed(mem, ME, &liveness, Some).expect("nobody else is at it");
     assert!(succeed(&heap.mem()).is_none(), "no abandoned claim yet");
     table::abandon(&heap.mem().words, 1, owner);
     let dropping = Mem { drop_unreleased: true, ..heap.mem() };
@@ -201,9 +214,9 @@ fn records_of_the_dead_are_cleared_for_who_wants_one_unless_somebody_else_is_at_
     sit(&mem, 1, Role::Receiver);
     let mut liveness = told(&[(Role::Sender, 0)]);
     liveness.busy = true;
-    assert!(!reap_for_record(&mem, &liveness));
+    assert!(!reap_for_record(&mem, ME, &liveness));
     liveness.busy = false;
-    assert!(reap_for_record(&mem, &liveness));
+    assert!(reap_for_record(&mem, ME, &liveness));
     assert!(table::owner(&mem.words.owners[0]).is_some(), "who lives stays");
     assert!(table::owner(&mem.words.owners[1]).is_none());
 }

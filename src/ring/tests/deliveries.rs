@@ -1,8 +1,7 @@
 //! Receivers die, one after the other, with the same item: how often the next is told it was delivered.
 
 use super::*;
-use crate::peers::reap::reap_pass;
-use crate::peers::reap::tests::{dead_receiver, filled, sit, told};
+use crate::peers::reap::tests::{dead_receiver, filled, reap_pass, sit, told};
 use crate::peers::table::{self, Role};
 use crate::ring::control::Tally;
 use crate::ring::deliveries::{MOST, word};

@@ -1,5 +1,8 @@
 //! MPMC ends driven by turns: holes, runs, intents, and what the dead leave.
 
+use std::cell::{RefCell, RefMut};
+use std::ops::Range;
+
 use super::*;
 use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
@@ -150,11 +153,19 @@ fn a_run_finds_its_items_between_holes() {
 }
 
 /// Everybody is alive but those in these records.
-struct Dead(&'static [usize]);
+struct Dead(&'static [usize], RefCell<Vec<Range<u64>>>);
+
+fn dead(records: &'static [usize]) -> Dead {
+    Dead(records, RefCell::default())
+}
 
 impl Alive for Dead {
     fn alive(&self, _: Role, record: usize) -> bool {
         !self.0.contains(&record)
+    }
+
+    fn room(&self) -> RefMut<'_, Vec<Range<u64>>> {
+        self.1.borrow_mut()
     }
 }
 
@@ -174,10 +185,10 @@ fn what_a_dead_receiver_held_is_adopted_and_what_it_released_is_not() {
     rx.release(run, 1);
     // While it lives, nobody touches what it holds.
     let alive =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[]));
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[]));
     assert!(matches!(alive, Remains::Unclear { .. }), "{alive:?}");
     let Remains::Abandoned { run, more: false } =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]))
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]))
     else {
         panic!("two orphans")
     };
@@ -185,12 +196,12 @@ fn what_a_dead_receiver_held_is_adopted_and_what_it_released_is_not() {
     adopter.cursor.adopt(&adopter.mem, run);
     // From here on they are the adopter's, to whoever asks.
     let left =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
     assert!(matches!(left, Remains::Unclear { .. }), "{left:?}");
     assert_eq!(adopter.recv(), Ok(1));
     assert_eq!(adopter.recv(), Ok(2));
     let left =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
+        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
     assert!(matches!(left, Remains::Nothing), "{left:?}");
     assert_eq!(adopter.recv(), Ok(3));
     assert_eq!(tx.send_some(0, 4), Ok(4));
@@ -209,7 +220,7 @@ fn what_a_dead_receiver_held_is_found_in_stretches_around_what_may_be_anothers()
     let settle = |another_intends: u64| {
         heap.mem().words.records[2].intent.store(another_intends, Relaxed);
         let found =
-            <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &Dead(&[1]));
+            <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
         match found {
             Remains::Abandoned { run, more } => (run.at, run.slots, more),
             _ => panic!("{found:?}"),
@@ -241,11 +252,11 @@ fn what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() 
     assert_eq!(rx.recv(), Ok(0));
     assert_eq!(rx.recv(), Err(Blocked::NotReady));
     let alive =
-        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &Dead(&[]));
+        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &dead(&[]));
     assert!(matches!(alive, Remains::Unclear { progress: false }), "{alive:?}");
     assert_eq!(rx.recv(), Err(Blocked::NotReady));
     let dead =
-        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &Dead(&[0]));
+        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &dead(&[0]));
     assert!(matches!(dead, Remains::Nothing), "{dead:?}");
     assert_eq!(heap.mem().words.control.tally.skipped.load(Relaxed), 2);
     assert_eq!(rx.recv(), Ok(1));
@@ -326,7 +337,8 @@ fn what_the_living_intend_is_found_in_one_pass() {
             .map(|_| (first.wrapping_add(below(40)).wrapping_sub(8), 1 + below(12)))
             .collect();
         let words = intents.iter().map(|&(at, slots)| intent(at, slots));
-        let mut intended = Intended::new(words, first);
+        let room = RefCell::default();
+        let mut intended = Intended::new(words, first, room.borrow_mut());
         for distance in 0..48 {
             let position = first.wrapping_add(distance);
             let covered =

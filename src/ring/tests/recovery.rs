@@ -6,24 +6,23 @@
 //! processes: who sees one dead sees all that it ever stored, and nothing else orders the ends.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread;
 
 use super::threads::{Patience, signed, until_ready};
 use super::*;
-use crate::peers::reap::{Liveness, reap_pass};
-use crate::peers::table::{self, Role};
+use crate::peers::reap::{Life, Liveness, reap_pass};
+use crate::peers::recovery_word::Scratch;
+use crate::peers::table::{self, Name, Role};
 use crate::ring::Mpmc;
 use crate::ring::mpmc::intent;
 use crate::ring::stamp::Stamp;
 
-/// Who is dead, by records; and the recovery lock.
+/// Who is dead, by records.
 #[derive(Default)]
 struct Morgue {
     dead: AtomicU64,
-    recovering: Mutex<()>,
 }
 
 impl Morgue {
@@ -55,18 +54,20 @@ impl Morgue {
 }
 
 impl Liveness for Morgue {
-    fn alive(&self, _: Role, record: usize) -> bool {
-        self.dead.load(Acquire) >> record & 1 == 0
+    fn alive(&self, _: Role, record: usize) -> Life {
+        (self.dead.load(Acquire) >> record & 1 == 0).into()
     }
 
-    fn any_alive(&self, _: Role) -> bool {
-        true
+    fn any_alive(&self, _: Role) -> Life {
+        Life::Alive
     }
 
-    fn exclusively(&self, recover: impl FnOnce()) -> bool {
-        let Ok(_lock) = self.recovering.try_lock() else { return false };
-        recover();
-        true
+    fn visitor_alive(&self) -> Life {
+        Life::Dead
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        Some(work(&mut Scratch::for_records(4)))
     }
 }
 
@@ -92,6 +93,12 @@ fn ring(capacity: u64) -> Heap<u64, Mpmc> {
     heap
 }
 
+/// Whoever sits in this record.
+fn name(heap: &Heap<u64, Mpmc>, record: usize) -> Name {
+    let (owner, _) = table::owner(&heap.mem().words.owners[record]).expect("taken");
+    owner.name(record)
+}
+
 /// Receives until all have been received by someone; whoever finds nothing looks for the dead.
 fn receive_and_reap(
     heap: &Heap<u64, Mpmc>,
@@ -106,7 +113,7 @@ fn receive_and_reap(
     while !enough() {
         let Ok(run) = rx.claim(1, 2) else {
             let adopter = (!rx.cursor.has_claim()).then_some(&mut rx.cursor);
-            reap_pass(&rx.mem, Role::Receiver, morgue, adopter);
+            reap_pass(&rx.mem, Role::Receiver, name(heap, record), morgue, adopter);
             patience.wait("not all has come");
             continue;
         };
@@ -183,7 +190,9 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
     let dying = (2..DEATHS).step_by(3).map(|death| signed(1, death));
     check(got.into(), (0..EACH).map(|n| signed(0, n)).chain(dying), true);
     // Whoever died last is reaped now, and then no claim is left of any of them.
-    assert!(!reap_pass(&heap.mem(), Role::Receiver, morgue, None).pending);
+    assert!(
+        !reap_pass(&heap.mem(), Role::Receiver, name(heap, RECEIVERS[0]), morgue, None).pending
+    );
     let tally = &heap.mem().words.control.tally;
     assert_eq!(tally.skipped.load(Relaxed), skipped.load(Relaxed));
     assert_eq!(heap.intent(VICTIM), 0);
