@@ -534,6 +534,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
         match (need, max) {
             (1, 1) => self.cursor.claim_one(&self.mem),
+            (1, _) if self.cursor.repeats() => None,
             _ => self.claim_once(need, max).ok(),
         }
     }

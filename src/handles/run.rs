@@ -119,13 +119,11 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
     pub(super) handle: &'a mut RecvHandle<T, K>,
     run: Run,
     len: usize,
-    redeliveries: u32,
 }
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
-        let redeliveries = handle.end.redeliveries(run);
-        Self { handle, run, len: run.items.min(max) as usize, redeliveries }
+        Self { handle, run, len: run.items.min(max) as usize }
     }
 
     /// Items in the run; at least one.
@@ -176,7 +174,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn redeliveries(&self) -> u32 {
-        self.redeliveries
+        self.handle.end.redeliveries(self.run)
     }
 
     /// Copies item `index` of the run; `None` if there is no such item, or a peer has corrupted the
@@ -203,6 +201,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// # Panics
     ///
     /// If `count` is above [`len`](Self::len).
+    #[inline]
     pub fn release(self, count: usize) {
         assert!(count <= self.len, "{count} items of a run of {}", self.len);
         if count > 0 {

@@ -158,6 +158,9 @@ pub trait RecvCursor {
     /// Something is claimed and not released, be it but holes.
     fn has_claim(&self) -> bool;
 
+    /// What comes next was handed out before, and is there: a claim of one item will find it.
+    fn repeats(&self) -> bool;
+
     /// Items that are received again first: a guard gave them back, or was forgotten, or they were
     /// adopted.
     fn held(&self) -> u64;

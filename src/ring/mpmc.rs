@@ -513,7 +513,10 @@ impl RecvCursor for Receiver {
             self.items(mem, run).nth(items as usize).map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
         free(mem, run.at, slots);
-        if slots == self.held.slots {
+        // What was claimed alone out of an adopted claim is not all of it. (A run that nobody had before is
+        // all, and the compiler knows which that is.)
+        let held = if run.again > 0 { self.held.slots } else { run.slots };
+        if slots == held {
             self.held.slots = 0;
             self.held.items = 0;
             self.done(mem);
@@ -529,6 +532,11 @@ impl RecvCursor for Receiver {
     }
 
     fn has_claim(&self) -> bool {
+        self.held.slots > 0
+    }
+
+    #[inline(always)]
+    fn repeats(&self) -> bool {
         self.held.slots > 0
     }
 
