@@ -425,8 +425,8 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         self.pass_on();
     }
 
-    /// How often the first item of the run claimed last had been delivered to receivers that are gone
-    /// and did not release it.
+    /// How often the first item of the run claimed last had been delivered to receivers that are
+    /// gone and did not release it.
     #[inline(always)]
     pub(crate) fn redeliveries(&self, run: Run) -> u32 {
         if run.again > 0 { self.cursor.redeliveries() } else { 0 }

@@ -103,7 +103,8 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// its next call delivers it again, first and in order. So `claim`, work, `release` loses no item
 /// to a panic, an early return or a crash in between: what a receiver that dies or is closed still
 /// holds is delivered to another receiver, or to its successor, one item at a time, marked as
-/// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries). To work on values in shared memory, see [`Trusted`](crate::Trusted).
+/// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries).
+/// To work on values in shared memory, see [`Trusted`](crate::Trusted).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -142,8 +143,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// released it; 0 for what no other receiver has had. At most 15: that is 15 or more.
     ///
     /// Where this is not 0, the run is that item alone: a receiver that takes over another's items
-    /// gets them one at a time, so that only the item it is working on is counted if it dies. What this
-    /// receiver has given back itself does not count.
+    /// gets them one at a time, so that only the item it is working on is counted if it dies. What
+    /// this receiver has given back itself does not count.
     ///
     /// A job that kills every worker it is given to can thus be set aside before it is tried again:
     ///

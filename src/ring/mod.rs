@@ -145,8 +145,8 @@ pub trait RecvCursor {
     /// this end die now, whoever receives them next receives them again.
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
 
-    /// How often the first item of the run claimed last had been delivered to receivers that are gone and
-    /// did not release it ([`deliveries`]).
+    /// How often the first item of the run claimed last had been delivered to receivers that are
+    /// gone and did not release it ([`deliveries`]).
     fn redeliveries(&self) -> u32;
 
     /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.

@@ -17,11 +17,11 @@
 //! slot `p` again one lap later. Nothing else is shared.
 //!
 //! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
-//! its last C2 are received by its successor. Both positions are always whole, so a successor starts
-//! from them and needs no repair. A consumer that hands items out before it releases them leaves
-//! word in its endpoint record of how far, so that the successor can tell which it receives again. The
-//! successor receives these one at a time, and the record says also how often the one at the head was
-//! handed out ([`deliveries`](super::deliveries)).
+//! its last C2 are received by its successor. Both positions are always whole, so a successor
+//! starts from them and needs no repair. A consumer that hands items out before it releases them
+//! leaves word in its endpoint record of how far, so that the successor can tell which it receives
+//! again. The successor receives these one at a time, and the record says also how often the one at
+//! the head was handed out ([`deliveries`](super::deliveries)).
 //!
 //! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
@@ -177,7 +177,8 @@ impl Consumer {
         Ok(ready.min(max))
     }
 
-    /// Of the next items, the first ones were handed out before; if by a predecessor, the first comes alone.
+    /// Of the next items, the first ones were handed out before; if by a predecessor, the first
+    /// comes alone.
     #[cold]
     fn claim_again<T: Copy, K: Kind>(
         &mut self,
