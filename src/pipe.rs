@@ -479,8 +479,8 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         self.pass_on();
     }
 
-    /// How often the first item of the run claimed last had been delivered to receivers that are gone
-    /// and did not release it.
+    /// How often the first item of the run claimed last had been delivered to receivers that are
+    /// gone and did not release it.
     #[inline(always)]
     pub(crate) fn redeliveries(&self, run: Run) -> u32 {
         if run.again > 0 { self.cursor.redeliveries() } else { 0 }
@@ -592,6 +592,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
         match (need, max) {
             (1, 1) => self.cursor.claim_one(&self.mem),
+            (1, _) if self.cursor.repeats() => None,
             _ => self.claim_once(need, max).ok(),
         }
     }

@@ -1,7 +1,7 @@
 //! At-least-once work: receive in place, work, release. A worker that is killed in the midst of it
 //! has lost nothing: what it had not released goes to another worker, marked as redelivered; or is
-//! discarded and counted, on a ring that was told to. A job that kills its workers is told by the number
-//! of its redeliveries.
+//! discarded and counted, on a ring that was told to. A job that kills its workers is told by the
+//! number of its redeliveries.
 //!
 //! Workers are processes: this test binary, started again, that does what a line on its standard
 //! input says and answers with a line. So a worker is killed exactly when it has said that it is in

@@ -85,10 +85,11 @@ pub enum Act {
     HoldWrite(usize),
     /// Does nothing; before the marker it has claimed items.
     HoldRead(usize),
-    /// Claims what a dead receiver had claimed, which comes one item at a time, looks at that, and releases
-    /// it or not.
+    /// Claims what a dead receiver had claimed, which comes one item at a time, looks at that, and
+    /// releases it or not.
     ReadAdopted { release: usize },
-    /// Does nothing; before the marker it has claimed the first of what a dead receiver had claimed.
+    /// Does nothing; before the marker it has claimed the first of what a dead receiver had
+    /// claimed.
     HoldAdopted,
 }
 

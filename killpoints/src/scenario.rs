@@ -100,8 +100,8 @@ impl Scenario {
         self.delivery_limit > 0 && books.holders(n) >= self.delivery_limit
     }
 
-    /// How often a value of the harness's may be said to have been delivered to receivers that are gone:
-    /// at least and at most.
+    /// How often a value of the harness's may be said to have been delivered to receivers that are
+    /// gone: at least and at most.
     pub fn redeliveries(&self, books: &Books, n: usize, stage: usize) -> (u32, u32) {
         let (holders, touched) = (books.holders(n), books.touched.contains(&n));
         let all_are_gone = !self.script.iter().any(|step| matches!(step, Step::HoldRead(_)));

@@ -247,9 +247,9 @@ pub enum BulkError {
         /// Items that are adjacent.
         adjacent: usize,
     },
-    /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, fewer than were
-    /// asked for in one piece; or items that it adopted from a dead one, which come one at a time. Receive
-    /// those first.
+    /// This receiver holds items that a dropped [`ReadRun`](crate::ReadRun) gave back, fewer than
+    /// were asked for in one piece; or items that it adopted from a dead one, which come one at a
+    /// time. Receive those first.
     Held {
         /// Items held.
         held: usize,

@@ -166,15 +166,16 @@ impl<T: Item, K: Kind> Options<T, K> {
         self
     }
 
-    /// How often an item is handed to receivers that die, or close, without releasing it: after so many
-    /// deliveries, 2 to 15, it is dropped and counted ([`Stats::exhausted`](crate::Stats::exhausted))
-    /// instead of being delivered again. Without effect beside
-    /// [`drop_unreleased`](Self::drop_unreleased), which is a limit of one. Default: none; a receiver can
-    /// set such items aside itself ([`RecvHandle::redeliveries`](crate::RecvHandle::redeliveries)).
+    /// How often an item is handed to receivers that die, or close, without releasing it: after so
+    /// many deliveries, 2 to 15, it is dropped and counted
+    /// ([`Stats::exhausted`](crate::Stats::exhausted)) instead of being delivered again. Without
+    /// effect beside [`drop_unreleased`](Self::drop_unreleased), which is a limit of one. Default:
+    /// none; a receiver can set such items aside itself
+    /// ([`RecvHandle::redeliveries`](crate::RecvHandle::redeliveries)).
     ///
     /// The count may be one too high for each receiver that was killed in the instant before it was
-    /// shown the item; it is never too low. On an MPMC ring, what a receiver had claimed that was killed
-    /// inside a call counts as delivered to it.
+    /// shown the item; it is never too low. On an MPMC ring, what a receiver had claimed that was
+    /// killed inside a call counts as delivered to it.
     ///
     /// ```
     /// use ringpipe::mpmc::Ring;

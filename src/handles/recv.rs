@@ -77,7 +77,8 @@ pub struct RecvHandle<T: Item, K: Kind> {
     image: Image,
     /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
     pub(super) trusted: bool,
-    /// Of the last item received: 0 if nobody had received it before, else one more than its redeliveries.
+    /// Of the last item received: 0 if nobody had received it before, else one more than its
+    /// redeliveries.
     again: u8,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
@@ -208,8 +209,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Receives as many items as there are and `into` has room for, and never waits. Returns how
-    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster; one, if
-    /// it had been handed to a receiver that is gone ([`redeliveries`](Self::redeliveries)).
+    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster;
+    /// one, if it had been handed to a receiver that is gone
+    /// ([`redeliveries`](Self::redeliveries)).
     ///
     /// # Errors
     ///
@@ -402,13 +404,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// How often the last item received, or the first of several, had been handed to receivers that
-    /// died, or were closed, before they released it; 0 for what no other receiver has had. At most 15:
-    /// that is 15 or more. What this receiver has given back itself does not count.
+    /// died, or were closed, before they released it; 0 for what no other receiver has had. At most
+    /// 15: that is 15 or more. What this receiver has given back itself does not count.
     ///
-    /// Items that other receivers have had are received one at a time, by every call. Only a receiver
-    /// that holds an item in place ([`claim`](Self::claim)) can die while it has it, so a call that copies
-    /// items out adds nothing to their counts. [`ReadRun::redeliveries`] shows what to do with a job
-    /// that kills its workers.
+    /// Items that other receivers have had are received one at a time, by every call. Receiving one
+    /// again by a call that copies it out adds nothing to its count: only a receiver that holds an
+    /// item in place ([`claim`](Self::claim)) can die while it has it. [`ReadRun::redeliveries`]
+    /// shows what to do with a job that kills its workers.
     pub fn redeliveries(&self) -> u32 {
         u32::from(self.again.saturating_sub(1))
     }

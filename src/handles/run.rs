@@ -103,7 +103,8 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// its next call delivers it again, first and in order. So `claim`, work, `release` loses no item
 /// to a panic, an early return or a crash in between: what a receiver that dies or is closed still
 /// holds is delivered to another receiver, or to its successor, one item at a time, marked as
-/// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries). To work on values in shared memory, see [`Trusted`](crate::Trusted).
+/// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries).
+/// To work on values in shared memory, see [`Trusted`](crate::Trusted).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -119,13 +120,11 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
     pub(super) handle: &'a mut RecvHandle<T, K>,
     run: Run,
     len: usize,
-    redeliveries: u32,
 }
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
-        let redeliveries = handle.end.redeliveries(run);
-        Self { handle, run, len: run.items.min(max) as usize, redeliveries }
+        Self { handle, run, len: run.items.min(max) as usize }
     }
 
     /// Items in the run; at least one.
@@ -144,8 +143,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// released it; 0 for what no other receiver has had. At most 15: that is 15 or more.
     ///
     /// Where this is not 0, the run is that item alone: a receiver that takes over another's items
-    /// gets them one at a time, so that only the item it is working on is counted if it dies. What this
-    /// receiver has given back itself does not count.
+    /// gets them one at a time, so that only the item it is working on is counted if it dies. What
+    /// this receiver has given back itself does not count.
     ///
     /// A job that kills every worker it is given to can thus be set aside before it is tried again:
     ///
@@ -176,7 +175,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn redeliveries(&self) -> u32 {
-        self.redeliveries
+        self.handle.end.redeliveries(self.run)
     }
 
     /// Copies item `index` of the run; `None` if there is no such item, or a peer has corrupted the
@@ -203,6 +202,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// # Panics
     ///
     /// If `count` is above [`len`](Self::len).
+    #[inline]
     pub fn release(self, count: usize) {
         assert!(count <= self.len, "{count} items of a run of {}", self.len);
         if count > 0 {

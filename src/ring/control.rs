@@ -205,7 +205,8 @@ pub struct Record {
     /// MPMC: the claim in progress ([`mpmc`](crate::ring::mpmc)). SPSC: the position before which
     /// items have been handed out ([`spsc`](crate::ring::spsc)).
     pub(crate) intent: AtomicU64,
-    /// SPSC: how often the item at the head has been handed out ([`deliveries`](crate::ring::deliveries)).
+    /// SPSC: how often the item at the head has been handed out
+    /// ([`deliveries`](crate::ring::deliveries)).
     pub(crate) deliveries: AtomicU64,
     reserved: [UnmodelledU64; 6],
     /// Reserved.

@@ -145,8 +145,8 @@ pub trait RecvCursor {
     /// this end die now, whoever receives them next receives them again.
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
 
-    /// How often the first item of the run claimed last had been delivered to receivers that are gone and
-    /// did not release it ([`deliveries`]).
+    /// How often the first item of the run claimed last had been delivered to receivers that are
+    /// gone and did not release it ([`deliveries`]).
     fn redeliveries(&self) -> u32;
 
     /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
@@ -157,6 +157,9 @@ pub trait RecvCursor {
 
     /// Something is claimed and not released, be it but holes.
     fn has_claim(&self) -> bool;
+
+    /// What comes next was handed out before, and is there: a claim of one item will find it.
+    fn repeats(&self) -> bool;
 
     /// Items that are received again first: a guard gave them back, or was forgotten, or they were
     /// adopted.

@@ -49,8 +49,8 @@
 //! stamp. Senders claim only as many slots as are free in a row; receivers as many as are published
 //! in a row, holes (SKIPPED) included, which are passed over and freed. An index never moves back,
 //! so a receiver that gives items back keeps them claimed for itself and delivers them first on its
-//! next call ([`RecvCursor::held`]). Items that it has adopted it delivers one at a time, and counts that
-//! ([`deliveries`](super::deliveries)).
+//! next call ([`RecvCursor::held`]). Items that it has adopted it delivers one at a time, and
+//! counts that ([`deliveries`](super::deliveries)).
 //!
 //! Progress: a claim is lock-free (a failed compare-and-swap is another's success), hand-over is
 //! wait-free. FIFO order means that a receiver waits for the *next* position: a sender that is
@@ -315,8 +315,8 @@ impl Sender {
 pub struct Receiver {
     /// Its endpoint record.
     record: usize,
-    /// What it has claimed and not released; no slots if nothing. `again` is 0 for what it claimed itself;
-    /// if it has adopted the claim, all its items.
+    /// What it has claimed and not released; no slots if nothing. `again` is 0 for what it claimed
+    /// itself; if it has adopted the claim, all its items.
     held: Run,
     /// In the latter case, the first of them.
     adopted: Adopted,
@@ -329,8 +329,8 @@ impl Receiver {
         mem.words.records[self.record].intent.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
     }
 
-    /// What it holds comes first: all of it, if it gave that back itself, or of an adopted claim the first
-    /// item.
+    /// What it holds comes first: all of it, if it gave that back itself, or of an adopted claim
+    /// the first item.
     #[cold]
     fn claim_held<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, need: u64) -> Result<Run, Blocked> {
         let held = self.held;
@@ -513,7 +513,10 @@ impl RecvCursor for Receiver {
             self.items(mem, run).nth(items as usize).map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
         free(mem, run.at, slots);
-        if slots == self.held.slots {
+        // What was claimed alone out of an adopted claim is not all of it. (A run that nobody had
+        // before is all, and the compiler knows which that is.)
+        let held = if run.again > 0 { self.held.slots } else { run.slots };
+        if slots == held {
             self.held.slots = 0;
             self.held.items = 0;
             self.done(mem);
@@ -529,6 +532,11 @@ impl RecvCursor for Receiver {
     }
 
     fn has_claim(&self) -> bool {
+        self.held.slots > 0
+    }
+
+    #[inline(always)]
+    fn repeats(&self) -> bool {
         self.held.slots > 0
     }
 
@@ -558,8 +566,8 @@ impl RecvCursor for Receiver {
         let claimed = mem.words.control.tail.at.load(Relaxed).wrapping_sub(at);
         positions(at, 0..claimed.min(capacity)).any(|position| {
             let stamp = Stamp(mem.slots.stamp(position).load(Relaxed));
-            // Other states of this lap, and counts, there are not before a claim: a peer that stores one
-            // shall not make us leave.
+            // Other states of this lap, and counts, there are not before a claim: a peer that
+            // stores one shall not make us leave.
             stamp.laps_ahead(position, capacity) <= 0
                 && stamp != Stamp::published(position, capacity)
                 && stamp != Stamp::skipped(position, capacity)

@@ -17,11 +17,11 @@
 //! slot `p` again one lap later. Nothing else is shared.
 //!
 //! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
-//! its last C2 are received by its successor. Both positions are always whole, so a successor starts
-//! from them and needs no repair. A consumer that hands items out before it releases them leaves
-//! word in its endpoint record of how far, so that the successor can tell which it receives again. The
-//! successor receives these one at a time, and the record says also how often the one at the head was
-//! handed out ([`deliveries`](super::deliveries)).
+//! its last C2 are received by its successor. Both positions are always whole, so a successor
+//! starts from them and needs no repair. A consumer that hands items out before it releases them
+//! leaves word in its endpoint record of how far, so that the successor can tell which it receives
+//! again. The successor receives these one at a time, and the record says also how often the one at
+//! the head was handed out ([`deliveries`](super::deliveries)).
 //!
 //! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
@@ -135,7 +135,7 @@ impl SendCursor for Producer {
 pub struct Consumer {
     /// The next position to read: the truth, of which the region holds the published copy.
     head: u64,
-    /// `tail` as last seen; but no further than the next item while that one comes alone.
+    /// `tail` as last seen.
     tail_seen: u64,
     /// So many of the next items have been handed out unreleased before, by this consumer or, as
     /// the region told, by one before it. They are received again.
@@ -156,17 +156,49 @@ impl Consumer {
 }
 
 impl Consumer {
-    /// The first of the items that its predecessor had handed out, alone. `ready`: how many there are.
-    #[cold]
-    fn claim_adopted(&mut self, need: u64, ready: u64) -> Result<Run, Blocked> {
-        if ready == 0 {
-            return Err(Blocked::NotReady); // somebody moved the tail back
+    /// How many of the next items there are, if they are enough.
+    #[inline(always)]
+    fn claim_slots<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<u64, Blocked> {
+        let mut ready = self.tail_seen.wrapping_sub(self.head);
+        if max > ready {
+            // Possibly empty: look again.
+            let tail = mem.words.control.tail.at.load(Acquire); // C1 ← P2: values before it are written
+            ready = used(self.head, tail, mem.slots.capacity())?;
+            self.tail_seen = tail;
+            if ready < need {
+                return Err(Blocked::NotReady);
+            }
         }
-        if need > 1 {
+        Ok(ready.min(max))
+    }
+
+    /// Of the next items, the first ones were handed out before; if by a predecessor, the first
+    /// comes alone.
+    #[cold]
+    fn claim_again<T: Copy, K: Kind>(
+        &mut self,
+        mem: &Mem<T, K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Blocked> {
+        if self.adopted > 0 && need > 1 {
             return Err(Blocked::Held);
         }
-        self.tail_seen = self.head.wrapping_add(1);
-        Ok(Run { at: self.head, slots: 1, items: 1, again: 1 })
+        let max = if self.adopted > 0 { 1 } else { max };
+        let slots = self.claim_slots(mem, need, max)?;
+        Ok(Run { at: self.head, slots, items: slots, again: self.again.min(slots) })
+    }
+
+    /// Of those that a predecessor had handed out, so many are released.
+    #[cold]
+    fn released_adopted(&mut self, items: u64) {
+        self.adopted = self.adopted.saturating_sub(items);
+        self.times = once_more(0); // that of the next
     }
 }
 
@@ -188,7 +220,7 @@ impl RecvCursor for Consumer {
         let times = times_of(line.deliveries.load(Relaxed), head);
         let exhausted = again > 0 && is_exhausted(times, mem.delivery_limit);
         let dropped = if mem.drop_unreleased { again } else { u64::from(exhausted) };
-        let attached = Self {
+        let consumer = Self {
             head: head.wrapping_add(dropped),
             tail_seen,
             again: again - dropped,
@@ -199,15 +231,14 @@ impl RecvCursor for Consumer {
             coalesce: Coalesce::new(),
         };
         if dropped > 0 {
-            control.head.store(attached.head, Release); // C2 → P1: nobody will read them
+            control.head.store(consumer.head, Release); // C2 → P1: nobody will read them
             // Statistics. Behind the head: killed between the two, nothing is counted twice.
             match mem.drop_unreleased {
                 true => _ = control.tally.dropped.fetch_add(dropped, Relaxed),
                 false => control.tally.exhaust(dropped),
             }
         }
-        let tail_seen = if attached.adopted > 0 { attached.head } else { tail_seen };
-        Ok(Self { tail_seen, ..attached })
+        Ok(consumer)
     }
 
     #[inline(always)]
@@ -217,36 +248,28 @@ impl RecvCursor for Consumer {
         need: u64,
         max: u64,
     ) -> Result<Run, Blocked> {
-        let mut ready = self.tail_seen.wrapping_sub(self.head);
-        if max > ready {
-            // Possibly empty: look again.
-            let tail = mem.words.control.tail.at.load(Acquire); // C1 ← P2: values before it are written
-            ready = used(self.head, tail, mem.slots.capacity())?;
-            if self.adopted > 0 {
-                return self.claim_adopted(need, ready);
-            }
-            self.tail_seen = tail;
-            if ready < need {
-                return Err(Blocked::NotReady);
-            }
+        if self.again > 0 {
+            return self.claim_again(mem, need, max);
         }
-        let slots = ready.min(max);
-        Ok(Run { at: self.head, slots, items: slots, again: self.again.min(slots) })
+        let slots = self.claim_slots(mem, need, max)?;
+        Ok(Run { at: self.head, slots, items: slots, again: 0 })
     }
 
     #[inline(always)]
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
-        self.claim(mem, 1, 1).ok()
+        let slots = self.claim_slots(mem, 1, 1).ok()?;
+        // Behind the look, so that the release, which asks the same, need not.
+        (self.again == 0).then_some(Run { at: self.head, slots, items: slots, again: 0 })
     }
 
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
         let line = &mem.words.records[self.record];
         // Relaxed, both: on this end's own line, for its successor, who is ordered after all of it.
-        if self.adopted > 0 {
-            line.deliveries.store(word(run.at, self.times), Relaxed);
-        } else if run.slots > self.again {
+        if run.slots > self.again {
             self.again = run.slots;
             line.intent.store(run.at.wrapping_add(run.slots), Relaxed);
+        } else if self.adopted > 0 {
+            line.deliveries.store(word(run.at, self.times), Relaxed);
         }
     }
 
@@ -264,14 +287,20 @@ impl RecvCursor for Consumer {
         self.head = self.head.wrapping_add(items);
         if self.again > 0 {
             self.again = self.again.saturating_sub(items);
-            self.adopted = self.adopted.saturating_sub(items);
-            self.times = once_more(0); // that of the next
+            if self.adopted > 0 {
+                self.released_adopted(items);
+            }
         }
         mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read
     }
 
     fn has_claim(&self) -> bool {
         false
+    }
+
+    #[inline(always)]
+    fn repeats(&self) -> bool {
+        self.again > 0
     }
 
     fn held(&self) -> u64 {

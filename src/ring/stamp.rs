@@ -1,18 +1,19 @@
-//! A slot's stamp: one word that says which lap the slot is in, what it holds, and how often that had
-//! been handed out before.
+//! A slot's stamp: one word that says which lap the slot is in, what it holds, and how often that
+//! had been handed out before.
 //!
 //! ```text
 //! bits   63 … 6    5 … 2                  1 … 0
 //!        lap       earlier deliveries     0 FREE, 1 PUBLISHED, 2 SKIPPED, 3 kept for messages
 //! ```
 //!
-//! **The count** is 0 in every stamp that senders store, and in every stamp at the head or beyond it.
-//! Only a receiver that has adopted an item raises it ([`deliveries`](super::deliveries)), and adopted
-//! items lie below the head. So whoever claims compares whole stamps: with a count of 0. Whoever looks at
-//! what is claimed already ignores the count ([`Stamp::holds_item`], [`Stamp::is_hole`]).
+//! **The count** is 0 in every stamp that senders store, and in every stamp at the head or beyond
+//! it. Only a receiver that has adopted an item raises it ([`deliveries`](super::deliveries)), and
+//! adopted items lie below the head. So whoever claims compares whole stamps: with a count of 0.
+//! Whoever looks at what is claimed already ignores the count ([`Stamp::holds_item`],
+//! [`Stamp::is_hole`]).
 //!
-//! A hostile peer can store any count. That is a wrong number and nothing worse: no count is an index or
-//! a length.
+//! A hostile peer can store any count. That is a wrong number and nothing worse: no count is an
+//! index or a length.
 
 use super::deliveries::MOST;
 
@@ -30,8 +31,8 @@ impl Stamp {
     const PUBLISHED: u64 = 1;
     const SKIPPED: u64 = 2;
 
-    /// Wraps where stamps do: beyond 2^58 laps, for which a ring of one slot takes nine years at 10^9
-    /// messages a second.
+    /// Wraps where stamps do: beyond 2^58 laps, for which a ring of one slot takes nine years at
+    /// 10^9 messages a second.
     fn lap(position: u64, capacity: u64) -> u64 {
         position >> capacity.trailing_zeros()
     }

@@ -179,6 +179,10 @@ impl<K: Storm> Receiver<K> {
             Err(e) => return refused(e),
         };
         let (count, again, at) = (run.len(), run.redelivered(), now());
+        let told = run.redeliveries();
+        if told > 0 && (count, again) != (1, 1) {
+            return Err(format!("{count} items at once, {again} marked, the first {told} times"));
+        }
         let mark = |i| if i < again { Mark::Again } else { Mark::First };
         lane.log(run.iter().enumerate().map(|(i, value)| Entry::Item(value, mark(i), at)));
         for _ in 0..count {

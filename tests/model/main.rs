@@ -1,11 +1,11 @@
 //! Random sequences of calls, checked call by call against a model of what the documentation says.
 //!
-//! Up to two sending and two receiving ends on one ring, and those of a pool, driven in turns: every
-//! call of the handles, in the forms that wait and that do not, copying and borrowing; runs
-//! published or released in part, abandoned, forgotten; ends that close, with items in hand perhaps,
-//! and attach again, to the last record. The model is a queue of slots, and predicts every result
-//! exactly: values, counts, which error, what is marked as redelivered and how often, `len`, and the
-//! ring's counters at the end.
+//! Up to two sending and two receiving ends on one ring, and those of a pool, driven in turns:
+//! every call of the handles, in the forms that wait and that do not, copying and borrowing; runs
+//! published or released in part, abandoned, forgotten; ends that close, with items in hand
+//! perhaps, and attach again, to the last record. The model is a queue of slots, and predicts every
+//! result exactly: values, counts, which error, what is marked as redelivered and how often, `len`,
+//! and the ring's counters at the end.
 //!
 //! No call waits for another: the forms that may wait do so for no time, or a moment, or where the
 //! model says that they need not.

@@ -200,8 +200,8 @@ pub struct Stage<T: Thing, K: Ends> {
     model: Model<T>,
     next: u64,
     began: Instant,
-    /// What each receiver should say of the item it received last, if that is to be said: whether it was
-    /// delivered before, and how often to others.
+    /// What each receiver should say of the item it received last, if that is to be said: whether
+    /// it was delivered before, and how often to others.
     again: [Option<(bool, u32)>; ENDS],
 }
 

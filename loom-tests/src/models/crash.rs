@@ -243,8 +243,8 @@ fn limited_recoverer_dies(case: Case) {
     recoverer_dies_in(Ring::limited(2, 5, 2), case);
 }
 
-/// The victim is dead, and two adopt after it, one after the other; each is killed at some point of that,
-/// at the latest when it has been shown the first of the items.
+/// The victim is dead, and two adopt after it, one after the other; each is killed at some point of
+/// that, at the latest when it has been shown the first of the items.
 fn adopters_die_in(ring: Ring<Mpmc>, case: Case) {
     let mut scene = Scene::new(case, ring);
     let mut adopters = [scene.ring.receiver(RECOVERER), scene.ring.receiver(RECOVERER + 1)];

@@ -86,8 +86,8 @@ fn consumer_dies(batches: &'static [(u64, u64)]) {
     settle_accounts(tx, rx, [book, victim, successor]);
 }
 
-/// One consumer after the other claims what there is and is killed, at the latest when it has been shown
-/// it. The producer works all the while.
+/// One consumer after the other claims what there is and is killed, at the latest when it has been
+/// shown it. The producer works all the while.
 fn consumers_die(limit: u32) {
     let ring = Ring::<Spsc>::limited(2, 2, limit);
     let (mut tx, rx) = (ring.sender(PRODUCER), ring.receiver(CONSUMER));

@@ -1,6 +1,7 @@
-//! Counting a delivery changes a stamp that ends with an old index may yet look at: they must then find
-//! that the index has moved (R5 → S1, R1), and take the count neither for damage nor for an item that is
-//! still to come. How the numbers come about when adopters die is `crash`'s and `crash_spsc`'s.
+//! Counting a delivery changes a stamp that ends with an old index may yet look at: they must then
+//! find that the index has moved (R5 → S1, R1), and take the count neither for damage nor for an
+//! item that is still to come. How the numbers come about when adopters die is `crash`'s and
+//! `crash_spsc`'s.
 
 use loom::thread;
 

@@ -8,8 +8,9 @@
 //!   sender had not published does not exist, what a dead receiver had released is its own;
 //! * what was received is marked as redelivered if one who died had claimed it and not released it,
 //!   and not otherwise; on a ring that drops this, it was not received at all;
-//! * it is said how often it was delivered before: once, and once more for each adopter that was shown it
-//!   and died; perhaps for one that was about to be. As often as a ring's limit, it was not received;
+//! * it is said how often it was delivered before: once, and once more for each adopter that was
+//!   shown it and died; perhaps for one that was about to be. As often as a ring's limit, it was
+//!   not received;
 //! * all records but those of the living are free, no claim is in progress, and the whole capacity can be
 //!   used.
 
@@ -103,15 +104,15 @@ impl Ledger {
         self.counted.extend(other.counted);
     }
 
-    /// How often the item at this position, which one who died had claimed, was delivered: at least, and
-    /// at most.
+    /// How often the item at this position, which one who died had claimed, was delivered: at
+    /// least, and at most.
     fn deliveries(&self, at: u64) -> (u32, u32) {
         let times = |book: &[u64]| 1 + book.iter().filter(|counted| **counted == at).count() as u32;
         (times(&self.counted), times(&self.counting))
     }
 
-    /// As if what was delivered perhaps as often as the ring allows, and was not received, had never been
-    /// published.
+    /// As if what was delivered perhaps as often as the ring allows, and was not received, had
+    /// never been published.
     fn drop_exhausted(&mut self, limit: u32) -> u64 {
         let mut published = std::mem::take(&mut self.published);
         let before = published.len();
@@ -235,7 +236,8 @@ pub(super) fn settle_accounts<K: Kind>(
 ) {
     let ring = rx.ring.clone();
     let mut book = Ledger::default();
-    // Each death leaves at most one run in a row to adopt, of two items that come one by one; two may die.
+    // Each death leaves at most one run in a row to adopt, of two items that come one by one; two
+    // may die.
     let settled = (0..6).any(|_| {
         let findings = rx.end.check_liveness(&*ring.locks);
         receive(&mut rx, 2, 2, &mut book) == 0 && !findings.pending

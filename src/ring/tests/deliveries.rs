@@ -1,4 +1,5 @@
-//! Receivers die, one after the other, with the same item: how often the next is told it was delivered.
+//! Receivers die, one after the other, with the same item: how often the next is told it was
+//! delivered.
 
 use super::*;
 use crate::peers::reap::tests::{dead_receiver, filled, reap_pass, sit, told};

@@ -36,7 +36,8 @@ impl<T: Copy + PartialEq> Model<T> {
         first.map(|index| self.position(index))
     }
 
-    /// The receiver gets its next items: is there one that it gets alone, and what is it told of that?
+    /// The receiver gets its next items: is there one that it gets alone, and what is it told of
+    /// that?
     pub(super) fn gets_one(&mut self, who: usize) -> bool {
         self.redeliveries = 0;
         let Some(position) = self.lone_item(who) else { return false };
