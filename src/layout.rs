@@ -37,6 +37,9 @@ use crate::ring::control::{
     Tally, Told, Turn,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The first eight bytes of every region.
 pub(crate) const MAGIC: [u8; 8] = *b"ringpipe";
 /// Incompatible changes count here.
@@ -518,93 +521,5 @@ impl Birth {
     pub(crate) fn id(&self) -> u128 {
         let [high, low] = self.id;
         (u128::from(high) << 64) + u128::from(low)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::{Mpmc, Spsc};
-
-    const PAGE: usize = 4096;
-
-    #[derive(Clone, Copy)]
-    #[repr(C, align(4096))]
-    struct AlignedPage([u8; 4096]);
-
-    fn check<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) {
-        let what = format!("{}, {} bytes, {capacity} slots", K::NAME, size_of::<T>());
-        let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect(&what);
-        let (control, records) = (Geometry::control_at(), Geometry::owners_at());
-        let intents = Geometry::records_at(endpoints);
-        let (slots, stride) = (geometry.slots_at, K::stride::<T>());
-        let slots_end = slots + stride * geometry.capacity as usize;
-
-        // In order, without overlap, to the end.
-        assert!(control >= size_of::<Identity>(), "{what}");
-        assert!(records >= control + size_of::<Control>(), "{what}");
-        assert!(intents >= records + size_of::<OwnerWord>() * endpoints as usize);
-        assert!(slots >= intents + size_of::<CachePadded<Record>>() * endpoints as usize);
-        assert!((0..page).contains(&(geometry.region_len - slots_end)));
-        assert!(K::value_offset::<T>() + size_of::<T>() <= stride, "{what}");
-
-        // Everything aligned.
-        let lines = [control, intents, slots].iter().all(|at| at % LINE == 0);
-        assert!(
-            lines && records.is_multiple_of(8) && geometry.region_len.is_multiple_of(page),
-            "{what}"
-        );
-        for slot in [slots, slots + stride, slots_end - stride] {
-            assert_eq!((slot + K::value_offset::<T>()) % align_of::<T>(), 0);
-        }
-        assert_eq!(geometry.capacity, capacity.next_power_of_two(), "{what}");
-    }
-
-    #[test]
-    fn a_regions_number_in_one_piece_is_both_halves() {
-        let birth = Birth { id: [3, u64::MAX], realtime: 0, boottime: 0 };
-        assert_eq!(birth.id(), 0x3_ffff_ffff_ffff_ffff);
-    }
-
-    fn check_all<K: Kind>() {
-        for (capacity, page) in [(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 17, 2 << 20)] {
-            for endpoints in [2, 3, 64, 65, MAX_ENDPOINTS] {
-                check::<u8, K>(capacity, endpoints, page);
-                check::<u64, K>(capacity, endpoints, page);
-                check::<[u64; 100], K>(capacity, endpoints, page);
-                check::<AlignedPage, K>(capacity, endpoints, page);
-            }
-        }
-    }
-
-    #[test]
-    fn parts_follow_each_other_aligned_and_without_overlap() {
-        check_all::<Spsc>();
-        check_all::<Mpmc>();
-    }
-
-    #[test]
-    fn the_header_is_small_and_a_slot_costs_eight_bytes_at_most() {
-        let small = Geometry::new::<u64, Mpmc>(1, 64, PAGE).unwrap();
-        assert!(small.slots_at <= 16 << 10);
-        fn overhead<T, K: Kind>() -> usize {
-            K::stride::<T>() - size_of::<T>()
-        }
-        assert_eq!(overhead::<[u32; 3], Spsc>(), 0);
-        assert_eq!(overhead::<[u64; 100], Mpmc>(), 8);
-    }
-
-    #[test]
-    fn what_overflows_is_refused() {
-        let spsc = |capacity| Geometry::new::<u64, Spsc>(capacity, 2, PAGE);
-        let mpmc = |capacity| Geometry::new::<AlignedPage, Mpmc>(capacity, 64, PAGE);
-        let most = if usize::BITS == 64 { 1 << 58 } else { 1 << 27 };
-        for capacity in [u64::MAX, (1 << 63) + 1, 1 << 63, 1 << 60, 1 << 59, most << 1, most + 1] {
-            assert!(spsc(capacity).is_none() && mpmc(capacity).is_none(), "{capacity}");
-        }
-        // The lock bytes lie beyond the largest that is not, and a pointer can reach its end.
-        let largest = spsc(most).unwrap();
-        assert!((largest.region_len as i64) < crate::peers::hold::BIRTH);
-        assert!(largest.region_len <= isize::MAX as usize);
     }
 }

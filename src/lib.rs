@@ -99,10 +99,11 @@ pub use error::{
 pub use handles::Item;
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, remove_orphans};
+pub use handles::iter::{Iter, TryIter};
 pub use handles::lend::{Lent, Trusted};
 pub use handles::options::{HugePages, Options};
 pub use handles::pool::{Cloneable, Pool, Pooled};
-pub use handles::recv::{Iter, RecvHandle, TryIter};
+pub use handles::recv::RecvHandle;
 pub use handles::ring::{Peers, Ring, Stats, unlink};
 pub use handles::run::{ReadRun, WriteRun};
 pub use handles::send::SendHandle;

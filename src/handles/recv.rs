@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::Item;
 use super::cancel::Canceller;
 use super::claim::{Claimer, exactly, up_to};
+use super::iter::{Iter, TryIter};
 use super::ring::{Peers, Ring};
 use super::run::ReadRun;
 use super::send::gave_up;
@@ -321,7 +321,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// is cancelled or the ring corrupt: [`Iter::error`] tells which. After a loop over `&mut rx`,
     /// [`ending`](Self::ending) tells whether it came to the end, and whether a sender has died.
     pub fn iter(&mut self) -> Iter<'_, T, K> {
-        Iter { handle: self, error: None }
+        Iter::new(self)
     }
 
     /// Receives what is there now, without waiting; ends when nothing is.
@@ -333,7 +333,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn try_iter(&mut self) -> TryIter<'_, T, K> {
-        TryIter { handle: self }
+        TryIter::new(self)
     }
 
     /// What stands between a swapped or adopted run and shared memory.
@@ -567,72 +567,5 @@ impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
             .field("ring", &self.ring)
             .field("waiting", &self.waiting)
             .finish_non_exhaustive()
-    }
-}
-
-/// Items as they come, until end-of-file: [`RecvHandle::iter`].
-pub struct Iter<'a, T: Item, K: Kind> {
-    handle: &'a mut RecvHandle<T, K>,
-    error: Option<RecvError>,
-}
-
-impl<T: Item, K: Kind> Iter<'_, T, K> {
-    /// Why there are no more items; `None` if there may be. [`RecvHandle::ending`] says whether
-    /// `Closed` was the end of the stream, or a crash.
-    pub fn error(&self) -> Option<RecvError> {
-        self.error
-    }
-}
-
-impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        if self.error.is_some() {
-            return None;
-        }
-        match self.handle.recv() {
-            Ok(item) => Some(item),
-            Err(error) => {
-                self.error = Some(error);
-                None
-            }
-        }
-    }
-}
-
-impl<T: Item, K: Kind> FusedIterator for Iter<'_, T, K> {}
-
-/// Items that are there now: [`RecvHandle::try_iter`].
-pub struct TryIter<'a, T: Item, K: Kind> {
-    handle: &'a mut RecvHandle<T, K>,
-}
-
-impl<T: Item, K: Kind> Iterator for TryIter<'_, T, K> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.handle.try_recv().ok()
-    }
-}
-
-impl<'a, T: Item, K: Kind> IntoIterator for &'a mut RecvHandle<T, K> {
-    type Item = T;
-    type IntoIter = Iter<'a, T, K>;
-
-    fn into_iter(self) -> Iter<'a, T, K> {
-        self.iter()
-    }
-}
-
-impl<T: Item, K: Kind> fmt::Debug for Iter<'_, T, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").field("error", &self.error).finish_non_exhaustive()
-    }
-}
-
-impl<T: Item, K: Kind> fmt::Debug for TryIter<'_, T, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryIter").finish_non_exhaustive()
     }
 }

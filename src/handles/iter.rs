@@ -1,0 +1,86 @@
+//! Items of a receiving end as an iterator.
+
+use std::fmt;
+use std::iter::FusedIterator;
+
+use super::Item;
+use super::recv::RecvHandle;
+use crate::error::RecvError;
+use crate::ring::Kind;
+
+/// Items as they come, until end-of-file: [`RecvHandle::iter`].
+pub struct Iter<'a, T: Item, K: Kind> {
+    handle: &'a mut RecvHandle<T, K>,
+    error: Option<RecvError>,
+}
+
+impl<'a, T: Item, K: Kind> Iter<'a, T, K> {
+    pub(super) fn new(handle: &'a mut RecvHandle<T, K>) -> Self {
+        Self { handle, error: None }
+    }
+
+    /// Why there are no more items; `None` if there may be. [`RecvHandle::ending`] says whether
+    /// `Closed` was the end of the stream, or a crash.
+    pub fn error(&self) -> Option<RecvError> {
+        self.error
+    }
+}
+
+impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        if self.error.is_some() {
+            return None;
+        }
+        match self.handle.recv() {
+            Ok(item) => Some(item),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
+    }
+}
+
+impl<T: Item, K: Kind> FusedIterator for Iter<'_, T, K> {}
+
+/// Items that are there now: [`RecvHandle::try_iter`].
+pub struct TryIter<'a, T: Item, K: Kind> {
+    handle: &'a mut RecvHandle<T, K>,
+}
+
+impl<'a, T: Item, K: Kind> TryIter<'a, T, K> {
+    pub(super) fn new(handle: &'a mut RecvHandle<T, K>) -> Self {
+        Self { handle }
+    }
+}
+
+impl<T: Item, K: Kind> Iterator for TryIter<'_, T, K> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.handle.try_recv().ok()
+    }
+}
+
+impl<'a, T: Item, K: Kind> IntoIterator for &'a mut RecvHandle<T, K> {
+    type Item = T;
+    type IntoIter = Iter<'a, T, K>;
+
+    fn into_iter(self) -> Iter<'a, T, K> {
+        self.iter()
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for Iter<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T: Item, K: Kind> fmt::Debug for TryIter<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TryIter").finish_non_exhaustive()
+    }
+}
