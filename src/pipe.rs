@@ -181,7 +181,8 @@ pub(crate) trait End {
                 self.check_liveness(liveness);
                 return settle(self.try_claim(need, max, liveness));
             }
-            if waiter.picky && settled.is_none() && look == CHECK && self.another() {
+            let unused = Self::SHARED && need > 1 && settled.is_none() && look == CHECK;
+            if unused && self.another() {
                 waiter.word.prompt(false);
             }
             settled

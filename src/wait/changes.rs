@@ -66,11 +66,13 @@ pub(crate) struct Concerned {
 }
 
 impl Concerned {
+    const EVERYBODY: Self = Self { senders: Told::Woken, receivers: Told::Woken };
+
     /// Whom a change concerns that has just been made.
     fn by(words: &Words, change: Change) -> Self {
         match change {
             Change::Attached(role) => Self::of(role, Told::Nothing),
-            Change::Abandoned => Self { senders: Told::Woken, receivers: Told::Woken },
+            Change::Abandoned => Self::EVERYBODY,
             Change::Left(role) => {
                 // A7 ← A6: who went before us is seen to be gone.
                 words.control.arrivals.changes.load(Acquire);
@@ -90,12 +92,17 @@ impl Concerned {
 
     /// Together with those whom another change concerns that has just been made.
     pub(crate) fn and_by(self, words: &Words, change: Change) -> Self {
-        let Self { senders, receivers } = self;
-        if senders.min(receivers) == Told::Woken {
+        if self.is_everybody() {
             return self;
         }
         let by = Self::by(words, change);
+        let Self { senders, receivers } = self;
         Self { senders: senders.max(by.senders), receivers: receivers.max(by.receivers) }
+    }
+
+    /// All who sleep are woken.
+    pub(crate) fn is_everybody(self) -> bool {
+        self == Self::EVERYBODY
     }
 }
 

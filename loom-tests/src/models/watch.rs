@@ -10,12 +10,15 @@ use std::rc::Rc;
 use loom::thread;
 
 use super::death::{check_deaths, until_death};
-use super::support::{Patience, Ring, Rx, SLEEPY, check_bounded};
+use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check, check_bounded};
 use crate::peers::reap;
-use crate::peers::table::{self, Role};
+use crate::peers::table::{self, Name, Role};
 use crate::pipe::{End, GaveUp};
 use crate::ring::Mpmc;
+use crate::ring::control::Words;
+use crate::sync;
 use crate::sync::Ordering::Relaxed;
+use crate::wait::watch::{Shift, Watch};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
 
@@ -73,10 +76,7 @@ impl Pace for Watching {
 }
 
 /// Two receivers and a sender; what the first receiver was given, and the second, after `plot`.
-fn two_receivers(
-    first: Quits,
-    plot: impl FnOnce(super::support::Tx<Mpmc>),
-) -> [Result<u64, GaveUp>; 2] {
+fn two_receivers(first: Quits, plot: impl FnOnce(Tx<Mpmc>)) -> [Result<u64, GaveUp>; 2] {
     let ring = Ring::<Mpmc>::new(2, 3);
     let tx = ring.sender(0);
     let receive = |record, quits| {
@@ -255,5 +255,30 @@ fn the_place_of_a_killed_watcher_is_taken() {
         assert!(reap::reap_for_record(&ring.mem(), &*ring.locks));
         assert_eq!(control.long_sleepers.receivers[0].load(Relaxed), 0);
         tx.leave();
+    });
+}
+
+/// V3 → V4: one that has just come and keeps watch is not taken for one whose record is another's by now.
+#[test]
+fn a_newcomer_in_the_watch_is_not_taken_for_dead() {
+    check("watch, a newcomer", None, || {
+        let words = sync::ring::<u64, Mpmc>(1, 2).words;
+        let sits = |words: &Words, record| {
+            table::take(&words.owners[record], Role::Receiver, 1, false).unwrap().name(record)
+        };
+        fn shift(words: &Words, me: Name) -> Shift<'_> {
+            let watch = Watch::new(words, Role::Receiver, me, &|_| true);
+            Shift::begin(watch, WakeWord::new(&words.control.data))
+        }
+        let me = sits(&words, 0);
+        let theirs = words.clone();
+        let there = thread::spawn(move || {
+            let newcomer = sits(&theirs, 1);
+            assert!(!shift(&theirs, newcomer).sleeps_long());
+            newcomer
+        });
+        shift(&words, me).check();
+        let newcomer = there.join().unwrap();
+        assert_eq!(words.control.watch.receivers[0].load(Relaxed), newcomer.0);
     });
 }
