@@ -1,6 +1,6 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes two an interval at the most, or beside more
-//! than eight others in ten intervals; and who attaches wakes nobody of its own role.
+//! million, and finds the same number. Who waits idly makes two an interval at the most, or beside
+//! more than eight others in ten intervals; and who attaches wakes nobody of its own role.
 
 mod support;
 

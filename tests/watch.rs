@@ -1,5 +1,5 @@
-//! C7 where more than eight ends of a role sleep: eight of them keep watch for all, and whichever of them
-//! is killed or stops waiting, the others learn of a peer's death.
+//! C7 where more than eight ends of a role sleep: eight of them keep watch for all, and whichever
+//! of them is killed or stops waiting, the others learn of a peer's death.
 
 mod support;
 

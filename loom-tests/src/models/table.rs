@@ -124,7 +124,8 @@ fn who_sees_that_the_table_changed_sees_the_abandoned_claim() {
     });
 }
 
-/// A6 → A7: a sender and a receiver go at once, and the one that goes second wakes its own role as well.
+/// A6 → A7: a sender and a receiver go at once, and the one that goes second wakes its own role as
+/// well.
 #[test]
 fn two_that_leave_at_once_do_not_both_take_the_other_for_present() {
     check("endpoint table, two leave at once", None, || {

@@ -1,8 +1,8 @@
 //! The watch: while one that sleeps short lives, nobody depends on the end of a long sleep.
 //!
-//! The watch has one slot here, so of two sleepers one sleeps short and the other long. Short sleeps end by
-//! themselves, each with a liveness check; long ones only by a wake. So what nobody tells, a sender's death,
-//! reaches a long sleeper by the watch, or the model is a deadlock.
+//! The watch has one slot here, so of two sleepers one sleeps short and the other long. Short
+//! sleeps end by themselves, each with a liveness check; long ones only by a wake. So what nobody
+//! tells, a sender's death, reaches a long sleeper by the watch, or the model is a deadlock.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -69,7 +69,8 @@ impl Pace for Watching {
         }
         loom::next_wait_expires();
         word.sleep(ticket, u64::MAX);
-        // Others go on meanwhile: what this one waits for is done by the time that they are through.
+        // Others go on meanwhile: what this one waits for is done by the time that they are
+        // through.
         thread::yield_now();
         true
     }
@@ -155,8 +156,8 @@ fn one_that_stops_because_it_is_cancelled_hands_the_watch_over() {
     });
 }
 
-/// The last sender is killed when it has left and not told anybody: the watch finds the end of the file, stops,
-/// and hands over, and so does the next.
+/// The last sender is killed when it has left and not told anybody: the watch finds the end of the
+/// file, stops, and hands over, and so does the next.
 #[test]
 fn one_that_stops_at_the_end_of_the_file_hands_the_watch_over() {
     check_bounded("watch, a sender killed on leaving", 2, || {
@@ -192,7 +193,8 @@ fn a_long_and_a_short_sleeper_both_wake_for_two_values() {
     });
 }
 
-/// Sleeps until its interval is over, the long one or the short one, and then once more, as a watcher.
+/// Sleeps until its interval is over, the long one or the short one, and then once more, as a
+/// watcher.
 struct UntilOver {
     over: Rc<Cell<bool>>,
     sleeps: u32,
@@ -225,8 +227,8 @@ impl Pace for UntilOver {
     }
 }
 
-/// A receiver is killed on its way into the watch, in it, or on its way out; its name and its bit may stay. The
-/// other looks after it when its long sleep is over, and takes its place.
+/// A receiver is killed on its way into the watch, in it, or on its way out; its name and its bit
+/// may stay. The other looks after it when its long sleep is over, and takes its place.
 #[test]
 fn the_place_of_a_killed_watcher_is_taken() {
     check_deaths("watch, a watcher is killed", 2, || {
@@ -258,7 +260,8 @@ fn the_place_of_a_killed_watcher_is_taken() {
     });
 }
 
-/// V3 → V4: one that has just come and keeps watch is not taken for one whose record is another's by now.
+/// V3 → V4: one that has just come and keeps watch is not taken for one whose record is another's
+/// by now.
 #[test]
 fn a_newcomer_in_the_watch_is_not_taken_for_dead() {
     check("watch, a newcomer", None, || {

@@ -141,7 +141,8 @@ fn the_first_watcher_asks_after_all_others_and_each_other_after_the_first() {
     assert!(!shifts[WATCH_SLOTS].check(), "a long sleep is over");
     assert_eq!(crowd.asked(), [0]);
 
-    // Two are dead, and are cleared by whoever asks after them; one of those who sleep long is called.
+    // Two are dead, and are cleared by whoever asks after them; one of those who sleep long is
+    // called.
     crowd.dead.borrow_mut().extend([0, 2]);
     let before = crowd.epoch();
     assert!(!shifts[5].check());
@@ -314,8 +315,8 @@ fn a_prompt_wakes_one_or_all_of_those_who_wait_for_one_item_however_they_sleep()
     });
 }
 
-/// A receiver that waits for two items, or for a peer, finds one item at its check; beside it one sleeps for
-/// which that would do, whose wake was lost with somebody's death.
+/// A receiver that waits for two items, or for a peer, finds one item at its check; beside it one
+/// sleeps for which that would do, whose wake was lost with somebody's death.
 #[test]
 #[cfg(not(miri))]
 fn a_check_that_finds_what_is_of_no_use_to_it_wakes_those_to_whom_it_is() {
