@@ -1,18 +1,19 @@
-//! What a crowd of receivers costs that wait for nothing: the processor time that attaching them takes,
-//! until all sleep, and what they take while they sleep.
+//! What a crowd of receivers costs that wait for nothing: the processor time that attaching them
+//! takes, until all sleep, and what they take while they sleep.
 //!
 //! ```text
 //! cargo run --release --example idle_crowd [--ends N,N] [--seconds N] [--rounds N]
 //! ```
 //!
-//! One process has a sender that sends nothing, and so many receivers on one MPMC ring: a thread each. They
-//! attach one after the other, and each goes to sleep in `recv` before or while the next attaches. Printed
-//! for each number, as the median of the rounds:
+//! One process has a sender that sends nothing, and so many receivers on one MPMC ring: a thread
+//! each. They attach one after the other, and each goes to sleep in `recv` before or while the next
+//! attaches. Printed for each number, as the median of the rounds:
 //!
 //! * `attach`: processor seconds from the first attachment until all have attached and slept for
 //!   300 ms, less what the same time costs when they idle;
 //! * `idle`: percents of one processor, while nothing happens;
-//! * `close`: processor seconds from the sender's leaving until every receiver has said end-of-file.
+//! * `close`: processor seconds from the sender's leaving until every receiver has said
+//!   end-of-file.
 //!
 //! Exit codes: 0, 1 with the reason on stderr, 2 for a wrong command line.
 

@@ -188,7 +188,7 @@ pub(crate) trait End {
                 self.check_liveness(liveness);
                 return settle(self.try_claim(need, max, liveness));
             }
-            if waiter.picky && look == CHECK && self.another() {
+            if Self::SHARED && need > 1 && look == CHECK && self.another() {
                 waiter.word.prompt(false);
             }
             None

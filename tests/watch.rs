@@ -1,5 +1,5 @@
-//! C7 where more than eight ends of a role sleep: eight of them keep watch for all, and whichever of them
-//! is killed or stops waiting, the others learn of a peer's death.
+//! C7 where more than eight ends of a role sleep: eight of them keep watch for all, and whichever
+//! of them is killed or stops waiting, the others learn of a peer's death.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use ringpipe::{Mpmc, RecvTimeoutError, WaitPolicy};
-use support::{Child, Flavour, Name, announce, at, new_ring, options, roles, tests, until};
+use support::{Child, Name, announce, at, new_ring, roles, tests, until};
 
 roles!();
 
@@ -229,8 +229,7 @@ fn c07_many_sleepers_learn_of_the_end_of_the_file_and_of_cancellations() {
     let mut crowd = Crowd::receivers(&name, 1, MANY);
     until("a full watch", || watch_is_full(&name, 1, MANY as u32).then_some(()));
     // One of this process, which sleeps long, is cancelled; one times out; the others sleep on.
-    let mut rx = options::<Mpmc>().open(&name).map(|ring| Mpmc::receiver(&ring)).unwrap();
-    let rx = rx.as_mut().unwrap();
+    let mut rx = ring.receiver().unwrap();
     rx.set_wait_policy(WaitPolicy::Park);
     assert_eq!(rx.recv_timeout(Duration::from_millis(20)), Err(RecvTimeoutError::Timeout));
     assert!(watch_is_full(&name, 1, MANY as u32), "it has left no bit");

@@ -41,8 +41,8 @@ pub enum Act {
     GiveBackAndRecv { claim: usize },
     /// `recv` that never spins; `interval_ms` is the longest sleep.
     Recv { interval_ms: u64 },
-    /// `recv` of an empty ring, with the usual interval and no time: it takes its place among those who sleep,
-    /// and leaves it.
+    /// `recv` of an empty ring, with the usual interval and no time: it takes its place among those
+    /// who sleep, and leaves it.
     RecvInVain,
     /// `recv` that waits until the last sender has left.
     RecvEndOfFile,

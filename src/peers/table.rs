@@ -10,7 +10,8 @@
 //! holder alone moves the record from free to taken; from taken to free anyone may move it who has
 //! reason to, by compare-and-swap against the exact word. The order of things:
 //!
-//! * attach: lock, take the record, count the arrival, move `changes` on, wake those whom it concerns;
+//! * attach: lock, take the record, count the arrival, move `changes` on, wake those whom it
+//!   concerns;
 //! * leave: count the close, unlock, free the record, move `changes` on, wake those whom it concerns.
 //!
 //! An *abandoned claim* is what a receiving end leaves that is gone but had claimed items and not released

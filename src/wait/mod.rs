@@ -1,10 +1,10 @@
 //! Waiting: spin a little, then sleep in intervals, until there is something or a reason to stop.
 //!
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
-//! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`watch`] who looks
-//! after the peers for all who sleep, [`pace`] the clock, the policies and cancellation. [`block`]
-//! below is the one loop in which every blocking call of the crate waits. [`coalesce`] is about less: a
-//! fraction of a microsecond, between the messages of a stream.
+//! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`watch`] who
+//! looks after the peers for all who sleep, [`pace`] the clock, the policies and cancellation.
+//! [`block`] below is the one loop in which every blocking call of the crate waits. [`coalesce`] is
+//! about less: a fraction of a microsecond, between the messages of a stream.
 
 pub(crate) mod barrier;
 pub(crate) mod changes;
@@ -65,8 +65,8 @@ pub(crate) trait Pace {
     fn joins_watch(&self) -> bool {
         false
     }
-    /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep; true if it has been an interval since a look was not in vain, or
-    /// since the last doubt.
+    /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep;
+    /// true if it has been an interval since a look was not in vain, or since the last doubt.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
 

@@ -88,8 +88,8 @@ pub(crate) const LIVENESS_INTERVALS: std::ops::RangeInclusive<Duration> =
 /// So many intervals one sleeps that leaves it to the watch to look after the peers
 /// ([`watch`](super::watch)).
 const LONG_SLEEP: u32 = 10;
-/// Long sleeps end at multiples of so many nanoseconds, so that a crowd of sleepers wakes in groups: one
-/// interrupt wakes a group, and what one of it has read is in the caches for the next.
+/// Long sleeps end at multiples of so many nanoseconds, so that a crowd of sleepers wakes in
+/// groups: one interrupt wakes a group, and what one of it has read is in the caches for the next.
 const GRID: u64 = 5_000_000;
 
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no

@@ -1,10 +1,11 @@
 //! The watch of eight: among many sleepers of one role, eight look after the peers' lives for all.
 //!
-//! A sleeper looks at the ring and at its peers' lives once an interval, for what nobody tells it: that a
-//! peer was killed, or that whoever had been woken was killed before it acted. A thousand sleepers need no
-//! thousand such looks. So each role has a *watch* of eight slots, each the [`Name`] of an end or 0. Whoever
-//! holds one sleeps *short*, for one interval at a time; whoever finds none sleeps *long*, for ten, and
-//! sets its bit in a bitmap of long sleepers. With eight sleepers or fewer all sleep short.
+//! A sleeper looks at the ring and at its peers' lives once an interval, for what nobody tells it:
+//! that a peer was killed, or that whoever had been woken was killed before it acted. A thousand
+//! sleepers need no thousand such looks. So each role has a *watch* of eight slots, each the
+//! [`Name`] of an end or 0. Whoever holds one sleeps *short*, for one interval at a time; whoever
+//! finds none sleeps *long*, for ten, and sets its bit in a bitmap of long sleepers. With eight
+//! sleepers or fewer all sleep short.
 //!
 //! # The protocol
 //!
@@ -13,59 +14,62 @@
 //!   W1  announce                                    clear my long bit and my slot
 //!       unless I hold a slot, take a free one       if I held a slot:
 //!       or else: set my long bit                      V2  fence
-//!     V1  fence                                           another long bit is set?
+//!     V1  fence                                           some long bit is set?
 //!         take a slot if one is free now,                 hand over: move the epoch,
 //!         and clear my long bit                           then wake one of those who sleep long
 //!       look
 //!       futex wait, short or long
 //! ```
 //!
-//! A slot, once taken, is kept to the end of the call, awake or asleep. After every wake all of this is done
-//! again, the slots before the look. Long sleepers wait with a futex bit of their own beside the usual
-//! one, so that a hand-over wakes none who holds a slot. Whoever of them is woken takes the free slot; it
-//! needs no rank. Who stops and held no slot owes nothing.
+//! A slot, once taken, is kept to the end of the call, awake or asleep. After every wake all of
+//! this is done again, the slots before the look. Long sleepers wait with a futex bit of their own
+//! beside the usual one, so that a hand-over wakes none who holds a slot. Whoever of them is woken
+//! takes the free slot; it needs no rank. Who stops and held no slot owes nothing.
 //!
-//! *At each liveness check* a watcher looks at the ring and at its peers' lives, as everyone does. Then
-//! it asks the locks after the other watchers: the holder of the first taken slot asks after all of
-//! them, each other one after that holder. It clears the slots of the dead, and if then a slot is free and
-//! a long bit is set, it hands over as above, but keeps its own slot.
+//! *At each liveness check* a watcher looks at the ring and at its peers' lives, as everyone does.
+//! Then it asks the locks after the other watchers: the holder of the first taken slot asks after
+//! all of them, each other one after that holder. It clears the slots of the dead, and if then a
+//! slot is free and a long bit is set, it hands over as above, but keeps its own slot.
 //!
 //! # Why nobody is left to the long sleep while a watcher lives
 //!
-//! **What ends a wait, ends all that it should.** What is told by a wake reaches long and short sleepers
-//! alike. What nobody tells, a watcher finds at its next check. If that ends its own wait (an item, the end of
-//! the file), it hands over; the next one looks and finds what is left, and so on, without an interval
-//! between: its own check is overdue. A dead peer's record is freed, which wakes ([`changes`](super::changes)).
+//! **What ends a wait, ends all that it should.** What is told by a wake reaches long and short
+//! sleepers alike. What nobody tells, a watcher finds at its next check. If that ends its own wait
+//! (an item, the end of the file), it hands over; the next one looks and finds what is left, and so
+//! on, without an interval between: its own check is overdue. A dead peer's record is freed, which
+//! wakes ([`changes`](super::changes)).
 //!
-//! **No hand-over is lost.** The fences make this Dekker's pattern: of "set the bit, read the slots" and
-//! "clear the slot, read the bits" at least one sees the other. A sleeper that sees the free slot
-//! takes it, or finds that another has. Otherwise the one that stops sees the bit and hands over. The sleeper
-//! announced itself before its fence, and the epoch moves after the other's, so it moves after that
-//! announcement: the kernel refuses the sleep, or the sleeper is queued and the wake finds it or another
-//! long sleeper. The order is what makes it right: announced before the slots are read, the long bit
-//! set before the slots are read, the slot cleared before the bits are read, the epoch moved before the wake.
+//! **No hand-over is lost.** The fences make this Dekker's pattern: of "set the bit, read the
+//! slots" and "clear the slot, read the bits" at least one sees the other. A sleeper that sees the
+//! free slot takes it, or finds that another has. Otherwise the one that stops sees the bit and
+//! hands over. The sleeper announced itself before its fence, and the epoch moves after the
+//! other's, so it moves after that announcement: the kernel refuses the sleep, or the sleeper is
+//! queued and the wake finds it or another long sleeper. The order is what makes it right:
+//! announced before the slots are read, the long bit set before the slots are read, the slot
+//! cleared before the bits are read, the epoch moved before the wake.
 //!
-//! **Deaths.** A watcher that is killed leaves its name in its slot. The first watcher finds it at its next
-//! check, or, if it was the first, any other does; then one hands over: the watch is full again an interval
-//! later. A hand-over whose giver or taker was killed is repeated at the next check, as a slot is still
-//! free. A name is cleared by compare-and-swap from the exact word, and none returns after its owner's
-//! death. A dead end's long bit costs at most one vain futex wake a hand-over; whoever reaps its record clears it.
+//! **Deaths.** A watcher that is killed leaves its name in its slot. The first watcher finds it at
+//! its next check, or, if it was the first, any other does; then one hands over: the watch is full
+//! again an interval later. A hand-over whose giver or taker was killed is repeated at the next
+//! check, as a slot is still free. A name is cleared by compare-and-swap from the exact word, and
+//! none returns after its owner's death. A dead end's long bit costs at most one vain futex wake a
+//! hand-over; whoever reaps its record clears it.
 //!
-//! **A watch of the dead.** If all eight die before one of them made a check, their names stay. So whoever
-//! is about to sleep long for the first time in its call asks after the holder of the first slot, too, and
-//! takes its place if it is dead; and so it does after each long sleep. That is the case in which it takes ten
-//! intervals to notice a peer's death: more than eight ends of a role slept, and the whole watch was killed or
-//! stopped together with the peer.
+//! **A watch of the dead.** If all eight die before one of them made a check, their names stay. So
+//! whoever is about to sleep long for the first time in its call asks after the holder of the first
+//! slot, too, and takes its place if it is dead; and so it does after each long sleep. That is the
+//! case in which it takes ten intervals to notice a peer's death: more than eight ends of a role
+//! slept, and the whole watch was killed or stopped together with the peer.
 //!
-//! **Watchers that cannot use what they find**, because they wait for several items or for a peer, tell those
-//! who can: see [`WakeWord::prompt`].
+//! **Watchers that cannot use what they find**, because they wait for several items or for a peer,
+//! tell those who can: see [`WakeWord::prompt`].
 //!
-//! **A peer that scribbles** can fill the slots with names of ends that live and do not wait, or clear
-//! bits: then a role's sleepers notice a death after ten intervals. Names are compared with private numbers
-//! before they are used; one that makes no sense counts as dead.
+//! **A peer that scribbles** can fill the slots with names of ends that live and do not wait, or
+//! clear bits: then a role's sleepers notice a death after ten intervals. Names are compared with
+//! private numbers before they are used; one that makes no sense counts as dead.
 //!
-//! (All of this was explored state by state, with one slot and with two, three and four receivers, deaths,
-//! timeouts and cancellations; `loom-tests` explores this very source.)
+//! (All of this was explored state by state, with one slot and with two, three and four receivers,
+//! deaths, timeouts and cancellations; `loom-tests` explores this very source.)
 
 use super::word::WakeWord;
 use crate::peers::table::{self, Name, Role};
@@ -149,7 +153,8 @@ impl<'a> Shift<'a> {
         Self { watch, word, slot: None, long: false, asked: false }
     }
 
-    /// Before each sleep: after the announcement, and before the look. `true`: the sleep is a long one.
+    /// Before each sleep: after the announcement, and before the look. `true`: the sleep is a long
+    /// one.
     #[cold]
     #[inline(never)]
     pub(crate) fn sleeps_long(&mut self) -> bool {
@@ -171,8 +176,8 @@ impl<'a> Shift<'a> {
         !takes
     }
 
-    /// At a liveness check that ended no wait: looks after the others of the watch. `true`: there is a slot
-    /// for this end, which has none.
+    /// At a liveness check that ended no wait: looks after the others of the watch. `true`: there
+    /// is a slot for this end, which has none.
     #[cold]
     #[inline(never)]
     pub(crate) fn check(&mut self) -> bool {
@@ -196,7 +201,8 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// Wakes one that sleeps long, if there is one, for a slot that is free. This end's own bit is clear.
+    /// Wakes one that sleeps long, if there is one, for a slot that is free. This end's own bit is
+    /// clear.
     fn hand_over(&self) {
         fence(SeqCst); // V2 ↔ V1: the slot before the bits
         if self.watch.some_sleep_long() {
@@ -224,8 +230,8 @@ impl<'a> Shift<'a> {
         self.slot.is_some()
     }
 
-    /// Asks after those whom it is this end's turn to ask after, and clears the slots of the dead. `true`:
-    /// some slot is free then.
+    /// Asks after those whom it is this end's turn to ask after, and clears the slots of the dead.
+    /// `true`: some slot is free then.
     fn look_after_watchers(&self) -> bool {
         let Watch { me, .. } = self.watch;
         let mut some_free = false;
@@ -240,7 +246,8 @@ impl<'a> Shift<'a> {
             let first = *first.get_or_insert(name);
             let asks = name != me.0 && (is_first || first == me.0);
             if asks && self.watch.is_dead(Name(name)) {
-                // Relaxed: whoever takes the slot asks nothing of the dead. If it fails, another was faster.
+                // Relaxed: whoever takes the slot asks nothing of the dead. If it fails, another
+                // was faster.
                 let _ = slot.compare_exchange(name, 0, Relaxed, Relaxed);
                 some_free = true;
             }

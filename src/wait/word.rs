@@ -57,16 +57,17 @@
 //!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by that
 //!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
 //!
-//! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table and then
-//! always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper announces either before that, and the
-//! changed epoch refuses it the sleep that it has not begun; or after, and W1 acquires what `turn_back`
-//! released: it sees the change in its look. Who sleeps by then needs the futex wake as well, and gets it
-//! if the change can end its wait; [`changes`](super::changes) says whom which change concerns.
+//! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table
+//! and then always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper
+//! announces either before that, and the changed epoch refuses it the sleep that it has not begun;
+//! or after, and W1 acquires what `turn_back` released: it sees the change in its look. Who sleeps
+//! by then needs the futex wake as well, and gets it if the change can end its wait;
+//! [`changes`](super::changes) says whom which change concerns.
 //!
 //! **What is not covered**: a woken process that is killed, or stopped, before it acts. Its W1 does
-//! not happen, and others sleep beside a ready item. Hence some sleeper of each role looks again after an
-//! interval (50 ms unless told otherwise), and every one after ten ([`watch`](super::watch)): there is no
-//! infinite sleep in this crate.
+//! not happen, and others sleep beside a ready item. Hence some sleeper of each role looks again
+//! after an interval (50 ms unless told otherwise), and every one after ten
+//! ([`watch`](super::watch)): there is no infinite sleep in this crate.
 //!
 //! [`turn_back`]: WakeWord::turn_back
 
@@ -205,24 +206,27 @@ impl<'a> WakeWord<'a> {
         self.wake_all();
     }
 
-    /// After a change of the endpoint table, or of the watch: whoever is about to sleep here looks again. Those who sleep
-    /// already sleep on.
+    /// After a change of the endpoint table, or of the watch: whoever is about to sleep here looks
+    /// again. Those who sleep already sleep on.
     pub(crate) fn turn_back(self) {
-        // W4 → W1: the endpoint table's change, or the watch's. The bits stay: whoever set them and is not queued yet finds
-        // the epoch moved and announces itself again; the next publisher clears them.
+        // W4 → W1: the endpoint table's change, or the watch's. The bits stay: whoever set them and
+        // is not queued yet finds the epoch moved and announces itself again; the next publisher
+        // clears them.
         self.0.fetch_add(EPOCH, Release);
     }
 
-    /// After a slot of the watch has become free: one of those who sleep long looks again, and so does
-    /// whoever is about to sleep.
+    /// After a slot of the watch has become free: one of those who sleep long looks again, and so
+    /// does whoever is about to sleep.
     pub(crate) fn hand_over(self) {
-        self.turn_back(); // before the wake: who announced itself before the slot was free does not miss both
+        // Before the wake: who announced itself before the slot was free does not miss both.
+        self.turn_back();
         futex::wake(self.0, 1, LONG);
     }
 
-    /// For whoever has found, at a liveness check, what it cannot use itself: wakes one of those who
-    /// wait for one item or slot, or `all`. It moves no epoch, as what was found has been there for longer
-    /// than any sleeper takes from its look to its sleep; should one be slower, the next check tells it.
+    /// For whoever has found, at a liveness check, what it cannot use itself: wakes one of those
+    /// who wait for one item or slot, or `all`. It moves no epoch, as what was found has been there
+    /// for longer than any sleeper takes from its look to its sleep; should one be slower, the next
+    /// check tells it.
     pub(crate) fn prompt(self, all: bool) {
         futex::wake(self.0, if all { u32::MAX } else { 1 }, PLAIN);
     }

@@ -9,6 +9,7 @@ use crate::ring::Spsc;
 use crate::ring::control::Words;
 use crate::sync;
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::wait::changes::{Change, Concerned};
 
 /// Sits down, stores something in the ring, without order, and goes as `goes` says. Beside it runs
 /// `look`, which is told what it may see of the store.
@@ -120,5 +121,27 @@ fn who_sees_that_the_table_changed_sees_the_abandoned_claim() {
             table::owner(&words.owners[0]).is_some_and(|(found, _)| found.is_abandoned());
         assert!(abandoned || !changed, "it would not be looked for again");
         assert!(leaving.join().unwrap());
+    });
+}
+
+/// A6 → A7: a sender and a receiver go at once, and the one that goes second wakes its own role as
+/// well.
+#[test]
+fn two_that_leave_at_once_do_not_both_take_the_other_for_present() {
+    check("endpoint table, two leave at once", None, || {
+        let words = sync::ring::<u64, Spsc>(1, 2).words;
+        let sits = |record, role| table::take(&words.owners[record], role, 1, false).unwrap();
+        let (tx, rx) = (sits(0, Role::Sender), sits(1, Role::Receiver));
+        let wakes_everybody = |words: &Words, role| {
+            Concerned::default().and_by(words, Change::Left(role)).is_everybody()
+        };
+        let theirs = words.clone();
+        let there = thread::spawn(move || {
+            table::leave(&theirs, 0, tx);
+            wakes_everybody(&theirs, Role::Sender)
+        });
+        table::leave(&words, 1, rx);
+        let here = wakes_everybody(&words, Role::Receiver);
+        assert!(there.join().unwrap() || here);
     });
 }

@@ -1,8 +1,8 @@
 //! The watch: while one that sleeps short lives, nobody depends on the end of a long sleep.
 //!
-//! The watch has one slot here, so of two sleepers one sleeps short and the other long. Short sleeps end by
-//! themselves, each with a liveness check; long ones only by a wake. So what nobody tells, a sender's death,
-//! reaches a long sleeper by the watch, or the model is a deadlock.
+//! The watch has one slot here, so of two sleepers one sleeps short and the other long. Short
+//! sleeps end by themselves, each with a liveness check; long ones only by a wake. So what nobody
+//! tells, a sender's death, reaches a long sleeper by the watch, or the model is a deadlock.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,13 +10,16 @@ use std::rc::Rc;
 use loom::thread;
 
 use super::death::{check_deaths, until_death};
-use super::support::{Patience, Ring, Rx, SLEEPY, check_bounded};
+use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check, check_bounded};
 use crate::peers::reap;
 use crate::peers::recovery_word::begin_visit;
-use crate::peers::table::{self, Role};
+use crate::peers::table::{self, Name, Role};
 use crate::pipe::{End, GaveUp};
 use crate::ring::Mpmc;
+use crate::ring::control::Words;
+use crate::sync;
 use crate::sync::Ordering::Relaxed;
+use crate::wait::watch::{Shift, Watch};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
 
@@ -67,17 +70,15 @@ impl Pace for Watching {
         }
         loom::next_wait_expires();
         word.sleep(ticket, u64::MAX);
-        // Others go on meanwhile: what this one waits for is done by the time that they are through.
+        // Others go on meanwhile: what this one waits for is done by the time that they are
+        // through.
         thread::yield_now();
         true
     }
 }
 
 /// Two receivers and a sender; what the first receiver was given, and the second, after `plot`.
-fn two_receivers(
-    first: Quits,
-    plot: impl FnOnce(super::support::Tx<Mpmc>),
-) -> [Result<u64, GaveUp>; 2] {
+fn two_receivers(first: Quits, plot: impl FnOnce(Tx<Mpmc>)) -> [Result<u64, GaveUp>; 2] {
     let ring = Ring::<Mpmc>::new(2, 3);
     let tx = ring.sender(0);
     let receive = |record, quits| {
@@ -156,8 +157,8 @@ fn one_that_stops_because_it_is_cancelled_hands_the_watch_over() {
     });
 }
 
-/// The last sender is killed when it has left and not told anybody: the watch finds the end of the file, stops,
-/// and hands over, and so does the next.
+/// The last sender is killed when it has left and not told anybody: the watch finds the end of the
+/// file, stops, and hands over, and so does the next.
 #[test]
 fn one_that_stops_at_the_end_of_the_file_hands_the_watch_over() {
     check_bounded("watch, a sender killed on leaving", 2, || {
@@ -193,7 +194,8 @@ fn a_long_and_a_short_sleeper_both_wake_for_two_values() {
     });
 }
 
-/// Sleeps until its interval is over, the long one or the short one, and then once more, as a watcher.
+/// Sleeps until its interval is over, the long one or the short one, and then once more, as a
+/// watcher.
 struct UntilOver {
     over: Rc<Cell<bool>>,
     sleeps: u32,
@@ -226,8 +228,8 @@ impl Pace for UntilOver {
     }
 }
 
-/// A receiver is killed on its way into the watch, in it, or on its way out; its name and its bit may stay. The
-/// other looks after it when its long sleep is over, and takes its place.
+/// A receiver is killed on its way into the watch, in it, or on its way out; its name and its bit
+/// may stay. The other looks after it when its long sleep is over, and takes its place.
 #[test]
 fn the_place_of_a_killed_watcher_is_taken() {
     check_deaths("watch, a watcher is killed", 2, || {
@@ -257,5 +259,31 @@ fn the_place_of_a_killed_watcher_is_taken() {
         assert!(reap::reap_for_record(&ring.mem(), visitor, &*ring.locks));
         assert_eq!(control.long_sleepers.receivers[0].load(Relaxed), 0);
         tx.leave();
+    });
+}
+
+/// V3 → V4: one that has just come and keeps watch is not taken for one whose record is another's
+/// by now.
+#[test]
+fn a_newcomer_in_the_watch_is_not_taken_for_dead() {
+    check("watch, a newcomer", None, || {
+        let words = sync::ring::<u64, Mpmc>(1, 2).words;
+        let sits = |words: &Words, record| {
+            table::take(&words.owners[record], Role::Receiver, 1, false).unwrap().name(record)
+        };
+        fn shift(words: &Words, me: Name) -> Shift<'_> {
+            let watch = Watch::new(words, Role::Receiver, me, &|_| true);
+            Shift::begin(watch, WakeWord::new(&words.control.data))
+        }
+        let me = sits(&words, 0);
+        let theirs = words.clone();
+        let there = thread::spawn(move || {
+            let newcomer = sits(&theirs, 1);
+            assert!(!shift(&theirs, newcomer).sleeps_long());
+            newcomer
+        });
+        shift(&words, me).check();
+        let newcomer = there.join().unwrap();
+        assert_eq!(words.control.watch.receivers[0].load(Relaxed), newcomer.0);
     });
 }

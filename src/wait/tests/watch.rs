@@ -141,7 +141,8 @@ fn the_first_watcher_asks_after_all_others_and_each_other_after_the_first() {
     assert!(!shifts[WATCH_SLOTS].check(), "a long sleep is over");
     assert_eq!(crowd.asked(), [0]);
 
-    // Two are dead, and are cleared by whoever asks after them; one of those who sleep long is called.
+    // Two are dead, and are cleared by whoever asks after them; one of those who sleep long is
+    // called.
     crowd.dead.borrow_mut().extend([0, 2]);
     let before = crowd.epoch();
     assert!(!shifts[5].check());
@@ -312,6 +313,87 @@ fn a_prompt_wakes_one_or_all_of_those_who_wait_for_one_item_however_they_sleep()
             assert!(picky.join().expect("no panic"));
         }
     });
+}
+
+/// A receiver that waits for two items, or for a peer, finds one item at its check; beside it one
+/// sleeps for which that would do, whose wake was lost with somebody's death.
+#[test]
+#[cfg(not(miri))]
+fn a_check_that_finds_what_is_of_no_use_to_it_wakes_those_to_whom_it_is() {
+    type Wait = fn(&mut Receiver<Mpmc>, &mut CheckOnce);
+    let two_items: Wait = |rx, pace| {
+        let waited = rx.end.claim_waiting(2, 2, pace, &Healthy);
+        assert_eq!(waited, Err(GaveUp::Stopped(Stop::Timeout)));
+    };
+    let a_peer: Wait = |rx, pace| {
+        let waited = rx.end.wait_for_peer(pace, &Deserted);
+        assert_eq!(waited, Err(Stop::Timeout));
+    };
+    for (wait, items, leaves, wakes) in [
+        (two_items, 1, false, true),
+        (two_items, 0, false, false),
+        (a_peer, 1, false, true),
+        (a_peer, 0, false, false),
+        (a_peer, 0, true, true), // the end of the file is nothing to one that waits for a peer
+    ] {
+        let heap = Heap::<u64, Mpmc>::new(4, 3);
+        let words: &'static Words = Box::leak(Box::new(heap.mem().words));
+        let mut tx = Sender::attach(&heap, 0);
+        let mut rx = Receiver::attach(&heap, 1);
+        (0..items).for_each(|value| tx.send(value).unwrap());
+        if leaves {
+            assert!(rx.end.ends.present(words));
+            table::leave(words, tx.record, tx.owner);
+        }
+        thread::scope(|scope| {
+            let other = sleeper(scope, &words.control.data, true, false);
+            wait(&mut rx, &mut CheckOnce);
+            if wakes {
+                assert!(other.join().expect("no panic"));
+            } else {
+                assert!(!other.is_finished());
+                WakeWord::new(&words.control.data).wake_all();
+            }
+        });
+    }
+}
+
+/// Looks once, at a liveness check, and gives up.
+#[cfg(not(miri))]
+struct CheckOnce;
+
+#[cfg(not(miri))]
+impl Pace for CheckOnce {
+    fn turn(&mut self) -> Turn {
+        Turn::Look { check_due: true }
+    }
+    fn spun_well(&mut self) {}
+    fn stop(&self) -> Option<Stop> {
+        Some(Stop::Timeout)
+    }
+    fn sleep(&mut self, _: WakeWord<'_>, _: Ticket) -> bool {
+        unreachable!("it does not sleep")
+    }
+}
+
+/// All receivers live, and no sender.
+#[cfg(not(miri))]
+struct Deserted;
+
+#[cfg(not(miri))]
+impl Liveness for Deserted {
+    fn alive(&self, role: Role, _: usize) -> Life {
+        (role == Role::Receiver).into()
+    }
+    fn any_alive(&self, role: Role) -> Life {
+        (role == Role::Receiver).into()
+    }
+    fn visitor_alive(&self) -> Life {
+        Life::Dead
+    }
+    fn with_scratch<R>(&self, _: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        None // somebody else is recovering
+    }
 }
 
 #[test]
