@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
-use crate::ring::Mpmc;
+use crate::peers::table;
 use crate::ring::tests::Heap;
+use crate::ring::{Mpmc, RecvCursor, SendCursor};
 use crate::wait::Turn;
 use crate::wait::word::Ticket;
 

@@ -1,0 +1,277 @@
+//! The receiving end: it claims items, releases them, takes over what the dead have left, and learns of
+//! the end of the file.
+
+use super::{End, Refused, data, len, space};
+use crate::peers::calm::Calm;
+use crate::peers::ends::{Before, Ends};
+use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
+use crate::peers::table::{self, Name, Role};
+use crate::ring::control::Words;
+use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::spin_loop;
+use crate::wait::word::WakeWord;
+
+/// A receiving end.
+pub(crate) struct RecvEnd<T, K: Kind> {
+    pub(crate) mem: Mem<T, K>,
+    /// This end, to the others.
+    pub(crate) me: Name,
+    pub(crate) ends: Ends,
+    calm: Calm,
+    pub(super) cursor: K::Recv,
+    /// The endpoint table at which end-of-file was put off for what the dead have left.
+    pending_at: Option<Option<u64>>,
+    pub(super) more_to_adopt: bool,
+}
+
+impl<T: Copy, K: Kind> RecvEnd<T, K> {
+    /// For an end that already is in the endpoint table.
+    /// `before`: from before that.
+    pub(crate) fn new(
+        mem: Mem<T, K>,
+        me: Name,
+        cursor: K::Recv,
+        before: Before,
+        liveness: &impl Liveness,
+    ) -> Self {
+        let alive = || peer_alive(&mem.words, Role::Sender, liveness);
+        let ends = Ends::attach(&mem.words, Role::Receiver, before, alive);
+        Self {
+            mem,
+            me,
+            ends,
+            calm: Calm::default(),
+            cursor,
+            pending_at: None,
+            more_to_adopt: false,
+        }
+    }
+
+    /// Where this end sleeps.
+    pub(crate) fn word(&self) -> WakeWord<'_> {
+        data(&self.mem)
+    }
+
+    /// Some other receiver has items claimed, or has left them behind.
+    #[cold]
+    fn others_hold(&self) -> bool {
+        let words = &self.mem.words;
+        words.owners.iter().zip(words.records.iter()).any(|(owner, record)| {
+            // Relaxed: whether to look properly.
+            matches!(table::owner(owner), Some((_, Role::Receiver)))
+                && record.intent.load(Relaxed) != 0
+        })
+    }
+
+    /// At the end of the file: nothing that the dead had claimed is outstanding, but for what this
+    /// end has just taken over. If something is, it is not asked again before the endpoint table changes or
+    /// it is time for a liveness check anyway.
+    #[cold]
+    fn recovery_complete(&mut self, liveness: &impl Liveness) -> bool {
+        let changes = self.ends.scanned_at();
+        if self.pending_at == Some(changes) {
+            return false;
+        }
+        let findings = self.check_liveness(liveness);
+        if findings.pending && self.cursor.held() == 0 {
+            self.pending_at = Some(self.ends.scanned_at());
+            return false;
+        }
+        true
+    }
+
+    #[cold]
+    #[inline(never)] // it comes before the shortest of paths
+    fn pause(&mut self, clock: impl FnOnce() -> u64) {
+        for _ in 0..self.cursor.pauses(self.mem.slots.capacity(), clock) {
+            spin_loop();
+        }
+    }
+
+    #[inline(always)]
+    fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+        let outcome = self.cursor.claim(&self.mem, need, max);
+        if K::Recv::SHARED && self.cursor.take_skipped() > 0 {
+            space(&self.mem).notify();
+        }
+        outcome
+    }
+
+    /// For whoever shows the items of a claimed run to somebody before it releases them, and keeps
+    /// them for long: for [`pass_on`](Self::pass_on) is done, too.
+    pub(crate) fn hand_out(&mut self, run: Run) {
+        self.cursor.hand_out(&self.mem, run);
+        self.pass_on();
+    }
+
+    /// How often the first item of the run claimed last had been delivered to receivers that are
+    /// gone and did not release it.
+    #[inline(always)]
+    pub(crate) fn redeliveries(&self, run: Run) -> u32 {
+        if run.again > 0 { self.cursor.redeliveries() } else { 0 }
+    }
+
+    /// The position of item `index` of a claimed run.
+    #[inline]
+    pub(crate) fn find(&self, run: Run, index: u64) -> Option<u64> {
+        if run.slots == run.items {
+            return (index < run.items).then(|| run.at.wrapping_add(index));
+        }
+        self.items(run).nth(index as usize)
+    }
+
+    /// The positions of a claimed run's items, in order; fewer if a peer has corrupted the stamps.
+    pub(crate) fn items(&self, run: Run) -> impl Iterator<Item = u64> {
+        self.cursor.items(&self.mem, run)
+    }
+
+    /// Frees the first `items` items of a claimed run, keeps the rest for this end, and wakes.
+    #[inline(always)]
+    pub(crate) fn release(&mut self, run: Run, items: u64) {
+        if run.again > 0 && items > 0 {
+            let tally = &self.mem.words.control.tally;
+            tally.redelivered.fetch_add(items.min(run.again), Relaxed); // a statistic
+        }
+        self.cursor.release(&self.mem, run, items);
+        space(&self.mem).notify();
+        self.pass_on();
+    }
+
+    /// Having claimed: wakes another receiver if there is an item for it, too. Part of
+    /// [`release`](Self::release); whoever keeps a claim for long does it at once.
+    #[inline]
+    pub(crate) fn pass_on(&self) {
+        if K::Recv::SHARED && self.word().is_flagged() && self.another() {
+            self.word().pass_on();
+        }
+    }
+
+    /// Something is claimed and not released, be it but holes.
+    pub(crate) fn has_claim(&self) -> bool {
+        self.cursor.has_claim()
+    }
+
+    /// Items claimed and not released: they come first on the next claim, and alone.
+    pub(crate) fn held(&self) -> u64 {
+        self.cursor.held()
+    }
+
+    /// Copies the first items of a claimed run into `into`, which is no longer than the run has
+    /// items. Copies nothing that matters if a peer has corrupted the stamps.
+    #[inline]
+    pub(crate) fn copy_out(&self, run: Run, into: &mut [T]) -> Result<(), Refused> {
+        if run.slots == run.items {
+            self.mem.slots.read_run(run.at, into);
+            return Ok(());
+        }
+        let mut items = self.items(run);
+        for value in into {
+            *value = self.mem.slots.read(items.next().ok_or(Refused::Corrupt)?);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
+    const OPPOSITE: Role = Role::Sender;
+    const SHARED: bool = K::Recv::SHARED;
+
+    fn word_in(words: &Words) -> WakeWord<'_> {
+        WakeWord::new(&words.control.data)
+    }
+
+    fn me(&self) -> Name {
+        self.me
+    }
+
+    fn ends(&mut self) -> (&mut Ends, &Words) {
+        (&mut self.ends, &self.mem.words)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.mem.slots.capacity()
+    }
+
+    #[inline(always)]
+    fn prefetch(&self) {
+        self.cursor.prefetch(&self.mem);
+    }
+
+    fn coalesce(&self) -> u32 {
+        0 // the next item may be a lone one
+    }
+
+    #[inline(always)]
+    fn let_coalesce(&mut self, clock: impl FnOnce() -> u64) {
+        if self.cursor.seems_drained() {
+            self.pause(clock);
+        }
+    }
+
+    #[inline]
+    fn waits(&mut self) {
+        self.cursor.waits();
+    }
+
+    #[inline(always)]
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        match (need, max) {
+            (1, 1) => self.cursor.claim_one(&self.mem),
+            (1, _) if self.cursor.repeats() => None,
+            _ => self.claim_once(need, max).ok(),
+        }
+    }
+
+    fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused> {
+        match self.claim_once(need, max) {
+            Err(Blocked::NotReady) => {}
+            Err(blocked) => return Err(blocked.into()),
+            Ok(run) => return Ok(run),
+        }
+        if !self.ends.gone(&self.mem.words) {
+            return Err(Refused::NotReady);
+        }
+        if K::STAMPED && self.others_hold() && !self.recovery_complete(liveness) {
+            return Err(Refused::NotReady);
+        }
+        // A3 has shown us everything that those who left had stored: look once more. First at what
+        // is still to come, as what comes between the two looks is then found by the second.
+        let more_to_come = self.cursor.unpublished(&self.mem);
+        match self.claim_once(need, max) {
+            // What a call for many items leaves behind is for the next receiver to be told of, too.
+            Err(Blocked::NotReady) if !more_to_come => {
+                let drained = len(&self.mem) == 0;
+                match self.ends.told_closed(&self.mem.words, drained) {
+                    true => Err(Refused::Closed),
+                    false => Err(Refused::NotReady), // a sender has come meanwhile
+                }
+            }
+            Err(blocked) => Err(blocked.into()),
+            Ok(run) => Ok(run),
+        }
+    }
+
+    #[inline]
+    fn another(&self) -> bool {
+        self.cursor.another(&self.mem)
+    }
+
+    fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
+        self.pending_at = None;
+        let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
+        let (mem, me) = (&self.mem, self.me);
+        let pass = || reap_pass(mem, Role::Receiver, me, liveness, adopter);
+        let findings = self.calm.unless_calm(mem, Role::Receiver, liveness, pass);
+        if !findings.opposite_alive {
+            self.ends.opposite_gone();
+        }
+        self.more_to_adopt = findings.pending && !findings.lost && self.cursor.held() > 0;
+        findings
+    }
+
+    fn take_more_to_adopt(&mut self) -> bool {
+        let more = std::mem::take(&mut self.more_to_adopt);
+        self.ends.take_abandoned() || more
+    }
+}

@@ -1,0 +1,128 @@
+//! The sending end: it claims room, publishes, and learns of a broken pipe.
+
+use super::{End, Refused, data, space};
+use crate::peers::calm::Calm;
+use crate::peers::ends::{Before, Ends};
+use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
+use crate::peers::table::{Name, Role};
+use crate::ring::control::Words;
+use crate::ring::{Kind, Mem, Run, SendCursor};
+use crate::wait::word::WakeWord;
+
+/// A sending end.
+pub(crate) struct SendEnd<T, K: Kind> {
+    pub(crate) mem: Mem<T, K>,
+    /// This end, to the others.
+    pub(crate) me: Name,
+    pub(crate) ends: Ends,
+    calm: Calm,
+    cursor: K::Send,
+}
+
+impl<T: Copy, K: Kind> SendEnd<T, K> {
+    /// For an end that already is in the endpoint table.
+    /// `before`: from before that.
+    pub(crate) fn new(
+        mem: Mem<T, K>,
+        me: Name,
+        cursor: K::Send,
+        before: Before,
+        liveness: &impl Liveness,
+    ) -> Self {
+        let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
+        let ends = Ends::attach(&mem.words, Role::Sender, before, alive);
+        Self { mem, me, ends, calm: Calm::default(), cursor }
+    }
+
+    /// Where this end sleeps.
+    pub(crate) fn word(&self) -> WakeWord<'_> {
+        space(&self.mem)
+    }
+
+    /// Publishes the first `items` slots of a claimed run, gives up the rest, and wakes.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self, run: Run, items: u64) {
+        self.cursor.publish(&self.mem, run, items);
+        data(&self.mem).notify();
+        self.pass_on();
+    }
+
+    /// Having claimed: wakes another sender if there is a slot for it, too. Part of
+    /// [`publish`](Self::publish); whoever keeps a claim for long does it at once.
+    #[inline]
+    pub(crate) fn pass_on(&self) {
+        if K::Send::SHARED && self.word().is_flagged() && self.another() {
+            self.word().pass_on();
+        }
+    }
+
+    /// Gives up a claim that a forgotten guard has left. The last thing an end does.
+    pub(crate) fn close(&mut self) {
+        self.cursor.close(&self.mem);
+        data(&self.mem).notify();
+    }
+}
+
+impl<T: Copy, K: Kind> End for SendEnd<T, K> {
+    const OPPOSITE: Role = Role::Receiver;
+    const SHARED: bool = K::Send::SHARED;
+
+    fn word_in(words: &Words) -> WakeWord<'_> {
+        WakeWord::new(&words.control.space)
+    }
+
+    fn me(&self) -> Name {
+        self.me
+    }
+
+    fn ends(&mut self) -> (&mut Ends, &Words) {
+        (&mut self.ends, &self.mem.words)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.mem.slots.capacity()
+    }
+
+    /// Having found the ring full: while so much of it drains that the sender can go on for a while,
+    /// but not so long that receivers find it empty.
+    fn coalesce(&self) -> u32 {
+        (self.capacity() / 16).min(64) as u32
+    }
+
+    #[inline(always)]
+    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+        if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
+            return None;
+        }
+        match (need, max) {
+            (1, 1) => self.cursor.claim_one(&self.mem),
+            _ => self.cursor.claim(&self.mem, need, max).ok(),
+        }
+    }
+
+    fn try_claim(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
+        if self.ends.gone(&self.mem.words) && self.ends.told_closed(&self.mem.words, true) {
+            return Err(Refused::Closed);
+        }
+        if self.cursor.forgotten() {
+            self.cursor.close(&self.mem);
+            data(&self.mem).notify();
+        }
+        self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
+    }
+
+    #[inline]
+    fn another(&self) -> bool {
+        self.cursor.another(&self.mem)
+    }
+
+    fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
+        let (mem, me) = (&self.mem, self.me);
+        let pass = || reap_pass(mem, Role::Sender, me, liveness, None);
+        let findings = self.calm.unless_calm(mem, Role::Sender, liveness, pass);
+        if !findings.opposite_alive {
+            self.ends.opposite_gone();
+        }
+        findings
+    }
+}
