@@ -14,8 +14,8 @@
 //! * `reaped`: `waitid` has returned.
 //!
 //! What the crate adds is between the first two: a waiting end asks once in an interval whether its
-//! peers live. Kills come at random moments of the interval. Large processes die slowly, which is the
-//! kernel's time, not the ring's.
+//! peers live. Kills come at random moments of the interval. Large processes die slowly, which is
+//! the kernel's time, not the ring's.
 //!
 //! Exit codes: 0, 1 with the reason on stderr, 2 for a wrong command line.
 

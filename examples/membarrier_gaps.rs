@@ -5,9 +5,9 @@
 //! cargo run --release --example membarrier_gaps [--runs N] [--millis N]
 //! ```
 //!
-//! In each run a fresh process has a thread on each of two processors. One stores an index and looks
-//! at a word; the other sets the word, calls `membarrier` and looks at the index. The process has
-//! registered
+//! In each run a fresh process has a thread on each of two processors. One stores an index and
+//! looks at a word; the other sets the word, calls `membarrier` and looks at the index. The process
+//! has registered
 //!
 //! * `before`: when it had one thread, and had run on the other processor never;
 //! * `asleep`: while its second thread slept;

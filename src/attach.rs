@@ -1,4 +1,5 @@
-//! Attaching and leaving: an end takes an endpoint record, learns who is there, and gives it up again.
+//! Attaching and leaving: an end takes an endpoint record, learns who is there, and gives it up
+//! again.
 //!
 //! An end is its record's owner word and the lock that proves its owner alive
 //! ([`hold`](crate::peers::hold)); here the locks come in as [`Locks`], so that `loom-tests` can
@@ -14,8 +15,8 @@
 //! wake those whom it concerns                          (wait/changes.rs)
 //! ```
 //!
-//! [`ends`](crate::peers::ends) argues why no opposite end that sees this one is missed. A clone takes
-//! over what its original knows: for it, what the original has met is met.
+//! [`ends`](crate::peers::ends) argues why no opposite end that sees this one is missed. A clone
+//! takes over what its original knows: for it, what the original has met is met.
 //!
 //! # Leaving
 //!
@@ -79,10 +80,10 @@ pub(crate) struct Endpoint<H> {
 pub(crate) enum NoRecord<E> {
     /// All records are taken by the living.
     Taken,
-    /// Some record is free but its lock is held, which passes: its next owner is about to take it; or
-    /// the last one is gone, and a program that its process was starting at the moment it attached
-    /// still shares the lock, until it runs ([`hold`](crate::peers::hold)). Or somebody else is
-    /// reaping the dead.
+    /// Some record is free but its lock is held, which passes: its next owner is about to take it;
+    /// or the last one is gone, and a program that its process was starting at the moment it
+    /// attached still shares the lock, until it runs ([`hold`](crate::peers::hold)). Or somebody
+    /// else is reaping the dead.
     Passing,
     /// The region is damaged.
     Corrupt,
@@ -99,7 +100,8 @@ impl<E> From<E> for NoRecord<E> {
 /// An end and its record.
 type Outcome<E, L> = Result<(E, Endpoint<<L as Locks>::Hold>), NoRecord<<L as Locks>::Error>>;
 
-/// Attaches a sending end. `original`: what the end knows that it is a clone of. `again`: whether to try again when the reason [passes](NoRecord::Passing).
+/// Attaches a sending end. `original`: what the end knows that it is a clone of. `again`: whether
+/// to try again when the reason [passes](NoRecord::Passing).
 pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
     mem: Mem<T, K>,
     locks: &L,
@@ -160,7 +162,8 @@ pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
     }
 }
 
-/// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind, for others to adopt.
+/// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind, for others to
+/// adopt.
 pub(crate) fn detach<L: Locks>(
     words: &Words,
     endpoint: Endpoint<L::Hold>,

@@ -11,16 +11,18 @@
 //!
 //! **Versions.** `major.minor`. A program opens regions of its own major version only. A higher
 //! minor version may give meaning to bytes that were reserved and zero, such that a program that
-//! ignores them still keeps every promise; so any minor version opens any other of its major. Version 2.0
-//! reserves what the next steps need: what [`control`](crate::ring::control) calls reserved, a kind of
-//! slots with their stamps apart, lanes, a granule, an origin.
+//! ignores them still keeps every promise; so any minor version opens any other of its major.
+//! Version 2.0 reserves what the next steps need: what [`control`](crate::ring::control) calls
+//! reserved, a kind of slots with their stamps apart, lanes, a granule, an origin.
 //!
-//! A *line* is what [`CachePadded`] is aligned to: 128 bytes on x86-64, where the offsets above hold.
+//! A *line* is what [`CachePadded`] is aligned to: 128 bytes on x86-64, where the offsets above
+//! hold.
 //!
-//! **What is trusted.** Nothing, and that once. [`Identity::check`] compares every field that
-//! rings have in common with what this program would have written for the same element type, kind and capacity; the offsets used
-//! afterwards are the program's own ([`Geometry`]), computed and never read. A checksum covers the
-//! identity, so a flipped bit anywhere in it is noticed even where no field is.
+//! **What is trusted.** Nothing, and that once. [`Identity::check`] compares every field that rings
+//! have in common with what this program would have written for the same element type, kind and
+//! capacity; the offsets used afterwards are the program's own ([`Geometry`]), computed and never
+//! read. A checksum covers the identity, so a flipped bit anywhere in it is noticed even where no
+//! field is.
 
 use std::fmt;
 use std::mem::{offset_of, size_of};
@@ -116,7 +118,8 @@ pub(crate) struct Identity {
     delivery_limit: u32,
     /// Reserved: what lengths of messages are rounded up to, in bytes; 0: there are no messages.
     granule: u64,
-    /// Reserved: the ring that this one continues, on another host: its number, and when it was created.
+    /// Reserved: the ring that this one continues, on another host: its number, and when it was
+    /// created.
     origin_id: [u64; 2],
     origin_created: u64,
     reserved: [u8; 288],

@@ -37,11 +37,12 @@
 //! * A sender may send and leave before any receiver comes: what it sent stays. A receiver that
 //!   attaches after that gets it, and then end-of-file. So two programs end in whichever order they
 //!   start.
-//! * End-of-file is told once to those who attach: after one receiver was told `Closed`, the next one to
-//!   attach waits for the next sender. A worker that may come after the end calls
-//!   [`require_peer`](RecvHandle::require_peer), and a receiver that would rather wait for a new sender
-//!   calls [`wait_for_peer`](RecvHandle::wait_for_peer) first.
-//! * A crash ends a stream as a close does. [`ending`](RecvHandle::ending) tells the one from the other.
+//! * End-of-file is told once to those who attach: after one receiver was told `Closed`, the next
+//!   one to attach waits for the next sender. A worker that may come after the end calls
+//!   [`require_peer`](RecvHandle::require_peer), and a receiver that would rather wait for a new
+//!   sender calls [`wait_for_peer`](RecvHandle::wait_for_peer) first.
+//! * A crash ends a stream as a close does. [`ending`](RecvHandle::ending) tells the one from the
+//!   other.
 //! * With several senders, end-of-file is when the *last one attached* leaves. Hold an end until
 //!   all have come, or [`wait_for_peer`](SendHandle::wait_for_peer).
 //! * A name stays until somebody calls [`unlink`](Ring::unlink).

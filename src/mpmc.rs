@@ -24,8 +24,8 @@
 //! Claiming a position is lock-free; handing it over is wait-free. **FIFO order has a price**: the
 //! next item to receive is the one at the next position, so a sender that is stopped (`SIGSTOP`, a
 //! debugger) in the midst of a call holds up the receivers until it goes on, and a receiver stopped
-//! there holds up the senders a lap later; so does one that keeps a run in hand. Ends that are slow or
-//! asleep between calls hold up nobody.
+//! there holds up the senders a lap later; so does one that keeps a run in hand. Ends that are slow
+//! or asleep between calls hold up nobody.
 
 use crate::error::ChannelError;
 use crate::handles::Item;

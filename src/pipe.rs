@@ -1,12 +1,12 @@
 //! A ring with a pipe's manners: when to wait, when to say closed, whom to wake.
 //!
-//! The algorithms know slots, the endpoint table knows who is there, the wake word knows who sleeps. This
-//! puts them together, the same way for every kind of ring, still without a system call of its own:
-//! the clock, the spinning and the proof of death come in as [`Pace`] and `alive`.
+//! The algorithms know slots, the endpoint table knows who is there, the wake word knows who
+//! sleeps. This puts them together, the same way for every kind of ring, still without a system
+//! call of its own: the clock, the spinning and the proof of death come in as [`Pace`] and `alive`.
 //!
 //! **End-of-file** (receiving) is decided in this order: data; if none, is every sender gone; if
-//! so, data again. A sender publishes before it frees its record (A2), so the second look at the data
-//! shows all it ever sent. What is claimed but not published keeps the answer open.
+//! so, data again. A sender publishes before it frees its record (A2), so the second look at the
+//! data shows all it ever sent. What is claimed but not published keeps the answer open.
 //!
 //! **Broken pipe** (sending) is decided before data: a value is not put where nobody reads, even if
 //! there is room. Until a receiver has come for the first time there is room, as in a FIFO that
@@ -19,9 +19,10 @@
 //! of a kind, who took something while others of its kind sleep passes the wake on
 //! ([`wait::word`](crate::wait::word) argues why).
 //!
-//! **Doubt.** An end that has waited for as long as an interval asks who is alive ([`reap`](crate::peers::reap)): the dead
-//! lose their records, what they had claimed is settled ([`ring::recovery`](crate::ring::recovery)),
-//! and a receiver that asks takes over what a dead one had not released.
+//! **Doubt.** An end that has waited for as long as an interval asks who is alive
+//! ([`reap`](crate::peers::reap)): the dead lose their records, what they had claimed is settled
+//! ([`ring::recovery`](crate::ring::recovery)), and a receiver that asks takes over what a dead one
+//! had not released.
 
 use crate::peers::ends::Ends;
 use crate::peers::reap::{Findings, Life, Liveness, peer_alive, peer_life};
@@ -139,8 +140,8 @@ pub(crate) trait End {
     /// The next poll is to come: asks for the lines that it reveals, beside the one that it reads.
     fn prefetch(&self) {}
 
-    /// Claims at least `need` slots, at most `max`, if that works without waiting. `liveness` is asked
-    /// only before a receiver says closed.
+    /// Claims at least `need` slots, at most `max`, if that works without waiting. `liveness` is
+    /// asked only before a receiver says closed.
     fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused>;
 
     /// Looks for the dead: see [`reap`](crate::peers::reap).
@@ -154,9 +155,10 @@ pub(crate) trait End {
         false
     }
 
-    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not. Inlined
-    /// into the cold path of each call: from the poll that finds something to the return, every hop
-    /// of the result through memory would delay a message by as much as a cache line's trip.
+    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
+    /// Inlined into the cold path of each call: from the poll that finds something to the return,
+    /// every hop of the result through memory would delay a message by as much as a cache line's
+    /// trip.
     #[inline]
     fn claim_waiting(
         &mut self,
@@ -202,19 +204,21 @@ pub(crate) trait End {
         .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
     }
 
-    /// Ends of the other role were there, and the locks say that none lives now, whatever the endpoint table
-    /// says.
+    /// Ends of the other role were there, and the locks say that none lives now, whatever the
+    /// endpoint table says.
     fn is_closed(&mut self, liveness: &impl Liveness) -> bool {
         let (ends, words) = self.ends();
         for _ in 0..SUCCESSIONS {
-            // The endpoint table first: who comes after this look moves `changes` on, and is looked for again.
+            // The endpoint table first: who comes after this look moves `changes` on, and is looked
+            // for again.
             if ends.gone(words) {
                 return true;
             }
             if !ends.met() || peer_alive(words, Self::OPPOSITE, liveness) {
                 return false;
             }
-            // Records are read one by one, as in a scan: nobody was there only if nothing has changed.
+            // Records are read one by one, as in a scan: nobody was there only if nothing has
+            // changed.
             if ends.up_to_date(words) {
                 ends.opposite_gone();
                 return true;

@@ -191,8 +191,8 @@ fn round_name(base: &str, round: usize) -> String {
     format!("{base}-{round}")
 }
 
-/// Round by round, creates as soon as told, with a capacity of its own ("CAPACITY"). Tells the ring's
-/// id if it won.
+/// Round by round, creates as soon as told, with a capacity of its own ("CAPACITY"). Tells the
+/// ring's id if it won.
 fn race_to_create<K: Flavour>(mut me: Me) {
     for round in 0..ROUNDS {
         me.say("ready");

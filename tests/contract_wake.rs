@@ -436,7 +436,8 @@ fn c07_a_cancelled_or_late_sleeper_takes_no_wake_from_another() {
     }
 }
 
-/// Who works on an item in place has taken it, and must not keep the next one from others meanwhile.
+/// Who works on an item in place has taken it, and must not keep the next one from others
+/// meanwhile.
 fn c07_a_receiver_that_holds_an_item_in_place_lets_others_wake_for_the_next() {
     for policy in SLEEPING_POLICIES {
         let (name, ring) = new_ring::<Mpmc>(8);

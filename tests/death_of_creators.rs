@@ -19,8 +19,8 @@ both_kinds!(
     c09_a_process_killed_while_ends_come_and_go_leaves_no_end_stuck,
 );
 
-/// A role: over and over creates or opens the ring, attaches, sends, receives, leaves; "unlink": and
-/// removes the name.
+/// A role: over and over creates or opens the ring, attaches, sends, receives, leaves; "unlink":
+/// and removes the name.
 fn restless<K: Flavour>(mut me: Me) {
     let unlink = me.hear().unwrap() == "unlink";
     me.say("Ok");

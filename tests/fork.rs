@@ -386,8 +386,8 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
 }
 
 /// A program that is being started (`posix_spawn`) shares all descriptors until it runs, and the
-/// library is not told: it may share one that is in the middle of becoming a proof of life.
-/// What a process finds out at its first attachment (whether it may register for barriers, for one, which
+/// library is not told: it may share one that is in the middle of becoming a proof of life. What a
+/// process finds out at its first attachment (whether it may register for barriers, for one, which
 /// takes the kernel milliseconds where there are two threads), its child finds out by itself.
 fn c18_a_child_forked_in_the_first_attachment_of_its_parent_attaches_anew<K: Flavour>() {
     for delay in [0, 100, 1_000, 10_000, 100_000] {

@@ -1,6 +1,6 @@
-//! C4, C7 and C8 by question: is the other side gone, asked of the locks now? And what those find who
-//! do not ask: a ring with room takes values for the dead, the endpoint table counts them, and an adopter puts
-//! off end-of-file.
+//! C4, C7 and C8 by question: is the other side gone, asked of the locks now? And what those find
+//! who do not ask: a ring with room takes values for the dead, the endpoint table counts them, and
+//! an adopter puts off end-of-file.
 
 mod support;
 

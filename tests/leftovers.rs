@@ -67,8 +67,8 @@ fn names() -> Vec<String> {
     names
 }
 
-/// Waits until the kernel shows so many locks on a file. It shows a page of all locks at a time, and
-/// while others come and go one may be shown twice or not at all.
+/// Waits until the kernel shows so many locks on a file. It shows a page of all locks at a time,
+/// and while others come and go one may be shown twice or not at all.
 fn must_have_locks(file: &fs::Metadata, count: usize) {
     // Other tests' file systems have files of the same number.
     let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));

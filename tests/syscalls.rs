@@ -1,7 +1,7 @@
 //! In flow there are no system calls: `strace` counts those of a thousand messages and of a
 //! million, and finds the same number. Who waits idly makes three an interval at the most: it
-//! sleeps, asks whether a peer lives, and makes sure that it has asked the ring's own file; or beside
-//! more than eight others in ten intervals. Who attaches wakes nobody of its own role.
+//! sleeps, asks whether a peer lives, and makes sure that it has asked the ring's own file; or
+//! beside more than eight others in ten intervals. Who attaches wakes nobody of its own role.
 
 mod support;
 

@@ -24,8 +24,8 @@
 //! else of a process, the number of system calls made counts as part of the state: there is a kill
 //! behind each.
 //!
-//! Names of rings are made in a `/dev/shm` of the harness's own ([`private`]), so that an operation that
-//! acts on all rings there are acts on nobody else's.
+//! Names of rings are made in a `/dev/shm` of the harness's own ([`private`]), so that an operation
+//! that acts on all rings there are acts on nobody else's.
 //!
 //! Not covered: a kill inside a system call that then takes effect in part. The operations make
 //! few, and of these only the reservation of memory (for a file without a name yet) can be

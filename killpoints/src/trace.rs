@@ -125,8 +125,8 @@ impl Victim {
     }
 
     /// Runs until it is about to execute the instruction at `address` for the `nth` time from here,
-    /// not counting that it may be about to do so now. `asleep` is called once if it falls asleep on
-    /// the way, to do what wakes it.
+    /// not counting that it may be about to do so now. `asleep` is called once if it falls asleep
+    /// on the way, to do what wakes it.
     pub fn run_to(
         &mut self,
         address: u64,
@@ -251,8 +251,9 @@ impl Victim {
         Ok(if info.si_code == SI_KERNEL { Stop::Breakpoint } else { Stop::Step })
     }
 
-    /// It sleeps in a futex wait, rather than running or being stopped; and not only briefly, to look
-    /// again, as an end does that has just announced that it sleeps. That ends by itself, each time.
+    /// It sleeps in a futex wait, rather than running or being stopped; and not only briefly, to
+    /// look again, as an end does that has just announced that it sleeps. That ends by itself, each
+    /// time.
     fn is_asleep(&self) -> bool {
         let pid = self.pid as u32;
         asleep::state(pid, pid) == Some('S') && asleep::for_long(pid, pid)

@@ -9,16 +9,15 @@
 //! ```
 //!
 //! A *site* is an ordering above Relaxed in `src/` ([`sites`]); its *mutants* are the sources with
-//! that one ordering weaker, or the fence left out. A mutant is *noticed* if a model of `loom-tests`
-//! that passes on the shipped sources fails on it. One that no model notices must have a written
-//! explanation ([`explanations`]), and one that has an explanation must not be noticed. If the
-//! explanation is that another site does the same, some model must notice the mutant once that other
-//! site is weakened. The working
-//! tree is not touched ([`tree`]).
+//! that one ordering weaker, or the fence left out. A mutant is *noticed* if a model of
+//! `loom-tests` that passes on the shipped sources fails on it. One that no model notices must have
+//! a written explanation ([`explanations`]), and one that has an explanation must not be noticed.
+//! If the explanation is that another site does the same, some model must notice the mutant once
+//! that other site is weakened. The working tree is not touched ([`tree`]).
 //!
 //! Mutants point, the written argument decides: that no model complains is no reason to weaken
-//! anything. It shows that a model is missing, or that something else orders the same, which is then
-//! what the explanation says.
+//! anything. It shows that a model is missing, or that something else orders the same, which is
+//! then what the explanation says.
 
 mod explanations;
 mod models;

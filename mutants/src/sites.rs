@@ -1,7 +1,9 @@
-//! Finds every memory ordering above Relaxed in the sources, and its label in the comment beside it.
+//! Finds every memory ordering above Relaxed in the sources, and its label in the comment beside
+//! it.
 //!
-//! A site is an `Acquire`, `Release`, `AcqRel` or `SeqCst` anywhere in `src/`, or a membarrier; tests
-//! and the models' own half of `sync` excepted. It must be labelled: a comment at the end of its line, or directly above its statement, says
+//! A site is an `Acquire`, `Release`, `AcqRel` or `SeqCst` anywhere in `src/`, or a membarrier;
+//! tests and the models' own half of `sync` excepted. It must be labelled: a comment at the end of
+//! its line, or directly above its statement, says
 //!
 //! ```text
 //! // P2 → C1: ...        a release, and the acquire that it is for

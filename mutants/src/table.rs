@@ -1,9 +1,9 @@
 //! The table in SAFETY.md: written by a full run, read by a quick one.
 //!
 //! A row is a mutant: label, place, change, and the model that noticed it or the number of the note
-//! that says why none does. A note that names a site that does the same has a further row for each of
-//! its mutants: the model that notices it when that site is weakened, too, and passes when that site
-//! alone is.
+//! that says why none does. A note that names a site that does the same has a further row for each
+//! of its mutants: the model that notices it when that site is weakened, too, and passes when that
+//! site alone is.
 
 use anyhow::{Context, Result, ensure};
 

@@ -20,8 +20,9 @@ pub struct Program {
 
 /// Makes the copy and builds it.
 ///
-/// The copy's `loom-tests` has another name: cargo tells packages apart by their name and their place
-/// in the workspace, so that it would take one for the other. What they depend on is built once.
+/// The copy's `loom-tests` has another name: cargo tells packages apart by their name and their
+/// place in the workspace, so that it would take one for the other. What they depend on is built
+/// once.
 pub fn build(root: &Path, target: &Path, scratch: &Path, sites: &[Site]) -> Result<Program> {
     let tree = scratch.join("tree");
     mirror(root, &tree, &|path| instrumented(root, path, sites))?;

@@ -89,8 +89,8 @@ impl<H> DerefMut for Trusted<H> {
 
 /// A run whose slots can be borrowed, by index. All other calls are those of the run inside.
 ///
-/// What may be borrowed is known to the handle behind the run, not to this wrapper: should safe code
-/// swap another run in, of a handle that nobody vouched for, borrowing from it panics; so does
+/// What may be borrowed is known to the handle behind the run, not to this wrapper: should safe
+/// code swap another run in, of a handle that nobody vouched for, borrowing from it panics; so does
 /// borrowing from a run that was inherited through `fork`.
 #[derive(Debug)]
 #[must_use = "see the run inside"]

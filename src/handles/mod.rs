@@ -23,9 +23,10 @@ use bytemuck::{AnyBitPattern, NoUninit};
 /// Implemented for everything that is [`bytemuck::NoUninit`] and [`bytemuck::AnyBitPattern`]:
 /// integers, floats, arrays of them, and your own types by `#[derive(Clone, Copy, NoUninit,
 /// AnyBitPattern)]` on a `#[repr(C)]` struct (with a dependency of your own on `bytemuck` 1 and its
-/// feature `derive`; arrays of unusual lengths want its feature `min_const_generics`). Together the two bounds mean that a value has no
-/// uninitialised bytes to leak, and that no byte a hostile peer writes can make an invalid one.
-/// References, `bool`, `char` and most enums are out for that reason.
+/// feature `derive`; arrays of unusual lengths want its feature `min_const_generics`). Together the
+/// two bounds mean that a value has no uninitialised bytes to leak, and that no byte a hostile peer
+/// writes can make an invalid one. References, `bool`, `char` and most enums are out for that
+/// reason.
 ///
 /// Zero-sized types are refused when the program is compiled, and so is an alignment beyond a page
 /// (4096 bytes):

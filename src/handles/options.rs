@@ -31,10 +31,9 @@ pub enum HugePages {
     Never,
     /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
     Advise,
-    /// Pages from the reserved pool, of 2 MiB on x86-64, or an error
-    /// ([`CreateError::Options`] where there can be none, [`CreateError::NoSpace`] where there are not
-    /// enough). For anonymous rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring
-    /// cannot have them.
+    /// Pages from the reserved pool, of 2 MiB on x86-64, or an error ([`CreateError::Options`]
+    /// where there can be none, [`CreateError::NoSpace`] where there are not enough). For anonymous
+    /// rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring cannot have them.
     Require,
 }
 

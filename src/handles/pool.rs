@@ -41,9 +41,9 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
 ///
 /// [`get`](Self::get) takes an idle end or attaches a new one; it goes back to the pool when the
 /// borrow ends and stays attached. So the pool grows to as many ends as were ever borrowed at once,
-/// beside the one that it was made from, which is kept and not lent, up to the ring's endpoint limit,
-/// and closes them all when it is dropped. The lock is held for
-/// taking and putting back alone, never while sending or receiving.
+/// beside the one that it was made from, which is kept and not lent, up to the ring's endpoint
+/// limit, and closes them all when it is dropped. The lock is held for taking and putting back
+/// alone, never while sending or receiving.
 ///
 /// ```
 /// use ringpipe::{Pool, mpmc};

@@ -32,16 +32,17 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 ///
 /// On an MPMC ring, a receiver that holds items it has *adopted* from a dead one puts off
 /// end-of-file for the other receivers until it has released them: should it die, they are
-/// delivered to one of those. Items that a living receiver claimed itself put nothing off, and those
-/// whose record it took over with them, because no other was free, need not.
+/// delivered to one of those. Items that a living receiver claimed itself put nothing off, and
+/// those whose record it took over with them, because no other was free, need not.
 ///
-/// No call that receives makes a system call or allocates unless it waits, someone sleeps who must be
-/// woken, nothing has come of the calls for an interval (50 ms unless [set](Self::set_liveness_interval)) and it
-/// asks whether the peers are alive, or it would say end-of-file but other receivers hold items, and it
-/// asks whether those live. (The clock, which a blocking call on an SPSC ring asks now and then, is one
-/// only where the kernel has none to be read without.) But for such a call, `try_` calls are wait-free on an SPSC ring and
-/// lock-free on an MPMC ring. Closing an end, and asking for the peers
-/// ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
+/// No call that receives makes a system call or allocates unless it waits, someone sleeps who must
+/// be woken, nothing has come of the calls for an interval (50 ms unless
+/// [set](Self::set_liveness_interval)) and it asks whether the peers are alive, or it would say
+/// end-of-file but other receivers hold items, and it asks whether those live. (The clock, which a
+/// blocking call on an SPSC ring asks now and then, is one only where the kernel has none to be
+/// read without.) But for such a call, `try_` calls are wait-free on an SPSC ring and lock-free on
+/// an MPMC ring. Closing an end, and asking for the peers ([`is_closed`](Self::is_closed),
+/// [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 ///
 /// # What an attached end needs of the system
 ///
@@ -250,12 +251,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Empty`] if there are not enough, or other receivers were faster again and again,
-    /// [`BulkError::Closed`] if there never will be
-    /// (what is left can be received by [`try_recv_slice`](Self::try_recv_slice)),
-    /// [`BulkError::TooLong`] if the ring never holds that many, [`BulkError::Held`],
-    /// [`BulkError::Fragmented`] if positions that senders gave up split a full ring,
-    /// [`BulkError::Corrupt`].
+    /// [`BulkError::Empty`] if there are not enough, or other receivers were faster again and
+    /// again, [`BulkError::Closed`] if there never will be (what is left can be received by
+    /// [`try_recv_slice`](Self::try_recv_slice)), [`BulkError::TooLong`] if the ring never holds
+    /// that many, [`BulkError::Held`], [`BulkError::Fragmented`] if positions that senders gave up
+    /// split a full ring, [`BulkError::Corrupt`].
     #[inline]
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.end)?;
@@ -447,9 +447,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.image.is_current() && self.end.is_closed(&self.ring)
     }
 
-    /// How the senders went, once a call has said `Closed`; `None` before that, and once another sender
-    /// has come. Where all of them closed, nothing is missing. A sender that was killed, or whose
-    /// process exited without dropping its handle, may have had more to send.
+    /// How the senders went, once a call has said `Closed`; `None` before that, and once another
+    /// sender has come. Where all of them closed, nothing is missing. A sender that was killed, or
+    /// whose process exited without dropping its handle, may have had more to send.
     ///
     /// ```
     /// use ringpipe::{Ending, RecvError, spsc};
@@ -468,11 +468,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.end.ends.ending(&self.end.mem.words)
     }
 
-    /// From now on, says `Closed` also if no sender is there and none has come, instead of waiting for
-    /// one as a FIFO's reader does: for a receiver that may come after the end.
+    /// From now on, says `Closed` also if no sender is there and none has come, instead of waiting
+    /// for one as a FIFO's reader does: for a receiver that may come after the end.
     ///
-    /// A receiver that attaches after the senders have gone is told of their end-of-file anyway, unless
-    /// another receiver was told of it before.
+    /// A receiver that attaches after the senders have gone is told of their end-of-file anyway,
+    /// unless another receiver was told of it before.
     pub fn require_peer(&mut self) {
         self.end.ends.require();
     }

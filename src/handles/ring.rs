@@ -54,8 +54,8 @@ struct Open {
     scratch: Mutex<Scratch>,
 }
 
-/// Who is attached to a ring at a moment, by the ring's endpoint table: a process that was killed counts
-/// until an end that waits, or wants a record, notices. [`list`](crate::list) and
+/// Who is attached to a ring at a moment, by the ring's endpoint table: a process that was killed
+/// counts until an end that waits, or wants a record, notices. [`list`](crate::list) and
 /// [`SendHandle::is_closed`] ask the locks instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -178,9 +178,9 @@ impl<T: Item, K: Kind> Ring<T, K> {
         self.open.geometry.capacity as usize
     }
 
-    /// Items in the ring at this moment. On an SPSC ring: published and not yet released. On an MPMC
-    /// ring: sent, or being sent, and not yet taken by a receiver; positions that a sender has given up
-    /// count until a receiver passes over them.
+    /// Items in the ring at this moment. On an SPSC ring: published and not yet released. On an
+    /// MPMC ring: sent, or being sent, and not yet taken by a receiver; positions that a sender has
+    /// given up count until a receiver passes over them.
     pub fn len(&self) -> usize {
         pipe::len(&self.mem()) as usize
     }

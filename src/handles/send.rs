@@ -29,9 +29,10 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 ///
 /// No call that sends makes a system call or allocates unless it waits, someone sleeps who must be
 /// woken, or nothing has come of the calls for an interval (50 ms unless
-/// [set](Self::set_liveness_interval)) and it asks whether the peers are alive. But for such a call, `try_`
-/// calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end, and asking for the
-/// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
+/// [set](Self::set_liveness_interval)) and it asks whether the peers are alive. But for such a
+/// call, `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end,
+/// and asking for the peers ([`is_closed`](Self::is_closed),
+/// [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 ///
 /// Once attached, it opens, maps and allocates nothing any more, and works on in a sandbox:
 /// [`RecvHandle`](crate::RecvHandle#what-an-attached-end-needs-of-the-system) lists the system
@@ -150,8 +151,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         self.send_deadline(value, timeout)
     }
 
-    /// Like [`send`](Self::send), until `deadline` (an [`Instant`](std::time::Instant), a [`Duration`] from now, or
-    /// [`Deadline::NEVER`]). Signals do not shorten or stretch it.
+    /// Like [`send`](Self::send), until `deadline` (an [`Instant`](std::time::Instant), a
+    /// [`Duration`] from now, or [`Deadline::NEVER`]). Signals do not shorten or stretch it.
     ///
     /// # Errors
     ///
@@ -190,10 +191,10 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         }
     }
 
-    /// Sends as many of `values` as there are free slots, from the first on, and never waits. They are
-    /// claimed in one step and adjacent; on an SPSC ring they are published in one step, too, on an MPMC
-    /// ring one after the other. Returns how many: at least one, unless `values` is empty; perhaps
-    /// fewer than there was room for if another sender was faster.
+    /// Sends as many of `values` as there are free slots, from the first on, and never waits. They
+    /// are claimed in one step and adjacent; on an SPSC ring they are published in one step, too,
+    /// on an MPMC ring one after the other. Returns how many: at least one, unless `values` is
+    /// empty; perhaps fewer than there was room for if another sender was faster.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u8>(4)?;
@@ -256,8 +257,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     /// Like [`try_send_exact`](Self::try_send_exact), but waits until all fit.
     ///
-    /// On an MPMC ring that others keep nearly full, or very busy, the free slots for a long slice may
-    /// never be had together: use a deadline.
+    /// On an MPMC ring that others keep nearly full, or very busy, the free slots for a long slice
+    /// may never be had together: use a deadline.
     ///
     /// # Errors
     ///
@@ -359,10 +360,10 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// Whether the pipe is broken: there was a receiver, and now none is alive.
     ///
     /// Sending calls learn of a receiver that was killed when they find the ring full and begin to
-    /// check_due: as long as there is room, values are sent to nobody (and stay for whoever attaches
-    /// next). This asks the receivers' locks, by two system calls or so, without waiting. When it
-    /// has said `true`, calls say `Closed`, too, unless others come or go. `false` on a handle that was
-    /// inherited through `fork`.
+    /// check_due: as long as there is room, values are sent to nobody (and stay for whoever
+    /// attaches next). This asks the receivers' locks, by two system calls or so, without waiting.
+    /// When it has said `true`, calls say `Closed`, too, unless others come or go. `false` on a
+    /// handle that was inherited through `fork`.
     ///
     /// ```
     /// let (mut tx, rx) = ringpipe::spsc::channel::<u32>(8)?;
@@ -461,8 +462,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 }
 
 impl<T: Item> SendHandle<T, Mpmc> {
-    /// Attaches another sending end to the same ring, with waiting policy and interval as this one's
-    /// and a canceller of its own.
+    /// Attaches another sending end to the same ring, with waiting policy and interval as this
+    /// one's and a canceller of its own.
     ///
     /// # Errors
     ///

@@ -1,45 +1,46 @@
 //! How the ends of a role went: whether all of them closed, or some have died.
 //!
-//! **Counting.** An end that closes adds one to its role's `closed`, after its last store to the ring
-//! and before it lets go of its lock. So of the ends that have arrived, are gone and are not among
-//! those, each has died: killed, or ended by a process that exited without dropping its handle. Nobody
-//! who reaps has a part in this. Exact is the number
+//! **Counting.** An end that closes adds one to its role's `closed`, after its last store to the
+//! ring and before it lets go of its lock. So of the ends that have arrived, are gone and are not
+//! among those, each has died: killed, or ended by a process that exited without dropping its
+//! handle. Nobody who reaps has a part in this. Exact is the number
 //!
 //! ```text
 //! died = arrived - closed                     while none is there
 //! ```
 //!
-//! read while `changes` stands still ([`Ends::told_closed`](super::ends::Ends::told_closed)): whoever
-//! sees an end gone sees it counted, since it counts itself before it leaves the endpoint table (A2)
-//! and before it unlocks. An end that was killed between the two counts as closed: all that it had to
-//! do for the ring was done.
+//! read while `changes` stands still ([`Ends::told_closed`](super::ends::Ends::told_closed)):
+//! whoever sees an end gone sees it counted, since it counts itself before it leaves the endpoint
+//! table (A2) and before it unlocks. An end that was killed between the two counts as closed: all
+//! that it had to do for the ring was done.
 //!
 //! **Telling.** To say end-of-file, or a broken pipe, is to say how these ends went. Each handle
-//! compares with what it knew before: with the number of the last time that it was told, and at first
-//! with the number that the region had recorded when the handle attached. The region records it each
-//! time that somebody is told ([`Told`]), together with how many had arrived: one word each, so that
-//! the two belong together.
+//! compares with what it knew before: with the number of the last time that it was told, and at
+//! first with the number that the region had recorded when the handle attached. The region records
+//! it each time that somebody is told ([`Told`]), together with how many had arrived: one word
+//! each, so that the two belong together.
 //!
 //! **Whose end-of-file it is.** The same record says which senders are history. A receiver that
-//! attaches finds that so many senders have arrived, and for how many of them an end-of-file was told.
-//! If there are more than that, their stream has not ended yet for anybody, so this receiver has met
-//! them, though they may all be gone: it gets what they sent, if anything, and then end-of-file. If
-//! there are not, the stream of the senders before was read to its end, and the receiver waits for the
-//! next one, as a FIFO's reader does. The number is recorded before `Closed` is returned, so a receiver
-//! that is killed before it could tell anybody leaves the end-of-file to its successor.
+//! attaches finds that so many senders have arrived, and for how many of them an end-of-file was
+//! told. If there are more than that, their stream has not ended yet for anybody, so this receiver
+//! has met them, though they may all be gone: it gets what they sent, if anything, and then
+//! end-of-file. If there are not, the stream of the senders before was read to its end, and the
+//! receiver waits for the next one, as a FIFO's reader does. The number is recorded before `Closed`
+//! is returned, so a receiver that is killed before it could tell anybody leaves the end-of-file to
+//! its successor.
 //!
-//! The region keeps the last two records. An end that attaches after the end and asks for the peers to
-//! be there ([`require_peer`](crate::RecvHandle::require_peer)) is told `Closed` once more for a stream
-//! that others were told of: it compares with the record before that.
+//! The region keeps the last two records. An end that attaches after the end and asks for the peers
+//! to be there ([`require_peer`](crate::RecvHandle::require_peer)) is told `Closed` once more for a
+//! stream that others were told of: it compares with the record before that.
 //!
 //! **Races.** Several ends are told at once: the record is the one with the most arrivals, by
 //! compare-and-swap; so is the one before it, which is raised first. Who is killed between the two
-//! leaves both the same, which is right for whoever attaches then, as nobody was told yet. An end that
-//! attaches reads the record, then the arrivals, so it never takes arrivals for new that the record
-//! counts (T1 → T2).
+//! leaves both the same, which is right for whoever attaches then, as nobody was told yet. An end
+//! that attaches reads the record, then the arrivals, so it never takes arrivals for new that the
+//! record counts (T1 → T2).
 //!
-//! Arrivals and deaths are kept by their low 32 bits, and compared as the nearer of the two ways round:
-//! right while fewer than 2^31 ends arrive between one end-of-file and the next.
+//! Arrivals and deaths are kept by their low 32 bits, and compared as the nearer of the two ways
+//! round: right while fewer than 2^31 ends arrive between one end-of-file and the next.
 
 use crate::ring::PATIENCE;
 use crate::ring::control::Told;
@@ -55,8 +56,8 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 pub enum Ending {
     /// Each of them has closed: dropped its handle, or called `close`.
     Closed,
-    /// So many have died since this handle was last told, or since the end-of-file (the broken pipe)
-    /// before this handle attached. What they had not sent, or not taken, is missing.
+    /// So many have died since this handle was last told, or since the end-of-file (the broken
+    /// pipe) before this handle attached. What they had not sent, or not taken, is missing.
     Died(u32),
 }
 

@@ -1,14 +1,14 @@
 //! What an end knows of the opposite ends: whether one is there, whether one ever was, and how they
 //! went.
 //!
-//! [`Ends`] turns the endpoint table ([`table`](super::table)) into the answers that the pipe needs. It
-//! scans the table again only when `changes` has moved: in flow, that is one load of a line that nobody
-//! writes.
+//! [`Ends`] turns the endpoint table ([`table`](super::table)) into the answers that the pipe
+//! needs. It scans the table again only when `changes` has moved: in flow, that is one load of a
+//! line that nobody writes.
 //!
 //! # Whom an end has met
 //!
-//! "Gone" is said of ends that were there. An end has *seen* an opposite end if one has lived at some
-//! moment since it began to attach. Nobody is missed who saw this end in the table:
+//! "Gone" is said of ends that were there. An end has *seen* an opposite end if one has lived at
+//! some moment since it began to attach. Nobody is missed who saw this end in the table:
 //!
 //! ```text
 //! this end                                     the opposite end
@@ -19,20 +19,21 @@
 //!   5  asks whether one lives
 //! ```
 //!
-//! It saw this end, so it was alive after 3. If it is among the base, it had its lock and its record
-//! before 1 (A4 → A5), so it lived at 2, and the question finds it. If not, it arrived after 1: by 4 the
-//! arrivals differ from the base, or it arrived after 4, which moves `changes` on, so the next look
-//! scans, and there the arrivals differ.
+//! It saw this end, so it was alive after 3. If it is among the base, it had its lock and its
+//! record before 1 (A4 → A5), so it lived at 2, and the question finds it. If not, it arrived after
+//! 1: by 4 the arrivals differ from the base, or it arrived after 4, which moves `changes` on, so
+//! the next look scans, and there the arrivals differ.
 //!
 //! A receiver has *met* the senders, too, if they have come and gone and nobody was told of their
 //! end-of-file yet ([`endings`](super::endings)); and any end that [requires](Ends::require) them.
 //!
 //! # Who is there
 //!
-//! A scan reads the arrivals first, then the table: whoever is counted was in the table before, so who is
-//! not found there has left, and everything it had stored is visible (A3). The dead are found in the
-//! table until they are reaped. If none has lived since this end began to attach, all that it finds are
-//! dead; later it takes a liveness check to know ([`opposite_gone`](Ends::opposite_gone)).
+//! A scan reads the arrivals first, then the table: whoever is counted was in the table before, so
+//! who is not found there has left, and everything it had stored is visible (A3). The dead are
+//! found in the table until they are reaped. If none has lived since this end began to attach, all
+//! that it finds are dead; later it takes a liveness check to know
+//! ([`opposite_gone`](Ends::opposite_gone)).
 
 use super::endings::{self, Ending, Record};
 use super::table::{Role, any_abandoned, count};
@@ -83,8 +84,8 @@ impl Ends {
     /// More changes than there will ever be. (A peer that stores this number is taken for present.)
     const NEVER: u64 = u64::MAX;
 
-    /// For an end of `role` that is about to take its record. `peer_alive`: some opposite end is in the
-    /// endpoint table and is alive.
+    /// For an end of `role` that is about to take its record. `peer_alive`: some opposite end is in
+    /// the endpoint table and is alive.
     pub(crate) fn before(words: &Words, role: Role, peer_alive: impl FnOnce() -> bool) -> Before {
         let opposite = role.opposite();
         let told = endings::read(words.control.endings.told.of(opposite));
@@ -110,7 +111,8 @@ impl Ends {
         let untold = Record::of(arrived, 0).is_after(last);
         let mut ends = Self {
             opposite,
-            // If nobody opposite lives, whoever is in the endpoint table is dead and no peer of ours.
+            // If nobody opposite lives, whoever is in the endpoint table is dead and no peer of
+            // ours.
             scanned_at: (!alive).then_some(changes),
             uneventful_at: Self::NEVER,
             present: false,
@@ -180,8 +182,9 @@ impl Ends {
                 return;
             }
             // Records are read one by one: an end may have taken one that was read already, and its
-            // predecessor then left one that was not. A reader that saw the record left (A3 ← A2) sees
-            // by `changes` that the successor had come. So nobody is there only if nothing has changed.
+            // predecessor then left one that was not. A reader that saw the record left (A3 ← A2)
+            // sees by `changes` that the successor had come. So nobody is there only if nothing has
+            // changed.
             let now = words.control.arrivals.changes.load(Acquire); // A7 ← A6
             if now == changes {
                 return;
@@ -206,7 +209,8 @@ impl Ends {
     /// None has come or gone since the last look, and by that the opposite ends are not gone.
     #[inline(always)]
     pub(crate) fn still_there(&self, words: &Words) -> bool {
-        // Relaxed: nothing is read on the strength of it. It is the number that the last scan acquired.
+        // Relaxed: nothing is read on the strength of it. It is the number that the last scan
+        // acquired.
         words.control.arrivals.changes.load(Relaxed) == self.uneventful_at
     }
 
@@ -215,7 +219,8 @@ impl Ends {
         self.met
     }
 
-    /// The locks say that nobody opposite is alive: counts them as gone until the endpoint table changes.
+    /// The locks say that nobody opposite is alive: counts them as gone until the endpoint table
+    /// changes.
     pub(crate) fn opposite_gone(&mut self) {
         self.present = false;
         self.sum_up();
@@ -241,8 +246,8 @@ impl Ends {
     }
 
     /// The opposite ends are gone, and this end is about to be told so: finds out how they went.
-    /// `for_all`: it is what the next end of this role need not be told again. `false`: one has come
-    /// meanwhile.
+    /// `for_all`: it is what the next end of this role need not be told again. `false`: one has
+    /// come meanwhile.
     #[cold]
     pub(crate) fn told_closed(&mut self, words: &Words, for_all: bool) -> bool {
         let endings = &words.control.endings;

@@ -1,12 +1,12 @@
 //! Noticing a `fork`, at the cost of one load.
 //!
-//! A forked child inherits its parent's handles but none of its records: those belong to the parent,
-//! whose locks the child does not share ([`hold`](super::hold)). So the child's copies must touch
-//! nothing. One page of the process is marked `MADV_WIPEONFORK`: the kernel hands the child a zeroed
-//! copy. A random number is kept there, and every handle remembers the number it was made under; a
-//! child that makes handles of its own stores another number first. This catches every fork there
-//! is, raw `clone` included, but for `vfork`, whose child shares the parent's memory and may do
-//! nothing but `exec`.
+//! A forked child inherits its parent's handles but none of its records: those belong to the
+//! parent, whose locks the child does not share ([`hold`](super::hold)). So the child's copies must
+//! touch nothing. One page of the process is marked `MADV_WIPEONFORK`: the kernel hands the child a
+//! zeroed copy. A random number is kept there, and every handle remembers the number it was made
+//! under; a child that makes handles of its own stores another number first. This catches every
+//! fork there is, raw `clone` included, but for `vfork`, whose child shares the parent's memory and
+//! may do nothing but `exec`.
 
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};

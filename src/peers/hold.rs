@@ -12,9 +12,9 @@
 //! * costs no descriptor, knows no process ids, needs no daemon, and works across namespaces.
 //!
 //! One thing prolongs a hold, for a moment: a program that another thread is just starting by
-//! `posix_spawn` or `vfork` shares every descriptor until it runs, so also one that is not a mapping
-//! yet. Nothing tells us of such starts. A hold that was let go may thus seem held until the
-//! program runs; who wants it asks again ([`NoRecord::Passing`](crate::attach::NoRecord)).
+//! `posix_spawn` or `vfork` shares every descriptor until it runs, so also one that is not a
+//! mapping yet. Nothing tells us of such starts. A hold that was let go may thus seem held until
+//! the program runs; who wants it asks again ([`NoRecord::Passing`](crate::attach::NoRecord)).
 //!
 //! The kernel unmaps (and then drops the lock) only after the last thread of the process has
 //! stopped executing user code: nothing can be stored in the ring by its holder once the lock is
@@ -190,8 +190,8 @@ impl Drop for Hold {
     }
 }
 
-/// Asking again and again for what somebody holds only for a moment: to attach, to recover, to remove
-/// a name, or because it is starting a program (above).
+/// Asking again and again for what somebody holds only for a moment: to attach, to recover, to
+/// remove a name, or because it is starting a program (above).
 #[derive(Debug)]
 pub(crate) struct Asking {
     began: Instant,

@@ -1,8 +1,8 @@
 //! Reaping the dead: who lost their lives lose their records, and what they had claimed is settled.
 //!
-//! What is left of a claim, and whose it is, [`ring::recovery`](crate::ring::recovery) knows. Here is
-//! who does it and when: an end in doubt, one that wants a record, one about to say end-of-file. All of
-//! it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
+//! What is left of a claim, and whose it is, [`ring::recovery`](crate::ring::recovery) knows. Here
+//! is who does it and when: an end in doubt, one that wants a record, one about to say end-of-file.
+//! All of it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
 //!
 //! Records of the dead are freed while the [recovery word](super::recovery_word) names the
 //! recoverer, by compare-and-swap from the exact word their owners had stored, after everything
@@ -123,15 +123,16 @@ pub(crate) fn reap_pass<T: Copy, K: Kind>(
     Findings { opposite_alive, pending: pass.pending || !pass.done, claims, lost: false }
 }
 
-/// The end in `record` has a claim in progress. Those who have are asked after, and everyone opposite if
-/// they all seem dead: an idle waiter thus asks one question per interval.
+/// The end in `record` has a claim in progress. Those who have are asked after, and everyone
+/// opposite if they all seem dead: an idle waiter thus asks one question per interval.
 fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
     K::STAMPED && mem.words.records[record].intent.load(Relaxed) != 0 // settling looks again
 }
 
 /// What came of reaping the dead.
 struct Pass {
-    /// It took place, for all of them: nobody else was recovering, and there was not too much to do.
+    /// It took place, for all of them: nobody else was recovering, and there was not too much to
+    /// do.
     done: bool,
     /// There were some, or abandoned claims.
     any_dead: bool,
@@ -207,8 +208,8 @@ fn change(words: &Words, record: usize, role: Role) -> Change {
     }
 }
 
-/// The answers about liveness of one reap pass, each asked for once: who is found dead stays dead, and who
-/// is taken for alive though it has died meanwhile is found next time.
+/// The answers about liveness of one reap pass, each asked for once: who is found dead stays dead,
+/// and who is taken for alive though it has died meanwhile is found next time.
 struct Answers<'a, D> {
     words: &'a Words,
     liveness: &'a D,
@@ -256,9 +257,9 @@ pub(crate) fn reap_for_record<T: Copy, K: Kind>(
     reap_all(mem, me, liveness, &mut None, is_dead).done
 }
 
-/// Finds an abandoned claim that a new receiver can succeed to, record and all, for when there is no other
-/// record: `take` takes it. Gives what `take` gave, and what the new receiver adopts with it; `None`
-/// if someone else is recovering. `me`: the new receiver, still a visitor.
+/// Finds an abandoned claim that a new receiver can succeed to, record and all, for when there is
+/// no other record: `take` takes it. Gives what `take` gave, and what the new receiver adopts with
+/// it; `None` if someone else is recovering. `me`: the new receiver, still a visitor.
 pub(crate) fn succeed<T: Copy, K: Kind, E>(
     mem: &Mem<T, K>,
     me: Name,
@@ -294,15 +295,15 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
 
 /// What one reap pass has cost so far, in positions and intents looked at.
 ///
-/// Honest ends claim disjoint slots, few at a time. Liars can fill the endpoint table with dead that claim the
-/// whole ring: whoever comes to reap them does what is reasonable, and leaves the rest to the next
-/// pass. The first claim is settled whatever it costs, which is no more than a look at each slot
-/// that one claim can cover, so that each reap pass gets somewhere.
+/// Honest ends claim disjoint slots, few at a time. Liars can fill the endpoint table with dead
+/// that claim the whole ring: whoever comes to reap them does what is reasonable, and leaves the
+/// rest to the next pass. The first claim is settled whatever it costs, which is no more than a
+/// look at each slot that one claim can cover, so that each reap pass gets somewhere.
 struct Efforts(u64);
 
 impl Efforts {
-    /// Some milliseconds, or tens of them where memory is cold: a waiting call may hold one reap pass after the other before it
-    /// looks at the clock again.
+    /// Some milliseconds, or tens of them where memory is cold: a waiting call may hold one reap
+    /// pass after the other before it looks at the clock again.
     const REASONABLE: u64 = 1 << 20;
 
     /// There may be this much more, unless there was enough already.

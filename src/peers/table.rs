@@ -12,15 +12,16 @@
 //!
 //! * attach: lock, take the record, count the arrival, move `changes` on, wake those whom it
 //!   concerns;
-//! * leave: count the close, unlock, free the record, move `changes` on, wake those whom it concerns.
+//! * leave: count the close, unlock, free the record, move `changes` on, wake those whom it
+//!   concerns.
 //!
-//! An *abandoned claim* is what a receiving end leaves that is gone but had claimed items and not released
-//! them: nobody sits there any more, but the record is needed until an adopter has taken them over
-//! ([`ring::recovery`](crate::ring::recovery)).
+//! An *abandoned claim* is what a receiving end leaves that is gone but had claimed items and not
+//! released them: nobody sits there any more, but the record is needed until an adopter has taken
+//! them over ([`ring::recovery`](crate::ring::recovery)).
 //!
-//! So whoever sits and lives holds the lock, and a lock that is free beside a taken record belongs to
-//! one who is on the way out or dead. [`Ends`](super::ends::Ends) turns the endpoint table into the
-//! answers that the pipe needs.
+//! So whoever sits and lives holds the lock, and a lock that is free beside a taken record belongs
+//! to one who is on the way out or dead. [`Ends`](super::ends::Ends) turns the endpoint table into
+//! the answers that the pipe needs.
 //!
 //! The arrival counters exist for those who came and went between two looks: a receiver must say
 //! end-of-file also if it never saw the sender whose values it has just drained.
@@ -64,8 +65,8 @@ const TIMES_TAKEN: u64 = 0xffff_fffc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(u64);
 
-/// One end of a ring in one word, which no other end of that ring ever has: its role (bits 0..2), how
-/// often its record had been taken (2..32) and the record (32..). Never 0.
+/// One end of a ring in one word, which no other end of that ring ever has: its role (bits 0..2),
+/// how often its record had been taken (2..32) and the record (32..). Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name(pub(crate) u64);
 
@@ -160,8 +161,8 @@ pub(crate) fn count(words: &Words, role: Role) -> usize {
         .count()
 }
 
-/// Turns the record of a receiving end that is gone, or about to be, into its abandoned claim; true if it was
-/// still as `owner` left it.
+/// Turns the record of a receiving end that is gone, or about to be, into its abandoned claim; true
+/// if it was still as `owner` left it.
 pub(crate) fn abandon(words: &Words, record: usize, owner: Owner) -> bool {
     let abandoned = owner.0 | ABANDONED;
     // A2 → A1, A3: everything this end ever stored in the ring.

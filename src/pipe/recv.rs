@@ -1,5 +1,5 @@
-//! The receiving end: it claims items, releases them, takes over what the dead have left, and learns of
-//! the end of the file.
+//! The receiving end: it claims items, releases them, takes over what the dead have left, and
+//! learns of the end of the file.
 
 use super::{End, Refused, data, len, space};
 use crate::peers::calm::Calm;
@@ -65,8 +65,8 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 
     /// At the end of the file: nothing that the dead had claimed is outstanding, but for what this
-    /// end has just taken over. If something is, it is not asked again before the endpoint table changes or
-    /// it is time for a liveness check anyway.
+    /// end has just taken over. If something is, it is not asked again before the endpoint table
+    /// changes or it is time for a liveness check anyway.
     #[cold]
     fn recovery_complete(&mut self, liveness: &impl Liveness) -> bool {
         let changes = self.ends.scanned_at();

@@ -83,8 +83,8 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         self.mem.slots.capacity()
     }
 
-    /// Having found the ring full: while so much of it drains that the sender can go on for a while,
-    /// but not so long that receivers find it empty.
+    /// Having found the ring full: while so much of it drains that the sender can go on for a
+    /// while, but not so long that receivers find it empty.
     fn coalesce(&self) -> u32 {
         (self.capacity() / 16).min(64) as u32
     }

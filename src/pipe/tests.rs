@@ -1,5 +1,5 @@
-//! Manners that need no second thread: what an end says and whom it asks, with a liveness that says what
-//! he is told to. Those of sleepers are tested in `wait::tests`.
+//! Manners that need no second thread: what an end says and whom it asks, with a liveness that says
+//! what he is told to. Those of sleepers are tested in `wait::tests`.
 
 use super::*;
 use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};

@@ -4,8 +4,9 @@
 //! algorithms only know the fields. All fields are atomics: a peer may write any of them at any
 //! time, and whoever reads one treats it as an opinion, not a fact.
 //!
-//! What several processors write stands on lines of its own ([`CachePadded`]: 128 bytes on x86-64 and
-//! 64-bit Arm, which fetch lines in pairs or have lines that long). The header records the size.
+//! What several processors write stands on lines of its own ([`CachePadded`]: 128 bytes on x86-64
+//! and 64-bit Arm, which fetch lines in pairs or have lines that long). The header records the
+//! size.
 
 use crossbeam_utils::CachePadded;
 
@@ -79,16 +80,16 @@ pub struct Control {
     pub(crate) counters: CachePadded<Counters>,
 }
 
-/// The next position to write, and on its line, for a reader that is about to take the newest item, a
-/// copy of that.
+/// The next position to write, and on its line, for a reader that is about to take the newest item,
+/// a copy of that.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Tail {
     /// The next position to write. SPSC: everything before it is published. MPMC: everything
     /// before it is claimed.
     pub(crate) at: AtomicU64,
-    /// SPSC: the tail behind the item whose copy follows; 0: there is no copy. Every producer stores
-    /// 0 when it attaches, as its predecessor may have died in the midst of making one.
+    /// SPSC: the tail behind the item whose copy follows; 0: there is no copy. Every producer
+    /// stores 0 when it attaches, as its predecessor may have died in the midst of making one.
     pub(crate) inline_at: AtomicU64,
     /// Reserved: the copy.
     pub(crate) inline: [UnmodelledU64; INLINE_WORDS],

@@ -141,8 +141,8 @@ pub trait RecvCursor {
     /// better; there may be an item behind a hole.
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
 
-    /// The items of a claimed run are about to be shown to somebody before they are released: should
-    /// this end die now, whoever receives them next receives them again.
+    /// The items of a claimed run are about to be shown to somebody before they are released:
+    /// should this end die now, whoever receives them next receives them again.
     fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
 
     /// How often the first item of the run claimed last had been delivered to receivers that are

@@ -12,13 +12,13 @@
 //!     └─────── given up instead ──────► SKIPPED(lap) ────── passed over ──────────────┘
 //! ```
 //!
-//! A stamp only moves forward, by one writer at a time: the owner of the claim. A sender claims
-//! `p` only after it has seen `FREE(lap of p)` (S1); since stamps only move when `p` is claimed, and
+//! A stamp only moves forward, by one writer at a time: the owner of the claim. A sender claims `p`
+//! only after it has seen `FREE(lap of p)` (S1); since stamps only move when `p` is claimed, and
 //! its compare-and-swap proves that nobody claimed `p` in between, the slot is still free when it
 //! has won. Likewise a receiver with `PUBLISHED` (R1, R2). So a slot has one owner between claim
-//! and hand-over, and S3→R1 and R3→S1 order the copies. Laps come from 64-bit positions, so a
-//! stamp never returns to an old value: a sender that slept for a year fails its compare-and-swap
-//! rather than claiming someone else's slot. All-zero memory is `FREE(0)`: an empty ring.
+//! and hand-over, and S3→R1 and R3→S1 order the copies. Laps come from 64-bit positions, so a stamp
+//! never returns to an old value: a sender that slept for a year fails its compare-and-swap rather
+//! than claiming someone else's slot. All-zero memory is `FREE(0)`: an empty ring.
 //!
 //! A stamp seen *ahead* of the position's lap means the position was claimed before; the stamp's
 //! writer had moved the index before it stored the stamp, so reading the index again must show it
@@ -86,7 +86,8 @@ pub(super) fn intent_slots(word: u64) -> u64 {
 }
 
 /// The positions below `index` that the intent covers: the first, and how many. An end stores its
-/// intent for a position that it has read from the index, so the intent begins at or below the index.
+/// intent for a position that it has read from the index, so the intent begins at or below the
+/// index.
 pub(super) fn intent_run(word: u64, index: u64, capacity: u64) -> (u64, u64) {
     let below = index.wrapping_sub(word) & INTENT_POSITION;
     (index.wrapping_sub(below), intent_slots(word).min(below).min(capacity))
@@ -106,17 +107,17 @@ pub(super) fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterat
 
 const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
 
-/// How many stamps one claim looks at before it gives up, or four times what it asked for, or once at
-/// all there are (the whole ring may be holes, with an item behind): neither others who are faster nor
-/// a scribbler who moves the index back and forth make it look for ever.
+/// How many stamps one claim looks at before it gives up, or four times what it asked for, or once
+/// at all there are (the whole ring may be holes, with an item behind): neither others who are
+/// faster nor a scribbler who moves the index back and forth make it look for ever.
 pub(super) const LOOKS: u64 = 65_536;
 
 pub(super) fn enough(looks: u64, wanted: u64, capacity: u64) -> bool {
     looks > LOOKS.max(4 * wanted).max(capacity)
 }
 
-/// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or is:
-/// behind the first, that is left to whoever comes there.
+/// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or
+/// is: behind the first, that is left to whoever comes there.
 fn stopped_by(slots: u64, awaited: bool) -> Blocked {
     if awaited || slots > 0 { Blocked::NotReady } else { Blocked::Corrupt }
 }
@@ -124,8 +125,9 @@ fn stopped_by(slots: u64, awaited: bool) -> Blocked {
 /// A run that took no longer to look through than a line takes to travel.
 pub(super) const SHORT_RUN: u64 = 64;
 
-/// How many slots to ask for after `asked`, when a claim of `lost` of them at `at` has failed as the
-/// index was `now`: a long look loses against short ones again and again, so the next is shorter.
+/// How many slots to ask for after `asked`, when a claim of `lost` of them at `at` has failed as
+/// the index was `now`: a long look loses against short ones again and again, so the next is
+/// shorter.
 pub(super) fn after_losing(at: u64, now: u64, lost: u64, need: u64, asked: u64) -> u64 {
     if now != at && lost > SHORT_RUN { (lost / 2).max(need) } else { asked }
 }
@@ -201,7 +203,8 @@ impl SendCursor for Sender {
                 }
             }
             // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
-            // acquired shows it (see "ahead" in the module's opening). S0 ← S2: if it has, a guess again.
+            // acquired shows it (see "ahead" in the module's opening). S0 ← S2: if it has, a guess
+            // again.
             let now = tail.load(Acquire);
             if now != at {
                 at = now;
@@ -431,7 +434,8 @@ impl RecvCursor for Receiver {
                 }
             }
             // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
-            // acquired shows it (see "ahead" in the module's opening). R0 ← R2: if it has, a guess again.
+            // acquired shows it (see "ahead" in the module's opening). R0 ← R2: if it has, a guess
+            // again.
             let now = head.load(Acquire);
             if now != at {
                 at = now;
@@ -560,8 +564,8 @@ impl RecvCursor for Receiver {
 
     fn unpublished<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
         let capacity = mem.slots.capacity();
-        // Relaxed, all: stamps only grow, so one seen to have been handed over was, and one seen too
-        // late puts off an answer that is asked for again.
+        // Relaxed, all: stamps only grow, so one seen to have been handed over was, and one seen
+        // too late puts off an answer that is asked for again.
         let at = mem.words.control.head.load(Relaxed);
         let claimed = mem.words.control.tail.at.load(Relaxed).wrapping_sub(at);
         positions(at, 0..claimed.min(capacity)).any(|position| {

@@ -10,9 +10,9 @@
 //! reads the intents of all ends of that role (X2).
 //!
 //! * Nobody *alive* intends `q`, and the slot is still not handed over on a second look: then its
-//!   owner is dead. For the owner's intent, as X2 reads it, either covers `q`, and then the owner is
-//!   not alive; or it is a later one, stored after the hand-over, which X2 acquires with it, so the
-//!   second look would have shown it.
+//!   owner is dead. For the owner's intent, as X2 reads it, either covers `q`, and then the owner
+//!   is not alive; or it is a later one, stored after the hand-over, which X2 acquires with it, so
+//!   the second look would have shown it.
 //! * Somebody alive intends `q`: the owner perhaps, or one who lost the race for `q` and has not
 //!   taken its next step. Nothing is done, and asked again later. So a live owner is never robbed,
 //!   however slow, and a live loser delays the answer by a few steps of its own.
@@ -22,9 +22,9 @@
 //!
 //! **What becomes of `q`?** A dead sender's slot is marked SKIPPED by compare-and-swap from FREE,
 //! and receivers pass over it. A dead receiver's slot is handed to the recovering receiver, which
-//! stores an intent of its own for it: from then on it is as claimed as any, and if the adopter dies,
-//! it is adopted again. Until its release the item is thus covered by somebody's intent, and the
-//! slot's stamp tells whether it was released.
+//! stores an intent of its own for it: from then on it is as claimed as any, and if the adopter
+//! dies, it is adopted again. Until its release the item is thus covered by somebody's intent, and
+//! the slot's stamp tells whether it was released.
 //!
 //! **One recoverer at a time.** All of this runs while the region's recovery word names the
 //! recoverer ([`recovery_word`](crate::peers::recovery_word)); whoever comes after one that died
@@ -257,9 +257,9 @@ pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
 /// Forgets a dead end's intent, as it was read: everything it covers is settled. In the recoverer's
 /// turn.
 ///
-/// An end that had none needs nothing forgotten, and must not be touched: it may be a live one on its
-/// way out, whose record a newcomer takes at this moment. One that had an intent is not on its way out
-/// by itself: its record waits for us.
+/// An end that had none needs nothing forgotten, and must not be touched: it may be a live one on
+/// its way out, whose record a newcomer takes at this moment. One that had an intent is not on its
+/// way out by itself: its record waits for us.
 pub(crate) fn forget(words: &Words, record: usize, word: u64) {
     if word != NO_INTENT {
         let intent = &words.records[record].intent;

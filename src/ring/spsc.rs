@@ -7,8 +7,8 @@
 //! publishes more. It looks again only when the ring seems full or empty, so in flow the two lines
 //! travel once per lap rather than once per message. Where the consumer is the faster one, the ring
 //! seems empty again and again: it then lets a few messages coalesce before it looks
-//! ([`coalesce`](crate::wait::coalesce)). The producer asks for the lines of slots ahead, so that its
-//! stores need not wait for them.
+//! ([`coalesce`](crate::wait::coalesce)). The producer asks for the lines of slots ahead, so that
+//! its stores need not wait for them.
 //!
 //! Why a value is whole when it is read: the producer's copy into slot `p` precedes its store of
 //! `tail = p + 1` (P2), the consumer loads that value or a later one (C1) before it copies out of
@@ -72,8 +72,9 @@ impl SendCursor for Producer {
         let tail = control.tail.at.load(Relaxed);
         let head_seen = control.head.load(Acquire); // P1 ← C2: slots before it have been read
         used(head_seen, tail, mem.slots.capacity())?;
-        // Relaxed: ordered before what this producer publishes first, which releases it (P2). Nothing
-        // else is ever stored there yet; a later version of this layout keeps a copy of the newest item.
+        // Relaxed: ordered before what this producer publishes first, which releases it (P2).
+        // Nothing else is ever stored there yet; a later version of this layout keeps a copy of the
+        // newest item.
         control.tail.inline_at.store(0, Relaxed);
         Ok(Self { tail, head_seen })
     }

@@ -1,17 +1,17 @@
 //! How payload is copied between private memory and the region.
 //!
-//! Another process may scribble on a slot at any time, so a plain read or write of the region
-//! would be a data race, which is undefined behaviour even if the program then discards the bytes.
-//! Payload is therefore moved by relaxed atomic words, the widest that divide the element, or
-//! by vector instructions that the compiler does not see into: a race yields wrong bytes and nothing
-//! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern` makes wrong bytes a
-//! valid `T`. Under Miri the same copies are plain, so that an ordering too weak to publish the payload
-//! shows up as a race instead of hiding behind the atomics.
+//! Another process may scribble on a slot at any time, so a plain read or write of the region would
+//! be a data race, which is undefined behaviour even if the program then discards the bytes.
+//! Payload is therefore moved by relaxed atomic words, the widest that divide the element, or by
+//! vector instructions that the compiler does not see into: a race yields wrong bytes and nothing
+//! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern` makes wrong bytes
+//! a valid `T`. Under Miri the same copies are plain, so that an ordering too weak to publish the
+//! payload shows up as a race instead of hiding behind the atomics.
 //!
-//! The vector instructions stand in blocks of assembly that say nothing of what memory they touch, so
-//! the compiler moves none of the accesses that publish a slot across them; nor does an x86-64, on which
-//! loads and stores are acquired and released as they are. Only the side in the region is in assembly:
-//! of the private side the compiler sees all, and leaves out copies of copies.
+//! The vector instructions stand in blocks of assembly that say nothing of what memory they touch,
+//! so the compiler moves none of the accesses that publish a slot across them; nor does an x86-64,
+//! on which loads and stores are acquired and released as they are. Only the side in the region is
+//! in assembly: of the private side the compiler sees all, and leaves out copies of copies.
 
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -56,14 +56,15 @@ const fn word<T>() -> usize {
     if lowest < 8 { lowest } else { 8 }
 }
 
-/// Sixteen bytes at once, where the machine can. To the language, each access of the region stands for
-/// relaxed ones of the words that the element is copied by elsewhere.
+/// Sixteen bytes at once, where the machine can. To the language, each access of the region stands
+/// for relaxed ones of the words that the element is copied by elsewhere.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 mod vector {
     use std::arch::asm;
     use std::arch::x86_64::__m128i as Vector;
 
-    /// Vectors moved in a row: a cache line. (One at a time, a value of 1,024 bytes takes a third longer.)
+    /// Vectors moved in a row: a cache line. (One at a time, a value of 1,024 bytes takes a third
+    /// longer.)
     const ROW: usize = 4;
 
     /// Moves as many of `bytes` bytes into the region as whole vectors make, and says how many.
@@ -186,8 +187,8 @@ const WIDE: usize = 256;
 ///
 /// # Safety
 ///
-/// `from` is readable and `to` writable for `len` elements, `to` is aligned to [`word::<T>()`](word)
-/// and nobody accesses `to` other than by atomics, or by copies as this one.
+/// `from` is readable and `to` writable for `len` elements, `to` is aligned to
+/// [`word::<T>()`](word) and nobody accesses `to` other than by atomics, or by copies as this one.
 #[inline(always)]
 pub(super) unsafe fn copy_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
     if cfg!(miri) {
@@ -218,7 +219,8 @@ unsafe fn words_in<T>(to: *mut u8, from: *const u8, bytes: usize) {
 /// # Safety
 ///
 /// `from` is readable and `to` writable for `len` elements, `from` is aligned to
-/// [`word::<T>()`](word) and nobody accesses `from` other than by atomics, or by copies as this one.
+/// [`word::<T>()`](word) and nobody accesses `from` other than by atomics, or by copies as this
+/// one.
 #[inline(always)]
 pub(super) unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
     if cfg!(miri) {
@@ -248,8 +250,8 @@ unsafe fn words_out<T>(from: *const u8, to: *mut u8, bytes: usize) {
 mod tests {
     use super::*;
 
-    /// There and back, `len` of them, as Miri sees the words: other tests copy plainly under Miri, so
-    /// that it sees races. Neither side is aligned to more than it must be, and neither side's
+    /// There and back, `len` of them, as Miri sees the words: other tests copy plainly under Miri,
+    /// so that it sees races. Neither side is aligned to more than it must be, and neither side's
     /// neighbours are touched.
     fn there_and_back<T: Copy>(len: usize) {
         const UNTOUCHED: u64 = 0xAAAA_AAAA_AAAA_AAAA;

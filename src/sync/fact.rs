@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// A yes or no that is found out, or decided, once and for good.
 ///
-/// Not a `OnceLock`: a child that is forked while another thread finds it out has no such thread, and
-/// would wait for it for ever. Here nobody waits: threads that come together all find it out, and the
-/// first to have done so is right.
+/// Not a `OnceLock`: a child that is forked while another thread finds it out has no such thread,
+/// and would wait for it for ever. Here nobody waits: threads that come together all find it out,
+/// and the first to have done so is right.
 #[derive(Debug)]
 pub(crate) struct Fact(AtomicU32);
 

@@ -1,8 +1,8 @@
 //! Atomics, fences, slot memory and the futex: from the hardware and the kernel, or from loom.
 //!
-//! This is the only place that knows whether the code runs for real or under the model checker.
-//! The algorithms (`ring`), the wake protocol (`wait::word`), the endpoint table (`peers::table`) and the
-//! pipe manners (`pipe`) take everything shared from here, so the very source that ships is the
+//! This is the only place that knows whether the code runs for real or under the model checker. The
+//! algorithms (`ring`), the wake protocol (`wait::word`), the endpoint table (`peers::table`) and
+//! the pipe manners (`pipe`) take everything shared from here, so the very source that ships is the
 //! source that `loom-tests` explores. Both halves offer the same names:
 //!
 //! | name | for real (`real.rs`) | modelled (`model.rs`) |

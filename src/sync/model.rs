@@ -5,8 +5,8 @@
 //! loom; this crate does not. What is stricter here than for real:
 //!
 //! * A value in a slot is a plain, tracked access. If no happens-before leads from the copy in to
-//!   the copy out, or from the copy out to the next copy in, loom reports a race, where for real the
-//!   relaxed words of a racing copy would hide it.
+//!   the copy out, or from the copy out to the next copy in, loom reports a race, where for real
+//!   the relaxed words of a racing copy would hide it.
 //! * A slot that was never written has no value to read.
 //! * The futex orders nothing: what the sleeper must see after waking has to come from the
 //!   protocol's own orderings. It has no timeout either, so a lost wake is a deadlock.
@@ -183,8 +183,8 @@ pub(crate) mod membarrier {
 pub(crate) mod futex {
     use super::AtomicU32;
 
-    /// Sleeps while `word` holds `expected`, until woken by a wake that shares a bit with `whom`, for
-    /// ever if need be.
+    /// Sleeps while `word` holds `expected`, until woken by a wake that shares a bit with `whom`,
+    /// for ever if need be.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, whom: u32, _until: u64) {
         word.futex_wait(expected, whom);
     }

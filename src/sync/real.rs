@@ -57,8 +57,8 @@ unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}
 /// So many bytes ahead of what is written, lines are asked for.
 const AHEAD: usize = 256;
 
-/// The processor says that it knows `prefetchw`: AMD's with 64 bits, Intel's since Broadwell. To others it
-/// may be an illegal instruction.
+/// The processor says that it knows `prefetchw`: AMD's with 64 bits, Intel's since Broadwell. To
+/// others it may be an illegal instruction.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 fn can_ask() -> bool {
     static CAN: super::fact::Fact = super::fact::Fact::new();
@@ -161,15 +161,16 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         let _ = position;
     }
 
-    /// How many slots ahead a sender asks for lines: about as many as it fills while a line travels.
-    /// Beyond all capacities if the processor cannot.
+    /// How many slots ahead a sender asks for lines: about as many as it fills while a line
+    /// travels. Beyond all capacities if the processor cannot.
     #[inline(always)]
     pub(crate) fn ahead(&self) -> u64 {
         self.ahead
     }
 
-    /// Asks for the (first) lines of a slot that will be written soon, for this processor alone, without
-    /// waiting for them. Only if they are to come within the capacity: see [`ahead`](Self::ahead).
+    /// Asks for the (first) lines of a slot that will be written soon, for this processor alone,
+    /// without waiting for them. Only if they are to come within the capacity: see
+    /// [`ahead`](Self::ahead).
     #[inline(always)]
     pub(crate) fn prefetch_to_write(&self, position: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]

@@ -33,12 +33,12 @@
 //! publisher that was skipped has its store in a buffer that drains by itself within microseconds,
 //! and only a look in those misses it. So:
 //!
-//! * Whoever has just announced itself sleeps for a millisecond at the most, and looks again, before
-//!   it sleeps for long ([`Watch::sleep`](super::pace::Watch)). Alone on its word (SPSC rings, one end
-//!   of its role), it learns of what it overlooked after that millisecond.
-//! * Where several sleep at a word, one that was woken may overlook a second item, take the first and
-//!   be busy with that, while the others, who announced themselves long ago, sleep on. That ends with
-//!   the next item, the busy one's next call, or the interval of one that sleeps.
+//! * Whoever has just announced itself sleeps for a millisecond at the most, and looks again,
+//!   before it sleeps for long ([`Watch::sleep`](super::pace::Watch)). Alone on its word (SPSC
+//!   rings, one end of its role), it learns of what it overlooked after that millisecond.
+//! * Where several sleep at a word, one that was woken may overlook a second item, take the first
+//!   and be busy with that, while the others, who announced themselves long ago, sleep on. That
+//!   ends with the next item, the busy one's next call, or the interval of one that sleeps.
 //!
 //! The same holds where only some of several sleepers can call membarrier. A process for which that
 //! is too late has its publishers fence ([`opt_out_of_membarrier`]).
@@ -72,9 +72,10 @@ pub(crate) fn register() {
 /// interruptions are worse than a fence, some tens of nanoseconds, for each message of its own
 /// opts out. All else stays the same; nobody else needs to know.
 ///
-/// It is also for a process whose messages must not be overlooked for a moment: Linux skips processors
-/// in that barrier now and then, and then a sleeper may overlook a message for a millisecond, or, where
-/// several sleep on one ring, until the end of an interval. What is sent with a fence is not overlooked.
+/// It is also for a process whose messages must not be overlooked for a moment: Linux skips
+/// processors in that barrier now and then, and then a sleeper may overlook a message for a
+/// millisecond, or, where several sleep on one ring, until the end of an interval. What is sent
+/// with a fence is not overlooked.
 pub fn opt_out_of_membarrier() -> bool {
     membarrier::decline()
 }

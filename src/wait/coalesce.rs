@@ -7,12 +7,13 @@
 //! with one look.
 //!
 //! A message that comes alone, or whose sender waits for an answer, must not pay for that. Three
-//! things guard it. What a receiver had to wait for begins anew, without pauses: a stream's messages
-//! are there *at the first look* after the last one was taken. Pauses that found fewer messages than
-//! half as many as they are begin anew, too. And they stand trial: for some looks without them and
-//! some with them, the time that a message takes on the average is measured, and they are made only as
-//! long as that has been an eighth shorter with them. (A few requests that are under way together look
-//! like a stream that coalesces; but pauses do not make them come faster.)
+//! things guard it. What a receiver had to wait for begins anew, without pauses: a stream's
+//! messages are there *at the first look* after the last one was taken. Pauses that found fewer
+//! messages than half as many as they are begin anew, too. And they stand trial: for some looks
+//! without them and some with them, the time that a message takes on the average is measured, and
+//! they are made only as long as that has been an eighth shorter with them. (A few requests that
+//! are under way together look like a stream that coalesces; but pauses do not make them come
+//! faster.)
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -38,7 +39,8 @@ const NO_STREAM: u64 = 2_000;
 #[derive(Debug)]
 pub(crate) struct Coalesce {
     pauses: u32,
-    /// The position at which the ring was found drained the last time, unless there was a wait since.
+    /// The position at which the ring was found drained the last time, unless there was a wait
+    /// since.
     drained_at: Option<u64>,
     stage: Stage,
     /// Looks until the next stage.
@@ -72,8 +74,8 @@ impl Coalesce {
         }
     }
 
-    /// Everything that was found has been taken, up to position `at`: how many pauses to make before
-    /// the next look. The clock, of nanoseconds, is asked once in a stage.
+    /// Everything that was found has been taken, up to position `at`: how many pauses to make
+    /// before the next look. The clock, of nanoseconds, is asked once in a stage.
     pub(crate) fn drained(&mut self, at: u64, capacity: u64, clock: impl FnOnce() -> u64) -> u32 {
         if self.left == 0 {
             self.next_stage(at, clock());

@@ -30,8 +30,8 @@ struct Board {
     counts: [AtomicU64; 3],
 }
 
-/// Stops a busy machine from making this a long test. Two processes that do not run at the same time
-/// show nothing anyway.
+/// Stops a busy machine from making this a long test. Two processes that do not run at the same
+/// time show nothing anyway.
 const LIMIT: Duration = Duration::from_millis(250);
 /// Ends a process that waits for one that has died.
 const SECONDS: u32 = 60;
@@ -50,8 +50,8 @@ impl Board {
         unsafe { &*at.cast() }
     }
 
-    // What is under test is relaxed or the barrier's; `index` as a ring's, released and acquired. The
-    // others (`begun`, `ended`) hand a round from one process to the other and back.
+    // What is under test is relaxed or the barrier's; `index` as a ring's, released and acquired.
+    // The others (`begun`, `ended`) hand a round from one process to the other and back.
 
     /// Of up to `rounds`: how many took place, and in how many both saw nothing, if the sleeper
     /// announces itself by `announce`.
@@ -114,7 +114,8 @@ fn wait_for(at: &AtomicU64, round: u64) {
 }
 
 /// A child that does `what` and no more. It has one thread, and uses nothing that another thread of
-/// this process might have locked (none attaches an end, and registers so), but to say that it failed.
+/// this process might have locked (none attaches an end, and registers so), but to say that it
+/// failed.
 fn fork(what: impl FnOnce()) -> libc::pid_t {
     // SAFETY: see above.
     let pid = unsafe { libc::fork() };

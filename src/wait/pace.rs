@@ -23,8 +23,8 @@ fn read_clock(clock: ClockId) -> u64 {
 /// Until when a blocking call may wait: an absolute moment, a duration from now, or for ever.
 ///
 /// Calls take `impl Into<Deadline>`, so an [`Instant`] or a [`Duration`] can be given directly. A
-/// duration counts from the call, or from when the call finds that it has to wait. A deadline is looked at
-/// only then: a call that can succeed at once does, even if the deadline has passed.
+/// duration counts from the call, or from when the call finds that it has to wait. A deadline is
+/// looked at only then: a call that can succeed at once does, even if the deadline has passed.
 ///
 /// ```
 /// use ringpipe::Deadline;
@@ -58,24 +58,25 @@ impl From<Instant> for Deadline {
 
 /// How a blocking call waits: it spins, it sleeps, or it spins a little and then sleeps.
 ///
-/// A sleeper costs hardly any processor time (a look in each interval), but waking it costs the waker a
-/// system call and the sleeper some tens of microseconds. Spinning reacts within a cache line's trip and occupies a processor.
+/// A sleeper costs hardly any processor time (a look in each interval), but waking it costs the
+/// waker a system call and the sleeper some tens of microseconds. Spinning reacts within a cache
+/// line's trip and occupies a processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitPolicy {
     /// Spin for some microseconds, then sleep: the longer (100 µs or so at the most) the more often
-    /// that has lately been enough. Where others want the processor and give it back soon, spin only
-    /// shortly, and make way for them (`sched_yield`) some times before sleeping: they may be whom this
-    /// end waits for. What keeps the processor for long is found out now and then, by a wait that has
-    /// spun in vain and does not get it back for some milliseconds, deadline or not. On a machine with
-    /// one processor: sleep at once. The default.
+    /// that has lately been enough. Where others want the processor and give it back soon, spin
+    /// only shortly, and make way for them (`sched_yield`) some times before sleeping: they may be
+    /// whom this end waits for. What keeps the processor for long is found out now and then, by a
+    /// wait that has spun in vain and does not get it back for some milliseconds, deadline or not.
+    /// On a machine with one processor: sleep at once. The default.
     #[default]
     Adaptive,
     /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn
     /// yields it.
     Spin,
-    /// Never spin. (Between the messages of a stream, the receiver of an SPSC ring may all the same pause
-    /// for a fraction of a microsecond, so that one look finds several.)
+    /// Never spin. (Between the messages of a stream, the receiver of an SPSC ring may all the same
+    /// pause for a fraction of a microsecond, so that one look finds several.)
     Park,
 }
 
@@ -93,8 +94,8 @@ const LONG_SLEEP: u32 = 10;
 const GRID: u64 = 5_000_000;
 
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no
-/// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this time,
-/// what such a publisher stored has long been there for everybody to see.
+/// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this
+/// time, what such a publisher stored has long been there for everybody to see.
 pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
 
 /// The spinning budget, in turns: a turn is a pause and a poll, 10 to 60 ns.
@@ -104,12 +105,13 @@ pub(super) const MOST_TURNS: u32 = 2048;
 pub(super) const CROWDED_TURNS: u32 = 64;
 /// How often to make way for others before sleeping.
 pub(super) const MOST_YIELDS: u32 = 32;
-/// Whoever gives up the processor for no longer, in nanoseconds, has most likely given it to nobody.
+/// Whoever gives up the processor for no longer, in nanoseconds, has most likely given it to
+/// nobody.
 pub(super) const NOBODY_RAN: u64 = 2_000;
 /// A sleep so short, in nanoseconds, that spinning through it would have been cheaper.
 pub(super) const SHORT_SLEEP: u64 = 50_000;
-/// The most waits in a row that make way for nobody, after others have kept the processor for longer
-/// than such a sleep: who sleeps instead can be woken.
+/// The most waits in a row that make way for nobody, after others have kept the processor for
+/// longer than such a sleep: who sleeps instead can be woken.
 pub(super) const MOST_WARY: u32 = 4096;
 /// And the fewest.
 pub(super) const FEWEST_WARY: u32 = 16;
@@ -182,8 +184,8 @@ impl Waiting {
         at - at % GRID
     }
 
-    /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks the coarse
-    /// clock, which is a few milliseconds behind and costs as many nanoseconds.
+    /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks
+    /// the coarse clock, which is a few milliseconds behind and costs as many nanoseconds.
     #[cold]
     pub(crate) fn tried_in_vain(&mut self) -> bool {
         self.looked_in_vain(read_clock(ClockId::MonotonicCoarse))
@@ -256,8 +258,8 @@ pub(crate) struct Watch<'a> {
 
 impl Watch<'_> {
     /// Having spun in vain: makes way for others on this processor, who may be those it waits for.
-    /// `true`: somebody ran, so it is worth a look. Those who do not give the processor back soon are
-    /// others, and not made way for again for a while.
+    /// `true`: somebody ran, so it is worth a look. Those who do not give the processor back soon
+    /// are others, and not made way for again for a while.
     fn let_others_run(&mut self) -> bool {
         let Waiting { budget, wary, wary_next, .. } = &mut *self.waiting;
         if self.yields == 0 && *wary > 0 {

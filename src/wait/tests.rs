@@ -1,8 +1,8 @@
 //! The wake protocol and the pipe's manners with real sleeps, on heap memory, under Miri too.
 //!
 //! The crate never sleeps longer than an interval, which would hide a lost wake here. So these ends
-//! sleep at a [`Slumber`]: without intervals, and a sleep that nobody ended fails the test. Under Miri
-//! the clock is virtual and jumps there as soon as everybody sleeps.
+//! sleep at a [`Slumber`]: without intervals, and a sleep that nobody ended fails the test. Under
+//! Miri the clock is virtual and jumps there as soon as everybody sleeps.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;

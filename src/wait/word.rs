@@ -30,11 +30,11 @@
 //! comes before the sleeper is queued, the kernel finds the word changed and refuses to put it to
 //! sleep; if after, it is queued and the wake reaches it.
 //!
-//! **One barrier for one announcement.** Who wakes for no reason (an interval has passed, a signal came)
-//! and finds the word just as it announced itself in it need not make a barrier again: no waker has
-//! cleared the bit since, as that moves the epoch on, so all who published after the barrier that was
-//! made see it. What was published before, the first look or a later one sees. (To take an
-//! announcement back moves no epoch on; it ends the wait of the only one who sleeps there.)
+//! **One barrier for one announcement.** Who wakes for no reason (an interval has passed, a signal
+//! came) and finds the word just as it announced itself in it need not make a barrier again: no
+//! waker has cleared the bit since, as that moves the epoch on, so all who published after the
+//! barrier that was made see it. What was published before, the first look or a later one sees. (To
+//! take an announcement back moves no epoch on; it ends the wait of the only one who sleeps there.)
 //!
 //! **One wake for one item is enough**, though the woken one may find its item gone, or not be able
 //! to use it, and others sleep on:
@@ -44,18 +44,19 @@
 //!   look shows it. So whatever is published while the bit is clear is seen by the woken one.
 //! * Having claimed one item and seeing another ready (or a hole, with perhaps one behind) with the
 //!   bit set, it passes the wake on ([`pass_on`](WakeWord::pass_on)); so do all takers, at the
-//!   latest when they release, and at once if they keep the claim. Each woken one either leaves nothing ready
-//!   behind, or wakes the next. (Publishing out of order makes this necessary: S0 claims 0, S1
-//!   publishes 1 and wakes R0, who cannot use it yet and sleeps on; then one wake for 0 must lead
-//!   to two receivers going, for 0 and for 1.)
+//!   latest when they release, and at once if they keep the claim. Each woken one either leaves
+//!   nothing ready behind, or wakes the next. (Publishing out of order makes this necessary: S0
+//!   claims 0, S1 publishes 1 and wakes R0, who cannot use it yet and sleeps on; then one wake for
+//!   0 must lead to two receivers going, for 0 and for 1.)
 //! * A taker that was not woken and reads a stale clear bit need not pass anything on: whoever
 //!   cleared the bit has woken someone who has not looked yet, and that one will see what is left.
 //! * One whose look came to nothing because others were faster each time leaves what they left: the
 //!   last of them claimed after it, so what that one reads of the word, too, is as announced.
 //! * A *picky* sleeper, one that waits for several items at once or for a peer rather than for
 //!   items, might swallow a wake that serves another. It announces itself with bit 1 as well, and
-//!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by that
-//!   wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset tells).
+//!   W3 then wakes all. One that announces itself between W3 and the futex wake is not meant by
+//!   that wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset
+//!   tells).
 //!
 //! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table
 //! and then always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper
@@ -116,8 +117,8 @@ impl<'a> WakeWord<'a> {
     }
 
     /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all. `before`: as this
-    /// sleeper last announced itself in this word, if it has not taken that back.
-    /// The caller looks at the ring and the endpoint table after this, and only then [`sleep`](Self::sleep)s.
+    /// sleeper last announced itself in this word, if it has not taken that back. The caller looks
+    /// at the ring and the endpoint table after this, and only then [`sleep`](Self::sleep)s.
     pub(crate) fn announce(self, picky: bool, before: Option<Ticket>) -> Ticket {
         let bits = if picky { ANNOUNCED } else { SLEEPING };
         // W1 ← W4: the endpoint table as the last one to leave or attach left it.
@@ -198,8 +199,8 @@ impl<'a> WakeWord<'a> {
     /// Cancels the waits of an end that sleeps here: sets its flag, then has all look up.
     /// Async-signal-safe.
     ///
-    /// The end looks at the flag after it has announced itself and before it sleeps. So either it sees
-    /// the flag, or it announced itself before the epoch moved, and cannot fall asleep.
+    /// The end looks at the flag after it has announced itself and before it sleeps. So either it
+    /// sees the flag, or it announced itself before the epoch moved, and cannot fall asleep.
     pub(crate) fn cancel(self, flag: &AtomicBool) {
         // K1 → K2: what the caller did before is visible to the end that finds itself cancelled.
         flag.store(true, Release);

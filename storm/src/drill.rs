@@ -4,8 +4,8 @@
 //! its endpoint records usable.
 //!
 //! In a storm a missing wake shows as mere slowness, because sleepers look again after an interval.
-//! In a drill the sleeper's interval is longer than the drill, and someone with a short interval finds
-//! out about a death: if that one forgets to wake the sleeper, the drill fails.
+//! In a drill the sleeper's interval is longer than the drill, and someone with a short interval
+//! finds out about a death: if that one forgets to wake the sleeper, the drill fails.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

@@ -1,11 +1,11 @@
-//! A ring's file on a FUSE file system is refused (C15): its mappings are not one memory for all who
-//! map them, and a user's program stands behind every page.
+//! A ring's file on a FUSE file system is refused (C15): its mappings are not one memory for all
+//! who map them, and a user's program stands behind every page.
 //!
-//! The file system is a real one: the kernel's FUSE, mounted in a mount namespace of a thread's own,
-//! and a server in this process that answers the few questions which opening and creating a file
-//! raise. Network file systems are told by the same look at another line of the same table
-//! (`UNFIT` in `src/shm/reserve.rs`); none is mounted here, so that their numbers are as the kernel's
-//! headers give them is not tested.
+//! The file system is a real one: the kernel's FUSE, mounted in a mount namespace of a thread's
+//! own, and a server in this process that answers the few questions which opening and creating a
+//! file raise. Network file systems are told by the same look at another line of the same table
+//! (`UNFIT` in `src/shm/reserve.rs`); none is mounted here, so that their numbers are as the
+//! kernel's headers give them is not tested.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -59,7 +59,8 @@ impl Reply {
 
     fn attributes(self, node: u64) -> Self {
         let mode = if node == ROOT { DIRECTORY_MODE } else { FILE_MODE };
-        // ino, size, blocks, three times; their nanoseconds, mode, nlink, uid, gid, rdev, blksize, flags
+        // ino, size, blocks, three times; their nanoseconds, mode, nlink, uid, gid, rdev, blksize,
+        // flags
         self.wide(&[node, 4096, 8, 0, 0, 0]).narrow(&[0, 0, 0, mode, 1, 0, 0, 0, 4096, 0])
     }
 

@@ -3,8 +3,8 @@
 //! (C14, C15, C16).
 //!
 //! Split by where the badness comes from: the caller's [`arguments`], a region's [`header`], other
-//! things in a ring's place ([`impostors`]), a file system that will not do ([`fuse`]), the system's
-//! [`limits`] and its [`huge_pages`].
+//! things in a ring's place ([`impostors`]), a file system that will not do ([`fuse`]), the
+//! system's [`limits`] and its [`huge_pages`].
 
 mod arguments;
 mod fuse;

@@ -1,6 +1,6 @@
-//! Beside the words: a process that may open the region's file may also hold its locks, wake whom it
-//! likes and move sleepers elsewhere. That stops the flow, and makes recovery wait, as long as it
-//! goes on; calls keep their deadlines, and when it is over all is as before.
+//! Beside the words: a process that may open the region's file may also hold its locks, wake whom
+//! it likes and move sleepers elsewhere. That stops the flow, and makes recovery wait, as long as
+//! it goes on; calls keep their deadlines, and when it is over all is as before.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

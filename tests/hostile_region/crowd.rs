@@ -1,9 +1,9 @@
 //! Damage that makes recovery slow rather than wrong.
 //!
-//! Looking for the dead costs what the dead had claimed, times the living whose claims it is compared
-//! with. Honest ends claim disjoint slots, so that is never much. A liar can fill the endpoint table, let half
-//! of it seem alive by locking their bytes, and let every end claim the whole ring. A call must end
-//! all the same.
+//! Looking for the dead costs what the dead had claimed, times the living whose claims it is
+//! compared with. Honest ends claim disjoint slots, so that is never much. A liar can fill the
+//! endpoint table, let half of it seem alive by locking their bytes, and let every end claim the
+//! whole ring. A call must end all the same.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

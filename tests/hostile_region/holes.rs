@@ -2,9 +2,9 @@
 //!
 //! * **Holes** can be punched into any region, a sealed one too: pages turn zero, whatever they
 //!   held. That is scribbling by other means, and is borne as such.
-//! * **Cutting off** is refused by the kernel for anonymous rings, whose size is sealed. Who touches
-//!   what is missing of a named or file-backed ring gets `SIGBUS`: nothing else is promised, but
-//!   nothing worse happens either, and who opens it afterwards is told.
+//! * **Cutting off** is refused by the kernel for anonymous rings, whose size is sealed. Who
+//!   touches what is missing of a named or file-backed ring gets `SIGBUS`: nothing else is
+//!   promised, but nothing worse happens either, and who opens it afterwards is told.
 //! * **Extending** harms nobody who is attached.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -162,8 +162,8 @@ pub fn sleeps_on_what_is_cut_off<K: Ends>(mut me: Me) {
     me.say(format!("{outcome:?}"));
 }
 
-/// How many bytes are left of a region that is cut off: nothing; the header and all shared words but
-/// not the last slots.
+/// How many bytes are left of a region that is cut off: nothing; the header and all shared words
+/// but not the last slots.
 const CUTS: [u64; 2] = [0, 4096];
 
 fn a_named_ring_cut_off_is_a_sigbus_and_no_worse<K: Ends>() {
@@ -212,7 +212,8 @@ fn a_ring_cut_off_under_strafing_is_a_sigbus_and_no_worse<K: Ends>() {
             let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), manners);
             until("some strafing", || (strafing.written().0 > 100_000).then_some(()));
             ftruncate(descriptor(&ring), keep).unwrap();
-            // One whose ring is corrupt may touch no slot, and lives on where they alone are missing.
+            // One whose ring is corrupt may touch no slot, and lives on where they alone are
+            // missing.
             if keep > 0 {
                 child.signal(rustix::process::Signal::KILL);
             }

@@ -1,8 +1,8 @@
 //! A header that lies, under a checksum that fits: whoever writes the region can compute one.
 //!
 //! Every field, one after the other and several at once, by every way of opening: what does not
-//! follow from the reader's own program is refused, by an error that says what it is; what is opened
-//! is mapped as far as the file goes, and every call on it ends well.
+//! follow from the reader's own program is refused, by an error that says what it is; what is
+//! opened is mapped as far as the file goes, and every call on it ends well.
 
 use std::fs::File;
 use std::os::fd::AsFd;

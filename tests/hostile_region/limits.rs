@@ -2,8 +2,9 @@
 //!
 //! A call with a deadline must be back by then, one without at once, and those that look at what
 //! others hold for a moment (attaching, opening, unlinking) after a second of looking; each with an
-//! allowance for a busy machine on top ([`ALLOWANCE`]). A call that is back later fails its test, and
-//! so does one that is not back at all: [`guarded`] looks at what every thread is doing meanwhile.
+//! allowance for a busy machine on top ([`ALLOWANCE`]). A call that is back later fails its test,
+//! and so does one that is not back at all: [`guarded`] looks at what every thread is doing
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! Long rings, and claims of the whole of them, while the indices go back and forth at full speed.
 //!
-//! A claim looks at every slot that it takes before it takes any. When the index moves meanwhile, it
-//! looks anew; an honest end moves it once for a claim of its own, a liar as often as it likes.
+//! A claim looks at every slot that it takes before it takes any. When the index moves meanwhile,
+//! it looks anew; an honest end moves it once for a claim of its own, a liar as often as it likes.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -58,8 +58,8 @@ impl<T: Sample, K: Ends> LongRing<T, K> {
     }
 }
 
-/// One claim of the whole ring after another, each of which finds the ring as good as it can be, but
-/// for the indices.
+/// One claim of the whole ring after another, each of which finds the ring as good as it can be,
+/// but for the indices.
 fn claims_of_a_whole_ring<K: Ends>() {
     guarded(LONG + 2 * seconds(), || {
         let long = LongRing::<u64, K>::new(SLOTS);
@@ -90,8 +90,8 @@ fn claims_of_a_whole_ring<K: Ends>() {
     });
 }
 
-/// One of each kind of claim. Whoever spins polls at the ring many times between two looks at the clock:
-/// [`a_deadline_is_kept_though_every_claim_is_too_late`].
+/// One of each kind of claim. Whoever spins polls at the ring many times between two looks at the
+/// clock: [`a_deadline_is_kept_though_every_claim_is_too_late`].
 fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
     let mut buffer = vec![0; SLOTS];
     if sends {
@@ -209,8 +209,8 @@ fn a_long_mpmc_ring_bears_indices_that_move() {
     long_slices::<Mpmc>();
 }
 
-/// A ring so long that one look at all of it takes longer than a busy machine keeps the process waiting
-/// that moves the indices: each look ends with an index that is another by then.
+/// A ring so long that one look at all of it takes longer than a busy machine keeps the process
+/// waiting that moves the indices: each look ends with an index that is another by then.
 #[test]
 fn a_claim_that_is_always_too_late_ends() {
     const HUGE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 1 << 23 };

@@ -35,8 +35,8 @@ pub fn seconds() -> Duration {
 
 /// Role: writes random and telling values into all words, those of the header too, until it is told
 /// to stop. Most of the damage is taken back soon, so that it hits in ever new places rather than
-/// once for all, and now and then everything is put as it was in the beginning. It is in the endpoint table
-/// too, where that has room: a liar who is alive.
+/// once for all, and now and then everything is put as it was in the beginning. It is in the
+/// endpoint table too, where that has room: a liar who is alive.
 pub fn scribbles<K: Ends>(mut me: Me) {
     let names = me.ring.clone();
     let (victim, counters) = names.split_once(' ').expect("two names");

@@ -1,6 +1,6 @@
-//! Rings of many shapes between processes that strafe them ([`strafe`](super::strafe)), two at once,
-//! without a pause, while others make every call: slots of other strides, rings that drop what was
-//! not released, named rings and anonymous ones, holes punched meanwhile.
+//! Rings of many shapes between processes that strafe them ([`strafe`](super::strafe)), two at
+//! once, without a pause, while others make every call: slots of other strides, rings that drop
+//! what was not released, named rings and anonymous ones, holes punched meanwhile.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

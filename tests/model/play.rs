@@ -1,8 +1,8 @@
-//! A ring and up to two ends of each role, driven in turns, beside the model of what should become of
-//! them: every result is compared as it comes.
+//! A ring and up to two ends of each role, driven in turns, beside the model of what should become
+//! of them: every result is compared as it comes.
 //!
-//! Whoever includes this file chooses the calls: `tests/model` at random, `fuzz` by what reaches new
-//! code.
+//! Whoever includes this file chooses the calls: `tests/model` at random, `fuzz` by what reaches
+//! new code.
 
 #[path = "play/ends.rs"]
 mod ends;
@@ -333,8 +333,8 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 assert_eq!(capacity, self.model.capacity);
                 assert_eq!(seen_len, len);
                 assert_eq!(empty, len == 0);
-                // What a receiver holds is not in the ring any more, and yet takes room: an MPMC ring
-                // without a free slot need not say that it is full.
+                // What a receiver holds is not in the ring any more, and yet takes room: an MPMC
+                // ring without a free slot need not say that it is full.
                 assert!(full == self.model.no_free_slot() || (K::STAMPED && !full));
                 assert_eq!((peers_seen.senders, peers_seen.receivers), peers);
             };

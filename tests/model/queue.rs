@@ -196,8 +196,8 @@ impl<T: Copy + PartialEq> Model<T> {
         room
     }
 
-    /// Whether there is room for it, be it in the place of one that has left items behind. `original`:
-    /// of which it is a clone.
+    /// Whether there is room for it, be it in the place of one that has left items behind.
+    /// `original`: of which it is a clone.
     pub fn receiver_attaches(&mut self, who: usize, original: Option<usize>) -> bool {
         let room = if self.stamped { self.has_record() } else { attached(&self.receivers) == 0 };
         let succeeds = self.stamped && !room && self.has_abandoned_claim();
@@ -290,8 +290,8 @@ impl<T: Copy + PartialEq> Model<T> {
         }
     }
 
-    /// The end-of-file that a receiver was just told of, if it was: `told`. Whoever attaches from now on
-    /// waits for the next sender, unless there were items left.
+    /// The end-of-file that a receiver was just told of, if it was: `told`. Whoever attaches from
+    /// now on waits for the next sender, unless there were items left.
     pub fn told_closed(&mut self, told: bool) {
         if self.closing.take() == Some(true) && told {
             self.ended = self.arrivals.0;

@@ -1,5 +1,5 @@
-//! Where things lie in a region, in bytes: a second time, as a stranger would have learnt it. Fixed for
-//! a major version of the layout, on machines whose cache lines count as 128 bytes.
+//! Where things lie in a region, in bytes: a second time, as a stranger would have learnt it. Fixed
+//! for a major version of the layout, on machines whose cache lines count as 128 bytes.
 
 /// Whether a file-backed ring was closed by all.
 pub const FILE_STATE: usize = 512;

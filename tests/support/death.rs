@@ -121,8 +121,8 @@ pub fn sleep_and_never_act(name: &Name, offset: u64) -> mpsc::Receiver<()> {
     when_woken
 }
 
-/// A role: with `N` receivers in as many threads, in short intervals, takes values until end-of-file;
-/// then tells the values, sorted, those that are marked as redelivered with an `r`.
+/// A role: with `N` receivers in as many threads, in short intervals, takes values until
+/// end-of-file; then tells the values, sorted, those that are marked as redelivered with an `r`.
 pub fn collector<K: Flavour>(mut me: Me) {
     let ring = options::<K>().open(&me.ring).unwrap();
     let count: usize = me.hear().unwrap().parse().unwrap();

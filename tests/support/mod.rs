@@ -36,8 +36,8 @@ pub const TEST_LIMIT: Duration = Duration::from_secs(90);
 pub const CHILD_LIMIT: Duration = Duration::from_secs(75);
 /// The longest interval there is.
 pub const LONG_INTERVAL: Duration = Duration::from_secs(10);
-/// Who sleeps in such intervals and is awake again within this time was woken. Less than an interval by
-/// more than the clocks differ; more than anything takes on a busy machine.
+/// Who sleeps in such intervals and is awake again within this time was woken. Less than an
+/// interval by more than the clocks differ; more than anything takes on a busy machine.
 pub const WOKEN: Duration = Duration::from_millis(7_500);
 
 /// All there are.

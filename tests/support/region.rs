@@ -1,5 +1,5 @@
-//! A region behind the crate's back: mapped as any process with permission can map it, with a map of
-//! its words and an idea of which values hurt.
+//! A region behind the crate's back: mapped as any process with permission can map it, with a map
+//! of its words and an idea of which values hurt.
 //!
 //! Where things lie is read from the region's own header where that says it, and else stands here a
 //! second time, as a stranger would have learnt it. That nothing is missing is not left to care:

@@ -1,9 +1,9 @@
 //! The textbook's bounded FIFO, with ends: every call takes effect at one moment, a slice in one
 //! piece. For histories without deaths in which nothing was given back.
 //!
-//! With [`Fifo::loose`], answers that say what there is *not* (full, empty, fewer than asked for) are
-//! believed, and while an end is closing some may see it gone and others there. Everything else is as
-//! strict as before.
+//! With [`Fifo::loose`], answers that say what there is *not* (full, empty, fewer than asked for)
+//! are believed, and while an end is closing some may see it gone and others there. Everything else
+//! is as strict as before.
 
 use crate::history::{Answer, Call, End, History, Value, What};
 use crate::search::{DONE, Progress, Specification};

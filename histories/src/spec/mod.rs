@@ -2,9 +2,10 @@
 //! [search](crate::search).
 //!
 //! * [`fifo`]: the textbook's bounded FIFO. Every call takes effect at one moment.
-//! * [`mpmc`] and [`spsc`]: the rings as they are. A send is two steps, it *claims* its place in the
-//!   line and then *publishes*; a receive is two steps, it *takes* and then *frees*. They differ from
-//!   the textbook only in what may be answered between the two steps of somebody else's call.
+//! * [`mpmc`] and [`spsc`]: the rings as they are. A send is two steps, it *claims* its place in
+//!   the line and then *publishes*; a receive is two steps, it *takes* and then *frees*. They
+//!   differ from the textbook only in what may be answered between the two steps of somebody else's
+//!   call.
 //!
 //! The README of this crate says in words which answers that makes possible, and why.
 

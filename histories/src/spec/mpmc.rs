@@ -2,12 +2,12 @@
 //!
 //! Positions are handed out in order; each has a slot for a lap. What is indivisible:
 //!
-//! * *claim*: a send gets as many adjacent positions at the tail as it wants and there are free slots
-//!   in a row. None, if fewer than it needs: `Full`.
+//! * *claim*: a send gets as many adjacent positions at the tail as it wants and there are free
+//!   slots in a row. None, if fewer than it needs: `Full`.
 //! * *publish*: its items become receivable one after the other, or, given up, become holes.
 //! * *take*: a receive gets as many items at the head as it wants and are published in a row, holes
-//!   passed over. None, if fewer than it needs: `Empty`, or `Closed` if also the senders are gone and
-//!   nothing is claimed or orphaned.
+//!   passed over. None, if fewer than it needs: `Empty`, or `Closed` if also the senders are gone
+//!   and nothing is claimed or orphaned.
 //! * *free*: its slots become free one after the other. What it does not release it keeps, and
 //!   receives again, first, alone and marked.
 //!
@@ -245,7 +245,8 @@ impl<'a> Mpmc<'a> {
         }
     }
 
-    /// Frees the first of `mine`; `left`: items to be freed yet. A hole goes with what is before it.
+    /// Frees the first of `mine`; `left`: items to be freed yet. A hole goes with what is before
+    /// it.
     fn free(
         &self,
         state: &State,

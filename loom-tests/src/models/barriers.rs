@@ -124,9 +124,9 @@ fn sleeper_that_cannot_call_sleeps_briefly_and_finds_what_a_registered_publisher
     });
 }
 
-/// Two sleepers at one word, of whom one cannot call: it may take the first value beside the second,
-/// which it overlooks, and go; nobody wakes the other. For real that one sleeps until its interval ends
-/// (`wait::barrier`), which it does not here.
+/// Two sleepers at one word, of whom one cannot call: it may take the first value beside the
+/// second, which it overlooks, and go; nobody wakes the other. For real that one sleeps until its
+/// interval ends (`wait::barrier`), which it does not here.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn one_of_two_sleepers_may_be_overlooked_if_the_other_cannot_call() {

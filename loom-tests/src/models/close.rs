@@ -190,8 +190,8 @@ fn a_sender_that_arrives_with_the_receiver_and_leaves_later_is_noticed() {
     });
 }
 
-/// C8: an end that saw another in the endpoint table has been met by it, however soon it leaves, and
-/// also if it was there from the start.
+/// C8: an end that saw another in the endpoint table has been met by it, however soon it leaves,
+/// and also if it was there from the start.
 fn seen_and_left<K: Kind>(from_the_start: bool) {
     let ring = Ring::<K>::new(1, 2);
     let theirs = ring.clone();
@@ -260,8 +260,8 @@ fn a_sender_that_succeeds_another_is_not_end_of_file() {
     });
 }
 
-/// The kernel's answer in a succession: it looks at the locks of all records at once, and one of the two
-/// has its own at any time.
+/// The kernel's answer in a succession: it looks at the locks of all records at once, and one of
+/// the two has its own at any time.
 struct OneLivesAlways<'a>(&'a Locks);
 
 impl Liveness for OneLivesAlways<'_> {
@@ -347,8 +347,8 @@ fn closed_is_said_by_those_whose_opposite_ends_have_left() {
     });
 }
 
-/// One that died is in the endpoint table still, and another comes: closed may be said before that, and not
-/// after.
+/// One that died is in the endpoint table still, and another comes: closed may be said before that,
+/// and not after.
 #[test]
 fn a_sender_that_comes_while_another_is_found_dead_is_not_closed() {
     check_bounded("closed, dead and coming", 3, || {

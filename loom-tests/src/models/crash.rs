@@ -1,7 +1,7 @@
 //! MPMC: an end dies between any two of its steps, and the others go on.
 //!
-//! A victim does a deed, and is killed at some point of it or, at the latest, after it (`death`). The
-//! models differ in who is about when it dies, and in who recovers. The books are in `ledger`.
+//! A victim does a deed, and is killed at some point of it or, at the latest, after it (`death`).
+//! The models differ in who is about when it dies, and in who recovers. The books are in `ledger`.
 
 use loom::thread;
 
@@ -128,8 +128,8 @@ impl Scene {
         Self { ring, tx, rx, book }
     }
 
-    /// An end that will do its deed and die of it, or after it. If it is the last to attach, it finds
-    /// nothing changed since it has looked around, and claims at once.
+    /// An end that will do its deed and die of it, or after it. If it is the last to attach, it
+    /// finds nothing changed since it has looked around, and claims at once.
     fn victim(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<> {
         let ring = self.ring.clone();
         let role = deed.role();
@@ -165,8 +165,8 @@ impl Scene {
     }
 }
 
-/// The victim and another of its kind are at it; when the victim is dead, the receiver recovers, and
-/// the other may still be anywhere in its call: a live end is not robbed, however slow.
+/// The victim and another of its kind are at it; when the victim is dead, the receiver recovers,
+/// and the other may still be anywhere in its call: a live end is not robbed, however slow.
 fn beside_a_live_one(case: Case) {
     beside_a_live_one_in(Ring::new(2, 4), case);
 }
@@ -272,8 +272,8 @@ fn limited_adopters_die(case: Case) {
     adopters_die_in(Ring::limited(2, 6, 3), case);
 }
 
-/// The same, and the one who recovers and is killed is a sender, who cannot take over what a receiver
-/// had claimed.
+/// The same, and the one who recovers and is killed is a sender, who cannot take over what a
+/// receiver had claimed.
 fn sending_recoverer_dies(case: Case) {
     let scene = Scene::new(case, Ring::new(2, 5));
     let neighbour = scene.neighbour(case.deed.beside());
@@ -293,8 +293,8 @@ fn sending_recoverer_dies(case: Case) {
     scene.settle([victim, neighbour, recoverer]);
 }
 
-/// The victim is dead and all records are taken; a newcomer wants its record, goes to work, and is killed
-/// at some point of either, while a receiver finds out and does its own work.
+/// The victim is dead and all records are taken; a newcomer wants its record, goes to work, and is
+/// killed at some point of either, while a receiver finds out and does its own work.
 fn newcomer_dies(case: Case, role: Role) {
     let mut scene = Scene::new(case, Ring::new(2, 4));
     let neighbour = End::attach(&scene.ring, case.deed.role(), NEIGHBOUR);
@@ -329,8 +329,8 @@ fn newcomer_dies(case: Case, role: Role) {
     drop(neighbour);
 }
 
-/// The victim's claim is abandoned, and all records are taken: a newcomer visits and succeeds to the
-/// record, while a receiver recovers, too, and is killed.
+/// The victim's claim is abandoned, and all records are taken: a newcomer visits and succeeds to
+/// the record, while a receiver recovers, too, and is killed.
 fn recoverer_dies_beside_a_successor(case: Case) {
     let mut scene = Scene::new(case, Ring::new(2, 4));
     let mut rx = scene.ring.receiver(NEIGHBOUR);

@@ -1,8 +1,9 @@
-//! Deaths of and beside sleepers: nobody sleeps for ever, and nobody for longer than to the end of a
-//! interval that the dead have cost them.
+//! Deaths of and beside sleepers: nobody sleeps for ever, and nobody for longer than to the end of
+//! a interval that the dead have cost them.
 //!
-//! Time passes in these models only when a death has cost a wake: a sleeper's interval ends then, and it
-//! doubts ([`Interval`]). In all other executions the futex has no timeout, and a lost wake is a deadlock.
+//! Time passes in these models only when a death has cost a wake: a sleeper's interval ends then,
+//! and it doubts ([`Interval`]). In all other executions the futex has no timeout, and a lost wake
+//! is a deadlock.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -65,8 +66,8 @@ impl Pace for Interval {
     }
 }
 
-/// The last sender dies anywhere in a call, also between publishing and waking; the receiver gets what
-/// was published, and then end-of-file.
+/// The last sender dies anywhere in a call, also between publishing and waking; the receiver gets
+/// what was published, and then end-of-file.
 fn last_sender_dies<K: Kind>(values: &'static [u64]) {
     let ring = Ring::<K>::new(2, 2);
     let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
@@ -111,9 +112,9 @@ fn mpmc_receiver_asleep_gets_what_a_killed_sender_of_a_batch_published() {
     check_deaths("crash, asleep, mpmc sender, batch", 1, || last_sender_dies::<Mpmc>(&[10, 11]));
 }
 
-/// Two receivers sleep and one of them is killed, on its way to sleep, asleep or woken: the bit it has
-/// set costs the other no wake. Only if the dead one had been woken, or had got an item that it could
-/// not say was not the last, does the other wait for the end of its interval.
+/// Two receivers sleep and one of them is killed, on its way to sleep, asleep or woken: the bit it
+/// has set costs the other no wake. Only if the dead one had been woken, or had got an item that it
+/// could not say was not the last, does the other wait for the end of its interval.
 #[test]
 fn mpmc_receiver_killed_in_its_sleep_costs_the_other_no_wake() {
     check_deaths("crash, asleep, mpmc receiver", 1, || {

@@ -1,15 +1,15 @@
 //! How an end of a model dies: anywhere.
 //!
-//! A mortal end may be killed before any of its steps, a step being an access to an atomic, a slot or
-//! a futex (`patched-loom` tells of each before it is made). loom explores both answers at each, so
-//! one model has every death in it, and the survivors' steps in every order with it. A load leaves
-//! no trace, so to die after it is to have died before it: the crash points are the point before the
-//! first step, those after each step that can leave a trace, and the end of the deed.
+//! A mortal end may be killed before any of its steps, a step being an access to an atomic, a slot
+//! or a futex (`patched-loom` tells of each before it is made). loom explores both answers at each,
+//! so one model has every death in it, and the survivors' steps in every order with it. A load
+//! leaves no trace, so to die after it is to have died before it: the crash points are the point
+//! before the first step, those after each step that can leave a trace, and the end of the deed.
 //!
-//! Dying is unwinding to [`until_death`]: nothing of ours stores anything on the way (the handles of
-//! the models have no destructors, as a killed process runs none), and afterwards the kernel's part
-//! is done: the recovery lock, if the dead had it, and the lock that proved it alive are let go, each
-//! ordered after all that the dead had done.
+//! Dying is unwinding to [`until_death`]: nothing of ours stores anything on the way (the handles
+//! of the models have no destructors, as a killed process runs none), and afterwards the kernel's
+//! part is done: the recovery lock, if the dead had it, and the lock that proved it alive are let
+//! go, each ordered after all that the dead had done.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,8 +72,8 @@ pub(super) fn traces() -> u32 {
     as_mortal(|mortal| mortal.traces).unwrap_or(0)
 }
 
-/// The life of the end of `role` in `record`: it does its deed and is killed at some point of that, or
-/// after it. Returns the traces that it left if it was killed in mid-deed.
+/// The life of the end of `role` in `record`: it does its deed and is killed at some point of that,
+/// or after it. Returns the traces that it left if it was killed in mid-deed.
 pub(super) fn until_death(
     who: &'static str,
     locks: &Locks,

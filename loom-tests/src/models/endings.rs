@@ -9,8 +9,8 @@ use crate::ring::control::Told;
 use crate::ring::{Kind, Mpmc, Spsc};
 use std::sync::Arc;
 
-/// C2: one sender has died, another comes and closes while the receiver finds out. Whatever it counts,
-/// the first has died.
+/// C2: one sender has died, another comes and closes while the receiver finds out. Whatever it
+/// counts, the first has died.
 fn died_beside_one_that_closes<K: Kind>() {
     let ring = Ring::<K>::new(1, 3);
     let mut rx = ring.receiver(1);
@@ -68,7 +68,8 @@ fn mpmc_a_close_is_no_crash() {
     check_bounded("endings, mpmc, closes", 4, closes::<Mpmc>);
 }
 
-/// The same for a receiver that asks the locks while the sender is between its close and its leaving.
+/// The same for a receiver that asks the locks while the sender is between its close and its
+/// leaving.
 fn closes_beside_a_check<K: Kind>() {
     let ring = Ring::<K>::new(1, 2);
     let (tx, mut rx) = (ring.sender(0), ring.receiver(1));
@@ -90,8 +91,8 @@ fn mpmc_an_end_that_is_about_to_leave_has_closed() {
     check_bounded("endings, mpmc, closes beside a check", 3, closes_beside_a_check::<Mpmc>);
 }
 
-/// C8: a sender comes, sends and goes while a receiver attaches: that one gets the item and the end,
-/// whichever of the two was faster.
+/// C8: a sender comes, sends and goes while a receiver attaches: that one gets the item and the
+/// end, whichever of the two was faster.
 fn comes_and_goes_while_one_attaches<K: Kind>() {
     let ring = Ring::<K>::new(1, 2);
     let theirs = ring.clone();

@@ -1,9 +1,9 @@
-//! Waits that end without what they waited for, by a deadline or a cancellation: nobody else loses a
-//! wake by it, nor does the same end the next time.
+//! Waits that end without what they waited for, by a deadline or a cancellation: nobody else loses
+//! a wake by it, nor does the same end the next time.
 //!
-//! As in `wake`, a lost wake is loom's deadlock. One that gives up does so after any look in vain, also
-//! after a sleep that has consumed a wake. That is no loss: it has announced itself again before that
-//! look, so what the look did not show wakes somebody again (`wait::word`).
+//! As in `wake`, a lost wake is loom's deadlock. One that gives up does so after any look in vain,
+//! also after a sleep that has consumed a wake. That is no loss: it has announced itself again
+//! before that look, so what the look did not show wakes somebody again (`wait::word`).
 
 use std::sync::Arc;
 
@@ -62,7 +62,8 @@ fn mpmc_receiver_that_gives_up_costs_the_other_no_wake() {
     });
 }
 
-/// Two senders sleep on a full ring, and one slot is freed: if one of them gives up, the other gets it.
+/// Two senders sleep on a full ring, and one slot is freed: if one of them gives up, the other gets
+/// it.
 #[test]
 fn mpmc_sender_that_gives_up_costs_the_other_no_wake() {
     check_bounded("giving up, mpmc 2:1", 2, || {
@@ -156,8 +157,8 @@ fn spsc_sender_that_gave_up_is_woken_the_next_time() {
     check_bounded("giving up, spsc sender", 2, sends_after_all::<Spsc>);
 }
 
-/// Where there is no membarrier, only W4 → W1 shows the next wait that the other has left: what is taken
-/// back must not come between.
+/// Where there is no membarrier, only W4 → W1 shows the next wait that the other has left: what is
+/// taken back must not come between.
 #[test]
 fn spsc_ends_that_fence_for_themselves_and_gave_up_are_woken_the_next_time() {
     check_bounded("giving up, spsc receiver, fences", 2, || {

@@ -1,9 +1,10 @@
-//! What recovery's argument rests on: who sees a claimed position, and its owner's intent replaced or
-//! cleared, sees that it was handed over (S2a, S4, R2a, R4, X4 → X2).
+//! What recovery's argument rests on: who sees a claimed position, and its owner's intent replaced
+//! or cleared, sees that it was handed over (S2a, S4, R2a, R4, X4 → X2).
 //!
 //! An observer looks as recovery does: index, intent, stamp. It needs no lock and takes no second
 //! look by read-modify-write, so it would notice a store that others can see too early, where the
-//! real recoverer is protected by more than one thing. Bare cursors: a fence in a wake must not help.
+//! real recoverer is protected by more than one thing. Bare cursors: a fence in a wake must not
+//! help.
 
 use std::cell::{RefCell, RefMut};
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! Claims that are kept: values read or written in the ring itself, and what who leaves in mid-claim
-//! leaves behind.
+//! Claims that are kept: values read or written in the ring itself, and what who leaves in
+//! mid-claim leaves behind.
 
 use loom::thread;
 
@@ -21,7 +21,8 @@ fn claim_to_write(tx: &mut Tx<Mpmc>, mut pace: Patience) -> Run {
     run
 }
 
-/// Two values come with one wake. Whoever gets it keeps its item, and the other is woken all the same.
+/// Two values come with one wake. Whoever gets it keeps its item, and the other is woken all the
+/// same.
 #[test]
 fn mpmc_receiver_that_keeps_its_item_passes_the_wake_on_at_once() {
     check_bounded("in place, mpmc 1:2", 2, || {
@@ -65,8 +66,8 @@ fn mpmc_sender_that_keeps_its_slot_passes_the_wake_on_at_once() {
     });
 }
 
-/// A ring with two items, both of which a receiver reads in the ring, and another receiver. What is given
-/// releases the first of the items, and leaves with the second.
+/// A ring with two items, both of which a receiver reads in the ring, and another receiver. What is
+/// given releases the first of the items, and leaves with the second.
 fn one_holds_two() -> (Ring<Mpmc>, Tx<Mpmc>, Rx<Mpmc>, impl FnOnce()) {
     let ring = Ring::<Mpmc>::new(2, 3);
     let (mut tx, mut leaver, rx) = (ring.sender(0), ring.receiver(1), ring.receiver(2));
@@ -94,8 +95,8 @@ fn mpmc_sleeper_adopts_what_a_receiver_leaves_with() {
     });
 }
 
-/// All records are taken, one by an abandoned claim: a newcomer sits there and takes it over with the record, or after
-/// another receiver has taken it. What was left is received once.
+/// All records are taken, one by an abandoned claim: a newcomer sits there and takes it over with
+/// the record, or after another receiver has taken it. What was left is received once.
 #[test]
 fn mpmc_newcomer_and_another_adopt_what_a_receiver_leaves_with_once() {
     check_bounded("in place, abandoned claim and newcomer", 2, || {

@@ -1,6 +1,6 @@
-//! Ends that come late: others go round the ring while one has loaded an index and not yet looked at
-//! the stamps. What it then sees must be one lap old at the most (S0, R0): a stamp that is older is
-//! taken for damage.
+//! Ends that come late: others go round the ring while one has loaded an index and not yet looked
+//! at the stamps. What it then sees must be one lap old at the most (S0, R0): a stamp that is older
+//! is taken for damage.
 
 use loom::thread;
 

@@ -4,15 +4,15 @@
 //! are exact, too: a hand-over is one store (of a slot's stamp; in SPSC rings, of the index), and
 //! `death` tells how many of its stores the dead had made. In the end the books must agree:
 //!
-//! * every position that was published was received once, with its value, and no other was: what a dead
-//!   sender had not published does not exist, what a dead receiver had released is its own;
+//! * every position that was published was received once, with its value, and no other was: what a
+//!   dead sender had not published does not exist, what a dead receiver had released is its own;
 //! * what was received is marked as redelivered if one who died had claimed it and not released it,
 //!   and not otherwise; on a ring that drops this, it was not received at all;
 //! * it is said how often it was delivered before: once, and once more for each adopter that was
 //!   shown it and died; perhaps for one that was about to be. As often as a ring's limit, it was
 //!   not received;
-//! * all records but those of the living are free, no claim is in progress, and the whole capacity can be
-//!   used.
+//! * all records but those of the living are free, no claim is in progress, and the whole capacity
+//!   can be used.
 
 use super::death::traces;
 use super::support::{Rx, Tx, claim_now};
@@ -183,7 +183,8 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
     book.ended_after(u32::MAX);
 }
 
-/// Tries to receive `max` values, and releases the first `release` of them. Gives how many there were.
+/// Tries to receive `max` values, and releases the first `release` of them. Gives how many there
+/// were.
 pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mut Ledger) -> usize {
     match claim_now(&mut rx.end, 1, max, &rx.ring.locks) {
         Ok(run) => take(rx, run, release, book),

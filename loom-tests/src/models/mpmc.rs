@@ -49,8 +49,8 @@ impl Sender {
         }
     }
 
-    /// Claims for all of `values`, sends as many as were claimed but at most `publish`, and gives up
-    /// the others.
+    /// Claims for all of `values`, sends as many as were claimed but at most `publish`, and gives
+    /// up the others.
     pub(super) fn try_send(&mut self, values: &[u64], publish: usize) -> Vec<u64> {
         let mem = self.0.mem();
         let Some(run) = self.claim(values.len() as u64) else { return Vec::new() };

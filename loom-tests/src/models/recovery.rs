@@ -1,7 +1,7 @@
 //! Recovery: what a dead end had claimed is settled, what a live one claims is left alone.
 //!
-//! Here an end dies between two calls of its cursor, with its claim open, while the others ask whether
-//! it lives; deaths between any two steps are `crash`'s.
+//! Here an end dies between two calls of its cursor, with its claim open, while the others ask
+//! whether it lives; deaths between any two steps are `crash`'s.
 
 use loom::thread;
 
@@ -100,7 +100,8 @@ fn a_live_sender_is_not_robbed_for_the_intent_of_a_dead_loser() {
     });
 }
 
-/// R2 → X1, R2a and R4 → X2: nor is a live receiver, and what it has released is not delivered again.
+/// R2 → X1, R2a and R4 → X2: nor is a live receiver, and what it has released is not delivered
+/// again.
 #[test]
 fn a_live_receiver_is_not_robbed_for_the_intent_of_a_dead_loser() {
     check_bounded("recovery, dead losing receiver", 3, || {
@@ -180,8 +181,8 @@ fn of_two_that_recover_one_adopts() {
     });
 }
 
-/// X3 → R1: a dead sender may have written into its slot. Whoever writes there next comes after that,
-/// though it met neither the dead one nor the one that passed over the slot for it.
+/// X3 → R1: a dead sender may have written into its slot. Whoever writes there next comes after
+/// that, though it met neither the dead one nor the one that passed over the slot for it.
 #[test]
 fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
     check_bounded("recovery, dead sender wrote", 2, || {
@@ -203,8 +204,8 @@ fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
     });
 }
 
-/// Nobody lives who could send, and what they had claimed is being settled by another receiver: it is
-/// not end-of-file before that is done, as an item may lie behind.
+/// Nobody lives who could send, and what they had claimed is being settled by another receiver: it
+/// is not end-of-file before that is done, as an item may lie behind.
 #[test]
 fn it_is_not_end_of_file_while_another_settles_what_dead_senders_had_claimed() {
     check_bounded("recovery, end-of-file meanwhile", 2, || {
@@ -233,7 +234,8 @@ fn it_is_not_end_of_file_while_another_settles_what_dead_senders_had_claimed() {
     });
 }
 
-/// An item lies behind a dead sender's claim, and the receiver sleeps: whoever settles the claim wakes it.
+/// An item lies behind a dead sender's claim, and the receiver sleeps: whoever settles the claim
+/// wakes it.
 fn settled_beside_a_sleeper(receiving: Patience) {
     let ring = Ring::<Mpmc>::new(2, 3);
     let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
@@ -258,8 +260,8 @@ fn a_sleeper_that_doubts_and_another_settle_a_dead_senders_claim() {
     check_bounded("recovery, settled beside a doubter", 2, || settled_beside_a_sleeper(CHECKING));
 }
 
-/// A receiver dies with an item while another sleeps, checks, and adopts it; or doubts too early, and
-/// is woken for what is sent meanwhile.
+/// A receiver dies with an item while another sleeps, checks, and adopts it; or doubts too early,
+/// and is woken for what is sent meanwhile.
 #[test]
 fn a_sleeper_that_doubts_adopts_or_is_woken() {
     check_bounded("recovery, doubting adopter", 2, || {
@@ -279,8 +281,8 @@ fn a_sleeper_that_doubts_adopts_or_is_woken() {
     });
 }
 
-/// Where what dead receivers had not released is dropped, its slots are room for a sender that sleeps on
-/// the full ring, whoever drops it.
+/// Where what dead receivers had not released is dropped, its slots are room for a sender that
+/// sleeps on the full ring, whoever drops it.
 fn dropped_beside_a_sleeper(sending: Patience) {
     let ring = Ring::<Mpmc>::dropping(2, 3);
     let mut tx = ring.sender(0);
@@ -310,8 +312,8 @@ fn a_sleeping_sender_that_doubts_and_a_receiver_drop_a_dead_receivers_items_once
     check_bounded("recovery, dropped beside a doubter", 2, || dropped_beside_a_sleeper(CHECKING));
 }
 
-/// The last sender has left, and a receiver died with an item: for the others it is not end-of-file, as
-/// one of them adopts it.
+/// The last sender has left, and a receiver died with an item: for the others it is not
+/// end-of-file, as one of them adopts it.
 #[test]
 fn what_a_dead_receiver_held_comes_before_end_of_file() {
     check_bounded("recovery, abandoned claim before end-of-file", 2, || {

@@ -93,8 +93,8 @@ fn spsc_batches_wrap_around() {
     });
 }
 
-/// A producer that attaches while the consumer reads: it may write where its predecessor's value was
-/// only when that has been read.
+/// A producer that attaches while the consumer reads: it may write where its predecessor's value
+/// was only when that has been read.
 #[test]
 fn spsc_successor_of_a_producer_does_not_overwrite_what_is_being_read() {
     check("spsc, next producer", None, || {

@@ -324,8 +324,8 @@ pub(crate) struct Patience {
     pub(crate) checks: bool,
     /// Some of its sleeps may be long ones, which end only by a wake.
     pub(crate) watches: bool,
-    /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the latest it
-    /// does when it has slept so often.
+    /// May give up after any look in vain: its time is up, or somebody has cancelled it. At the
+    /// latest it does when it has slept so often.
     pub(crate) stops: bool,
 }
 

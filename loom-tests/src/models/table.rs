@@ -1,5 +1,5 @@
-//! The endpoint table by itself: what a record's word tells about those who sat there. No locks, so that
-//! what the kernel's locks order as well is seen to be ordered by the word alone.
+//! The endpoint table by itself: what a record's word tells about those who sat there. No locks, so
+//! that what the kernel's locks order as well is seen to be ordered by the word alone.
 
 use loom::thread;
 

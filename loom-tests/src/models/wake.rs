@@ -205,11 +205,13 @@ fn a_receiver_that_waits_for_several_items_does_not_swallow_anothers_wake() {
         assert_eq!(picky.join().unwrap(), [2, 3]);
     };
     check_bounded("wake, mpmc 1:2, one of them picky", 2, move || one_is_picky(SLEEPY));
-    // They announce themselves more than once, and find the word as it was, or with the other in it.
+    // They announce themselves more than once, and find the word as it was, or with the other in
+    // it.
     check_bounded("wake, mpmc 1:2, one picky, spurious", 2, move || one_is_picky(JUMPY));
 }
 
-/// A hole is no item, so the receiver that passes over it gets nothing; its slot is room all the same.
+/// A hole is no item, so the receiver that passes over it gets nothing; its slot is room all the
+/// same.
 #[test]
 fn mpmc_sender_asleep_behind_a_hole_wakes_when_a_receiver_passes_over_it() {
     check_bounded("wake, mpmc 2:1, hole", 3, || {

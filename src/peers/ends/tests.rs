@@ -8,7 +8,8 @@ use crate::ring::tests::Heap;
 
 const NOBODY: fn() -> bool = || false;
 
-/// An end of `role` attaches, and each time that it asks whether a peer lives, hears what it is told.
+/// An end of `role` attaches, and each time that it asks whether a peer lives, hears what it is
+/// told.
 fn attach(heap: &Heap<u64, Mpmc>, record: usize, role: Role, lives: [bool; 2]) -> Ends {
     let words = &heap.mem().words;
     let before = Ends::before(words, role, || lives[0]);

@@ -2,8 +2,9 @@
 //! those who wait for it reap it and go on, several at once.
 //!
 //! A death is a cursor that its thread drops: what it had stored stays as it was. The [`Morgue`]
-//! knows the dead by their records. It is all that tells of a death, as the kernel's lock is between
-//! processes: who sees one dead sees all that it ever stored, and nothing else orders the ends.
+//! knows the dead by their records. It is all that tells of a death, as the kernel's lock is
+//! between processes: who sees one dead sees all that it ever stored, and nothing else orders the
+//! ends.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;

@@ -157,7 +157,8 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
         let mut rx = heap.rx(record);
         let (mut got, mut turn) = (Vec::new(), 0);
         let since = Instant::now();
-        // Relaxed: see the opening. Whoever holds items has not counted them, so nobody stops early.
+        // Relaxed: see the opening. Whoever holds items has not counted them, so nobody stops
+        // early.
         while received.load(Relaxed) < SENDERS * each {
             assert!(since.elapsed() < TOO_LONG, "{got:?} and no more");
             turn += 1;

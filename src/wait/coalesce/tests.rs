@@ -1,4 +1,5 @@
-//! What a receiver learns from streams, answers and lone messages, with a clock that is told what to say.
+//! What a receiver learns from streams, answers and lone messages, with a clock that is told what
+//! to say.
 
 use super::*;
 

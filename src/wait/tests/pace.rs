@@ -101,8 +101,8 @@ fn spinning_that_was_of_use_is_done_for_longer_and_in_vain_for_half_as_long() {
     assert_eq!(waiting.budget, 1024, "who did not spin has learned nothing");
 }
 
-/// What a wait does that has spun, until it would sleep, and how often it has made way for others who
-/// keep the processor for so long.
+/// What a wait does that has spun, until it would sleep, and how often it has made way for others
+/// who keep the processor for so long.
 fn making_way(waiting: &mut Waiting, keep: fn() -> u64) -> Vec<Turn> {
     let mut watch = waiting.until(Deadline::NEVER);
     (watch.many, watch.make_way_for_others) = (true, keep);

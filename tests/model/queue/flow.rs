@@ -117,8 +117,8 @@ impl<T: Copy + PartialEq> Model<T> {
         if !self.receiver_gone(who) {
             return Err(Refused::NotReady);
         }
-        // Should an adopter go, too, there will be items again. One that adopted its record as well need
-        // not put the end off, and may.
+        // Should an adopter go, too, there will be items again. One that adopted its record as well
+        // need not put the end off, and may.
         let adopter = |by_record: bool| {
             (0..ENDS).any(|adopter| {
                 let end = self.receivers[adopter];
