@@ -19,7 +19,7 @@
 //! of a kind, who took something while others of its kind sleep passes the wake on
 //! ([`wait::word`](crate::wait::word) argues why).
 //!
-//! **Doubt.** An end that has waited for as long as an interval asks who is alive
+//! **Liveness check.** An end that has waited for as long as an interval asks who is alive
 //! ([`reap`](crate::peers::reap)): the dead lose their records, what they had claimed is settled
 //! ([`ring::recovery`](crate::ring::recovery)), and a receiver that asks takes over what a dead one
 //! had not released.

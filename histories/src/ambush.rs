@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The others may have nothing left to do, or wait for this one: then it goes on after this.
 const LONGEST: Duration = Duration::from_micros(400);
-/// Likewise, of stalls for [`LONG`] moments or more: long enough for others to doubt that this one's
+/// Likewise, of stalls for [`LONG`] moments or more: long enough for others to check whether this one's
 /// peers are alive, and to recover what a dead one had claimed beside this one.
 const VERY_LONGEST: Duration = Duration::from_millis(5);
 /// From so many moments on a stall is a long one.

@@ -1,6 +1,6 @@
 //! What must hold after a kill, whoever looks.
 //!
-//! The survivors are ends in this process. They are brought to doubt their peers' lives after a
+//! The survivors are ends in this process. They are brought to check their peers' lives after a
 //! millisecond, and given seconds before a thing that does not happen counts as one that never
 //! will: a hang is a failure here, not a wait.
 //!

@@ -97,7 +97,7 @@ pub struct World<K: Flavour> {
 type Deaths = HashMap<(&'static str, String), (u64, usize, Vec<u64>)>;
 static DEATHS: LazyLock<Mutex<Deaths>> = LazyLock::new(Mutex::default);
 
-/// How soon survivors doubt that their peers are alive.
+/// How soon survivors check whether their peers are alive.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 impl<K: Flavour> World<K> {

@@ -103,7 +103,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         }
         match claimed {
             Ok(_) => self.waiting.looked_well(),
-            // The wait may have been too short for any doubt, and the next one be as short.
+            // The wait may have been too short for a liveness check, and the next one be as short.
             Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
                 let lost = self.end.check_liveness(self.liveness).lost;
                 claimed = match self.end.try_claim(need, max, self.liveness) {

@@ -447,7 +447,7 @@ impl Open {
         match held {
             Ok(true) => Life::Alive,
             Ok(false) if self.region.file().is_still_open() => Life::Dead,
-            // The kernel wants memory to answer. In doubt nobody is dead; it will be asked again.
+            // The kernel wants memory to answer. Nobody is dead for that; it will be asked again.
             Err(e) if e.kind() == io::ErrorKind::OutOfMemory => Life::Alive,
             _ => Life::Unknown,
         }

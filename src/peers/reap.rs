@@ -1,7 +1,7 @@
-//! Reaping the dead: who lost their lives lose their records, and what they had claimed is settled.
+//! Reaping the dead: ends that have died lose their records, and what they had claimed is settled.
 //!
 //! What is left of a claim, and whose it is, [`ring::recovery`](crate::ring::recovery) knows. Here
-//! is who does it and when: an end in doubt, one that wants a record, one about to say end-of-file.
+//! is who does it and when: an end whose liveness check is due, one that wants a record, one about to say end-of-file.
 //! All of it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
 //!
 //! Records of the dead are freed while the [recovery word](super::recovery_word) names the

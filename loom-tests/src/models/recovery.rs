@@ -257,14 +257,14 @@ fn who_settles_a_dead_senders_claim_wakes_the_receiver_that_sleeps_before_it() {
 /// And if that one's interval ends meanwhile, either of the two settles it.
 #[test]
 fn a_sleeper_that_doubts_and_another_settle_a_dead_senders_claim() {
-    check_bounded("recovery, settled beside a doubter", 2, || settled_beside_a_sleeper(CHECKING));
+    check_bounded("recovery, settled beside a checker", 2, || settled_beside_a_sleeper(CHECKING));
 }
 
-/// A receiver dies with an item while another sleeps, checks, and adopts it; or doubts too early,
+/// A receiver dies with an item while another sleeps, checks, and adopts it; or checks too early,
 /// and is woken for what is sent meanwhile.
 #[test]
 fn a_sleeper_that_doubts_adopts_or_is_woken() {
-    check_bounded("recovery, doubting adopter", 2, || {
+    check_bounded("recovery, checking adopter", 2, || {
         let ring = Ring::<Mpmc>::new(2, 3);
         let mut tx = ring.sender(0);
         let (mut victim, mut adopter) = (ring.receiver(1), ring.receiver(2));
@@ -309,7 +309,7 @@ fn who_drops_a_dead_receivers_items_wakes_the_sender_that_sleeps_behind_them() {
 
 #[test]
 fn a_sleeping_sender_that_doubts_and_a_receiver_drop_a_dead_receivers_items_once() {
-    check_bounded("recovery, dropped beside a doubter", 2, || dropped_beside_a_sleeper(CHECKING));
+    check_bounded("recovery, dropped beside a checker", 2, || dropped_beside_a_sleeper(CHECKING));
 }
 
 /// The last sender has left, and a receiver died with an item: for the others it is not

@@ -320,7 +320,7 @@ pub(crate) struct Patience {
     pub(crate) looks: u32,
     /// So often, a sleep may end by itself, before a wake or having consumed one.
     pub(crate) spurious: u32,
-    /// What a sleep that ended by itself says: an interval has passed, doubt that the peers live.
+    /// What a sleep that ended by itself says: an interval has passed, a liveness check is due.
     pub(crate) checks: bool,
     /// Some of its sleeps may be long ones, which end only by a wake.
     pub(crate) watches: bool,
@@ -336,7 +336,7 @@ pub(crate) const SLEEPY: Patience =
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
 pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };
-/// Doubts once whether its peers are alive.
+/// Makes one liveness check.
 pub(crate) const CHECKING: Patience = Patience { spurious: 1, checks: true, ..SLEEPY };
 /// Gives up before a first sleep, or after it.
 pub(crate) const HASTY: Patience = Patience { spurious: 1, stops: true, ..SLEEPY };
