@@ -63,7 +63,7 @@ fn parts_follow_each_other_aligned_and_without_overlap() {
 #[test]
 fn the_header_is_small_and_a_slot_costs_eight_bytes_at_most() {
     let small = Geometry::new::<u64, Mpmc>(1, 64, PAGE).unwrap();
-    assert!(small.slots_at <= 16 << 10);
+    assert!(small.slots_at <= 128 * LINE, "16 KiB, where a line is 128 bytes");
     fn overhead<T, K: Kind>() -> usize {
         K::stride::<T>() - size_of::<T>()
     }

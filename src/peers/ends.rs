@@ -254,7 +254,8 @@ impl Ends {
         for _ in 0..crate::ring::PATIENCE {
             // E2 ← E1: an end that is counted and had arrived after the scan has moved `changes`.
             let closed = endings.closed.of(self.opposite).load(Acquire);
-            let changes = words.control.arrivals.changes.load(Acquire); // A7 ← A6
+            // Relaxed: ordered by E2. If it has moved, the next look acquires it.
+            let changes = words.control.arrivals.changes.load(Relaxed);
             if self.scanned_at == Some(changes) {
                 let now = Record::of(self.arrived, closed);
                 if self.told.is_none_or(|(before, _)| now.is_after(before)) {
