@@ -226,8 +226,17 @@ fn take_record<T: Copy, K: Kind, L: Locks>(
         Err(refused) => return Err(refused),
     };
     if role == Role::Receiver {
-        let take = |record| take(record..record + 1, true).ok();
-        match visit(words, locks, |me| reap::succeed(mem, me, locks, take))?.flatten() {
+        let mut refused = None;
+        let take = |record| {
+            take(record..record + 1, true)
+                .map_err(|none| refused = matches!(none, NoRecord::Io(_)).then_some(none))
+                .ok()
+        };
+        let taken = visit(words, locks, |me| reap::succeed(mem, me, locks, take))?.flatten();
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        match taken {
             Some(Some((endpoint, run))) => return Ok((endpoint, Some(run))),
             Some(None) => {}
             None => return Err(NoRecord::Passing),

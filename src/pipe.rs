@@ -147,6 +147,9 @@ pub(crate) trait End {
     /// Looks for the dead: see [`reap`](crate::peers::reap).
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings;
 
+    /// The same for an end that will not take what the dead have left: others shall.
+    fn check_for_others(&mut self, liveness: &impl Liveness) -> Findings;
+
     /// There is something that another end of this role could claim.
     fn another(&self) -> bool;
 
@@ -244,16 +247,19 @@ pub(crate) trait End {
             polls: u32::MAX,
             watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
+        let mut told_gone = false;
         block(waiter, pace, |look| {
             if look == CHECK {
-                if self.check_liveness(liveness).lost {
+                if self.check_for_others(liveness).lost {
                     return Some(Err(Stop::DescriptorLost));
                 }
                 // It takes no items, nor does it end its wait for their end: others do.
                 let (ends, words) = self.ends();
                 let gone = ends.gone(words);
-                if Self::SHARED && (gone || self.another()) {
-                    waiter.word.prompt(gone);
+                // Once: those who can be told of it by then are.
+                let newly_gone = gone && !std::mem::replace(&mut told_gone, gone);
+                if Self::SHARED && (newly_gone || self.another()) {
+                    waiter.word.prompt(newly_gone);
                 }
             }
             let (ends, words) = self.ends();

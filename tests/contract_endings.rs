@@ -27,6 +27,8 @@ both_kinds!(
     c08_a_receiver_that_attaches_after_a_crash_learns_of_it,
     c08_a_crash_that_another_was_told_of_is_history,
     c08_a_receiver_that_comes_after_the_end_and_requires_a_peer_is_told_of_the_crash_too,
+    c04_a_receiver_that_died_before_the_sender_came_is_history,
+    c08_a_crash_that_another_was_told_of_is_history_for_one_that_requires_a_peer_and_met_another,
     c08_what_is_left_over_by_a_call_for_many_is_followed_by_an_end_of_file_for_the_next,
 );
 
@@ -34,6 +36,8 @@ tests!(
     c02_one_crash_among_several_senders_is_a_crash_whoever_is_last,
     c02_a_sender_that_comes_during_the_last_drain_puts_the_end_off,
     c02_items_that_are_adopted_after_the_end_of_file_are_followed_by_another,
+    c02_a_receiver_that_waits_for_a_peer_does_not_sit_on_what_a_dead_one_held,
+    c08_items_that_another_holds_at_the_end_are_followed_by_an_end_for_whoever_gets_them,
     c08_workers_that_start_apart_all_end_if_they_require_a_peer,
     c08_a_clone_has_met_whom_its_original_has_met,
     c08_a_clone_requires_a_peer_if_its_original_does,
@@ -218,6 +222,40 @@ fn c08_a_receiver_that_comes_after_the_end_and_requires_a_peer_is_told_of_the_cr
     assert_eq!(late.ending(), Some(Ending::Died(1)));
 }
 
+/// What others were told before this end attached, it is told if nobody has come since, and only then.
+fn c08_a_crash_that_another_was_told_of_is_history_for_one_that_requires_a_peer_and_met_another<
+    K: Flavour,
+>() {
+    let (name, ring) = new_ring::<K>(8);
+    let mut rx = checking_receiver(&ring);
+    Child::sender::<K>(&name, Default::default()).kill();
+    assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
+    drop(rx);
+    for require_first in [true, false] {
+        let mut rx = checking_receiver(&ring);
+        if require_first {
+            rx.require_peer();
+        }
+        for _ in 0..2 {
+            drop(K::sender(&ring).unwrap());
+            assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
+            assert_eq!(rx.ending(), Some(Ending::Closed));
+            rx.require_peer();
+        }
+    }
+}
+
+/// Whoever died before a sender came, and was no peer of anybody's, is none of its peers.
+fn c04_a_receiver_that_died_before_the_sender_came_is_history<K: Flavour>() {
+    let (name, ring) = new_ring::<K>(8);
+    Child::receiver::<K>(&name, Default::default()).kill();
+    let mut tx = K::sender(&ring).unwrap();
+    drop(K::receiver(&ring).unwrap());
+    tx.set_liveness_interval(SHORT_INTERVAL);
+    death::trying(|| (tx.try_send(1) == Err(TrySendError::Closed(1))).then_some(()));
+    assert_eq!(tx.ending(), Some(Ending::Closed));
+}
+
 fn c08_what_is_left_over_by_a_call_for_many_is_followed_by_an_end_of_file_for_the_next<
     K: Flavour,
 >() {
@@ -288,6 +326,37 @@ fn c02_items_that_are_adopted_after_the_end_of_file_are_followed_by_another() {
     assert!(rx.redelivered());
     assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
     assert_eq!(rx.ending(), Some(Ending::Closed), "no sender has died");
+}
+
+fn c08_items_that_another_holds_at_the_end_are_followed_by_an_end_for_whoever_gets_them() {
+    let (name, ring) = new_ring::<Mpmc>(8);
+    let mut worker = Child::receiver::<Mpmc>(&name, Default::default());
+    let mut tx = ring.sender().unwrap();
+    tx.try_send(1).unwrap();
+    worker.must("read 1", "[1]");
+    drop(tx);
+    let mut rx = checking_receiver(&ring);
+    assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
+    drop(rx);
+    worker.kill();
+    let mut rx = checking_receiver(&ring);
+    assert_eq!(rx.recv_timeout(SOON), Ok(1));
+    assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
+}
+
+/// One that waits for a sender leaves what the dead have held to those who receive.
+fn c02_a_receiver_that_waits_for_a_peer_does_not_sit_on_what_a_dead_one_held() {
+    let (name, ring) = new_ring::<Mpmc>(8);
+    let mut worker = Child::receiver::<Mpmc>(&name, Default::default());
+    let mut tx = ring.sender().unwrap();
+    tx.try_send(1).unwrap();
+    worker.must("read 1", "[1]");
+    drop(tx);
+    worker.kill();
+    let mut waiting = checking_receiver(&ring);
+    assert_eq!(waiting.wait_for_peer(MANY_CHECKS), Err(PeerError::Timeout));
+    let mut rx = checking_receiver(&ring);
+    assert_eq!(rx.recv_timeout(SOON), Ok(1));
 }
 
 fn c08_workers_that_start_apart_all_end_if_they_require_a_peer() {

@@ -413,12 +413,13 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// brought into that range. Default: 50 ms.
     ///
     /// Where more than eight ends of a role sleep on an MPMC ring, all with the default, eight of
-    /// them look for all: the others sleep for ten intervals, unless they are woken. Only if those
-    /// eight are killed or stopped together with the peer does it take the others that long to
-    /// learn of its death. A handle that was given another interval always looks for itself.
+    /// them look for all: the others sleep for ten intervals, unless they are woken. Only if
+    /// those eight are killed, or are stopped, does it take the others that long to learn of a
+    /// death. A handle that was given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
         self.waiting.interval =
             interval.clamp(*LIVENESS_INTERVALS.start(), *LIVENESS_INTERVALS.end());
+        self.waiting.looked_well(); // a check that was put off by the old interval is not waited for
     }
 
     /// A handle with which others can cancel this one's blocking calls.

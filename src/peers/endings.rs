@@ -26,8 +26,9 @@
 //! has met them, though they may all be gone: it gets what they sent, if anything, and then
 //! end-of-file. If there are not, the stream of the senders before was read to its end, and the
 //! receiver waits for the next one, as a FIFO's reader does. The number is recorded before `Closed`
-//! is returned, so a receiver that is killed before it could tell anybody leaves the end-of-file to
-//! its successor.
+//! is returned: a receiver that is killed before that leaves the end-of-file to its successor. (One
+//! that is killed between the two has used it up.) What is left in the ring, or is held by others,
+//! is not read to its end: then nothing is recorded, and the end is told again.
 //!
 //! The region keeps the last two records. An end that attaches after the end and asks for the peers
 //! to be there ([`require_peer`](crate::RecvHandle::require_peer)) is told `Closed` once more for a
@@ -42,7 +43,6 @@
 //! Arrivals and deaths are kept by their low 32 bits, and compared as the nearer of the two ways
 //! round: right while fewer than 2^31 ends arrive between one end-of-file and the next.
 
-use crate::ring::PATIENCE;
 use crate::ring::control::Told;
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -110,26 +110,33 @@ pub(crate) fn read(told: &Told) -> Records {
     Records { last, before: Record::unpack(told.before.load(Relaxed)) }
 }
 
+/// More often than honest ends come between each other here.
+const TRIES: u32 = 100;
+
 /// Somebody is about to be told.
 pub(crate) fn tell(told: &Told, now: Record) {
-    let last = Record::unpack(told.last.load(Relaxed)); // Relaxed: a number that was the last once
-    if !now.is_after(last) {
-        return; // somebody else was told of the same, or of more
+    let mut last = told.last.load(Relaxed); // Relaxed: checked by the compare-and-swap
+    for _ in 0..TRIES {
+        if !now.is_after(Record::unpack(last)) {
+            return; // somebody else was told of the same, or of more
+        }
+        raise(&told.before, Record::unpack(last));
+        // T1 → T2: the arrivals that it counts, and the record before.
+        match told.last.compare_exchange(last, now.pack(), Release, Relaxed) {
+            Ok(_) => return,
+            Err(other) => last = other,
+        }
     }
-    raise(&told.before, last);
-    raise(&told.last, now);
 }
 
-/// Makes `now` the record, unless that is further already.
-fn raise(record: &AtomicU64, now: Record) {
-    let mut found = record.load(Relaxed); // Relaxed: checked by the compare-and-swap
-    // Bounded: honest ends fail once for each of the others.
-    for _ in 0..PATIENCE {
+/// Makes `now` the record before the last, unless that is further already.
+fn raise(before: &AtomicU64, now: Record) {
+    let mut found = before.load(Relaxed); // Relaxed, all: T1 follows
+    for _ in 0..TRIES {
         if !now.is_after(Record::unpack(found)) {
             return;
         }
-        // T1 → T2: the arrivals that it counts, and the record before.
-        match record.compare_exchange(found, now.pack(), Release, Relaxed) {
+        match before.compare_exchange(found, now.pack(), Relaxed, Relaxed) {
             Ok(_) => return,
             Err(other) => found = other,
         }
@@ -162,7 +169,7 @@ mod tests {
         tell(&told, record(3, 1));
         tell(&told, record(5, 1));
         raise(&told.before, record(2, 0));
-        raise(&told.last, record(4, 0));
+        tell(&told, record(4, 0));
         assert_eq!(read(&told), Records { last: record(5, 1), before: record(3, 1) });
     }
 

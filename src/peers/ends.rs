@@ -43,6 +43,10 @@ use crate::sync::Ordering::{Acquire, Relaxed};
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+/// How often an end looks who is there before it is told that nobody is: a look is long beside a
+/// scribbler.
+const TRIES: u32 = 2;
+
 /// What an end that is about to attach has found out before it takes its record: steps 1 and 2.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
@@ -74,8 +78,12 @@ pub(crate) struct Ends {
     abandoned: bool,
     /// How many of them had died, by the record that this end compares with.
     died: u32,
-    /// The same if this end is told of an ending that was told before.
-    died_before: Option<u32>,
+    /// What others had been told last when this end attached.
+    last: Record,
+    /// How many had died by what they had been told before that.
+    died_before: u32,
+    /// They count as met even if none came.
+    required: bool,
     /// What this end was told last, and by which record.
     told: Option<(Record, Ending)>,
 }
@@ -122,9 +130,19 @@ impl Ends {
             met: seen || role == Role::Receiver && untold,
             abandoned: any_abandoned(words), // there may be no scan for long
             died: last.died,
-            died_before: (!untold).then_some(before.told.before.died),
+            last,
+            died_before: before.told.before.died,
+            required: false,
             told: None,
         };
+        if role == Role::Sender && !seen {
+            // Nobody sends a stream to receivers that are gone: what became of them is history.
+            let closed = words.control.endings.closed.of(opposite).load(Acquire); // E2 ← E1
+            // Relaxed: ordered by E2.
+            if words.control.arrivals.changes.load(Relaxed) == changes {
+                ends.died = Record::of(arrived, closed).died;
+            }
+        }
         ends.sum_up();
         ends
     }
@@ -134,8 +152,11 @@ impl Ends {
         self.base = original.base;
         self.seen |= original.seen;
         self.met |= original.met;
-        self.died = original.died;
-        self.died_before = original.died_before;
+        // An original that was never asked may know less than the region tells.
+        if original.told.is_some() || !self.last.is_after(original.last) {
+            self.died = original.died;
+        }
+        self.required |= original.required;
         self.told = original.told;
         self.scanned_at = None; // the base is another
         self.sum_up();
@@ -239,19 +260,17 @@ impl Ends {
     /// Counts a missing peer as gone from the start, rather than waiting for the first.
     pub(crate) fn require(&mut self) {
         self.met = true;
-        if let Some(before) = self.died_before.take() {
-            self.died = before;
-        }
+        self.required = true;
         self.sum_up();
     }
 
     /// The opposite ends are gone, and this end is about to be told so: finds out how they went.
-    /// `for_all`: it is what the next end of this role need not be told again. `false`: one has
-    /// come meanwhile.
+    /// `for_all`: it is what the next end of this role need not be told again. `false`: one has come
+    /// meanwhile, be it that it has gone again. Then a receiver must look at the ring once more.
     #[cold]
     pub(crate) fn told_closed(&mut self, words: &Words, for_all: bool) -> bool {
         let endings = &words.control.endings;
-        for _ in 0..crate::ring::PATIENCE {
+        for _ in 0..TRIES {
             // E2 ← E1: an end that is counted and had arrived after the scan has moved `changes`.
             let closed = endings.closed.of(self.opposite).load(Acquire);
             // Relaxed: ordered by E2. If it has moved, the next look acquires it.
@@ -259,7 +278,10 @@ impl Ends {
             if self.scanned_at == Some(changes) {
                 let now = Record::of(self.arrived, closed);
                 if self.told.is_none_or(|(before, _)| now.is_after(before)) {
-                    self.told = Some((now, now.since(self.died)));
+                    // Of an end that others were told of before this end attached.
+                    let again = self.required && self.told.is_none() && !now.is_after(self.last);
+                    let base = if again { self.died_before } else { self.died };
+                    self.told = Some((now, now.since(base)));
                     self.died = now.died;
                 }
                 if for_all {
@@ -267,11 +289,13 @@ impl Ends {
                 }
                 return true;
             }
-            if !self.gone(words) {
+            let arrived = self.arrived;
+            let gone = self.gone(words);
+            if !gone || self.opposite == Role::Sender && self.arrived != arrived {
                 return false;
             }
         }
-        true // somebody scribbles
+        false // others come and go all the time, or somebody scribbles
     }
 
     /// For the models: what this end was told last.

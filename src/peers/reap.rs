@@ -189,6 +189,10 @@ fn reap_all<T: Copy, K: Kind>(
                     pass.changed = true;
                     concerned = concerned.and_by(words, change(words, record, role));
                 }
+                if reaped.replaced {
+                    // What was cleared for the one may have been the other's: it announces anew.
+                    concerned = concerned.and_by(words, Change::Abandoned);
+                }
                 pass.pending |= reaped.pending;
             }
         });
@@ -227,8 +231,10 @@ impl<'a, D: Liveness> Answers<'a, D> {
 
 impl<D: Liveness> Alive for Answers<'_, D> {
     fn alive(&self, role: Role, record: usize) -> bool {
-        let Some((owner, _)) = table::owner(&self.words.owners[record]) else {
-            return false; // it has left meanwhile
+        // An end of the other role has another byte: that one's answer is none of this one's.
+        let owner = match table::owner(&self.words.owners[record]) {
+            Some((owner, attached_as)) if attached_as == role => owner,
+            _ => return false, // it has left meanwhile
         };
         let known = &mut self.known.borrow_mut()[record];
         match *known {
@@ -264,7 +270,7 @@ pub(crate) fn succeed<T: Copy, K: Kind, E>(
     mem: &Mem<T, K>,
     me: Name,
     liveness: &impl Liveness,
-    take: impl Fn(usize) -> Option<E>,
+    mut take: impl FnMut(usize) -> Option<E>,
 ) -> Option<Option<(E, Run)>> {
     let mut efforts = Efforts(0);
     recover(&mem.words, me, liveness, |scratch| {
@@ -321,9 +327,12 @@ impl Efforts {
     }
 }
 
+#[derive(Default)]
 struct Reaped {
     changed: bool,
     pending: bool,
+    /// It was on its way out, and another end has its record by now.
+    replaced: bool,
 }
 
 /// How many runs of one dead end are discarded before it is left to the next recoverer. An honest
@@ -357,11 +366,11 @@ fn reap<T: Copy, K: Kind>(
         match remains {
             Remains::Nothing => {
                 recovery::forget(words, record, intent);
-                table::leave(words, record, owner);
-                return Reaped { changed: true, pending: false };
+                let left = table::leave(words, record, owner);
+                return Reaped { changed: true, pending: false, replaced: !left };
             }
             Remains::Unclear { progress } => {
-                return Reaped { changed: changed || progress, pending: true };
+                return Reaped { changed: changed || progress, pending: true, ..Reaped::default() };
             }
             Remains::Abandoned { run, .. } if run.items == 0 || mem.drop_unreleased => {
                 K::Recv::discard(mem, run);
@@ -373,16 +382,16 @@ fn reap<T: Copy, K: Kind>(
                 words.control.tally.exhaust(1);
                 changed = true;
             }
-            Remains::Abandoned { run, .. } => {
+            Remains::Abandoned { run, more } => {
                 if let Some(adopter) = adopter.take() {
                     adopter.adopt(mem, run);
-                    return Reaped { changed: true, pending: false };
+                    return Reaped { changed: true, pending: more, ..Reaped::default() };
                 }
                 // Those who wait for receivers need not wait for this one.
                 changed |= !owner.is_abandoned() && table::abandon(words, record, owner);
-                return Reaped { changed, pending: true };
+                return Reaped { changed, pending: true, ..Reaped::default() };
             }
         }
     }
-    Reaped { changed, pending: true }
+    Reaped { changed, pending: true, ..Reaped::default() }
 }

@@ -54,9 +54,10 @@
 //! a byte that is free later was freed by death or by leaving.
 //!
 //! *Times taken*, *visits*: whoever took the record, or made the next visit, had locked the byte
-//! first, after the kernel had freed it of the dead one. Its store of the record (A1) or of
-//! `visits` (Y1) is read by whoever judges by it (A3, Y2), who so comes after the dead one's last
-//! store, too, although it asks the kernel nothing.
+//! first, after the kernel had freed it of the dead one; or, in the other role, had taken a record
+//! that was freed by one that had found the owner dead (A2 → A1). Its store of the record (A1) or
+//! of `visits` (Y1) is read by whoever judges by it (A3, Y2), who so comes after the dead one's
+//! last store, too, although it asks the kernel nothing.
 //!
 //! *A record that seems older than the name*: times are compared for equality, so a judge that read
 //! an old record would take a living end for dead. The swap that stored the name releases what its

@@ -12,6 +12,9 @@ use crate::sync::Ordering::Relaxed;
 use crate::sync::spin_loop;
 use crate::wait::word::WakeWord;
 
+/// How many senders may come and go, one after the other, while a receiver finds that all are gone.
+const ROUNDS: u32 = 4;
+
 /// A receiving end.
 pub(crate) struct RecvEnd<T, K: Kind> {
     pub(crate) mem: Mem<T, K>,
@@ -79,6 +82,19 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
             return false;
         }
         true
+    }
+
+    /// Makes a liveness check. `adopts`: this end takes over what a dead one has left, if it can.
+    fn checked(&mut self, liveness: &impl Liveness, adopts: bool) -> Findings {
+        self.pending_at = None;
+        let adopter = (adopts && !self.cursor.has_claim()).then_some(&mut self.cursor);
+        let (mem, me) = (&self.mem, self.me);
+        let pass = || reap_pass(mem, Role::Receiver, me, liveness, adopter);
+        let findings = self.calm.unless_calm(mem, Role::Receiver, liveness, pass);
+        if !findings.opposite_alive {
+            self.ends.opposite_gone();
+        }
+        findings
     }
 
     #[cold]
@@ -224,32 +240,37 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     }
 
     fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused> {
-        match self.claim_once(need, max) {
-            Err(Blocked::NotReady) => {}
-            Err(blocked) => return Err(blocked.into()),
-            Ok(run) => return Ok(run),
-        }
-        if !self.ends.gone(&self.mem.words) {
-            return Err(Refused::NotReady);
-        }
-        if K::STAMPED && self.others_hold() && !self.recovery_complete(liveness) {
-            return Err(Refused::NotReady);
-        }
-        // A3 has shown us everything that those who left had stored: look once more. First at what
-        // is still to come, as what comes between the two looks is then found by the second.
-        let more_to_come = self.cursor.unpublished(&self.mem);
-        match self.claim_once(need, max) {
-            // What a call for many items leaves behind is for the next receiver to be told of, too.
-            Err(Blocked::NotReady) if !more_to_come => {
-                let drained = len(&self.mem) == 0;
-                match self.ends.told_closed(&self.mem.words, drained) {
-                    true => Err(Refused::Closed),
-                    false => Err(Refused::NotReady), // a sender has come meanwhile
-                }
+        for _ in 0..ROUNDS {
+            match self.claim_once(need, max) {
+                Err(Blocked::NotReady) => {}
+                Err(blocked) => return Err(blocked.into()),
+                Ok(run) => return Ok(run),
             }
-            Err(blocked) => Err(blocked.into()),
-            Ok(run) => Ok(run),
+            if !self.ends.gone(&self.mem.words) {
+                return Err(Refused::NotReady);
+            }
+            let others_hold = K::STAMPED && self.others_hold();
+            if others_hold && !self.recovery_complete(liveness) {
+                return Err(Refused::NotReady);
+            }
+            // A3 has shown us everything that those who left had stored: look once more. First at
+            // what is still to come, as what comes between the two looks is then found by the
+            // second.
+            let more_to_come = self.cursor.unpublished(&self.mem);
+            match self.claim_once(need, max) {
+                Err(Blocked::NotReady) if !more_to_come => {}
+                Err(blocked) => return Err(blocked.into()),
+                Ok(run) => return Ok(run),
+            }
+            // What a call for many items leaves behind, or what others hold and may yet abandon,
+            // is for a later receiver to be told of the end after.
+            let for_all = len(&self.mem) == 0 && !others_hold;
+            if self.ends.told_closed(&self.mem.words, for_all) {
+                return Err(Refused::Closed);
+            }
+            // A sender has come meanwhile, and perhaps gone again: what it sent comes first.
         }
+        Err(Refused::NotReady)
     }
 
     #[inline]
@@ -258,16 +279,13 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
-        self.pending_at = None;
-        let adopter = (!self.cursor.has_claim()).then_some(&mut self.cursor);
-        let (mem, me) = (&self.mem, self.me);
-        let pass = || reap_pass(mem, Role::Receiver, me, liveness, adopter);
-        let findings = self.calm.unless_calm(mem, Role::Receiver, liveness, pass);
-        if !findings.opposite_alive {
-            self.ends.opposite_gone();
-        }
+        let findings = self.checked(liveness, true);
         self.more_to_adopt = findings.pending && !findings.lost && self.cursor.held() > 0;
         findings
+    }
+
+    fn check_for_others(&mut self, liveness: &impl Liveness) -> Findings {
+        self.checked(liveness, false)
     }
 
     fn take_more_to_adopt(&mut self) -> bool {

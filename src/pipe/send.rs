@@ -125,4 +125,8 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         }
         findings
     }
+
+    fn check_for_others(&mut self, liveness: &impl Liveness) -> Findings {
+        self.check_liveness(liveness) // it takes nothing anyway
+    }
 }

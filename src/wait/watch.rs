@@ -113,6 +113,20 @@ impl<'a> Watch<'a> {
         self.bits().any(|bits| bits.load(Relaxed) != 0) // Relaxed: V2 orders it
     }
 
+    /// Clears the bits of ends that are gone: they would be handed to again and again.
+    #[cold]
+    fn forget_the_dead(self) {
+        for (record, owner) in self.words.owners.iter().enumerate() {
+            let (word, bit) = place(record);
+            // Relaxed: whether to ask.
+            let set = self.bits().nth(word).is_some_and(|bits| bits.load(Relaxed) & bit != 0);
+            let sits = || matches!(table::owner(owner), Some((_, role)) if role == self.role);
+            if set && !(sits() && (self.alive)(record)) {
+                forget(self.words, self.role, record);
+            }
+        }
+    }
+
     /// This is the name of an end that is gone; or of none that could be here.
     fn is_dead(self, name: Name) -> bool {
         let Some(owner) = self.words.owners.get(name.record()) else { return true };
@@ -167,7 +181,7 @@ impl<'a> Shift<'a> {
         let takes = self.takes_slot() || {
             // Once in a call: the names may all be those of dead ends.
             !std::mem::replace(&mut self.asked, true)
-                && self.look_after_watchers()
+                && self.look_after_watchers(false)
                 && self.takes_slot()
         };
         if takes {
@@ -181,8 +195,10 @@ impl<'a> Shift<'a> {
     #[cold]
     #[inline(never)]
     pub(crate) fn check(&mut self) -> bool {
-        let some_free = self.look_after_watchers();
-        if some_free && self.slot.is_some() {
+        // An end without a slot comes here after a long sleep, so it asks after all.
+        let some_free = self.look_after_watchers(self.slot.is_none());
+        if some_free && self.slot.is_some() && self.watch.some_sleep_long() {
+            self.watch.forget_the_dead();
             self.hand_over();
         }
         some_free && self.slot.is_none()
@@ -232,7 +248,7 @@ impl<'a> Shift<'a> {
 
     /// Asks after those whom it is this end's turn to ask after, and clears the slots of the dead.
     /// `true`: some slot is free then.
-    fn look_after_watchers(&self) -> bool {
+    fn look_after_watchers(&self, all: bool) -> bool {
         let Watch { me, .. } = self.watch;
         let mut some_free = false;
         let mut first = None;
@@ -244,7 +260,7 @@ impl<'a> Shift<'a> {
             }
             let is_first = first.is_none();
             let first = *first.get_or_insert(name);
-            let asks = name != me.0 && (is_first || first == me.0);
+            let asks = name != me.0 && (all || is_first || first == me.0);
             if asks && self.watch.is_dead(Name(name)) {
                 // Relaxed: whoever takes the slot asks nothing of the dead. If it fails, another
                 // was faster.

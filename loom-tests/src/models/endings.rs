@@ -117,6 +117,40 @@ fn mpmc_both_orders_end() {
     check_bounded("endings, mpmc, both orders", 2, comes_and_goes_while_one_attaches::<Mpmc>);
 }
 
+/// C2, C8: all senders are gone, another comes, sends and goes while the receiver is about to be told so.
+/// If it is told, then not over that item's head: whoever attaches next gets it, and an end.
+fn another_comes_and_goes<K: Kind>() {
+    let ring = Ring::<K>::new(1, 3);
+    let mut rx = ring.receiver(1);
+    ring.sender(0).leave();
+    let theirs = ring.clone();
+    let visitor = thread::spawn(move || {
+        let mut tx = theirs.sender(0);
+        tx.try_send(1).unwrap();
+        tx.leave();
+    });
+    let first = rx.try_recv();
+    visitor.join().unwrap();
+    if first == Err(Refused::Closed) {
+        rx.leave();
+        rx = ring.receiver(1);
+    }
+    if first != Ok(1) {
+        assert_eq!(rx.try_recv(), Ok(1));
+    }
+    assert_eq!(rx.try_recv(), Err(Refused::Closed));
+}
+
+#[test]
+fn spsc_no_item_lies_behind_the_end_of_file() {
+    check_bounded("endings, spsc, another comes and goes", 2, another_comes_and_goes::<Spsc>);
+}
+
+#[test]
+fn mpmc_no_item_lies_behind_the_end_of_file() {
+    check_bounded("endings, mpmc, another comes and goes", 2, another_comes_and_goes::<Mpmc>);
+}
+
 /// C8: a clone is made while a sender comes and goes. Both it and its original come to the end.
 #[test]
 fn a_clone_comes_to_the_end_as_its_original_does() {

@@ -79,6 +79,18 @@ fn wakes(mem: &Mem<u64, Mpmc>) -> u32 {
 }
 
 #[test]
+fn an_answer_is_of_the_end_that_was_asked_for_not_of_its_successor_in_the_other_role() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let mem = heap.mem();
+    let liveness = told(&[(Role::Sender, 1)]);
+    let mut scratch = Scratch::for_records(2);
+    let answers = Answers::new(&mem.words, &liveness, &mut scratch);
+    sit(&mem, 1, Role::Sender);
+    assert!(!answers.alive(Role::Receiver, 1), "it has left");
+    assert!(answers.alive(Role::Sender, 1));
+}
+
+#[test]
 fn a_peer_sits_on_the_table_and_is_alive_and_has_left_no_abandoned_claim() {
     let heap = Heap::<u64, Mpmc>::new(2, 3);
     let mem = heap.mem();

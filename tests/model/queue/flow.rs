@@ -127,7 +127,8 @@ impl<T: Copy + PartialEq> Model<T> {
             })
         };
         let (unsure, either) = (adopter(false), adopter(true));
-        self.closing = Some(self.len() == 0);
+        let held = |slot: &(_, Owner)| matches!(slot.1, Owner::Receiver(other) if other != who);
+        self.closing = Some(self.len() == 0 && !self.slots.iter().any(held));
         let put_off = self.receivers[who].as_mut().map(|end| &mut end.put_off);
         match put_off {
             Some(put_off) if unsure => {
