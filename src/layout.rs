@@ -167,6 +167,7 @@ const_assert_eq!(offset_of!(FileState, state), 0);
 const_assert_eq!(offset_of!(FileState, boot), 8);
 const_assert_eq!(offset_of!(FileState, device), 24);
 const_assert_eq!(offset_of!(FileState, inode), 32);
+const_assert_eq!(offset_of!(FileState, born), 40);
 const_assert_eq!(offset_of!(Tail, at), 0);
 const_assert_eq!(offset_of!(Tail, inline_at), 8);
 const_assert_eq!(offset_of!(Tail, inline), 16);

@@ -197,6 +197,8 @@ pub struct FileState {
     /// The file that it was: a copy is another.
     pub(crate) device: UnmodelledU64,
     pub(crate) inode: UnmodelledU64,
+    /// When that was created, in nanoseconds since 1970: numbers of inodes come again.
+    pub(crate) born: UnmodelledU64,
 }
 
 /// An endpoint record, alone on its line: its owner writes it, and recoverers read it.

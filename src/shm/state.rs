@@ -6,8 +6,8 @@
 //! the disk; an SPSC ring would deliver what lay in those slots a lap before, and an MPMC ring
 //! would wait for stamps that nobody is going to write. Nothing in the mixture shows that it is
 //! one. So the file itself says whether it may be one: a word on its first page, and beside it
-//! the boot, the device and the inode under which it was last opened ("the same three" below).
-//! They lie within one sector.
+//! the boot, the device and the inode under which it was last opened, and the time at which that
+//! inode was created ("the same four" below). They lie within one sector.
 //!
 //! | state | what it says |
 //! | --- | --- |
@@ -30,13 +30,13 @@
 //!   the state is unclean, nobody does, and it is to be refused: refuse
 //!   hold BIRTH, shared                        (a closer or a remover has it for itself: later)
 //!     look at the state again; nothing has been stored yet:
-//!     OPEN, FAILED  and the same three        go on
+//!     OPEN, FAILED  and the same four        go on
 //!     CLEAN                                   mark
-//!     MARKING       and the same three        mark: its opener was killed at it
+//!     MARKING       and the same four        mark: its opener was killed at it
 //!     anything else, and somebody held BIRTH  go on
 //!     anything else                           as the caller chose, empty it; mark
 //!
-//! mark:  store boot, device, inode; store MARKING; msync this page; store OPEN
+//! mark:  store the four; store MARKING; msync this page; store OPEN
 //! ```
 //!
 //! The mark is on the disk before the opener's first store in the ring: `CLEAN` is on the disk only
@@ -53,7 +53,8 @@
 //! everything that they stored, in order, and the rest is recovery's business. *Containers* share
 //! the page cache, and mostly the boot id. *Another boot*: the power was cut, or the machine was
 //! shut down over programs that had not closed the ring; nothing tells one from the other. *A
-//! copy* of a ring in use has another inode and is a mixture, too; a copy of a clean ring is
+//! copy* of a ring in use is a mixture, too. It has another inode; or, if the ring has been removed
+//! before, perhaps the ring's number, but another time of creation. A copy of a clean ring is
 //! clean.
 //!
 //! # Closing
@@ -71,9 +72,9 @@
 //!
 //! # Killed on the way
 //!
-//! An opener killed while it marks leaves what it found, or MARKING with the same three: the next
-//! one marks. From CLEAN the three are stored first, because CLEAN is CLEAN beside any three;
-//! from an unclean state 0 is stored before them, so that OPEN never stands beside three of
+//! An opener killed while it marks leaves what it found, or MARKING with the same four: the next
+//! one marks. From CLEAN the four are stored first, because CLEAN is CLEAN beside any four;
+//! from an unclean state 0 is stored before them, so that OPEN never stands beside four of
 //! another time. One killed while it empties leaves it unclean. A closer killed before CLEAN
 //! leaves OPEN, whose cure is the next clean close in the same boot. One killed after CLEAN
 //! leaves CLEAN: all of it was on the disk before.
@@ -101,11 +102,14 @@
 //! A disk that loses what it reported as written. A file that is written over in place, by `cp`,
 //! with the bytes of a ring that was in use in the same boot. A file system that goes away with
 //! its device, or is rolled back to a snapshot, and comes back under the same numbers in the same
-//! boot.
+//! boot. On a file system that does not tell when a file was created (the time counts as 0 then;
+//! ext4 with inodes of 128 bytes is one): a copy that is given the inode of the ring of which it
+//! was made.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::fstat;
+use rustix::fs::{AtFlags, StatxFlags, fstat, statx};
 use rustix::io::Errno;
 
 use super::last::{self, Closed, Leave};
@@ -143,16 +147,17 @@ pub enum Unclean {
 
 /// This file, in this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Three {
+struct Four {
     boot: [u64; 2],
     device: u64,
     inode: u64,
+    born: u64,
 }
 
-impl Three {
+impl Four {
     fn now(file: RegionFile<'_>) -> io::Result<Self> {
         let (device, inode) = file.id;
-        Ok(Self { boot: boot()?, device, inode })
+        Ok(Self { boot: boot()?, device, inode, born: born(file.fd) })
     }
 
     fn stored(line: &FileState) -> Self {
@@ -161,6 +166,7 @@ impl Three {
             boot: [line.boot[0].load(Relaxed), line.boot[1].load(Relaxed)],
             device: line.device.load(Relaxed),
             inode: line.inode.load(Relaxed),
+            born: line.born.load(Relaxed),
         }
     }
 
@@ -170,6 +176,18 @@ impl Three {
         line.boot[1].store(self.boot[1], Relaxed);
         line.device.store(self.device, Relaxed);
         line.inode.store(self.inode, Relaxed);
+        line.born.store(self.born, Relaxed);
+    }
+}
+
+/// When the file was created; 0 where that is not told.
+fn born(file: BorrowedFd<'_>) -> u64 {
+    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME) {
+        Ok(told) if told.stx_mask & StatxFlags::BTIME.bits() != 0 => {
+            let seconds = told.stx_btime.tv_sec as u64;
+            seconds.wrapping_mul(1_000_000_000).wrapping_add(told.stx_btime.tv_nsec.into())
+        }
+        _ => 0,
     }
 }
 
@@ -197,9 +215,9 @@ enum Found {
     Unclean(&'static str),
 }
 
-fn found(line: &FileState, now: Three) -> Found {
-    let state = line.state.load(Acquire); // M2 ← M1: the three
-    let then = Three::stored(line);
+fn found(line: &FileState, now: Four) -> Found {
+    let state = line.state.load(Acquire); // M2 ← M1: the four
+    let then = Four::stored(line);
     match state {
         OPEN | FAILED if then == now => Found::Open,
         CLEAN => Found::Closed,
@@ -213,28 +231,28 @@ fn found(line: &FileState, now: Three) -> Found {
 }
 
 /// Says on the disk that the ring is open. Under the STATE byte, or before the file has a name.
-fn mark(map: &Mapping, now: Three, was: &Found) -> Result<(), Errno> {
+fn mark(map: &Mapping, now: Four, was: &Found) -> Result<(), Errno> {
     let line = line(map);
     if matches!(was, Found::Unclean(_)) {
         line.state.store(UNKNOWN, Release); // M1 → M2: what came before; killed here, it is unclean
     }
     now.store(&line);
-    line.state.store(MARKING, Release); // M1 → M2: the three, and that it is empty if it is to be
+    line.state.store(MARKING, Release); // M1 → M2: the four, and that it is empty if it is to be
     // All of it was stored anew, so the page is dirty even if the last attempt to write it failed.
     map.sync_start(Geometry::control_at() + size_of::<FileState>())?;
-    line.state.store(OPEN, Release); // M1 → M2: the three; and the system call lies before it
+    line.state.store(OPEN, Release); // M1 → M2: the four; and the system call lies before it
     Ok(())
 }
 
 /// Marks a new region, which has no name yet.
 pub(super) fn mark_new(map: &Mapping, file: RegionFile<'_>) -> io::Result<()> {
-    Ok(mark(map, Three::now(file)?, &Found::Unclean("new"))?)
+    Ok(mark(map, Four::now(file)?, &Found::Unclean("new"))?)
 }
 
 /// An opener's turn at the state line, from before it takes BIRTH until the ring is open.
 #[derive(Debug)]
 pub(super) struct Turn {
-    now: Three,
+    now: Four,
     /// Somebody else held BIRTH when this turn began: the ring is in use, or being closed.
     in_use: bool,
     _state: Hold,
@@ -250,7 +268,7 @@ impl Turn {
         unclean: Unclean,
     ) -> Result<Option<Self>, OpenError> {
         let io = |doing| move |source| OpenError::Io { doing, source };
-        let now = Three::now(file).map_err(io("reading the boot id"))?;
+        let now = Four::now(file).map_err(io("reading the boot id"))?;
         let lock = Hold::take(file, STATE, Share::Exclusive).map_err(io("locking the state"))?;
         let Some(lock) = lock else { return Ok(None) };
         let in_use = hold::is_locked(file.fd, BIRTH).map_err(io("asking who has it open"))?;
