@@ -365,6 +365,7 @@ fn forks<K: Flavour>(mut me: Me) {
     in_a_fork(|| {
         let refused = ring.clone().checkpoint();
         assert!(matches!(refused, Err(CheckpointError::Forked)), "{refused:?}");
+        assert_eq!(ring.sync().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
         // SAFETY: this process has no use for the value it is read from, which it never drops.
         drop(unsafe { std::ptr::read(&raw const ring) });
     });

@@ -278,8 +278,9 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// # Errors
     ///
     /// The disk's. After a write that failed, the ring works as before, but never counts as closed.
+    /// [`Unsupported`](std::io::ErrorKind::Unsupported) in a forked child.
     pub fn sync(&self) -> std::io::Result<()> {
-        Ok(self.open.region.sync()?)
+        self.open.region.sync()
     }
 
     /// Closes a file-backed ring for good: on `Ok`, all of it is on the disk, the file says so,

@@ -227,9 +227,14 @@ impl Region {
         self.marked
     }
 
-    /// Writes the region back to its file and waits until it is there.
-    pub(crate) fn sync(&self) -> Result<(), Errno> {
-        if self.marked && self.is_ours() { state::sync(&self.map) } else { self.map.sync() }
+    /// Writes the region back to its file and waits until it is there. Not in a forked child: it
+    /// shares its parent's description, and would be told of a failed write in the parent's stead.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if !self.is_ours() {
+            let forked = "the ring was opened before a fork, by the parent";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, forked));
+        }
+        Ok(if self.marked { state::sync(&self.map) } else { self.map.sync() }?)
     }
 
     /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored
