@@ -35,6 +35,7 @@ both_kinds!(
     c12_closing_needs_no_descriptor_and_no_name,
     c12_a_ring_in_use_is_open_whatever_its_state_says,
     c12_a_scribbled_state_does_not_become_clean,
+    c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring,
     c12_rings_in_memory_have_no_state,
     c12_a_failed_write_stays_known,
 );
@@ -497,6 +498,36 @@ fn c12_a_scribbled_state_does_not_become_clean<K: Flavour>() {
         assert!(matches!(refused, Err(CheckpointError::Io(_))), "{refused:?}");
         assert_eq!(state(&path), scribbled);
     }
+}
+
+/// BIRTH that is held, for a moment still, for one that is not in it.
+fn c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring<K: Flavour>() {
+    let Some(disk) = Disk::new("openers that failed") else { return };
+    let path = clean::<K>(&disk, &[1]);
+    let bytes = fs::read(&path).unwrap();
+    for (found, other_boot) in [(UNKNOWN, 0), (MARKING, 1), (77, 0)] {
+        fs::write(&path, &bytes).unwrap();
+        set_word(&path, 0, found);
+        set_word(&path, 1, disk::word(&path, 1) ^ other_boot);
+        let left = File::open(&path).unwrap();
+        assert!(lock(&left, libc::F_RDLCK, BIRTH));
+        std::thread::scope(|scope| {
+            let opener = scope.spawn(|| open::<K>(&path).map(drop));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!opener.is_finished(), "{found}");
+            assert_eq!(state(&path), found);
+            drop(left);
+            let refused = opener.join().unwrap();
+            assert!(matches!(refused, Err(OpenError::Unclean { .. })), "{found}: {refused:?}");
+        });
+    }
+    // Of the same boot and file, all is well.
+    fs::write(&path, &bytes).unwrap();
+    set_word(&path, 0, MARKING);
+    let left = File::open(&path).unwrap();
+    assert!(lock(&left, libc::F_RDLCK, BIRTH));
+    drop(open::<K>(&path).unwrap());
+    assert_eq!(state(&path), OPEN, "marked; and not left by the last");
 }
 
 fn c12_rings_in_memory_have_no_state<K: Flavour>() {

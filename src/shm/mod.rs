@@ -215,8 +215,10 @@ impl Region {
         unclean: Unclean,
         empty_to: usize,
     ) -> Result<(), OpenError> {
-        if let Some(turn) = self.turn.take() {
+        if let Some(turn) = &self.turn {
+            // On an error the turn ends with the region, after the birth byte is given up.
             turn.enter(&self.map, ring, unclean, empty_to)?;
+            self.turn = None;
             self.marked = true;
         }
         Ok(())

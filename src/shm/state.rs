@@ -28,12 +28,13 @@
 //! lock STATE                                  (one opener at a time)
 //!   does anybody hold BIRTH?
 //!   the state is unclean, nobody does, and it is to be refused: refuse
+//!   the state is one beside which nobody can be in it, but somebody holds BIRTH: later
 //!   hold BIRTH, shared                        (a closer or a remover has it for itself: later)
 //!     look at the state again; nothing has been stored yet:
-//!     OPEN, FAILED  and the same four        go on
+//!     OPEN, FAILED  and the same four         go on
 //!     CLEAN                                   mark
-//!     MARKING       and the same four        mark: its opener was killed at it
-//!     anything else, and somebody held BIRTH  go on
+//!     MARKING       and the same four         mark: its opener was killed at it, or failed
+//!     OPEN, FAILED; somebody held BIRTH       go on
 //!     anything else                           as the caller chose, empty it; mark
 //!
 //! mark:  store the four; store MARKING; msync this page; store OPEN
@@ -47,7 +48,10 @@
 //! that was good, so the ring is good, whatever the state line says of boots. (A container may
 //! have a boot id of its own.) That is why one that is refused must not have held BIRTH even for
 //! a moment: a program that another thread is just starting could keep it held
-//! ([`hold`](crate::peers::hold)), and the next opener would take the ring for one in use.
+//! ([`hold`](crate::peers::hold)), and the next opener would take the ring for one in use. It is
+//! why a turn ends after BIRTH is given up, also if opening fails. And whoever is in it has made
+//! it OPEN. Beside 0, or MARKING of another four, BIRTH is the remainder of an opener that failed
+//! or was killed; it says nothing, and the next one waits until it is gone.
 //!
 //! *Killed processes* leave OPEN. In the same boot that is no matter: the page cache has
 //! everything that they stored, in order, and the rest is recovery's business. *Containers* share
@@ -213,7 +217,10 @@ fn line(map: &Mapping) -> Shared<FileState> {
 enum Found {
     Open,
     Closed,
+    /// Fit for nobody, but those who are in it.
     Unclean(&'static str),
+    /// The same, and nobody can be in it.
+    Unmarked(&'static str),
 }
 
 fn found(line: &FileState, now: Four) -> Found {
@@ -223,18 +230,25 @@ fn found(line: &FileState, now: Four) -> Found {
         OPEN | FAILED if then == now => Found::Open,
         CLEAN => Found::Closed,
         MARKING if then == now => Found::Closed,
-        MARKING | OPEN | FAILED if then.boot == now.boot => {
-            Found::Unclean("it is a copy of a ring that was in use")
-        }
-        MARKING | OPEN | FAILED => Found::Unclean("it was in use when the machine last went down"),
-        _ => Found::Unclean("it does not say that it was ever closed"),
+        MARKING => Found::Unmarked(unlike(then, now)),
+        OPEN | FAILED => Found::Unclean(unlike(then, now)),
+        _ => Found::Unmarked("it does not say that it was ever closed"),
+    }
+}
+
+/// What has become of a ring that was in use as another file, or in another boot.
+fn unlike(then: Four, now: Four) -> &'static str {
+    if then.boot == now.boot {
+        "it is a copy of a ring that was in use"
+    } else {
+        "it was in use when the machine last went down"
     }
 }
 
 /// Says on the disk that the ring is open. Under the STATE byte, or before the file has a name.
 fn mark(map: &Mapping, now: Four, was: &Found) -> Result<(), Errno> {
     let line = line(map);
-    if matches!(was, Found::Unclean(_)) {
+    if matches!(was, Found::Unclean(_) | Found::Unmarked(_)) {
         line.state.store(UNKNOWN, Release); // M1 → M2: what came before; killed here, it is unclean
     }
     now.store(&line);
@@ -247,7 +261,7 @@ fn mark(map: &Mapping, now: Four, was: &Found) -> Result<(), Errno> {
 
 /// Marks a new region, which has no name yet.
 pub(super) fn mark_new(map: &Mapping, file: RegionFile<'_>) -> io::Result<()> {
-    Ok(mark(map, Four::now(file)?, &Found::Unclean("new"))?)
+    Ok(mark(map, Four::now(file)?, &Found::Unmarked("new"))?)
 }
 
 /// An opener's turn at the state line, from before it takes BIRTH until the ring is open.
@@ -260,7 +274,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Takes it; `None`: it is another's. An unclean ring that is to be refused is refused here,
+    /// Takes it; `None`: it is another's, or has not quite ended. An unclean ring that is to be refused is refused here,
     /// before BIRTH is taken (see the module's opening).
     pub(super) fn take(
         map: &Mapping,
@@ -274,15 +288,19 @@ impl Turn {
         let Some(lock) = lock else { return Ok(None) };
         let in_use = hold::is_locked(file.fd, BIRTH).map_err(io("asking who has it open"))?;
         let turn = Self { now, in_use, _state: lock };
-        turn.look(map, ring, unclean)?;
-        Ok(Some(turn))
+        match turn.look(map, ring, unclean) {
+            Ok(_) => Ok(Some(turn)),
+            Err(OpenError::Busy { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// What the state line says, in view of who is there.
     fn look(&self, map: &Mapping, ring: &str, unclean: Unclean) -> Result<Found, OpenError> {
         match found(&line(map), self.now) {
             Found::Unclean(_) if self.in_use => Ok(Found::Open),
-            Found::Unclean(because) if unclean == Unclean::Refuse => {
+            Found::Unmarked(_) if self.in_use => Err(OpenError::Busy { ring: ring.to_owned() }),
+            Found::Unclean(because) | Found::Unmarked(because) if unclean == Unclean::Refuse => {
                 Err(OpenError::Unclean { ring: ring.to_owned(), because })
             }
             found => Ok(found),
@@ -292,7 +310,7 @@ impl Turn {
     /// Opens. `empty_to`: where that ends which must be zero in an empty ring. The caller holds
     /// BIRTH, and has stored nothing.
     pub(super) fn enter(
-        self,
+        &self,
         map: &Mapping,
         ring: &str,
         unclean: Unclean,
@@ -301,8 +319,10 @@ impl Turn {
         let was = self.look(map, ring, unclean)?;
         match was {
             Found::Open => return Ok(()),
-            Found::Unclean(_) if unclean == Unclean::Empty => empty(map, empty_to),
-            Found::Unclean(_) | Found::Closed => {}
+            Found::Unclean(_) | Found::Unmarked(_) if unclean == Unclean::Empty => {
+                empty(map, empty_to);
+            }
+            Found::Unclean(_) | Found::Unmarked(_) | Found::Closed => {}
         }
         mark(map, self.now, &was).map_err(|error| OpenError::Io {
             doing: "writing the ring's state to its disk",
