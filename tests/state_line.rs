@@ -20,7 +20,7 @@ use support::{
     Child, Flavour, Me, Name, Random, both_kinds, did_not_run, new_ring, options, roles, tests,
 };
 
-roles!(forks, closes_in_a_cage, writes_to_a_disk_that_fails);
+roles!(forks, closes_in_a_cage, writes_to_a_disk_that_fails, empties_on_a_disk_that_fails);
 
 both_kinds!(
     c12_who_is_killed_leaves_it_open_and_the_next_one_closes_it,
@@ -38,6 +38,7 @@ both_kinds!(
     c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring,
     c12_rings_in_memory_have_no_state,
     c12_a_failed_write_stays_known,
+    c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean,
 );
 
 tests!(c12_unlinked_rings_are_not_written_back);
@@ -561,22 +562,32 @@ fn c12_unlinked_rings_are_not_written_back() {
     assert_eq!(u64::from_ne_bytes(bytes), OPEN, "nobody is going to find it");
 }
 
-fn c12_a_failed_write_stays_known<K: Flavour>() {
-    let what = "a disk that fails";
-    let Some(disk) = Disk::new(what) else { return };
+/// A disk whose failures can be had.
+fn failing_disk(what: &str) -> Option<Disk> {
+    let disk = Disk::new(what)?;
     let there = std::process::Command::new("strace").args(["-c", "true"]).output();
     if !there.is_ok_and(|run| run.status.success()) {
-        return did_not_run(what, "no strace");
+        did_not_run(what, "no strace");
+        return None;
     }
+    Some(disk)
+}
+
+/// Has a child play the role while `msync` fails like that.
+fn under_failure<K: Flavour>(role: &str, how: &str, path: &Path, order: &str) {
+    let inject = format!("inject=msync:{how}");
+    let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=msync", "-e", &inject];
+    let mut child = Child::start_under::<K>(&strace, role, path.to_str().unwrap());
+    child.must(order, "Ok");
+    child.finish();
+}
+
+fn c12_a_failed_write_stays_known<K: Flavour>() {
+    let Some(disk) = failing_disk("a disk that fails") else { return };
     for how in ["sync", "checkpoint"] {
         let path = clean::<K>(&disk, &[1]);
         // The first call marks the file; the second is the one that fails.
-        let inject = "inject=msync:error=EIO:when=2";
-        let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=msync", "-e", inject];
-        let role = "writes_to_a_disk_that_fails";
-        let mut child = Child::start_under::<K>(&strace, role, path.to_str().unwrap());
-        child.must(how, "Ok");
-        child.finish();
+        under_failure::<K>("writes_to_a_disk_that_fails", "error=EIO:when=2", &path, how);
         assert_eq!(state(&path), FAILED, "{how}");
         // As long as the machine is up, it can be used, but never counts as clean.
         let ring = open::<K>(&path).unwrap();
@@ -603,6 +614,34 @@ fn writes_to_a_disk_that_fails<K: Flavour>(mut me: Me) {
         let CheckpointError::Io(source) = &error else { panic!("{error:?}") };
         assert_eq!(source.raw_os_error(), Some(libc::EIO));
     }
+    me.say("Ok");
+    me.hear();
+}
+
+fn c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean<K: Flavour>() {
+    let Some(disk) = failing_disk("emptying on a disk that fails") else { return };
+    let path = clean::<K>(&disk, &[1]);
+    let bytes = fs::read(&path).unwrap();
+    for (when, left) in [(1, UNKNOWN), (2, MARKING)] {
+        after_a_reboot(&path, &bytes);
+        set_word(&path, 0, OPEN);
+        let how = format!("error=EIO:when={when}");
+        under_failure::<K>("empties_on_a_disk_that_fails", &how, &path, "go");
+        assert_eq!(state(&path), left);
+        if left == UNKNOWN {
+            is_refused::<K>(&path, "it does not say that it was ever closed");
+        } else {
+            holds::<K>(&path, &[]); // all of that is on the disk, and now the mark is, too
+        }
+    }
+}
+
+fn empties_on_a_disk_that_fails<K: Flavour>(mut me: Me) {
+    me.hear();
+    let opened = options::<K>().unclean(Unclean::Empty).open_file(Path::new(&me.ring));
+    let Err(OpenError::Io { source, .. }) = &opened else { panic!("{opened:?}") };
+    assert_eq!(source.raw_os_error(), Some(libc::EIO));
+    drop(opened);
     me.say("Ok");
     me.hear();
 }

@@ -35,9 +35,10 @@
 //!     CLEAN                                   mark
 //!     MARKING       and the same four         mark: its opener was killed at it, or failed
 //!     OPEN, FAILED; somebody held BIRTH       go on
-//!     anything else                           as the caller chose, empty it; mark
+//!     anything else                           as the caller chose: make good; mark
 //!
-//! mark:  store the four; store MARKING; msync this page; store OPEN
+//! make good:  store 0; empty it, unless it is to be taken as found; msync all
+//! mark:       store the four; store MARKING; msync this page; store OPEN
 //! ```
 //!
 //! The mark is on the disk before the opener's first store in the ring: `CLEAN` is on the disk only
@@ -80,7 +81,10 @@
 //! An opener killed while it marks leaves what it found, or MARKING with the same four: the next
 //! one marks. From CLEAN the four are stored first, because CLEAN is CLEAN beside any four;
 //! from an unclean state 0 is stored before them, so that OPEN never stands beside four of
-//! another time. One killed while it empties leaves it unclean. A closer killed before CLEAN
+//! another time. One killed while it empties leaves it unclean, and so does one to whom the disk reports a
+//! failure then: it ends at 0, and MARKING is stored only when zero is what lies on the disk. (The
+//! kernel reports a failed write once; who asked after MARKING would be told, and the next opener,
+//! who finds MARKING and empties nothing, would not.) A closer killed before CLEAN
 //! leaves OPEN, whose cure is the next clean close in the same boot. One killed after CLEAN
 //! leaves CLEAN: all of it was on the disk before.
 //!
@@ -246,10 +250,15 @@ fn unlike(then: Four, now: Four) -> &'static str {
 }
 
 /// Says on the disk that the ring is open. Under the STATE byte, or before the file has a name.
-fn mark(map: &Mapping, now: Four, was: &Found) -> Result<(), Errno> {
+/// `empty_to`: unless what lies before that is to be taken as found.
+fn mark(map: &Mapping, now: Four, was: &Found, empty_to: Option<usize>) -> Result<(), Errno> {
     let line = line(map);
     if matches!(was, Found::Unclean(_) | Found::Unmarked(_)) {
         line.state.store(UNKNOWN, Release); // M1 → M2: what came before; killed here, it is unclean
+        if let Some(end) = empty_to {
+            empty(map, end);
+        }
+        map.sync()?;
     }
     now.store(&line);
     line.state.store(MARKING, Release); // M1 → M2: the four, and that it is empty if it is to be
@@ -261,7 +270,8 @@ fn mark(map: &Mapping, now: Four, was: &Found) -> Result<(), Errno> {
 
 /// Marks a new region, which has no name yet.
 pub(super) fn mark_new(map: &Mapping, file: RegionFile<'_>) -> io::Result<()> {
-    Ok(mark(map, Four::now(file)?, &Found::Unmarked("new"))?)
+    // It is all zero, also the state; and if it cannot be marked there is nobody to find it.
+    Ok(mark(map, Four::now(file)?, &Found::Closed, None)?)
 }
 
 /// An opener's turn at the state line, from before it takes BIRTH until the ring is open.
@@ -317,14 +327,11 @@ impl Turn {
         empty_to: usize,
     ) -> Result<(), OpenError> {
         let was = self.look(map, ring, unclean)?;
-        match was {
-            Found::Open => return Ok(()),
-            Found::Unclean(_) | Found::Unmarked(_) if unclean == Unclean::Empty => {
-                empty(map, empty_to);
-            }
-            Found::Unclean(_) | Found::Unmarked(_) | Found::Closed => {}
+        if was == Found::Open {
+            return Ok(());
         }
-        mark(map, self.now, &was).map_err(|error| OpenError::Io {
+        let empty_to = (unclean == Unclean::Empty).then_some(empty_to);
+        mark(map, self.now, &was, empty_to).map_err(|error| OpenError::Io {
             doing: "writing the ring's state to its disk",
             source: error.into(),
         })
