@@ -277,7 +277,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
     ///
     /// # Errors
     ///
-    /// The disk's. After a write that failed, the ring works as before, but never counts as closed.
+    /// The disk's. After a write that failed, those who have the ring open can go on, but it does
+    /// not count as closed when they have left, and is refused.
     /// [`Unsupported`](std::io::ErrorKind::Unsupported) in a forked child.
     pub fn sync(&self) -> std::io::Result<()> {
         self.open.region.sync()

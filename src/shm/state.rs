@@ -31,7 +31,7 @@
 //!   the state is one beside which nobody can be in it, but somebody holds BIRTH: later
 //!   hold BIRTH, shared                        (a closer or a remover has it for itself: later)
 //!     look at the state again; nothing has been stored yet:
-//!     OPEN, FAILED  and the same four         go on
+//!     OPEN          and the same four         go on
 //!     CLEAN                                   mark
 //!     MARKING       and the same four         mark: its opener was killed at it, or failed
 //!     OPEN, FAILED; somebody held BIRTH       go on
@@ -102,13 +102,17 @@
 //! # Disks that fail
 //!
 //! Linux reports a failed write once, to one of those who ask, and then takes the page for
-//! written. So whoever is told makes a note of it, FAILED, which stays until the machine goes
-//! down: the ring can be used as long as it is up, as its pages are in memory, but it never
-//! counts as clean.
+//! written. It may then drop that page from memory at any time, be it mapped, and read it back as
+//! it was before. So whoever is told makes a note of it, FAILED, and the ring does not become
+//! clean any more. Those who have it open go on, and others may join them: they would not be better
+//! off without. Once nobody has it open, it is unclean, in the same boot, too.
 //!
 //! # What is not noticed
 //!
-//! A disk that loses what it reported as written. A file that is written over in place, by `cp`,
+//! A disk that loses what it reported as written. A failed write about which nobody asked while
+//! the inode was in memory: the users were all killed, the kernel wrote their pages back later,
+//! that failed, and the kernel dropped the inode, and with it the error, before the next one opened
+//! the ring. A file that is written over in place, by `cp`,
 //! with the bytes of a ring that was in use in the same boot. A file system that goes away with
 //! its device, or is rolled back to a snapshot, and comes back under the same numbers in the same
 //! boot. On a file system that does not tell when a file was created (the time counts as 0 then;
@@ -149,7 +153,7 @@ pub enum Unclean {
     /// creation stay.
     Empty,
     /// Take it as it is, on the caller's word that nobody has sent, received, attached or left
-    /// since [`Ring::sync`](crate::Ring::sync) returned. Without that it may deliver old values
+    /// since [`Ring::sync`](crate::Ring::sync) returned `Ok`. Without that it may deliver old values
     /// as new ones, or nothing any more.
     AsFound,
 }
@@ -231,10 +235,11 @@ fn found(line: &FileState, now: Four) -> Found {
     let state = line.state.load(Acquire); // M2 ← M1: the four
     let then = Four::stored(line);
     match state {
-        OPEN | FAILED if then == now => Found::Open,
+        OPEN if then == now => Found::Open,
         CLEAN => Found::Closed,
         MARKING if then == now => Found::Closed,
         MARKING => Found::Unmarked(unlike(then, now)),
+        FAILED if then == now => Found::Unclean("a write to its disk has failed"),
         OPEN | FAILED => Found::Unclean(unlike(then, now)),
         _ => Found::Unmarked("it does not say that it was ever closed"),
     }
