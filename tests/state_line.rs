@@ -38,6 +38,7 @@ both_kinds!(
     c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring,
     c12_rings_in_memory_have_no_state,
     c12_a_failed_write_stays_known,
+    c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean,
     c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean,
 );
 
@@ -573,11 +574,15 @@ fn failing_disk(what: &str) -> Option<Disk> {
     Some(disk)
 }
 
-/// Has a child play the role while `msync` fails like that.
-fn under_failure<K: Flavour>(role: &str, how: &str, path: &Path, order: &str) {
+/// A child that plays the role; an `msync` of its fails like that.
+fn failing<K: Flavour>(role: &str, how: &str, path: &Path) -> Child {
     let inject = format!("inject=msync:{how}");
     let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=msync", "-e", &inject];
-    let mut child = Child::start_under::<K>(&strace, role, path.to_str().unwrap());
+    Child::start_under::<K>(&strace, role, path.to_str().unwrap())
+}
+
+fn under_failure<K: Flavour>(role: &str, how: &str, path: &Path, order: &str) {
+    let mut child = failing::<K>(role, how, path);
     child.must(order, "Ok");
     child.finish();
 }
@@ -650,4 +655,44 @@ fn empties_on_a_disk_that_fails<K: Flavour>(mut me: Me) {
     drop(opened);
     me.say("Ok");
     me.hear();
+}
+
+fn c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean<K: Flavour>() {
+    let Some(disk) = failing_disk("killed while writing to a disk") else { return };
+    // The first call marks the file. On a closer's way there are three more: two of all of it.
+    for (how, when) in [("sync", 2), ("checkpoint", 2), ("checkpoint", 3)] {
+        let path = clean::<K>(&disk, &[1]);
+        let kill = format!("signal=KILL:when={when}");
+        let mut child = failing::<K>("writes_to_a_disk_that_fails", &kill, &path);
+        child.say(how);
+        assert!(!child.wait().success(), "{how}");
+        drop(child);
+        assert_eq!(state(&path), OPEN);
+        // It can be used, but whether all has reached the disk, nobody knows.
+        for _ in 0..2 {
+            let ring = open::<K>(&path).unwrap();
+            assert_eq!(ring.len(), 1);
+            ring.sync().unwrap();
+            let error = ring.checkpoint().unwrap_err();
+            assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
+            assert_eq!(state(&path), OPEN);
+        }
+        let bytes = fs::read(&path).unwrap();
+        after_a_reboot(&path, &bytes);
+        is_refused::<K>(&path, "when the machine last went down");
+        for choice in [Unclean::AsFound, Unclean::Empty] {
+            after_a_reboot(&path, &bytes);
+            options::<K>().unclean(choice).open_file(&path).unwrap().checkpoint().unwrap();
+            assert_eq!(state(&path), CLEAN);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+    // One killed at the very last has written everything: the next one makes up for it.
+    let path = clean::<K>(&disk, &[1]);
+    let mut child = failing::<K>("writes_to_a_disk_that_fails", "signal=KILL:when=4", &path);
+    child.say("checkpoint");
+    assert!(!child.wait().success());
+    drop(child);
+    assert_eq!(state(&path), CLEAN);
+    holds::<K>(&path, &[1]);
 }

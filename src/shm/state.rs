@@ -1,13 +1,14 @@
 //! The state line: whether all who had a ring's file open have closed it.
 //!
 //! **What a power cut leaves.** The kernel writes the pages of a file back when it likes. After a
-//! power cut each page is as it was at some moment since it was last written back, and no two
-//! pages need be of the same moment. In such a mixture a tail promises values that never reached
-//! the disk; an SPSC ring would deliver what lay in those slots a lap before, and an MPMC ring
-//! would wait for stamps that nobody is going to write. Nothing in the mixture shows that it is
-//! one. So the file itself says whether it may be one: a word on its first page, and beside it
-//! the boot, the device and the inode under which it was last opened, and the time at which that
-//! inode was created ("the same four" below). They lie within one sector.
+//! power cut each page is as it was at some moment since it was last written back, and no two pages
+//! need be of the same moment. In such a mixture a tail promises values that never reached the
+//! disk; an SPSC ring would deliver what lay in those slots a lap before, and an MPMC ring would
+//! wait for stamps that nobody is going to write. Nothing in the mixture shows that it is one. So
+//! the file itself says whether it may be one: a word on its first page, and beside it the boot,
+//! the device and the inode under which it was last opened, and the time at which that inode was
+//! created ("the same four" below). They lie within one sector, with two counters of what has been
+//! written to the disk.
 //!
 //! | state | what it says |
 //! | --- | --- |
@@ -37,7 +38,7 @@
 //!     OPEN, FAILED; somebody held BIRTH       go on
 //!     anything else                           as the caller chose: make good; mark
 //!
-//! make good:  store 0; empty it, unless it is to be taken as found; msync all
+//! make good:  store 0 and both counters 0; empty it, unless it is to be taken as found; msync all
 //! mark:       store the four; store MARKING; msync this page; store OPEN
 //! ```
 //!
@@ -45,22 +46,21 @@
 //! together with what was there when it was stored. The creator marks before the name appears.
 //!
 //! *Who holds BIRTH while another has its turn* has the ring open, or is closing it, for BIRTH is
-//! taken within a turn. If it is held, the machine has been up since its holder opened a ring
-//! that was good, so the ring is good, whatever the state line says of boots. (A container may
-//! have a boot id of its own.) That is why one that is refused must not have held BIRTH even for
-//! a moment: a program that another thread is just starting could keep it held
+//! taken within a turn. If it is held, the machine has been up since its holder opened a ring that
+//! was good, so the ring is good, whatever the state line says of boots. (A container may have a
+//! boot id of its own.) That is why one that is refused must not have held BIRTH even for a moment:
+//! a program that another thread is just starting could keep it held
 //! ([`hold`](crate::peers::hold)), and the next opener would take the ring for one in use. It is
-//! why a turn ends after BIRTH is given up, also if opening fails. And whoever is in it has made
-//! it OPEN. Beside 0, or MARKING of another four, BIRTH is the remainder of an opener that failed
-//! or was killed; it says nothing, and the next one waits until it is gone.
+//! why a turn ends after BIRTH is given up, also if opening fails. And whoever is in it has made it
+//! OPEN. Beside 0, or MARKING of another four, BIRTH is the remainder of an opener that failed or
+//! was killed; it says nothing, and the next one waits until it is gone.
 //!
-//! *Killed processes* leave OPEN. In the same boot that is no matter: the page cache has
-//! everything that they stored, in order, and the rest is recovery's business. *Containers* share
-//! the page cache, and mostly the boot id. *Another boot*: the power was cut, or the machine was
-//! shut down over programs that had not closed the ring; nothing tells one from the other. *A
-//! copy* of a ring in use is a mixture, too. It has another inode; or, if the ring has been removed
-//! before, perhaps the ring's number, but another time of creation. A copy of a clean ring is
-//! clean.
+//! *Killed processes* leave OPEN. In the same boot that is no matter: the page cache has everything
+//! that they stored, in order, and the rest is recovery's business. *Containers* share the page
+//! cache, and mostly the boot id. *Another boot*: the power was cut, or the machine was shut down
+//! over programs that had not closed the ring; nothing tells one from the other. *A copy* of a ring
+//! in use is a mixture, too. It has another inode; or, if the ring has been removed before, perhaps
+//! the ring's number, but another time of creation. A copy of a clean ring is clean.
 //!
 //! # Closing
 //!
@@ -72,21 +72,21 @@
 //! *The lock is on the region's own descriptor*, because at this time there may be no other to be
 //! had (limits, `chroot`, changed credentials). A forked child has a copy of that descriptor, and
 //! so shares the lock: should the closer be killed in that moment, openers wait until the child
-//! ends. Beside that a forked child has no part in this; its copies of the handles are not its
-//! own, and `sync` is refused there: the kernel tells a description once of a failed write, and the
+//! ends. Beside that a forked child has no part in this; its copies of the handles are not its own,
+//! and `sync` is refused there: the kernel tells a description once of a failed write, and the
 //! child, which may make no note of it, would have been told in its parent's stead.
 //!
 //! # Killed on the way
 //!
 //! An opener killed while it marks leaves what it found, or MARKING with the same four: the next
-//! one marks. From CLEAN the four are stored first, because CLEAN is CLEAN beside any four;
-//! from an unclean state 0 is stored before them, so that OPEN never stands beside four of
-//! another time. One killed while it empties leaves it unclean, and so does one to whom the disk reports a
+//! one marks. From CLEAN the four are stored first, because CLEAN is CLEAN beside any four; from an
+//! unclean state 0 is stored before them, so that OPEN never stands beside four of another time.
+//! One killed while it empties leaves it unclean, and so does one to whom the disk reports a
 //! failure then: it ends at 0, and MARKING is stored only when zero is what lies on the disk. (The
 //! kernel reports a failed write once; who asked after MARKING would be told, and the next opener,
-//! who finds MARKING and empties nothing, would not.) A closer killed before CLEAN
-//! leaves OPEN, whose cure is the next clean close in the same boot. One killed after CLEAN
-//! leaves CLEAN: all of it was on the disk before.
+//! who finds MARKING and empties nothing, would not.) A closer killed before CLEAN leaves OPEN,
+//! whose cure is the next clean close in the same boot, unless it was killed while it wrote (see
+//! below). One killed after CLEAN leaves CLEAN: all of it was on the disk before.
 //!
 //! # Emptying
 //!
@@ -101,23 +101,32 @@
 //!
 //! # Disks that fail
 //!
-//! Linux reports a failed write once, to one of those who ask, and then takes the page for
-//! written. It may then drop that page from memory at any time, be it mapped, and read it back as
-//! it was before. So whoever is told makes a note of it, FAILED, and the ring does not become
-//! clean any more. Those who have it open go on, and others may join them: they would not be better
-//! off without. Once nobody has it open, it is unclean, in the same boot, too.
+//! Linux reports a failed write once, to one of those who ask, and then takes the page for written.
+//! It may then drop that page from memory at any time, be it mapped, and read it back as it was
+//! before. So whoever is told makes a note of it, FAILED, and the ring does not become clean any
+//! more. Those who have it open go on, and others may join them: they would not be better off
+//! without. Once nobody has it open, it is unclean, in the same boot, too.
+//!
+//! *Killed between being told and the note*: who opens it later is not told. So everyone counts, on
+//! the state line, before such an `msync` that it begins (`begun`), and after it, if nothing
+//! failed, that it has ended (`ended`). A closer that has BIRTH alone finds the two equal, or else
+//! somebody has been killed in between: then it does not store CLEAN, nor does any closer after it,
+//! until the ring is made good. That nothing may have failed at that time does not help, for nobody
+//! knows. In the same boot the ring is opened as before. (Only what `sync` and closers do is
+//! counted: an opener at the mark, or at making good, has let nobody in.)
 //!
 //! # What is not noticed
 //!
-//! A disk that loses what it reported as written. A failed write about which nobody asked while
-//! the inode was in memory: the users were all killed, the kernel wrote their pages back later,
-//! that failed, and the kernel dropped the inode, and with it the error, before the next one opened
-//! the ring. A file that is written over in place, by `cp`,
-//! with the bytes of a ring that was in use in the same boot. A file system that goes away with
-//! its device, or is rolled back to a snapshot, and comes back under the same numbers in the same
-//! boot. On a file system that does not tell when a file was created (the time counts as 0 then;
-//! ext4 with inodes of 128 bytes is one): a copy that is given the inode of the ring of which it
-//! was made.
+//! A disk that loses what it reported as written. A failed write about which nobody asked while the
+//! inode was in memory: the users were all killed, the kernel wrote their pages back later, that
+//! failed, and the kernel dropped the inode, and with it the error, before the next one opened the
+//! ring. A failed write whose only witness was killed before the note, as long as the machine is
+//! up: that such a ring does not become clean is all. A file that is written over in place, by
+//! `cp`, with the bytes of a ring that was in use in the same boot. A file system that goes away
+//! with its device, or is rolled back to a snapshot, and comes back under the same numbers in the
+//! same boot. On a file system that does not tell when a file was created (the time counts as 0
+//! then; ext4 with inodes of 128 bytes is one): a copy that is given the inode of the ring of which
+//! it was made.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -153,8 +162,8 @@ pub enum Unclean {
     /// creation stay.
     Empty,
     /// Take it as it is, on the caller's word that nobody has sent, received, attached or left
-    /// since [`Ring::sync`](crate::Ring::sync) returned `Ok`. Without that it may deliver old values
-    /// as new ones, or nothing any more.
+    /// since [`Ring::sync`](crate::Ring::sync) returned `Ok`. Without that it may deliver old
+    /// values as new ones, or nothing any more.
     AsFound,
 }
 
@@ -260,6 +269,9 @@ fn mark(map: &Mapping, now: Four, was: &Found, empty_to: Option<usize>) -> Resul
     let line = line(map);
     if matches!(was, Found::Unclean(_) | Found::Unmarked(_)) {
         line.state.store(UNKNOWN, Release); // M1 → M2: what came before; killed here, it is unclean
+        // Relaxed: M1 publishes them, and nobody else counts now.
+        line.begun.store(0, Relaxed);
+        line.ended.store(0, Relaxed);
         if let Some(end) = empty_to {
             empty(map, end);
         }
@@ -289,8 +301,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Takes it; `None`: it is another's, or has not quite ended. An unclean ring that is to be refused is refused here,
-    /// before BIRTH is taken (see the module's opening).
+    /// Takes it; `None`: it is another's, or has not quite ended. An unclean ring that is to be
+    /// refused is refused here, before BIRTH is taken (see the module's opening).
     pub(super) fn take(
         map: &Mapping,
         file: RegionFile<'_>,
@@ -409,6 +421,10 @@ impl Leave for Leaver<'_> {
             FAILED => return Err(io::Error::other("an earlier write to its disk failed")),
             _ => return Err(io::Error::other("the ring's state was written over")),
         }
+        // Relaxed: as above.
+        if line.begun.load(Relaxed) != line.ended.load(Relaxed) {
+            return Err(io::Error::other("somebody was killed while writing it to its disk"));
+        }
         line.state.store(CLEAN, Release); // M1 → M2: whoever opens next finds all as it is
         Ok(self.map.sync_start(Geometry::control_at() + size_of::<FileState>())?)
     }
@@ -422,11 +438,20 @@ impl Drop for Leaver<'_> {
 
 /// Writes all of an open ring back, and makes a note if that fails. The caller holds BIRTH.
 pub(super) fn sync(map: &Mapping) -> Result<(), Errno> {
-    map.sync().inspect_err(|&error| {
-        // A filter's answer: nothing was written, and nothing was tried.
-        if !matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSYS) {
-            // Relaxed: it says no more than itself. Only OPEN becomes FAILED.
-            let _ = line(map).state.compare_exchange(OPEN, FAILED, Relaxed, Relaxed);
+    let line = line(map);
+    // Relaxed, all: who compares them holds BIRTH alone, so all who count have given it up before.
+    line.begun.fetch_add(1, Relaxed);
+    let written = map.sync();
+    match written {
+        // The latter is a filter's answer: nothing was written, and nothing was tried.
+        Ok(()) | Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => {
+            line.ended.fetch_add(1, Relaxed);
         }
-    })
+        // Not ended: so it matters not which of the two a kill allows to be stored.
+        Err(_) => {
+            // Only OPEN becomes FAILED.
+            let _ = line.state.compare_exchange(OPEN, FAILED, Relaxed, Relaxed);
+        }
+    }
+    written
 }

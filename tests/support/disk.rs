@@ -41,7 +41,7 @@ impl Deref for Disk {
 }
 
 /// Word 0 is the state, 1 and 2 the boot, 3 the device, 4 the inode, 5 when
-/// that was created (nanoseconds).
+/// that was created (nanoseconds), 6 and 7 how many writes were begun and have ended.
 pub fn word(path: &Path, word: usize) -> u64 {
     let mut bytes = [0; 8];
     let file = File::open(path).unwrap();
