@@ -35,7 +35,7 @@ use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
 use last::Closed;
 use map::{MapOptions, Mapping};
 use place::Place;
-use state::Unclean;
+use state::{Unclean, Unclosed};
 
 /// A region that this process has open and mapped.
 #[derive(Debug)]
@@ -242,10 +242,10 @@ impl Region {
     /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored
     /// any more.
     pub(crate) fn close(mut self) -> io::Result<Closed> {
-        self.leave()
+        Ok(self.leave()?)
     }
 
-    fn leave(&mut self) -> io::Result<Closed> {
+    fn leave(&mut self) -> Result<Closed, Unclosed> {
         if !self.marked || !self.is_ours() {
             return Ok(Closed::Clean);
         }

@@ -70,7 +70,7 @@
 //! last).
 //!
 //! *The lock is on the region's own descriptor*, because at this time there may be no other to be
-//! had (limits, `chroot`, changed credentials). A forked child has a copy of that descriptor, and
+//! had (limits, `chroot`, changed credentials). Nor does closing need memory. A forked child has a copy of that descriptor, and
 //! so shares the lock: should the closer be killed in that moment, openers wait until the child
 //! ends. Beside that a forked child has no part in this; its copies of the handles are not its own,
 //! and `sync` is refused there: the kernel tells a description once of a failed write, and the
@@ -365,8 +365,38 @@ fn empty(map: &Mapping, end: usize) {
     }
 }
 
+/// Why a ring is not closed. Made without memory: there may be none to be had (`RLIMIT_AS`).
+#[derive(Debug)]
+pub(super) enum Unclosed {
+    /// The system's answer.
+    Os(Errno),
+    /// What else.
+    Because(&'static str),
+}
+
+impl From<Errno> for Unclosed {
+    fn from(error: Errno) -> Self {
+        Self::Os(error)
+    }
+}
+
+impl From<io::Error> for Unclosed {
+    fn from(error: io::Error) -> Self {
+        Errno::from_io_error(&error).map_or(Self::Because("it cannot be locked"), Self::Os)
+    }
+}
+
+impl From<Unclosed> for io::Error {
+    fn from(why: Unclosed) -> Self {
+        match why {
+            Unclosed::Os(error) => error.into(),
+            Unclosed::Because(why) => Self::other(why),
+        }
+    }
+}
+
 /// Leaves: see the module's opening. `birth` is let go of, and the caller stores nothing any more.
-pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> io::Result<Closed> {
+pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> Result<Closed, Unclosed> {
     // The descriptor can have been closed behind our back: strangers' files are not to be locked.
     let stat = fstat(file.fd)?;
     if !file.is_still_open() {
@@ -377,7 +407,7 @@ pub(super) fn close(map: &Mapping, file: RegionFile<'_>, birth: Hold) -> io::Res
     }
     if u64::try_from(stat.st_size).is_ok_and(|len| len < map.len() as u64) {
         // What was cut off is a `SIGBUS` for who touches it, be it only to leave.
-        return Err(io::Error::other("the ring's file has been truncated"));
+        return Err(Unclosed::Because("the ring's file has been truncated"));
     }
     last::leave(&mut Leaver { map, file, birth: Some(birth) })
 }
@@ -391,9 +421,9 @@ struct Leaver<'a> {
 }
 
 impl Leave for Leaver<'_> {
-    type Error = io::Error;
+    type Error = Unclosed;
 
-    fn let_go(&mut self) -> io::Result<()> {
+    fn let_go(&mut self) -> Result<(), Unclosed> {
         match self.birth.take() {
             Some(birth) => drop(birth),
             None => _ = hold::lock_own(self.file.fd, BIRTH, None)?,
@@ -401,29 +431,30 @@ impl Leave for Leaver<'_> {
         Ok(())
     }
 
-    fn lock_alone(&mut self) -> io::Result<bool> {
-        hold::lock_own(self.file.fd, BIRTH, Some(Share::Exclusive))
+    fn lock_alone(&mut self) -> Result<bool, Unclosed> {
+        Ok(hold::lock_own(self.file.fd, BIRTH, Some(Share::Exclusive))?)
     }
 
-    fn lock_beside_others(&mut self) -> io::Result<()> {
-        hold::lock_own(self.file.fd, BIRTH, Some(Share::Shared)).map(|_| ())
+    fn lock_beside_others(&mut self) -> Result<(), Unclosed> {
+        hold::lock_own(self.file.fd, BIRTH, Some(Share::Shared))?;
+        Ok(())
     }
 
-    fn write_back(&mut self) -> io::Result<()> {
+    fn write_back(&mut self) -> Result<(), Unclosed> {
         Ok(sync(self.map)?)
     }
 
-    fn mark_clean(&mut self) -> io::Result<()> {
+    fn mark_clean(&mut self) -> Result<(), Unclosed> {
         let line = line(self.map);
         // Relaxed: only those who hold BIRTH store there, and nobody else does.
         match line.state.load(Relaxed) {
             OPEN => {}
-            FAILED => return Err(io::Error::other("an earlier write to its disk failed")),
-            _ => return Err(io::Error::other("the ring's state was written over")),
+            FAILED => return Err(Unclosed::Because("an earlier write to its disk failed")),
+            _ => return Err(Unclosed::Because("the ring's state was written over")),
         }
         // Relaxed: as above.
         if line.begun.load(Relaxed) != line.ended.load(Relaxed) {
-            return Err(io::Error::other("somebody was killed while writing it to its disk"));
+            return Err(Unclosed::Because("somebody was killed while writing it to its disk"));
         }
         line.state.store(CLEAN, Release); // M1 → M2: whoever opens next finds all as it is
         Ok(self.map.sync_start(Geometry::control_at() + size_of::<FileState>())?)
