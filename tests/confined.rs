@@ -21,6 +21,7 @@ use ringpipe::{
     SendTimeoutError, TryRecvError, TrySendError,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
+use support::disk::{self, Disk};
 use support::{Child, Directory, Flavour, Me, Name, POLICIES, Rx, Tx, both_kinds, did_not_run};
 use support::{options, roles};
 
@@ -28,7 +29,7 @@ use support::{options, roles};
 const CALLS: [libc::c_long; 9] = [
     libc::SYS_futex,
     libc::SYS_membarrier,
-    libc::SYS_fcntl, // F_OFD_GETLK alone: see the filter
+    libc::SYS_fcntl, // F_OFD_GETLK alone, without a ring on a disk: see the filter
     libc::SYS_fstat,
     libc::SYS_clock_gettime,
     libc::SYS_sched_yield,
@@ -73,7 +74,9 @@ roles!(works_confined);
 
 both_kinds!(every_call_and_recovery_work_in_a_process_that_can_open_nothing);
 
-const CONFINEMENTS: [&str; 6] = ["chroot", "user", "descriptors", "memory", "calls", "all"];
+/// The last one is all of them, for a process that has a ring on a disk open, too.
+const CONFINEMENTS: [&str; 7] =
+    ["chroot", "user", "descriptors", "memory", "calls", "all", "all on a disk"];
 
 fn every_call_and_recovery_work_in_a_process_that_can_open_nothing<K: Flavour>() {
     if !rustix::process::geteuid().is_root() {
@@ -87,8 +90,19 @@ fn confined_by<K: Flavour>(confinement: &str) {
     // does.
     let names = [(); 3].map(|()| Name::new());
     let rings = names.each_ref().map(|name| options::<K>().capacity(8).create(name).unwrap());
-    let mut confined =
-        Child::start::<K>("works_confined", &names.each_ref().map(|n| &**n).join(" "));
+    let mut all = names.each_ref().map(|n| &**n).join(" ");
+    let mut on_disk = None;
+    if confinement == "all on a disk" {
+        // Two that it is the last to leave. One of them cannot be closed.
+        let Some(disk) = Disk::new("confined users of a ring on a disk") else { return };
+        let paths = [disk.join("ring"), disk.join("failed")];
+        for path in &paths {
+            options::<K>().create_file(path).unwrap().checkpoint().unwrap();
+            all = format!("{all} {}", path.display());
+        }
+        on_disk = Some((disk, paths));
+    }
+    let mut confined = Child::start::<K>("works_confined", &all);
     confined.sleeps_briefly = true;
     confined.must(confinement, "attached");
 
@@ -124,10 +138,16 @@ fn confined_by<K: Flavour>(confinement: &str) {
     last_receiver.kill();
     confined.must_hear("Ok");
     assert_eq!(rings[1].stats().redelivered, if K::INDEX == Mpmc::INDEX { 2 } else { 0 });
+    if let Some((_disk, [_, failed])) = &on_disk {
+        disk::set_word(failed, 0, disk::FAILED);
+    }
     confined.must("leave", "Ok");
     for ring in &rings {
         let peers = ring.peers();
         assert_eq!((peers.senders, peers.receivers), (0, 0), "{confinement}");
+    }
+    if let Some((_disk, paths)) = on_disk {
+        assert_eq!(paths.map(|path| disk::state(&path)), [disk::CLEAN, disk::FAILED]);
     }
     confined.finish();
 }
@@ -155,7 +175,11 @@ macro_rules! must {
 
 fn works_confined<K: Flavour>(mut me: Me) {
     let confinement = me.hear().unwrap();
-    let rings: Vec<_> = me.ring.split(' ').map(|name| options::<K>().open(name).unwrap()).collect();
+    let open = |name: &str| match name.contains('/') {
+        true => options::<K>().open_file(name).unwrap(),
+        false => options::<K>().open(name).unwrap(),
+    };
+    let rings: Vec<_> = me.ring.split(' ').map(open).collect();
     let attach = (K::sender(&rings[0]).unwrap(), K::receiver(&rings[0]).unwrap());
     let (mut tx, mut rx) = attach;
     let mut survivor = K::receiver(&rings[1]).unwrap();
@@ -224,7 +248,7 @@ fn hear() -> Option<u8> {
 
 /// Confines this thread, for good.
 fn confine(by: &str, anywhere_else: &std::path::Path) {
-    let wanted = |confinement: &str| by == confinement || by == "all";
+    let wanted = |confinement: &str| by == confinement || by.starts_with("all");
     let to_nothing = |resource, least| {
         setrlimit(resource, Rlimit { current: Some(least), maximum: Some(least) }).unwrap();
     };
@@ -249,7 +273,7 @@ fn confine(by: &str, anywhere_else: &std::path::Path) {
         set_thread_res_uid(user, user, user).unwrap();
     }
     if wanted("calls") {
-        allow_nothing_but_the_list();
+        allow_nothing_but_the_list(by == "all on a disk");
     }
     SEALED.set(true);
 }
@@ -263,7 +287,7 @@ extern "C" fn forbidden(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
 }
 
 /// From now on any other system call of this thread ends the process.
-fn allow_nothing_but_the_list() {
+fn allow_nothing_but_the_list(on_disk: bool) {
     // SAFETY: `sigaction` is a plain C structure for which all-zero is valid.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = forbidden as *const () as usize;
@@ -282,16 +306,21 @@ fn allow_nothing_but_the_list() {
     // Before it closes a descriptor, the standard library asks whether that is open: with debug
     // assertions only.
     let may_ask = if cfg!(debug_assertions) { libc::F_GETFD } else { libc::F_OFD_GETLK };
+    let may_lock = if on_disk { libc::F_OFD_SETLK } else { libc::F_OFD_GETLK };
+    let may_sync = on_disk.then_some(libc::SYS_msync);
     let mut program = vec![
         op(load, 0, 0, 0),
-        op(is, libc::SYS_fcntl as u32, 0, 5),
+        op(is, libc::SYS_fcntl as u32, 0, 6),
         op(load, command, 0, 0),
-        op(is, libc::F_OFD_GETLK as u32, 2, 0),
-        op(is, may_ask as u32, 1, 0),
+        op(is, libc::F_OFD_GETLK as u32, 3, 0),
+        op(is, may_ask as u32, 2, 0),
+        op(is, may_lock as u32, 1, 0),
         answer(libc::SECCOMP_RET_TRAP),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
-    for call in CALLS.into_iter().chain(OURS).filter(|call| *call != libc::SYS_fcntl) {
+    for call in
+        CALLS.into_iter().chain(OURS).chain(may_sync).filter(|call| *call != libc::SYS_fcntl)
+    {
         program.extend([op(is, call as u32, 0, 1), answer(libc::SECCOMP_RET_ALLOW)]);
     }
     program.push(answer(libc::SECCOMP_RET_TRAP));

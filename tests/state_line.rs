@@ -20,7 +20,7 @@ use support::{
     Child, Flavour, Me, Name, Random, both_kinds, did_not_run, new_ring, options, roles, tests,
 };
 
-roles!(forks, closes_in_a_cage, writes_to_a_disk_that_fails);
+roles!(forks, closes_in_a_cage, writes_to_a_disk_that_fails, empties_on_a_disk_that_fails);
 
 both_kinds!(
     c12_who_is_killed_leaves_it_open_and_the_next_one_closes_it,
@@ -35,8 +35,11 @@ both_kinds!(
     c12_closing_needs_no_descriptor_and_no_name,
     c12_a_ring_in_use_is_open_whatever_its_state_says,
     c12_a_scribbled_state_does_not_become_clean,
+    c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring,
     c12_rings_in_memory_have_no_state,
     c12_a_failed_write_stays_known,
+    c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean,
+    c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean,
 );
 
 tests!(c12_unlinked_rings_are_not_written_back);
@@ -157,9 +160,9 @@ fn c12_every_state_is_opened_or_refused_as_it_says<K: Flavour>() {
     let Some(disk) = Disk::new("every state of a file") else { return };
     let path = clean::<K>(&disk, &[5]);
     let bytes = fs::read(&path).unwrap();
-    let same: Vec<u64> = (1..5).map(|word| disk::word(&path, word)).collect();
-    // The boot, of two words, the device and the inode: one after the other is another's.
-    for other in [0, 1, 2, 3, 4] {
+    let same: Vec<u64> = (1..6).map(|word| disk::word(&path, word)).collect();
+    // The boot, of two words, the device, the inode and its age: one after the other is another's.
+    for other in [0, 1, 2, 3, 4, 5] {
         for found in [UNKNOWN, MARKING, OPEN, CLEAN, FAILED, 5, u64::MAX] {
             fs::write(&path, &bytes).unwrap();
             for (word, &value) in (1..).zip(&same) {
@@ -167,17 +170,17 @@ fn c12_every_state_is_opened_or_refused_as_it_says<K: Flavour>() {
             }
             set_word(&path, 0, found);
             let why = match (found, other) {
-                (CLEAN, _) | (OPEN | MARKING | FAILED, 0) => {
+                (CLEAN, _) | (OPEN | MARKING, 0) => {
                     let ring = open::<K>(&path).unwrap();
-                    let marked = if found == FAILED { FAILED } else { OPEN };
-                    assert_eq!(state(&path), marked, "{found} {other}");
-                    let three: Vec<u64> = (1..5).map(|word| disk::word(&path, word)).collect();
-                    assert_eq!(three, same, "{found} {other}");
+                    assert_eq!(state(&path), OPEN, "{found} {other}");
+                    let four: Vec<u64> = (1..6).map(|word| disk::word(&path, word)).collect();
+                    assert_eq!(four, same, "{found} {other}");
                     assert_eq!(ring.len(), 1);
                     drop(ring);
-                    assert_eq!(state(&path), if found == FAILED { FAILED } else { CLEAN });
+                    assert_eq!(state(&path), CLEAN);
                     continue;
                 }
+                (FAILED, 0) => "a write to its disk has failed",
                 (OPEN | MARKING | FAILED, 1 | 2) => "when the machine last went down",
                 (OPEN | MARKING | FAILED, _) => "a copy of a ring that was in use",
                 _ => "it does not say that it was ever closed",
@@ -212,6 +215,16 @@ fn c12_a_copy_of_a_ring_in_use_is_refused_and_one_of_a_clean_ring_is_not<K: Flav
     let ring = open::<K>(&path).unwrap();
     fs::copy(&path, &copy).unwrap();
     is_refused::<K>(&copy, "a copy of a ring that was in use");
+    // The inode's number may be that of the ring, which has been removed.
+    let status = fs::metadata(&path).unwrap();
+    if status.created().is_ok() {
+        let mine = fs::metadata(&copy).unwrap();
+        assert_eq!(disk::word(&copy, 3), mine.dev());
+        set_word(&copy, 4, mine.ino());
+        is_refused::<K>(&copy, "a copy of a ring that was in use");
+    } else {
+        did_not_run("copies that have the ring's inode", "files here have no time of creation");
+    }
     drop(ring);
     // By another name it is the same.
     fs::remove_file(&copy).unwrap();
@@ -227,7 +240,7 @@ fn c12_whatever_stands_in_the_state_line_is_a_refusal_or_a_ring<K: Flavour>() {
     let Some(disk) = Disk::new("state lines of a scribbler's") else { return };
     let path = clean::<K>(&disk, &[1]);
     let bytes = fs::read(&path).unwrap();
-    let same: Vec<u64> = (0..5).map(|word| disk::word(&path, word)).collect();
+    let same: Vec<u64> = (0..6).map(|word| disk::word(&path, word)).collect();
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for round in 0..200 {
         fs::write(&path, &bytes).unwrap();
@@ -355,6 +368,7 @@ fn forks<K: Flavour>(mut me: Me) {
     in_a_fork(|| {
         let refused = ring.clone().checkpoint();
         assert!(matches!(refused, Err(CheckpointError::Forked)), "{refused:?}");
+        assert_eq!(ring.sync().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
         // SAFETY: this process has no use for the value it is read from, which it never drops.
         drop(unsafe { std::ptr::read(&raw const ring) });
     });
@@ -488,6 +502,36 @@ fn c12_a_scribbled_state_does_not_become_clean<K: Flavour>() {
     }
 }
 
+/// BIRTH that is held, for a moment still, for one that is not in it.
+fn c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring<K: Flavour>() {
+    let Some(disk) = Disk::new("openers that failed") else { return };
+    let path = clean::<K>(&disk, &[1]);
+    let bytes = fs::read(&path).unwrap();
+    for (found, other_boot) in [(UNKNOWN, 0), (MARKING, 1), (77, 0)] {
+        fs::write(&path, &bytes).unwrap();
+        set_word(&path, 0, found);
+        set_word(&path, 1, disk::word(&path, 1) ^ other_boot);
+        let left = File::open(&path).unwrap();
+        assert!(lock(&left, libc::F_RDLCK, BIRTH));
+        std::thread::scope(|scope| {
+            let opener = scope.spawn(|| open::<K>(&path).map(drop));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!opener.is_finished(), "{found}");
+            assert_eq!(state(&path), found);
+            drop(left);
+            let refused = opener.join().unwrap();
+            assert!(matches!(refused, Err(OpenError::Unclean { .. })), "{found}: {refused:?}");
+        });
+    }
+    // Of the same boot and file, all is well.
+    fs::write(&path, &bytes).unwrap();
+    set_word(&path, 0, MARKING);
+    let left = File::open(&path).unwrap();
+    assert!(lock(&left, libc::F_RDLCK, BIRTH));
+    drop(open::<K>(&path).unwrap());
+    assert_eq!(state(&path), OPEN, "marked; and not left by the last");
+}
+
 fn c12_rings_in_memory_have_no_state<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
     assert_eq!(state(&name.path()), 0);
@@ -519,33 +563,53 @@ fn c12_unlinked_rings_are_not_written_back() {
     assert_eq!(u64::from_ne_bytes(bytes), OPEN, "nobody is going to find it");
 }
 
-fn c12_a_failed_write_stays_known<K: Flavour>() {
-    let what = "a disk that fails";
-    let Some(disk) = Disk::new(what) else { return };
+/// A disk whose failures can be had.
+fn failing_disk(what: &str) -> Option<Disk> {
+    let disk = Disk::new(what)?;
     let there = std::process::Command::new("strace").args(["-c", "true"]).output();
     if !there.is_ok_and(|run| run.status.success()) {
-        return did_not_run(what, "no strace");
+        did_not_run(what, "no strace");
+        return None;
     }
+    Some(disk)
+}
+
+/// A child that plays the role; an `msync` of its fails like that.
+fn failing<K: Flavour>(role: &str, how: &str, path: &Path) -> Child {
+    let inject = format!("inject=msync:{how}");
+    let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=msync", "-e", &inject];
+    Child::start_under::<K>(&strace, role, path.to_str().unwrap())
+}
+
+fn under_failure<K: Flavour>(role: &str, how: &str, path: &Path, order: &str) {
+    let mut child = failing::<K>(role, how, path);
+    child.must(order, "Ok");
+    child.finish();
+}
+
+fn c12_a_failed_write_stays_known<K: Flavour>() {
+    let Some(disk) = failing_disk("a disk that fails") else { return };
     for how in ["sync", "checkpoint"] {
         let path = clean::<K>(&disk, &[1]);
         // The first call marks the file; the second is the one that fails.
-        let inject = "inject=msync:error=EIO:when=2";
-        let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=msync", "-e", inject];
-        let role = "writes_to_a_disk_that_fails";
-        let mut child = Child::start_under::<K>(&strace, role, path.to_str().unwrap());
-        child.must(how, "Ok");
-        child.finish();
+        under_failure::<K>("writes_to_a_disk_that_fails", "error=EIO:when=2", &path, how);
         assert_eq!(state(&path), FAILED, "{how}");
-        // As long as the machine is up, it can be used, but never counts as clean.
-        let ring = open::<K>(&path).unwrap();
-        let error = ring.checkpoint().unwrap_err();
-        assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
-        assert_eq!(state(&path), FAILED);
+        // Its pages may be old ones by now.
+        is_refused::<K>(&path, "a write to its disk has failed");
         let copy = beside(&path);
         after_a_reboot(&copy, &fs::read(&path).unwrap());
         is_refused::<K>(&copy, "when the machine last went down");
+        // As long as somebody has it open it can be used, but it does not become clean.
+        let ring = options::<K>().unclean(Unclean::Empty).open_file(&path).unwrap();
+        set_word(&path, 0, FAILED);
+        drop(open::<K>(&path).unwrap());
+        let error = ring.checkpoint().unwrap_err();
+        assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
+        is_refused::<K>(&path, "a write to its disk has failed");
+        drop(options::<K>().unclean(Unclean::Empty).open_file(&path).unwrap());
+        holds::<K>(&path, &[]);
         fs::remove_file(&path).unwrap();
-        assert!(fs::metadata(&copy).unwrap().size() > 0);
+        fs::remove_file(&copy).unwrap();
     }
 }
 
@@ -563,4 +627,72 @@ fn writes_to_a_disk_that_fails<K: Flavour>(mut me: Me) {
     }
     me.say("Ok");
     me.hear();
+}
+
+fn c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean<K: Flavour>() {
+    let Some(disk) = failing_disk("emptying on a disk that fails") else { return };
+    let path = clean::<K>(&disk, &[1]);
+    let bytes = fs::read(&path).unwrap();
+    for (when, left) in [(1, UNKNOWN), (2, MARKING)] {
+        after_a_reboot(&path, &bytes);
+        set_word(&path, 0, OPEN);
+        let how = format!("error=EIO:when={when}");
+        under_failure::<K>("empties_on_a_disk_that_fails", &how, &path, "go");
+        assert_eq!(state(&path), left);
+        if left == UNKNOWN {
+            is_refused::<K>(&path, "it does not say that it was ever closed");
+        } else {
+            holds::<K>(&path, &[]); // all of that is on the disk, and now the mark is, too
+        }
+    }
+}
+
+fn empties_on_a_disk_that_fails<K: Flavour>(mut me: Me) {
+    me.hear();
+    let opened = options::<K>().unclean(Unclean::Empty).open_file(Path::new(&me.ring));
+    let Err(OpenError::Io { source, .. }) = &opened else { panic!("{opened:?}") };
+    assert_eq!(source.raw_os_error(), Some(libc::EIO));
+    drop(opened);
+    me.say("Ok");
+    me.hear();
+}
+
+fn c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean<K: Flavour>() {
+    let Some(disk) = failing_disk("killed while writing to a disk") else { return };
+    // The first call marks the file. On a closer's way there are three more: two of all of it.
+    for (how, when) in [("sync", 2), ("checkpoint", 2), ("checkpoint", 3)] {
+        let path = clean::<K>(&disk, &[1]);
+        let kill = format!("signal=KILL:when={when}");
+        let mut child = failing::<K>("writes_to_a_disk_that_fails", &kill, &path);
+        child.say(how);
+        assert!(!child.wait().success(), "{how}");
+        drop(child);
+        assert_eq!(state(&path), OPEN);
+        // It can be used, but whether all has reached the disk, nobody knows.
+        for _ in 0..2 {
+            let ring = open::<K>(&path).unwrap();
+            assert_eq!(ring.len(), 1);
+            ring.sync().unwrap();
+            let error = ring.checkpoint().unwrap_err();
+            assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
+            assert_eq!(state(&path), OPEN);
+        }
+        let bytes = fs::read(&path).unwrap();
+        after_a_reboot(&path, &bytes);
+        is_refused::<K>(&path, "when the machine last went down");
+        for choice in [Unclean::AsFound, Unclean::Empty] {
+            after_a_reboot(&path, &bytes);
+            options::<K>().unclean(choice).open_file(&path).unwrap().checkpoint().unwrap();
+            assert_eq!(state(&path), CLEAN);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+    // One killed at the very last has written everything: the next one makes up for it.
+    let path = clean::<K>(&disk, &[1]);
+    let mut child = failing::<K>("writes_to_a_disk_that_fails", "signal=KILL:when=4", &path);
+    child.say("checkpoint");
+    assert!(!child.wait().success());
+    drop(child);
+    assert_eq!(state(&path), CLEAN);
+    holds::<K>(&path, &[1]);
 }

@@ -61,6 +61,7 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 /// | `clock_nanosleep` (old C libraries: `nanosleep`) | instead of a `futex` that is refused |
 /// | `restart_syscall` | the kernel's own: when a sleep goes on after `SIGSTOP` |
 /// | `munmap`, `close` | to drop ends and rings |
+/// | `msync`, `fcntl` with `F_OFD_SETLK` | file-backed rings: to drop the last handle or end |
 ///
 /// Beyond that, memory that is given back may make the allocator call the kernel; and in programs
 /// with debug assertions the standard library asks, by `fcntl` with `F_GETFD`, whether a descriptor

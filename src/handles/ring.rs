@@ -277,21 +277,24 @@ impl<T: Item, K: Kind> Ring<T, K> {
     ///
     /// # Errors
     ///
-    /// The disk's. After a write that failed, the ring works as before, but never counts as closed.
+    /// The disk's. After a write that failed, those who have the ring open can go on, but it does
+    /// not count as closed when they have left, and is refused.
+    /// [`Unsupported`](std::io::ErrorKind::Unsupported) in a forked child.
     pub fn sync(&self) -> std::io::Result<()> {
-        Ok(self.open.region.sync()?)
+        self.open.region.sync()
     }
 
     /// Closes a file-backed ring for good: on `Ok`, all of it is on the disk, the file says so,
     /// and it survives whatever becomes of the machine. Blocks for as long as the disk takes.
     ///
-    /// Dropping the last handle, end and [`Canceller`](crate::Canceller) that any process has
-    /// does the same, but cannot tell how it went. A process that is killed, or exits without
-    /// dropping them, does not close the ring; as long as the machine is up that is no matter,
-    /// and the next one to open and close the ring makes up for it. But a ring that is open when
-    /// the machine goes down, be it by an orderly reboot, is refused afterwards
-    /// ([`OpenError::Unclean`]). So a program that keeps a ring in a file ends when it is told
-    /// to: it handles `SIGTERM`, as the example `until_sigterm` shows.
+    /// Dropping the last handle, end and [`Canceller`](crate::Canceller) that any process has does
+    /// the same, but cannot tell how it went. A process that is killed, or exits without dropping
+    /// them, does not close the ring; as long as the machine is up that is no matter, and the next
+    /// one to open and close the ring makes up for it (unless the process was killed while it
+    /// waited for the disk, in `sync` or at the close: then nobody can). But a ring that is open
+    /// when the machine goes down, be it by an orderly reboot, is refused afterwards
+    /// ([`OpenError::Unclean`]). So a program that keeps a ring in a file ends when it is told to:
+    /// it handles `SIGTERM`, as the example `until_sigterm` shows.
     ///
     /// On other rings this closes the handle and no more.
     ///

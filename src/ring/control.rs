@@ -197,6 +197,11 @@ pub struct FileState {
     /// The file that it was: a copy is another.
     pub(crate) device: UnmodelledU64,
     pub(crate) inode: UnmodelledU64,
+    /// When that was created, in nanoseconds since 1970: numbers of inodes come again.
+    pub(crate) born: UnmodelledU64,
+    /// Writes of the whole of it to the disk that were begun, and those that have ended well.
+    pub(crate) begun: UnmodelledU64,
+    pub(crate) ended: UnmodelledU64,
 }
 
 /// An endpoint record, alone on its line: its owner writes it, and recoverers read it.

@@ -35,7 +35,7 @@ use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
 use last::Closed;
 use map::{MapOptions, Mapping};
 use place::Place;
-use state::Unclean;
+use state::{Unclean, Unclosed};
 
 /// A region that this process has open and mapped.
 #[derive(Debug)]
@@ -215,8 +215,10 @@ impl Region {
         unclean: Unclean,
         empty_to: usize,
     ) -> Result<(), OpenError> {
-        if let Some(turn) = self.turn.take() {
+        if let Some(turn) = &self.turn {
+            // On an error the turn ends with the region, after the birth byte is given up.
             turn.enter(&self.map, ring, unclean, empty_to)?;
+            self.turn = None;
             self.marked = true;
         }
         Ok(())
@@ -227,18 +229,23 @@ impl Region {
         self.marked
     }
 
-    /// Writes the region back to its file and waits until it is there.
-    pub(crate) fn sync(&self) -> Result<(), Errno> {
-        if self.marked && self.is_ours() { state::sync(&self.map) } else { self.map.sync() }
+    /// Writes the region back to its file and waits until it is there. Not in a forked child: it
+    /// shares its parent's description, and would be told of a failed write in the parent's stead.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if !self.is_ours() {
+            let forked = "the ring was opened before a fork, by the parent";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, forked));
+        }
+        Ok(if self.marked { state::sync(&self.map) } else { self.map.sync() }?)
     }
 
     /// Leaves; if nobody else has it open, a file-backed ring is clean then. Nothing is stored
     /// any more.
     pub(crate) fn close(mut self) -> io::Result<Closed> {
-        self.leave()
+        Ok(self.leave()?)
     }
 
-    fn leave(&mut self) -> io::Result<Closed> {
+    fn leave(&mut self) -> Result<Closed, Unclosed> {
         if !self.marked || !self.is_ours() {
             return Ok(Closed::Clean);
         }

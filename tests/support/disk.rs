@@ -4,6 +4,7 @@ use std::fs::File;
 use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::{Directory, at, did_not_run};
 
@@ -39,7 +40,8 @@ impl Deref for Disk {
     }
 }
 
-/// Word 0 is the state, 1 and 2 the boot, 3 the device, 4 the inode.
+/// Word 0 is the state, 1 and 2 the boot, 3 the device, 4 the inode, 5 when
+/// that was created (nanoseconds), 6 and 7 how many writes were begun and have ended.
 pub fn word(path: &Path, word: usize) -> u64 {
     let mut bytes = [0; 8];
     let file = File::open(path).unwrap();
@@ -63,6 +65,8 @@ pub fn after_a_reboot(path: &Path, bytes: &[u8]) {
     set_word(path, 1, word(path, 1) ^ 1);
     set_word(path, 3, status.dev());
     set_word(path, 4, status.ino());
+    let born = status.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    set_word(path, 5, born.map_or(0, |since| since.as_nanos() as u64));
 }
 
 /// Another file of the directory.
