@@ -148,8 +148,9 @@ impl Outside {
         let mut words = Vec::new();
         if let Some((_, region)) = &self.region {
             words.extend(region.load(CONTROL_WORD));
-            // So does the inode, which the state line of a file-backed ring tells.
+            // So do the inode and its age, which the state line of a file-backed ring tells.
             words[FILE_STATE_WORD - CONTROL_WORD + 4] = 0;
+            words[FILE_STATE_WORD - CONTROL_WORD + 5] = 0;
             // The process ids in the records differ from run to run, and mean nothing.
             for record in &mut words[OWNERS_WORD - CONTROL_WORD..][..self.records] {
                 *record &= 0xffff_ffff;

@@ -21,8 +21,9 @@ pub enum CheckpointError {
     /// This handle was inherited through `fork`. What the parent has open is not the child's to
     /// close.
     Forked,
-    /// The ring could not be written to its disk. As long as the machine is up it can be opened as
-    /// before; after that it counts as unclean, and after a failed write it stays so.
+    /// The ring could not be written to its disk. If a write failed it counts as unclean once
+    /// nobody has it open; else it can be opened as before as long as the machine is up, and is
+    /// unclean after that.
     Io(io::Error),
 }
 

@@ -242,7 +242,7 @@ fn the_bit_of_a_record_is_forgotten_and_no_other() {
 #[cfg(not(miri))] // it has no /proc to see them sleep
 fn sleeper<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
-    raw: &'static AtomicU32,
+    raw: &'scope AtomicU32,
     long: bool,
     picky: bool,
 ) -> thread::ScopedJoinHandle<'scope, bool> {
@@ -273,7 +273,7 @@ fn sleeper<'scope>(
 #[cfg(not(miri))]
 fn a_hand_over_wakes_one_that_sleeps_long_and_passes_by_those_who_sleep_short() {
     for picky in [false, true] {
-        let raw: &AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
+        let raw = &AtomicU32::new(0);
         let word = WakeWord::new(raw);
         thread::scope(|scope| {
             // The kernel wakes those first who have slept longest.
@@ -296,7 +296,7 @@ fn a_hand_over_wakes_one_that_sleeps_long_and_passes_by_those_who_sleep_short() 
 #[test]
 #[cfg(not(miri))]
 fn a_prompt_wakes_one_or_all_of_those_who_wait_for_one_item_however_they_sleep() {
-    let raw: &AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
+    let raw = &AtomicU32::new(0);
     let word = WakeWord::new(raw);
     thread::scope(|scope| {
         let picky = [false, true].map(|long| sleeper(scope, raw, long, true));
@@ -337,7 +337,7 @@ fn a_check_that_finds_what_is_of_no_use_to_it_wakes_those_to_whom_it_is() {
         (a_peer, 0, true, true), // the end of the file is nothing to one that waits for a peer
     ] {
         let heap = Heap::<u64, Mpmc>::new(4, 3);
-        let words: &'static Words = Box::leak(Box::new(heap.mem().words));
+        let words = &heap.mem().words;
         let mut tx = Sender::attach(&heap, 0);
         let mut rx = Receiver::attach(&heap, 1);
         (0..items).for_each(|value| tx.send(value).unwrap());
