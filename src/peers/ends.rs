@@ -97,7 +97,9 @@ impl Ends {
     pub(crate) fn before(words: &Words, role: Role, peer_alive: impl FnOnce() -> bool) -> Before {
         let opposite = role.opposite();
         let told = endings::read(words.control.endings.told.of(opposite));
-        let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
+        // Relaxed: a number to compare with. Whoever is counted in it and lives is found at the
+        // latest by the question that `attach` asks, which acquires it.
+        let arrivals = opposite.arrivals(&words.control).load(Relaxed);
         Before { told, arrivals, alive: peer_alive() }
     }
 
@@ -137,10 +139,8 @@ impl Ends {
         };
         if role == Role::Sender && !seen {
             // Nobody sends a stream to receivers that are gone: what became of them is history.
-            let closed = words.control.endings.closed.of(opposite).load(Acquire); // E2 ← E1
-            // Relaxed: ordered by E2.
-            if words.control.arrivals.changes.load(Relaxed) == changes {
-                ends.died = Record::of(arrived, closed).died;
+            if let Some(now) = record(words, opposite, changes, arrived) {
+                ends.died = now.died;
             }
         }
         ends.sum_up();
@@ -271,12 +271,9 @@ impl Ends {
     pub(crate) fn told_closed(&mut self, words: &Words, for_all: bool) -> bool {
         let endings = &words.control.endings;
         for _ in 0..TRIES {
-            // E2 ← E1: an end that is counted and had arrived after the scan has moved `changes`.
-            let closed = endings.closed.of(self.opposite).load(Acquire);
-            // Relaxed: ordered by E2. If it has moved, the next look acquires it.
-            let changes = words.control.arrivals.changes.load(Relaxed);
-            if self.scanned_at == Some(changes) {
-                let now = Record::of(self.arrived, closed);
+            let scanned = self.scanned_at;
+            let now = scanned.and_then(|at| record(words, self.opposite, at, self.arrived));
+            if let Some(now) = now {
                 if self.told.is_none_or(|(before, _)| now.is_after(before)) {
                     // Of an end that others were told of before this end attached.
                     let again = self.required && self.told.is_none() && !now.is_after(self.last);
@@ -311,4 +308,15 @@ impl Ends {
         let arrived = self.opposite.arrivals(&words.control).load(Relaxed);
         (record.arrived == arrived as u32).then_some(ending)
     }
+}
+
+/// How many opposite ends had `arrived`, and of them died, if the endpoint table is as it was `at`
+/// that number of changes. `None`: one has come or gone since.
+#[cold]
+fn record(words: &Words, opposite: Role, at: u64, arrived: u64) -> Option<Record> {
+    // E2 ← E1: an end that is counted and had arrived since has moved `changes`.
+    let closed = words.control.endings.closed.of(opposite).load(Acquire);
+    // Relaxed: ordered by E2. If it has moved, the next look acquires it.
+    let now = words.control.arrivals.changes.load(Relaxed);
+    (now == at).then(|| Record::of(arrived, closed))
 }

@@ -249,9 +249,12 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
             if !self.ends.gone(&self.mem.words) {
                 return Err(Refused::NotReady);
             }
-            let others_hold = K::STAMPED && self.others_hold();
-            if others_hold && !self.recovery_complete(liveness) {
-                return Err(Refused::NotReady);
+            let mut others_hold = K::STAMPED && self.others_hold();
+            if others_hold {
+                if !self.recovery_complete(liveness) {
+                    return Err(Refused::NotReady);
+                }
+                others_hold = self.others_hold(); // the dead, whose items are all released, do not
             }
             // A3 has shown us everything that those who left had stored: look once more. First at
             // what is still to come, as what comes between the two looks is then found by the

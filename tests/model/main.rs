@@ -175,3 +175,22 @@ fn an_spsc_ring_does_what_its_documentation_says() {
 fn an_mpmc_ring_does_what_its_documentation_says() {
     play_many::<Mpmc>("MPMC");
 }
+
+/// The end of what several have left, one after the other, is the end for whoever comes next, too:
+/// it waits for another sender.
+#[test]
+fn one_that_attaches_after_the_last_abandoned_item_was_received_is_told_of_no_end() {
+    let by = |second, call| Move(Hand { second, wait: Wait::Try, lent: false }, call);
+    let mut moves = poison();
+    moves.truncate(1 + 4 * 3 - 1);
+    moves.extend([
+        by(false, Call::CloseSender),
+        by(false, Call::AttachReceiver),
+        by(false, Call::Iter),
+        by(true, Call::AttachReceiver),
+        by(true, Call::Recv),
+    ]);
+    let (drop_unreleased, bare) = (false, false);
+    let shape = Shape { capacity: 4, endpoints: 2, drop_unreleased, delivery_limit: 15, bare };
+    play::<u64, Mpmc>(shape, moves);
+}

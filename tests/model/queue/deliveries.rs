@@ -1,5 +1,7 @@
 //! How often an item had been handed to receivers that are gone and did not release it.
 
+use std::ops::Range;
+
 use super::{Model, Owner, What};
 
 /// The highest number that is told.
@@ -22,7 +24,7 @@ impl<T: Copy + PartialEq> Model<T> {
     }
 
     /// Where the item is that the receiver is to get alone, if it is not to get several.
-    fn lone_item(&self, who: usize) -> Option<u64> {
+    pub(super) fn lone_item(&self, who: usize) -> Option<u64> {
         if !self.stamped {
             return (self.alone > 0).then(|| self.position(0));
         }
@@ -69,12 +71,25 @@ impl<T: Copy + PartialEq> Model<T> {
         }
         self.dropped += all.len() as u64;
         self.exhausted += all.len() as u64;
-        let items =
-            |slot: &(What<T>, Owner)| slot.1 == Owner::Estate && matches!(slot.0, What::Item(_));
-        if !self.slots.iter().any(items) {
-            self.discard_abandoned_claim(); // holes
+        for claim in self.abandoned.clone() {
+            self.free_holes(claim);
         }
         self.pop_freed();
+    }
+
+    /// Holes that stand alone before the first item of an abandoned claim are nothing to adopt.
+    fn free_holes(&mut self, claim: Range<u64>) {
+        let first = self.position(0);
+        let mut holes = Vec::new();
+        for at in claim.start.max(first)..claim.end {
+            let index = (at - first) as usize;
+            match self.slots[index] {
+                (What::Hole, Owner::Estate) => holes.push(index),
+                (_, Owner::Estate) => return,
+                _ => holes.drain(..).for_each(|hole| self.slots[hole].1 = Owner::Freed),
+            }
+        }
+        holes.into_iter().for_each(|hole| self.slots[hole].1 = Owner::Freed);
     }
 
     /// SPSC: a successor attaches.

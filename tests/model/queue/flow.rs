@@ -158,9 +158,12 @@ impl<T: Copy + PartialEq> Model<T> {
         if count == 0 {
             return; // holes before the first item stay too, until something is released
         }
+        // What was handed out alone takes the holes before it along, and those behind it only if no
+        // item follows.
+        let alone = self.lone_item(who).is_some() && self.held(who).len() > 1;
         let mut left = count;
         for (what, owner) in self.slots.iter_mut().filter(|slot| slot.1 == Owner::Receiver(who)) {
-            if *what != What::Hole && left == 0 {
+            if left == 0 && (alone || *what != What::Hole) {
                 break;
             }
             left -= usize::from(*what != What::Hole);
