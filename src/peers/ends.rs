@@ -97,9 +97,7 @@ impl Ends {
     pub(crate) fn before(words: &Words, role: Role, peer_alive: impl FnOnce() -> bool) -> Before {
         let opposite = role.opposite();
         let told = endings::read(words.control.endings.told.of(opposite));
-        // Relaxed: a number to compare with. Whoever is counted in it and lives is found at the
-        // latest by the question that `attach` asks, which acquires it.
-        let arrivals = opposite.arrivals(&words.control).load(Relaxed);
+        let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
         Before { told, arrivals, alive: peer_alive() }
     }
 

@@ -220,7 +220,7 @@ fn mpmc_sender_that_was_seen_has_met_a_receiver_that_was_there() {
 
 #[test]
 fn mpmc_sender_that_was_seen_has_met_a_receiver_that_came_as_well() {
-    check_bounded("attach, mpmc, seen by one that came", 2, || seen_and_left::<Mpmc>(false));
+    check_bounded("attach, mpmc, seen by one that came", 3, || seen_and_left::<Mpmc>(false));
 }
 
 /// An end that leaves unlocks first: a record that is free can be taken at once.
