@@ -327,7 +327,6 @@ impl Efforts {
     }
 }
 
-#[derive(Default)]
 struct Reaped {
     changed: bool,
     pending: bool,
@@ -370,7 +369,7 @@ fn reap<T: Copy, K: Kind>(
                 return Reaped { changed: true, pending: false, replaced: !left };
             }
             Remains::Unclear { progress } => {
-                return Reaped { changed: changed || progress, pending: true, ..Reaped::default() };
+                return Reaped { changed: changed || progress, pending: true, replaced: false };
             }
             Remains::Abandoned { run, .. } if run.items == 0 || mem.drop_unreleased => {
                 K::Recv::discard(mem, run);
@@ -385,13 +384,13 @@ fn reap<T: Copy, K: Kind>(
             Remains::Abandoned { run, more } => {
                 if let Some(adopter) = adopter.take() {
                     adopter.adopt(mem, run);
-                    return Reaped { changed: true, pending: more, ..Reaped::default() };
+                    return Reaped { changed: true, pending: more, replaced: false };
                 }
                 // Those who wait for receivers need not wait for this one.
                 changed |= !owner.is_abandoned() && table::abandon(words, record, owner);
-                return Reaped { changed, pending: true, ..Reaped::default() };
+                return Reaped { changed, pending: true, replaced: false };
             }
         }
     }
-    Reaped { changed, pending: true, ..Reaped::default() }
+    Reaped { changed, pending: true, replaced: false }
 }

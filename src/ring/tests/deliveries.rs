@@ -240,6 +240,18 @@ fn spsc_the_item_that_consumers_die_with_climbs_and_those_behind_it_do_not() {
     assert_eq!(rx.recv(), Err(Blocked::NotReady));
 }
 
+/// What a consumer gave back itself comes alone to nobody.
+#[test]
+fn spsc_what_a_consumer_gives_back_it_may_receive_several_of_again() {
+    let heap = Heap::<u64, Spsc>::new(8, 2);
+    assert_eq!(heap.tx(0).send_some(0, 5), Ok(5));
+    let mut rx = successor(&heap, 0);
+    let run = rx.claim(3, 3).unwrap();
+    rx.cursor.hand_out(&rx.mem, run);
+    let again = rx.claim(2, 4).unwrap();
+    assert_eq!((again.items, again.again, rx.cursor.redeliveries()), (4, 3, 0));
+}
+
 #[test]
 fn spsc_an_item_delivered_as_often_as_the_ring_allows_is_dropped_and_counted() {
     let heap = Heap::<u64, Spsc>::new(8, 2);
@@ -254,11 +266,13 @@ fn spsc_an_item_delivered_as_often_as_the_ring_allows_is_dropped_and_counted() {
     let mut rx = successor(&heap, 3);
     assert_eq!(heap.mem().words.control.head.load(Relaxed), 1, "the producer may have its slot");
     assert_eq!(dropped(&heap.mem().words.control.tally), (1, 1));
+    assert_eq!(rx.cursor.held(), 1, "of the two that were shown");
     for (item, times) in [(1, 1), (2, 0)] {
         let (at, redeliveries, run) = shown(&mut rx);
         assert_eq!((at, redeliveries), (item, times));
         rx.release(run, 1);
     }
+    assert_eq!(rx.cursor.held(), 0);
     assert_eq!(dropped(&heap.mem().words.control.tally), (1, 1));
 }
 
