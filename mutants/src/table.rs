@@ -89,14 +89,32 @@ pub fn write(document: &str, rows: &[Row], explanations: &[Explanation]) -> Resu
     table.extend(rows.iter().map(Row::write));
     table.push('\n');
     for (number, explanation) in (1..).zip(explanations) {
-        let reason = explanation.reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        ensure!(!reason.is_empty(), "note {number} says nothing");
-        table.push_str(&format!("{number}. {reason}\n"));
+        ensure!(!explanation.reason.trim().is_empty(), "note {number} says nothing");
+        write_note(&mut table, &format!("{number}. "), explanation.reason);
     }
     if !explanations.is_empty() {
         table.push('\n');
     }
     Ok([before, BEGIN, &table, END, after].concat())
+}
+
+/// An entry of a list, in lines of at most 100 characters.
+fn write_note(table: &mut String, mark: &str, reason: &str) {
+    let mut line = mark.to_owned();
+    for word in reason.split_whitespace() {
+        if !line.ends_with(' ') {
+            if line.chars().count() + 1 + word.chars().count() > 100 {
+                table.push_str(&line);
+                table.push('\n');
+                line = " ".repeat(mark.len());
+            } else {
+                line.push(' ');
+            }
+        }
+        line.push_str(word);
+    }
+    table.push_str(&line);
+    table.push('\n');
 }
 
 #[cfg(test)]
