@@ -10,17 +10,18 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use ringpipe::{CheckpointError, OpenError, OpenOrCreateError, Ring, Spsc, Unclean};
+use ringpipe::{CheckpointError, OpenError, Ring, Spsc, Unclean};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::disk::{
-    self, CLEAN, Disk, FAILED, MARKING, OPEN, UNKNOWN, after_a_reboot, beside, set_word, state,
+    self, CLEAN, Disk, FAILED, MARKING, OPEN, UNKNOWN, after_a_reboot, beside, clean, holds,
+    is_refused, open, set_word, state,
 };
 use support::{
     Child, Flavour, Me, Name, Random, both_kinds, did_not_run, new_ring, options, roles, tests,
 };
 
-roles!(forks, closes_in_a_cage, writes_to_a_disk_that_fails, empties_on_a_disk_that_fails);
+roles!(forks, closes_in_a_cage);
 
 both_kinds!(
     c12_who_is_killed_leaves_it_open_and_the_next_one_closes_it,
@@ -37,51 +38,9 @@ both_kinds!(
     c12_a_scribbled_state_does_not_become_clean,
     c12_what_is_left_of_an_opener_that_failed_does_not_vouch_for_a_ring,
     c12_rings_in_memory_have_no_state,
-    c12_a_failed_write_stays_known,
-    c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean,
-    c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean,
 );
 
 tests!(c12_unlinked_rings_are_not_written_back);
-
-/// A disk, and a ring with some values on it that nobody has open.
-fn clean<K: Flavour>(disk: &Disk, values: &[u64]) -> std::path::PathBuf {
-    let path = disk.join("ring");
-    let ring = options::<K>().capacity(8).create_file(&path).unwrap();
-    assert_eq!(state(&path), OPEN);
-    assert_eq!(K::sender(&ring).unwrap().try_send_slice(values), Ok(values.len()));
-    ring.checkpoint().unwrap();
-    assert_eq!(state(&path), CLEAN);
-    path
-}
-
-fn open<K: Flavour>(path: &Path) -> Result<Ring<u64, K>, OpenError> {
-    options::<K>().open_file(path)
-}
-
-/// It opens, and this is in it.
-#[track_caller]
-fn holds<K: Flavour>(path: &Path, values: &[u64]) {
-    let ring = open::<K>(path).unwrap();
-    assert_eq!(state(path), OPEN);
-    let mut rx = K::receiver(&ring).unwrap();
-    assert!(rx.try_iter().eq(values.iter().copied()));
-}
-
-#[track_caller]
-fn is_refused<K: Flavour>(path: &Path, why: &str) {
-    let before = fs::read(path).unwrap();
-    match open::<K>(path) {
-        Err(OpenError::Unclean { ring, because }) => {
-            assert_eq!(ring, path.display().to_string());
-            assert!(because.contains(why), "{because}");
-        }
-        other => panic!("{other:?}"),
-    }
-    let either = options::<K>().open_or_create_file(path);
-    assert!(matches!(either, Err(OpenOrCreateError::Open(OpenError::Unclean { .. }))));
-    assert!(fs::read(path).unwrap() == before, "touched");
-}
 
 fn c12_who_is_killed_leaves_it_open_and_the_next_one_closes_it<K: Flavour>() {
     let Some(disk) = Disk::new("killed users of a file") else { return };
@@ -561,138 +520,4 @@ fn c12_unlinked_rings_are_not_written_back() {
     let mut bytes = [0; 8];
     rustix::io::pread(&file, &mut bytes, support::at::FILE_STATE as u64).unwrap();
     assert_eq!(u64::from_ne_bytes(bytes), OPEN, "nobody is going to find it");
-}
-
-/// A disk whose failures can be had.
-fn failing_disk(what: &str) -> Option<Disk> {
-    let disk = Disk::new(what)?;
-    let there = std::process::Command::new("strace").args(["-c", "true"]).output();
-    if !there.is_ok_and(|run| run.status.success()) {
-        did_not_run(what, "no strace");
-        return None;
-    }
-    Some(disk)
-}
-
-/// A child that plays the role; an `msync` of its fails like that.
-fn failing<K: Flavour>(role: &str, how: &str, path: &Path) -> Child {
-    let inject = format!("inject=msync:{how}");
-    let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=msync", "-e", &inject];
-    Child::start_under::<K>(&strace, role, path.to_str().unwrap())
-}
-
-fn under_failure<K: Flavour>(role: &str, how: &str, path: &Path, order: &str) {
-    let mut child = failing::<K>(role, how, path);
-    child.must(order, "Ok");
-    child.finish();
-}
-
-fn c12_a_failed_write_stays_known<K: Flavour>() {
-    let Some(disk) = failing_disk("a disk that fails") else { return };
-    for how in ["sync", "checkpoint"] {
-        let path = clean::<K>(&disk, &[1]);
-        // The first call marks the file; the second is the one that fails.
-        under_failure::<K>("writes_to_a_disk_that_fails", "error=EIO:when=2", &path, how);
-        assert_eq!(state(&path), FAILED, "{how}");
-        // Its pages may be old ones by now.
-        is_refused::<K>(&path, "a write to its disk has failed");
-        let copy = beside(&path);
-        after_a_reboot(&copy, &fs::read(&path).unwrap());
-        is_refused::<K>(&copy, "when the machine last went down");
-        // As long as somebody has it open it can be used, but it does not become clean.
-        let ring = options::<K>().unclean(Unclean::Empty).open_file(&path).unwrap();
-        set_word(&path, 0, FAILED);
-        drop(open::<K>(&path).unwrap());
-        let error = ring.checkpoint().unwrap_err();
-        assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
-        is_refused::<K>(&path, "a write to its disk has failed");
-        drop(options::<K>().unclean(Unclean::Empty).open_file(&path).unwrap());
-        holds::<K>(&path, &[]);
-        fs::remove_file(&path).unwrap();
-        fs::remove_file(&copy).unwrap();
-    }
-}
-
-fn writes_to_a_disk_that_fails<K: Flavour>(mut me: Me) {
-    let how = me.hear().unwrap();
-    let ring = open::<K>(Path::new(&me.ring)).unwrap();
-    if how == "sync" {
-        assert_eq!(ring.sync().unwrap_err().raw_os_error(), Some(libc::EIO));
-        assert_eq!(K::receiver(&ring).unwrap().recv(), Ok(1));
-        drop(ring);
-    } else {
-        let error = ring.checkpoint().unwrap_err();
-        let CheckpointError::Io(source) = &error else { panic!("{error:?}") };
-        assert_eq!(source.raw_os_error(), Some(libc::EIO));
-    }
-    me.say("Ok");
-    me.hear();
-}
-
-fn c12_who_empties_and_is_told_of_a_failed_write_leaves_it_unclean<K: Flavour>() {
-    let Some(disk) = failing_disk("emptying on a disk that fails") else { return };
-    let path = clean::<K>(&disk, &[1]);
-    let bytes = fs::read(&path).unwrap();
-    for (when, left) in [(1, UNKNOWN), (2, MARKING)] {
-        after_a_reboot(&path, &bytes);
-        set_word(&path, 0, OPEN);
-        let how = format!("error=EIO:when={when}");
-        under_failure::<K>("empties_on_a_disk_that_fails", &how, &path, "go");
-        assert_eq!(state(&path), left);
-        if left == UNKNOWN {
-            is_refused::<K>(&path, "it does not say that it was ever closed");
-        } else {
-            holds::<K>(&path, &[]); // all of that is on the disk, and now the mark is, too
-        }
-    }
-}
-
-fn empties_on_a_disk_that_fails<K: Flavour>(mut me: Me) {
-    me.hear();
-    let opened = options::<K>().unclean(Unclean::Empty).open_file(Path::new(&me.ring));
-    let Err(OpenError::Io { source, .. }) = &opened else { panic!("{opened:?}") };
-    assert_eq!(source.raw_os_error(), Some(libc::EIO));
-    drop(opened);
-    me.say("Ok");
-    me.hear();
-}
-
-fn c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean<K: Flavour>() {
-    let Some(disk) = failing_disk("killed while writing to a disk") else { return };
-    // The first call marks the file. On a closer's way there are three more: two of all of it.
-    for (how, when) in [("sync", 2), ("checkpoint", 2), ("checkpoint", 3)] {
-        let path = clean::<K>(&disk, &[1]);
-        let kill = format!("signal=KILL:when={when}");
-        let mut child = failing::<K>("writes_to_a_disk_that_fails", &kill, &path);
-        child.say(how);
-        assert!(!child.wait().success(), "{how}");
-        drop(child);
-        assert_eq!(state(&path), OPEN);
-        // It can be used, but whether all has reached the disk, nobody knows.
-        for _ in 0..2 {
-            let ring = open::<K>(&path).unwrap();
-            assert_eq!(ring.len(), 1);
-            ring.sync().unwrap();
-            let error = ring.checkpoint().unwrap_err();
-            assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
-            assert_eq!(state(&path), OPEN);
-        }
-        let bytes = fs::read(&path).unwrap();
-        after_a_reboot(&path, &bytes);
-        is_refused::<K>(&path, "when the machine last went down");
-        for choice in [Unclean::AsFound, Unclean::Empty] {
-            after_a_reboot(&path, &bytes);
-            options::<K>().unclean(choice).open_file(&path).unwrap().checkpoint().unwrap();
-            assert_eq!(state(&path), CLEAN);
-        }
-        fs::remove_file(&path).unwrap();
-    }
-    // One killed at the very last has written everything: the next one makes up for it.
-    let path = clean::<K>(&disk, &[1]);
-    let mut child = failing::<K>("writes_to_a_disk_that_fails", "signal=KILL:when=4", &path);
-    child.say("checkpoint");
-    assert!(!child.wait().success());
-    drop(child);
-    assert_eq!(state(&path), CLEAN);
-    holds::<K>(&path, &[1]);
 }

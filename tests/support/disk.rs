@@ -1,12 +1,14 @@
 //! Rings on a disk: where there is one, and the state line of a file behind the crate's back.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::{Directory, at, did_not_run};
+use ringpipe::{OpenError, OpenOrCreateError, Ring};
+
+use super::{Directory, Flavour, at, did_not_run, options};
 
 /// What the state line says, as a stranger would have learnt it.
 pub const UNKNOWN: u64 = 0;
@@ -72,4 +74,43 @@ pub fn after_a_reboot(path: &Path, bytes: &[u8]) {
 /// Another file of the directory.
 pub fn beside(path: &Path) -> PathBuf {
     path.with_extension("after")
+}
+
+/// A disk, and a ring with some values on it that nobody has open.
+pub fn clean<K: Flavour>(disk: &Disk, values: &[u64]) -> PathBuf {
+    let path = disk.join("ring");
+    let ring = options::<K>().capacity(8).create_file(&path).unwrap();
+    assert_eq!(state(&path), OPEN);
+    assert_eq!(K::sender(&ring).unwrap().try_send_slice(values), Ok(values.len()));
+    ring.checkpoint().unwrap();
+    assert_eq!(state(&path), CLEAN);
+    path
+}
+
+pub fn open<K: Flavour>(path: &Path) -> Result<Ring<u64, K>, OpenError> {
+    options::<K>().open_file(path)
+}
+
+/// It opens, and this is in it.
+#[track_caller]
+pub fn holds<K: Flavour>(path: &Path, values: &[u64]) {
+    let ring = open::<K>(path).unwrap();
+    assert_eq!(state(path), OPEN);
+    let mut rx = K::receiver(&ring).unwrap();
+    assert!(rx.try_iter().eq(values.iter().copied()));
+}
+
+#[track_caller]
+pub fn is_refused<K: Flavour>(path: &Path, why: &str) {
+    let before = fs::read(path).unwrap();
+    match open::<K>(path) {
+        Err(OpenError::Unclean { ring, because }) => {
+            assert_eq!(ring, path.display().to_string());
+            assert!(because.contains(why), "{because}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let either = options::<K>().open_or_create_file(path);
+    assert!(matches!(either, Err(OpenOrCreateError::Open(OpenError::Unclean { .. }))));
+    assert!(fs::read(path).unwrap() == before, "touched");
 }
