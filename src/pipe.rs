@@ -153,7 +153,7 @@ pub(crate) trait End {
     /// There is something that another end of this role could claim.
     fn another(&self) -> bool;
 
-    /// There is an abandoned claim that this end might take over: no need to wait for doubt.
+    /// There is an abandoned claim that this end might take over: no need to wait for a check.
     fn take_more_to_adopt(&mut self) -> bool {
         false
     }

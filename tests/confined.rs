@@ -17,8 +17,8 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use ringpipe::{
-    BulkError, Canceller, Deadline, Mpmc, PeerError, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError,
+    BulkError, Canceller, Deadline, Ending, Mpmc, PeerError, RecvError, RecvTimeoutError,
+    SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::disk::{self, Disk};
@@ -221,7 +221,8 @@ fn works_confined<K: Flavour>(mut me: Me) {
                 b"0 Ok\n"
             }
             _ => {
-                ends = None;
+                let (tx, rx, ..) = ends.take().unwrap_or_else(|| failed("failed in line", line!()));
+                move_values_in_place(tx, rx);
                 b"0 Ok\n"
             }
         };
@@ -349,7 +350,10 @@ fn make_every_call<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Can
     let (peers, stats) = (tx.peers(), rx.ring().stats());
     must!(peers.senders == 1 && peers.receivers == 1 && stats.sent == stats.received);
     must!(tx.capacity() == 8 && rx.is_empty() && !tx.is_full() && rx.capacity() == 8);
-    must!(!rx.redelivered());
+    must!(!rx.redelivered() && rx.redeliveries() == 0);
+    must!(tx.ending().is_none() && rx.ending().is_none());
+    tx.set_liveness_interval(SHORT);
+    rx.set_liveness_interval(SHORT);
     drop((rx.ring().clone(), tx.canceller()));
     tx.require_peer();
     rx.require_peer();
@@ -375,12 +379,21 @@ fn move_values<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
         run.commit(1);
         let claimed = if wait { rx.claim(2, SOON) } else { rx.try_claim(2) };
         let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        must!(run.get(0) == Some(9));
+        must!(run.get(0) == Some(9) && run.redelivered() == 0 && run.redeliveries() == 0);
         run.release_all();
     }
+    let mut run = tx.try_claim(2).unwrap_or_else(|_| failed("failed in line", line!()));
+    run.write(0, 10);
+    run.write(1, 11);
+    run.commit_all();
+    let run = rx.try_claim(2).unwrap_or_else(|_| failed("failed in line", line!()));
+    must!(run.iter().eq([10, 11]));
+    run.release(1);
+    must!(rx.recv() == Ok(11));
+    tx.try_claim(1).unwrap_or_else(|_| failed("failed in line", line!())).abandon();
     std::mem::forget(tx.try_claim(1));
     must!(tx.try_send_slice(&[1, 2, 3]) == Ok(3));
-    must!(rx.try_claim(1).is_ok()); // given back
+    rx.try_claim(1).unwrap_or_else(|_| failed("failed in line", line!())).abandon(); // given back
     must!(rx.recv() == Ok(1) && rx.iter().next() == Some(2) && rx.try_iter().last() == Some(3));
 }
 
@@ -413,11 +426,32 @@ fn find_no_room<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
 fn be_cancelled<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Canceller; 2]) {
     cancellers.iter().for_each(Canceller::cancel);
     must!(rx.recv() == Err(RecvError::Cancelled));
+    let mut iter = rx.iter();
+    must!(iter.next().is_none() && iter.error() == Some(RecvError::Cancelled));
     must!(tx.try_send_exact(&[7; 8]) == Ok(()));
     must!(tx.send(8) == Err(SendError::Cancelled(8)));
     must!(rx.try_recv_slice(&mut [0; 9]) == Ok(8));
     must!(cancellers[0].is_cancelled());
     cancellers.iter().for_each(Canceller::reset);
+}
+
+/// In borrowed slots, by the last calls before the ends are closed.
+fn move_values_in_place<K: Flavour>(tx: Tx<K>, rx: Rx<K>) {
+    // SAFETY: who has this ring open are this test's processes, which keep to the protocol.
+    let mut tx = unsafe { tx.trust_peers() };
+    // SAFETY: likewise.
+    let mut rx = unsafe { rx.trust_peers() };
+    for wait in [false, true] {
+        let claimed = if wait { tx.claim(1, SOON) } else { tx.try_claim(1) };
+        let mut run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
+        run[0] = 12;
+        run.commit_all();
+        let claimed = if wait { rx.claim(1, SOON) } else { rx.try_claim(1) };
+        let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
+        must!(run[0] == 12);
+        run.release_all();
+    }
+    drop((tx.into_inner(), rx.into_inner()));
 }
 
 /// All there is: sent, adopted from a dead receiver, behind what a dead sender had claimed; and the
@@ -436,7 +470,9 @@ fn recover<K: Flavour>(rx: &mut Rx<K>) {
     must!(end == RecvTimeoutError::Closed);
     must!(count == [0, 1, 1, 1, 1, 1]);
     must!(redelivered == if K::INDEX == Mpmc::INDEX { 2 } else { 0 });
-    must!(rx.is_closed());
+    // On an SPSC ring the only sender was killed; on an MPMC ring one of them was, too.
+    must!(rx.is_closed() && rx.ending() == Some(Ending::Died(1)));
+    must!(rx.iter().error().is_none());
     must!(rx.wait_for_peer(MOMENT) == Err(PeerError::Timeout));
 }
 
@@ -447,5 +483,6 @@ fn find_the_pipe_broken<K: Flavour>(tx: &mut Tx<K>) {
         must!(tx.send_timeout(1, SOON) == Ok(()));
     }
     must!(tx.send_timeout(1, SOON) == Err(SendTimeoutError::Closed(1)));
+    must!(tx.ending() == Some(Ending::Died(1)));
     must!(tx.is_closed() && tx.try_send(1) == Err(TrySendError::Closed(1)));
 }

@@ -275,7 +275,7 @@ fn c09_ends_may_come_and_go_as_often_as_they_like_up_to_the_table() {
     assert_eq!((stats.sender_arrivals, stats.receiver_arrivals), (51, 50));
 }
 
-/// A receiver that closes while it holds items in place is not dead: nothing needs to be doubted,
+/// A receiver that closes while it holds items in place is not dead: no check is needed,
 /// and nobody needs to wait for an interval to end.
 fn c09_what_a_receiver_leaves_behind_wakes_one_that_sleeps() {
     let (name, ring) = new_ring::<Mpmc>(4);

@@ -46,7 +46,7 @@ tests!(
 );
 
 /// What `rx` receives next, `count` values with their marks: in order on an SPSC ring; sorted on an
-/// MPMC ring, where a receiver sees what nobody had claimed before it doubts and adopts.
+/// MPMC ring, where a receiver sees what nobody had claimed before it checks and adopts.
 #[track_caller]
 fn take<K: Flavour>(rx: &mut Rx<K>, count: usize) -> Vec<(u64, bool)> {
     let mut taken: Vec<_> = (0..count).map(|_| next(rx)).collect();

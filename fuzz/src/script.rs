@@ -124,7 +124,7 @@ fn attached<H>(end: Result<H, ringpipe::AttachError>, refusals: &mut u32) -> Opt
     .ok()
 }
 
-/// So short that a wait is over before it has begun; or long enough to doubt that peers are alive.
+/// So short that a wait is over before it has begun; or long enough for a liveness check.
 fn moment(patience: &mut u32, wanted: u64) -> Duration {
     if wanted % 16 > 0 || *patience == 0 {
         return Duration::ZERO;

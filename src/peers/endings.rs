@@ -18,7 +18,9 @@
 //! compares with what it knew before: with the number of the last time that it was told, and at
 //! first with the number that the region had recorded when the handle attached. The region records
 //! it each time that somebody is told ([`Told`]), together with how many had arrived: one word
-//! each, so that the two belong together.
+//! each, so that the two belong together. A sender that finds no receiver when it attaches begins
+//! with the deaths counted by then, as nobody sends a stream to receivers that are gone: what became
+//! of those is history.
 //!
 //! **Whose end-of-file it is.** The same record says which senders are history. A receiver that
 //! attaches finds that so many senders have arrived, and for how many of them an end-of-file was
@@ -57,7 +59,8 @@ pub enum Ending {
     /// Each of them has closed: dropped its handle, or called `close`.
     Closed,
     /// So many have died since this handle was last told, or since the end-of-file (the broken
-    /// pipe) before this handle attached. What they had not sent, or not taken, is missing.
+    /// pipe) before this handle attached; but a sender is not told of receivers that had died
+    /// before it came and found none. What they had not sent, or not taken, is missing.
     Died(u32),
 }
 

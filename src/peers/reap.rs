@@ -99,7 +99,7 @@ pub(crate) struct Findings {
 }
 
 /// Looks for ends that have died and clears away what can be, for the end of `role` called `me`.
-/// `adopter`: a receiver that can take over orphaned items; it holds none now.
+/// `adopter`: a receiver that can adopt abandoned items; it holds none now.
 pub(crate) fn reap_pass<T: Copy, K: Kind>(
     mem: &Mem<T, K>,
     role: Role,

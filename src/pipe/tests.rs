@@ -92,7 +92,7 @@ fn an_abandoned_claim_that_is_left_over_is_asked_for_without_doubt_and_none_is_n
     assert!(!rx.more_to_adopt, "there is none");
 }
 
-/// Looks once, in doubt or not, and gives up.
+/// Looks once, with a liveness check due or not, and gives up.
 struct Once {
     check_due: bool,
 }
@@ -111,7 +111,7 @@ impl Pace for Once {
 }
 
 #[test]
-fn who_waits_for_a_peer_reaps_the_dead_when_in_doubt_and_takes_none_of_them_for_one() {
+fn an_end_that_waits_for_a_peer_reaps_the_dead_at_a_check_and_takes_none_of_them_for_one() {
     let heap = Heap::<u64, Mpmc>::new(2, 3);
     let mut tx = sender(&heap, 0, &told(&[]));
     sit(&heap.mem(), 1, Role::Receiver);
@@ -119,7 +119,7 @@ fn who_waits_for_a_peer_reaps_the_dead_when_in_doubt_and_takes_none_of_them_for_
     let nobody = told(&BOTH[..1]);
     let waited = Err(Stop::Timeout);
     assert_eq!(tx.wait_for_peer(&mut Once { check_due: false }, &nobody), waited);
-    assert!(dead(), "nobody has doubted");
+    assert!(dead(), "no check was due");
     assert_eq!(tx.wait_for_peer(&mut Once { check_due: true }, &nobody), waited);
     assert!(!dead());
     sit(&heap.mem(), 1, Role::Receiver);

@@ -54,7 +54,7 @@
 //!
 //! On a ring with a limit of *n*, who reaps a dead receiver frees an abandoned item that was
 //! delivered *n* times, and counts it, instead of passing it on; an SPSC consumer does that when it
-//! attaches. It is done under the recovery lock (or by the only consumer), once, and by one store:
+//! attaches. It is done in the recoverer's turn (or by the only consumer), once, and by one store:
 //! the slot is free.
 
 use super::stamp::Stamp;

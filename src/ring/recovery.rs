@@ -249,7 +249,8 @@ fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<Left> 
     stamp.is_hole(position, capacity).then_some(Left::Hole)
 }
 
-/// Makes orphans the claim of the receiver in `adopter`, which has none. In the recoverer's turn.
+/// Makes an abandoned run the claim of the receiver in `adopter`, which has none. In the recoverer's
+/// turn.
 pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
     words.records[adopter].intent.store(intent(run.at, run.slots), Release); // R2a → X2: what the adopter handed over before
 }

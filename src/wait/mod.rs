@@ -36,7 +36,7 @@ pub(crate) enum Stop {
 pub(crate) enum Turn {
     /// Pause and poll, so many times.
     Spin(u32),
-    /// Look. `doubt`: it has been as long as an interval, ask whether the peers are alive.
+    /// Look. `check_due`: an interval has passed, ask whether the peers are alive.
     Look { check_due: bool },
     /// Enough: sleep.
     Sleep,
@@ -47,7 +47,7 @@ pub(crate) enum Turn {
 pub(crate) enum Look {
     /// Fast rather than thorough: what it misses, the next full check finds.
     Poll,
-    /// Also at who is there; and if in doubt, at who is alive.
+    /// Also at who is there; and if a check is due, at who is alive.
     Full { check_due: bool },
 }
 
@@ -66,7 +66,7 @@ pub(crate) trait Pace {
         false
     }
     /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep;
-    /// true if it has been an interval since a look was not in vain, or since the last doubt.
+    /// true if it has been an interval since a look was not in vain, or since the last check.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
 

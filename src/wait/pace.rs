@@ -130,8 +130,8 @@ pub(crate) struct Waiting {
     wary_next: u32,
     cancel: Arc<AtomicBool>,
     /// When it will be time for a liveness check: an interval after this end first looked
-    /// in vain, or last doubted. 0: the last look was not in vain. Kept from call to call, so that
-    /// neither many short waits nor wakes that bring nothing put the doubt off.
+    /// in vain, or last checked. 0: the last look was not in vain. Kept from call to call, so that
+    /// neither many short waits nor wakes that bring nothing put the check off.
     check_due_at: u64,
 }
 

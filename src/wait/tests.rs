@@ -375,7 +375,7 @@ fn a_waiter_doubts_its_peers_once_an_interval_whether_it_spins_or_sleeps() {
             (look == Look::Full { check_due: true }).then_some(())
         });
         assert_eq!(outcome, Ok(()), "{policy:?}");
-        assert!(looks > 1, "{policy:?} doubts from the start");
+        assert!(looks > 1, "{policy:?} checks from the start");
     }
 }
 
@@ -472,10 +472,10 @@ impl Liveness for Away {
     }
 }
 
-/// Looks a few times, never in doubt, and gives up.
-struct Glance(u32);
+/// Looks a few times, with no liveness check, and gives up.
+struct FewLooks(u32);
 
-impl Pace for Glance {
+impl Pace for FewLooks {
     fn turn(&mut self) -> Turn {
         self.0 += 1;
         Turn::Look { check_due: false }
@@ -496,10 +496,10 @@ fn who_waits_asks_nobody_who_is_alive_before_it_doubts() {
         let mut tx = Sender::attach(&heap, 0);
         let mut rx = Receiver::attach(&heap, 1);
         let waited = Err(GaveUp::Stopped(Stop::Timeout));
-        assert_eq!(rx.end.claim_waiting(1, 1, &mut Glance(0), &Away), waited);
+        assert_eq!(rx.end.claim_waiting(1, 1, &mut FewLooks(0), &Away), waited);
         tx.send(1).unwrap();
         tx.send(2).unwrap();
-        assert_eq!(tx.end.claim_waiting(1, 1, &mut Glance(0), &Away), waited);
+        assert_eq!(tx.end.claim_waiting(1, 1, &mut FewLooks(0), &Away), waited);
     }
     check::<Spsc>();
     check::<Mpmc>();

@@ -19,9 +19,9 @@ pub const SPACE: u64 = crate::support::at::SPACE as u64;
 /// The byte that a recoverer without a record locks.
 pub const RECOVERY: i64 = (1 << 62) + 1;
 
-/// An interval that is over soon, for those who are to doubt often.
+/// An interval that is over soon, for ends that are to check often.
 pub const SHORT_INTERVAL: Duration = Duration::from_millis(1);
-/// Time for so many doubts of one with a [`SHORT_INTERVAL`] that a false answer would have come.
+/// Time for so many checks of an end with a [`SHORT_INTERVAL`] that a false answer would have come.
 pub const MANY_CHECKS: Duration = Duration::from_millis(200);
 /// Long enough for anything that happens at all.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ pub fn flagged(name: &Name, offset: u64) -> bool {
 }
 
 impl Child {
-    /// A puppet with this end, in intervals so short that it doubts often.
+    /// A puppet with this end, in intervals so short that it checks often.
     pub fn checking<K: Flavour>(name: &str, end: &str, policy: ringpipe::WaitPolicy) -> Self {
         let mut child = match end {
             "sender" => Self::sender::<K>(name, policy),
@@ -63,7 +63,7 @@ impl Child {
     }
 }
 
-/// A receiver of this process that doubts often.
+/// A receiver of this process that checks often.
 pub fn checking_receiver<K: Flavour>(ring: &Ring<u64, K>) -> Rx<K> {
     let mut rx = K::receiver(ring).unwrap();
     rx.set_liveness_interval(SHORT_INTERVAL);

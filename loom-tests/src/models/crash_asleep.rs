@@ -1,5 +1,5 @@
 //! Deaths of and beside sleepers: nobody sleeps for ever, and nobody for longer than to the end of
-//! a interval that the dead have cost them.
+//! an interval that the dead have cost them.
 //!
 //! Time passes in these models only when a death has cost a wake: a sleeper's interval ends then,
 //! and it checks liveness ([`Interval`]). In all other executions the futex has no timeout, and a lost wake

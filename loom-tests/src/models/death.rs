@@ -8,7 +8,7 @@
 //!
 //! Dying is unwinding to [`until_death`]: nothing of ours stores anything on the way (the handles
 //! of the models have no destructors, as a killed process runs none), and afterwards the kernel's
-//! part is done: the recovery lock, if the dead had it, and the lock that proved it alive are let
+//! part is done: the recovery word, if the dead had it, and the lock that proved it alive are let
 //! go, each ordered after all that the dead had done.
 
 use std::cell::RefCell;

@@ -157,7 +157,7 @@ fn a_dead_receivers_item_is_delivered_to_one_other() {
 /// Two survivors that ask at the same time: one takes the item over.
 #[test]
 fn of_two_that_recover_one_adopts() {
-    check_bounded("recovery, two adopter", 2, || {
+    check_bounded("recovery, two adopters", 2, || {
         let ring = Ring::<Mpmc>::new(2, 4);
         let mut tx = ring.sender(0);
         let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));

@@ -316,7 +316,7 @@ struct Attached {
 /// How the models wait: poll so often, then sleep for as long as nobody wakes.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
-    /// Glances before the first sleep.
+    /// Looks before the first sleep.
     pub(crate) looks: u32,
     /// So often, a sleep may end by itself, before a wake or having consumed one.
     pub(crate) spurious: u32,
@@ -332,7 +332,7 @@ pub(crate) struct Patience {
 /// Straight to sleep.
 pub(crate) const SLEEPY: Patience =
     Patience { looks: 0, spurious: 0, checks: false, watches: false, stops: false };
-/// Glances once, then sleeps.
+/// Looks once, then sleeps.
 pub(crate) const TRYING: Patience = Patience { looks: 1, ..SLEEPY };
 /// Wakes once for no reason.
 pub(crate) const JUMPY: Patience = Patience { spurious: 1, ..SLEEPY };

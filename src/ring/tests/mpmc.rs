@@ -190,7 +190,7 @@ fn what_a_dead_receiver_held_is_adopted_and_what_it_released_is_not() {
     let Remains::Abandoned { run, more: false } =
         <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]))
     else {
-        panic!("two orphans")
+        panic!("not one abandoned run")
     };
     assert_eq!((run.at, run.slots, run.items, run.again), (1, 2, 2, 2));
     adopter.cursor.adopt(&adopter.mem, run);

@@ -27,6 +27,16 @@ fn positions_that_contradict_each_other_are_noticed() {
     assert_eq!(rx.recv(), Ok(4));
 }
 
+/// Whatever an earlier producer, or a later version of this one, has left there.
+#[test]
+fn a_producer_that_attaches_vouches_for_no_copy_of_the_newest_item() {
+    let heap = Heap::<u64, Spsc>::new(4, 2);
+    let inline_at = &heap.mem().words.control.tail.inline_at;
+    inline_at.store(1, Relaxed);
+    heap.tx(0);
+    assert_eq!(inline_at.load(Relaxed), 0);
+}
+
 fn attach_errors(mem: &Mem<u64, Spsc>) -> (Blocked, Blocked) {
     (
         <Spsc as Kind>::Send::attach(mem, 0).unwrap_err(),
