@@ -32,8 +32,9 @@ use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
 ///
 /// On an MPMC ring, a receiver that holds items it has *adopted* from a dead one puts off
 /// end-of-file for the other receivers until it has released them: should it die, they are
-/// delivered to one of those. Items that a living receiver claimed itself put nothing off, and
-/// those whose record it took over with them, because no other was free, need not.
+/// delivered to one of those. Items that a living receiver claimed itself put nothing off (unless
+/// another was killed just as it tried to claim the same), and those whose record it took over with
+/// them, because no other was free, need not.
 ///
 /// No call that receives makes a system call or allocates unless it waits, someone sleeps who must
 /// be woken, nothing has come of the calls for an interval (50 ms unless

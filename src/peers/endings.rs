@@ -9,7 +9,7 @@
 //! died = arrived - closed                     while none is there
 //! ```
 //!
-//! read while `changes` stands still ([`Ends::told_closed`](super::ends::Ends::told_closed)):
+//! read while the arrivals stand still ([`Ends::told_closed`](super::ends::Ends::told_closed)):
 //! whoever sees an end gone sees it counted, since it counts itself before it leaves the endpoint
 //! table (A2) and before it unlocks. An end that was killed between the two counts as closed: all
 //! that it had to do for the ring was done.
@@ -29,8 +29,8 @@
 //! end-of-file. If there are not, the stream of the senders before was read to its end, and the
 //! receiver waits for the next one, as a FIFO's reader does. The number is recorded before `Closed`
 //! is returned: a receiver that is killed before that leaves the end-of-file to its successor. (One
-//! that is killed between the two has used it up.) What is left in the ring, or is held by others,
-//! is not read to its end: then nothing is recorded, and the end is told again.
+//! that is killed between the two has used it up.) A stream of which something is left in the ring,
+//! or is held by others, is not read to its end: then nothing is recorded, and the end is told again.
 //!
 //! The region keeps the last two records. An end that attaches after the end and asks for the peers
 //! to be there ([`require_peer`](crate::RecvHandle::require_peer)) is told `Closed` once more for a
@@ -115,6 +115,11 @@ pub(crate) fn read(told: &Told) -> Records {
 
 /// More often than honest ends come between each other here.
 const TRIES: u32 = 100;
+
+/// Nobody was told of as many arrivals yet.
+pub(crate) fn is_news(told: &Told, now: Record) -> bool {
+    now.is_after(Record::unpack(told.last.load(Relaxed))) // Relaxed: whether to look properly
+}
 
 /// Somebody is about to be told.
 pub(crate) fn tell(told: &Told, now: Record) {

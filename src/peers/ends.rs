@@ -53,6 +53,9 @@ pub(crate) struct Before {
     told: endings::Records,
     arrivals: u64,
     alive: bool,
+    /// Of a sender that found all receivers gone: how many of them had died. Nobody sends a stream
+    /// to those: what became of them is history.
+    history: Option<u32>,
 }
 
 /// See the module's opening.
@@ -98,7 +101,10 @@ impl Ends {
         let opposite = role.opposite();
         let told = endings::read(words.control.endings.told.of(opposite));
         let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-        Before { told, arrivals, alive: peer_alive() }
+        let alive = peer_alive();
+        let finds_none = role == Role::Sender && !alive;
+        let gone = if finds_none { record(words, opposite, arrivals) } else { None };
+        Before { told, arrivals, alive, history: gone.map(|record| record.died) }
     }
 
     /// For an end of `role` that has just taken its record. `peer_alive`: as for
@@ -129,18 +135,12 @@ impl Ends {
             seen,
             met: seen || role == Role::Receiver && untold,
             abandoned: any_abandoned(words), // there may be no scan for long
-            died: last.died,
+            died: before.history.unwrap_or(last.died),
             last,
             died_before: before.told.before.died,
             required: false,
             told: None,
         };
-        if role == Role::Sender && !seen {
-            // Nobody sends a stream to receivers that are gone: what became of them is history.
-            if let Some(now) = record(words, opposite, changes, arrived) {
-                ends.died = now.died;
-            }
-        }
         ends.sum_up();
         ends
     }
@@ -263,15 +263,14 @@ impl Ends {
     }
 
     /// The opposite ends are gone, and this end is about to be told so: finds out how they went.
-    /// `for_all`: it is what the next end of this role need not be told again. `false`: one has come
-    /// meanwhile, be it that it has gone again. Then a receiver must look at the ring once more.
+    /// `for_all`: the next end of this role need not be told again; asked unless others were told
+    /// already. `false`: one has come meanwhile, be it that it has gone again. Then a receiver must
+    /// look at the ring once more.
     #[cold]
-    pub(crate) fn told_closed(&mut self, words: &Words, for_all: bool) -> bool {
-        let endings = &words.control.endings;
+    pub(crate) fn told_closed(&mut self, words: &Words, for_all: impl Fn() -> bool) -> bool {
+        let told = words.control.endings.told.of(self.opposite);
         for _ in 0..TRIES {
-            let scanned = self.scanned_at;
-            let now = scanned.and_then(|at| record(words, self.opposite, at, self.arrived));
-            if let Some(now) = now {
+            if let Some(now) = record(words, self.opposite, self.arrived) {
                 if self.told.is_none_or(|(before, _)| now.is_after(before)) {
                     // Of an end that others were told of before this end attached.
                     let again = self.required && self.told.is_none() && !now.is_after(self.last);
@@ -279,14 +278,13 @@ impl Ends {
                     self.told = Some((now, now.since(base)));
                     self.died = now.died;
                 }
-                if for_all {
-                    endings::tell(endings.told.of(self.opposite), now);
+                if endings::is_news(told, now) && for_all() {
+                    endings::tell(told, now);
                 }
                 return true;
             }
-            let arrived = self.arrived;
-            let gone = self.gone(words);
-            if !gone || self.opposite == Role::Sender && self.arrived != arrived {
+            self.scanned_at = None; // it may be in the table, and not in `changes` yet
+            if !self.gone(words) || self.opposite == Role::Sender {
                 return false;
             }
         }
@@ -308,13 +306,13 @@ impl Ends {
     }
 }
 
-/// How many opposite ends had `arrived`, and of them died, if the endpoint table is as it was `at`
-/// that number of changes. `None`: one has come or gone since.
+/// How many opposite ends had `arrived`, of whom none is there any more, and how many of them died.
+/// `None`: another has come since, and may be among those that have closed.
 #[cold]
-fn record(words: &Words, opposite: Role, at: u64, arrived: u64) -> Option<Record> {
-    // E2 ← E1: an end that is counted and had arrived since has moved `changes`.
+fn record(words: &Words, opposite: Role, arrived: u64) -> Option<Record> {
+    // E2 ← E1: an end that has closed is seen to have arrived (A4).
     let closed = words.control.endings.closed.of(opposite).load(Acquire);
-    // Relaxed: ordered by E2. If it has moved, the next look acquires it.
-    let now = words.control.arrivals.changes.load(Relaxed);
-    (now == at).then(|| Record::of(arrived, closed))
+    // Relaxed: ordered by E2.
+    let now = opposite.arrivals(&words.control).load(Relaxed);
+    (now == arrived).then(|| Record::of(arrived, closed))
 }

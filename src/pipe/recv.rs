@@ -1,19 +1,41 @@
 //! The receiving end: it claims items, releases them, takes over what the dead have left, and
 //! learns of the end of the file.
 
-use super::{End, Refused, data, len, space};
+use super::{End, Refused, data, space};
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
 use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin_loop;
 use crate::wait::word::WakeWord;
 
 /// How many senders may come and go, one after the other, while a receiver finds that all are gone.
 const ROUNDS: u32 = 4;
+
+/// Some other receiver, that of the caller having nothing claimed, has items claimed, or has left
+/// them behind. Nothing is missed that was claimed before: the intent it was claimed under stays
+/// where it is until all of it is released, by whoever adopts it.
+#[cold]
+fn others_hold(words: &Words) -> bool {
+    words.control.head.load(Acquire); // X1 ← R2: the intents of those who had claimed
+    words.owners.iter().zip(words.records.iter()).any(|(owner, record)| {
+        // Relaxed: whether to look properly.
+        matches!(table::owner(owner), Some((_, Role::Receiver))) && record.intent.load(Relaxed) != 0
+    })
+}
+
+/// The senders are gone, and every item of theirs was claimed and released, or dropped: none comes
+/// any more to a receiver that attaches. For an end that has nothing claimed.
+#[cold]
+fn read_to_end<T: Copy, K: Kind>(mem: &Mem<T, K>) -> bool {
+    let control = &mem.words.control;
+    // Relaxed: A3 has shown the last that the senders stored.
+    let all_claimed = control.head.load(Relaxed) == control.tail.at.load(Relaxed);
+    all_claimed && !(K::STAMPED && others_hold(&mem.words))
+}
 
 /// A receiving end.
 pub(crate) struct RecvEnd<T, K: Kind> {
@@ -56,17 +78,6 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         data(&self.mem)
     }
 
-    /// Some other receiver has items claimed, or has left them behind.
-    #[cold]
-    fn others_hold(&self) -> bool {
-        let words = &self.mem.words;
-        words.owners.iter().zip(words.records.iter()).any(|(owner, record)| {
-            // Relaxed: whether to look properly.
-            matches!(table::owner(owner), Some((_, Role::Receiver)))
-                && record.intent.load(Relaxed) != 0
-        })
-    }
-
     /// At the end of the file: nothing that the dead had claimed is outstanding, but for what this
     /// end has just taken over. If something is, it is not asked again before the endpoint table
     /// changes or it is time for a liveness check anyway.
@@ -76,12 +87,8 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
         if self.pending_at == Some(changes) {
             return false;
         }
-        let findings = self.check_liveness(liveness);
-        if findings.pending && self.cursor.held() == 0 {
-            self.pending_at = Some(self.ends.scanned_at());
-            return false;
-        }
-        true
+        self.check_liveness(liveness);
+        self.pending_at.is_none()
     }
 
     /// Makes a liveness check. `adopts`: this end takes over what a dead one has left, if it can.
@@ -249,13 +256,6 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
             if !self.ends.gone(&self.mem.words) {
                 return Err(Refused::NotReady);
             }
-            let mut others_hold = K::STAMPED && self.others_hold();
-            if others_hold {
-                if !self.recovery_complete(liveness) {
-                    return Err(Refused::NotReady);
-                }
-                others_hold = self.others_hold(); // the dead, whose items are all released, do not
-            }
             // A3 has shown us everything that those who left had stored: look once more. First at
             // what is still to come, as what comes between the two looks is then found by the
             // second.
@@ -265,10 +265,16 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
                 Err(blocked) => return Err(blocked.into()),
                 Ok(run) => return Ok(run),
             }
-            // What a call for many items leaves behind, or what others hold and may yet abandon,
-            // is for a later receiver to be told of the end after.
-            let for_all = len(&self.mem) == 0 && !others_hold;
-            if self.ends.told_closed(&self.mem.words, for_all) {
+            // What the dead had claimed before that look comes before the end, too.
+            if K::STAMPED && others_hold(&self.mem.words) {
+                if !self.recovery_complete(liveness) {
+                    return Err(Refused::NotReady);
+                }
+                if self.cursor.held() > 0 {
+                    continue;
+                }
+            }
+            if self.ends.told_closed(&self.mem.words, || read_to_end(&self.mem)) {
                 return Err(Refused::Closed);
             }
             // A sender has come meanwhile, and perhaps gone again: what it sent comes first.
@@ -283,7 +289,9 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
         let findings = self.checked(liveness, true);
-        self.more_to_adopt = findings.pending && !findings.lost && self.cursor.held() > 0;
+        let holds = self.cursor.held() > 0;
+        self.more_to_adopt = findings.pending && !findings.lost && holds;
+        self.pending_at = (findings.pending && !holds).then(|| self.ends.scanned_at());
         findings
     }
 

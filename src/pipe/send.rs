@@ -101,7 +101,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     fn try_claim(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
-        if self.ends.gone(&self.mem.words) && self.ends.told_closed(&self.mem.words, true) {
+        if self.ends.gone(&self.mem.words) && self.ends.told_closed(&self.mem.words, || true) {
             return Err(Refused::Closed);
         }
         if self.cursor.forgotten() {

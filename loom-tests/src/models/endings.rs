@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::support::{Ring, SLEEPY, check, check_bounded};
+use super::support::{Ring, Rx, SLEEPY, check, check_bounded, claim_now};
 use crate::peers::endings::{self, Ending, Record};
 use crate::pipe::{End, GaveUp, Refused};
 use crate::ring::control::Told;
@@ -149,6 +149,55 @@ fn spsc_no_item_lies_behind_the_end_of_file() {
 #[test]
 fn mpmc_no_item_lies_behind_the_end_of_file() {
     check_bounded("endings, mpmc, another comes and goes", 2, another_comes_and_goes::<Mpmc>);
+}
+
+/// The other receiver has claimed the only item, and dies with it, while `rx` comes to the end of
+/// the file. Whoever attaches next gets the item, and then the end, if `rx` did not get them.
+fn the_next_gets_both(ring: &Ring<Mpmc>, mut rx: Rx<Mpmc>, other: thread::JoinHandle<()>) {
+    // For two items: it takes none, but for one that it adopts.
+    let first = claim_now(&mut rx.end, 2, 2, &ring.locks);
+    other.join().unwrap();
+    rx.leave();
+    let mut next = ring.receiver(0);
+    next.end.check_liveness(&*ring.locks);
+    assert_eq!(next.try_recv(), Ok(1), "after {first:?}");
+    assert_eq!(next.try_recv(), Err(Refused::Closed), "after {first:?}");
+}
+
+/// C2, C8: a receiver finds one item, and then none, as another has claimed it.
+#[test]
+fn mpmc_no_item_that_another_claims_lies_behind_the_end_of_file() {
+    check_bounded("endings, mpmc, another claims the last", 3, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let mut tx = ring.sender(0);
+        let (rx, mut other) = (ring.receiver(1), ring.receiver(2));
+        tx.try_send(1).unwrap();
+        tx.leave();
+        let claiming = thread::spawn(move || {
+            claim_now(&mut other.end, 1, 1, &other.ring.locks).unwrap();
+            other.die();
+        });
+        the_next_gets_both(&ring, rx, claiming);
+    });
+}
+
+/// The same, as another adopts it: it is covered by one intent after the other.
+#[test]
+fn mpmc_no_item_that_another_adopts_lies_behind_the_end_of_file() {
+    check_bounded("endings, mpmc, another adopts the last", 3, || {
+        let ring = Ring::<Mpmc>::new(2, 4);
+        let mut tx = ring.sender(0);
+        let [rx, mut other, mut dead] = [1, 2, 3].map(|record| ring.receiver(record));
+        tx.try_send(1).unwrap();
+        tx.leave();
+        claim_now(&mut dead.end, 1, 1, &dead.ring.locks).unwrap();
+        dead.die();
+        let adopting = thread::spawn(move || {
+            other.end.check_liveness(&*other.ring.locks);
+            other.die();
+        });
+        the_next_gets_both(&ring, rx, adopting);
+    });
 }
 
 /// C8: a clone is made while a sender comes and goes. Both it and its original come to the end.

@@ -73,7 +73,7 @@ fn a_receiver_has_met_senders_of_whose_end_nobody_was_told_and_a_sender_no_such_
     let mut first = attach(&heap, 2, Role::Receiver, [false; 2]);
     // (The sender that attached just now is dead, as far as the receiver was told.)
     assert!(first.met() && first.gone(words));
-    assert!(first.told_closed(words, true));
+    assert!(first.told_closed(words, || true));
     assert_eq!(first.ending(words), Some(Ending::Died(1)), "it has not closed");
 }
 
@@ -84,15 +84,15 @@ fn an_end_that_attaches_compares_with_what_was_told_last_and_if_it_requires_a_pe
     // The first sender dies, and somebody is told of it.
     sit(&heap.mem(), 0, Role::Sender);
     let mut told = attach(&heap, 1, Role::Receiver, [false; 2]);
-    assert!(told.gone(words) && told.told_closed(words, true));
+    assert!(told.gone(words) && told.told_closed(words, || true));
     assert_eq!(told.ending(words), Some(Ending::Died(1)));
-    assert!(told.told_closed(words, true));
+    assert!(told.told_closed(words, || true));
     assert_eq!(told.ending(words), Some(Ending::Died(1)), "told again, of the same");
     let mut waits = attach(&heap, 2, Role::Receiver, [false; 2]);
     assert!(!waits.met() && !waits.gone(words));
     let mut requires = attach(&heap, 3, Role::Receiver, [false; 2]);
     requires.require();
-    assert!(requires.gone(words) && requires.told_closed(words, true));
+    assert!(requires.gone(words) && requires.told_closed(words, || true));
     assert_eq!(requires.ending(words), Some(Ending::Died(1)));
     // The next sender closes.
     let owner = sit(&heap.mem(), 4, Role::Sender);
@@ -101,8 +101,36 @@ fn an_end_that_attaches_compares_with_what_was_told_last_and_if_it_requires_a_pe
     for ends in [&mut waits, &mut told, &mut requires] {
         assert!(ends.present(words), "the dead one is still in the table");
         ends.opposite_gone();
-        assert!(ends.gone(words) && ends.told_closed(words, true));
+        assert!(ends.gone(words) && ends.told_closed(words, || true));
         assert_eq!(ends.ending(words), Some(Ending::Closed));
+    }
+}
+
+/// Whoever else comes while the sender asks.
+#[test]
+fn a_sender_is_not_told_of_receivers_that_had_died_before_it_came() {
+    for role in [Role::Sender, Role::Receiver] {
+        let heap = Heap::<u64, Mpmc>::new(2, 5);
+        let words = &heap.mem().words;
+        sit(&heap.mem(), 0, Role::Receiver); // dead
+        let before = Ends::before(words, Role::Sender, NOBODY);
+        sit(&heap.mem(), 1, Role::Sender);
+        let mut came = None;
+        let mut ends = Ends::attach(words, Role::Sender, before, || {
+            came = Some(sit(&heap.mem(), 2, role));
+            false
+        });
+        let receiver = if role == Role::Receiver { 2 } else { 3 };
+        let owner = match role {
+            Role::Sender => sit(&heap.mem(), receiver, Role::Receiver),
+            Role::Receiver => came.expect("it has come"),
+        };
+        assert!(ends.present(words));
+        leave(&heap, receiver, owner, Role::Receiver);
+        ends.present(words);
+        ends.opposite_gone(); // the dead one is still in the table
+        assert!(ends.gone(words) && ends.told_closed(words, || true));
+        assert_eq!(ends.ending(words), Some(Ending::Closed), "{role:?}");
     }
 }
 
@@ -115,7 +143,7 @@ fn what_is_told_for_one_alone_is_told_to_the_next_as_well() {
     for (record, for_all, met) in [(1, false, true), (2, true, true), (3, true, false)] {
         let mut ends = attach(&heap, record, Role::Receiver, [false; 2]);
         assert_eq!(ends.gone(words), met);
-        assert!(ends.told_closed(words, for_all));
+        assert!(ends.told_closed(words, || for_all));
     }
 }
 
@@ -128,7 +156,7 @@ fn an_end_is_not_told_while_another_peer_comes() {
     leave(&heap, 0, owner, Role::Sender);
     assert!(ends.gone(words));
     sit(&heap.mem(), 2, Role::Sender);
-    assert!(!ends.told_closed(words, true));
+    assert!(!ends.told_closed(words, || true));
     assert_eq!(ends.ending(words), None);
 }
 
