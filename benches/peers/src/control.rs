@@ -1,8 +1,8 @@
-//! The page that the coordinator and the workers of one contender share: who is ready, which turn it
-//! is.
+//! The page that the coordinator and the workers of one contender share: which workers are ready,
+//! which turn it is.
 //!
 //! The workers of all contenders of a scenario live at the same time, and work in turns; between
-//! them they sleep. The coordinator alone moves a turn on: it is warmed up, it is measured, it ends.
+//! them they sleep. The coordinator alone moves a turn on: it is warmed up, measured, and ended.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering::*};
@@ -66,7 +66,7 @@ impl Control {
     }
 
     /// The page that the coordinator made.
-    pub fn adopt(fd: RawFd) -> Outcome<Self> {
+    pub fn inherit(fd: RawFd) -> Outcome<Self> {
         // SAFETY: the coordinator left this descriptor to this process, and nobody else uses it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Self::map(&fd)

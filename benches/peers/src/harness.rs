@@ -136,8 +136,8 @@ impl Running {
             link.fds = laid.last().map(Laid::raw).unwrap_or_default();
             links.push(link);
         }
-        let mut adopted: Vec<RawFd> = laid.iter().flat_map(Laid::raw).collect();
-        adopted.push(control_fd.as_raw_fd());
+        let mut inherited: Vec<RawFd> = laid.iter().flat_map(Laid::raw).collect();
+        inherited.push(control_fd.as_raw_fd());
         let groups: Vec<Vec<_>> = match entry.threads {
             true => vec![roles.clone()],
             false => roles.iter().map(|role| vec![*role]).collect(),
@@ -146,7 +146,7 @@ impl Running {
         for roles in groups {
             let contender = entry.name.into();
             let control = control_fd.as_raw_fd();
-            team.start(&Orders { contender, control, links: links.clone(), roles }, &adopted)?;
+            team.start(&Orders { contender, control, links: links.clone(), roles }, &inherited)?;
         }
         let workers = roles.len() as u32;
         let (plan, seconds) = (plan.clone(), Vec::new());
@@ -238,11 +238,11 @@ fn round(sent: &[Turn], received: &[Turn], counted: &[Turn], seconds: f64) -> Ro
 struct Team(Vec<Child>);
 
 impl Team {
-    fn start(&mut self, orders: &Orders, adopted: &[RawFd]) -> Outcome {
+    fn start(&mut self, orders: &Orders, inherited: &[RawFd]) -> Outcome {
         let mut command = Command::new(std::env::current_exe()?);
         command.env(ORDERS, serde_json::to_string(orders)?).stdin(Stdio::null());
         command.stdout(Stdio::piped());
-        // Nobody else starts programs here, so what is open to adoption for this moment goes to
+        // Nobody else starts programs here, so what is open to inheritance for this moment goes to
         // this child alone.
         set_cloexec(inherited, FdFlags::empty())?;
         let child = command.spawn();

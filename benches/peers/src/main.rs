@@ -1,15 +1,14 @@
 //! ringpipe beside its peers.
 //!
 //! ```text
-//! cargo run --release -p peers -- [SCENARIO…] [--against NAME,…] [--rounds N] [--quick] [--out docs/performance.md]
+//! cargo run --release -p peers -- [SCENARIO…] [--against NAME,…] [--rounds N] [--quick] [--out FILE]
 //! cargo +nightly run --release -p peers --features shaq -- …
 //! ```
 //!
-//! All contenders do the same work in turns of milliseconds, round after round, in processes of their
-//! own (threads, where a contender knows nothing else), each pinned to a processor, and sleep between
-//! them. So whatever else the machine does hits all of them, and what is compared are ratios within a
-//! round.
-//! Every run checks that all that was sent has arrived: a contender that loses an item has no
+//! All contenders do the same work in turns of milliseconds, round after round, in processes of
+//! their own (threads, where a contender knows nothing else), each pinned to a processor, and sleep
+//! between turns. So whatever else the machine does hits all of them, and what is compared are
+//! ratios within a round. Every run checks that all that was sent has arrived: a contender that loses an item has no
 //! figure, but the reason in its place.
 //!
 //! With `--out`, the tables go into that file and pictures beside it, the raw rounds into

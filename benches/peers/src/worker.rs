@@ -92,7 +92,7 @@ fn play_all<C: Contender, P: Payload>(
     orders: &Orders,
     how: Play<C::Door<P>>,
 ) -> Outcome<Vec<Account>> {
-    let control = Control::adopt(orders.control)?;
+    let control = Control::inherit(orders.control)?;
     let doors = orders.links.iter().map(C::door::<P>).collect::<Outcome<Vec<_>>>()?;
     let play = |(role, processor)| {
         pin(processor)?;

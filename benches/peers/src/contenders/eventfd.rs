@@ -41,7 +41,7 @@ impl<P: Payload> Door<P> for Fd {
     type Rx = End;
 
     fn tx(&self) -> Outcome<End> {
-        // SAFETY: adopted, and open until the process ends.
+        // SAFETY: inherited, and open until the process ends.
         Ok(End(unsafe { BorrowedFd::borrow_raw(self.0) }))
     }
 

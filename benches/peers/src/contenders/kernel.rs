@@ -101,7 +101,7 @@ pub struct Sender(BorrowedFd<'static>);
 pub struct Receiver<P>(BorrowedFd<'static>, Vec<P>);
 
 fn borrowed(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: adopted, and open until the process ends.
+    // SAFETY: inherited, and open until the process ends.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 

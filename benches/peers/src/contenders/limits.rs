@@ -1,6 +1,7 @@
-//! What a round trip is measured by: one over two bare cache lines, which nothing can be faster than,
-//! and one over two bare futexes, which always sleep (a ring looks again before it does). They pass one value at a time and would overwrite a second one, so they take part in
-//! round trips only.
+//! What a round trip is measured by: one over two bare cache lines, which nothing can be faster
+//! than, and one over two bare futexes, which always sleep (a ring looks again before it does).
+//! They pass one value at a time and would overwrite a second one, so they take part in round trips
+//! only.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
