@@ -21,7 +21,7 @@ use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused};
 use crate::ring::{Kind, Mpmc, Run};
 use crate::wait::Stop;
-use crate::wait::pace::{Deadline, LIVENESS_INTERVALS, WaitPolicy, Waiting};
+use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
 
 /// A receiving end of a ring: [`Consumer`](crate::spsc::Consumer) of an SPSC ring,
 /// [`Receiver`](crate::mpmc::Receiver) of an MPMC ring.
@@ -493,9 +493,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// those eight are killed, or are stopped, does it take the others that long to learn of a
     /// death. A handle that was given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
-        self.waiting.interval =
-            interval.clamp(*LIVENESS_INTERVALS.start(), *LIVENESS_INTERVALS.end());
-        self.waiting.looked_well(); // a check that was put off by the old interval is not waited for
+        self.waiting.set_interval(interval);
     }
 
     /// A handle with which others can cancel this one's blocking calls.

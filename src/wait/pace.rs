@@ -154,6 +154,12 @@ impl Waiting {
         &self.cancel
     }
 
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
+        let (shortest, longest) = LIVENESS_INTERVALS.into_inner();
+        self.interval = interval.clamp(shortest, longest);
+        self.check_due_at = 0; // one that the old interval has put off for long is not waited for
+    }
+
     /// A look came to something.
     #[inline(always)]
     pub(crate) fn looked_well(&mut self) {

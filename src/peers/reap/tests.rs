@@ -176,6 +176,90 @@ fn what_a_dead_receiver_held_is_an_abandoned_claim_until_there_is_an_adopter_and
 }
 
 #[test]
+fn what_an_adopter_cannot_take_at_once_is_pending_for_the_next_pass() {
+    let heap = Heap::<u64, Mpmc>::new(4, 4);
+    let mem = heap.mem();
+    filled(&heap, 3, 3);
+    dead_receiver(&heap, 1, 3);
+    // One that is about to lose the race for the second item.
+    sit(&mem, 2, Role::Receiver);
+    recovery::adopt(&mem.words, 2, Run { at: 1, slots: 1, items: 0, again: 0 });
+    sit(&mem, 3, Role::Receiver);
+    let mut adopter = <Mpmc as Kind>::Recv::attach(&mem, 3).unwrap();
+    let liveness = told(&[(Role::Receiver, 2), (Role::Receiver, 3)]);
+    assert!(reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter)).pending);
+    let run = adopter.claim(&mem, 1, 4).unwrap();
+    assert_eq!((run.at, run.items), (0, 1));
+    adopter.release(&mem, run, 1);
+    mem.words.records[2].intent.store(0, Relaxed);
+    assert!(!reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter)).pending);
+    for at in 1..3 {
+        let run = adopter.claim(&mem, 1, 4).unwrap();
+        assert_eq!((run.at, run.items), (at, 1));
+        adopter.release(&mem, run, 1);
+    }
+}
+
+#[test]
+fn more_runs_than_one_pass_discards_are_left_to_the_next_and_what_it_did_is_told() {
+    const ITEMS: u64 = 4 * DISCARDS as u64;
+    let heap = Heap::<u64, Mpmc>::new(ITEMS, 2);
+    let mem = Mem { drop_unreleased: true, ..heap.mem() };
+    filled(&heap, ITEMS, ITEMS);
+    dead_receiver(&heap, 1, ITEMS);
+    // Every other item was released: no honest end does that.
+    for at in (0..ITEMS).step_by(2) {
+        <Mpmc as Kind>::Recv::discard(&mem, Run { at, slots: 1, items: 1, again: 0 });
+    }
+    let liveness = told(&[]);
+    let mut told_of = wakes(&mem);
+    for pass in 1..=2 {
+        assert!(reap_pass(&mem, Role::Sender, &liveness, None).pending);
+        let dropped = mem.words.control.tally.dropped.load(Relaxed);
+        assert_eq!(dropped, pass * u64::from(DISCARDS));
+        assert_ne!(wakes(&mem), told_of, "there is room");
+        told_of = wakes(&mem);
+    }
+    assert!(!reap_pass(&mem, Role::Sender, &liveness, None).pending);
+    assert!(table::owner(&mem.words.owners[1]).is_none());
+}
+
+#[test]
+fn a_record_that_another_end_has_by_now_is_left_to_it() {
+    let heap = Heap::<u64, Mpmc>::new(2, 2);
+    let mem = heap.mem();
+    let liveness = told(&[]);
+    let mut scratch = Scratch::for_records(2);
+    let answers = Answers::new(&mem.words, &liveness, &mut scratch);
+    let first = sit(&mem, 1, Role::Receiver);
+    assert!(table::leave(&mem.words, 1, first));
+    let second = sit(&mem, 1, Role::Receiver);
+    for (owner, replaced) in [(first, true), (second, false)] {
+        let efforts = &mut Efforts(0);
+        let reaped = reap(&mem, 1, owner, Role::Receiver, &answers, &mut None, efforts);
+        assert_eq!((reaped.changed, reaped.pending, reaped.replaced), (true, false, replaced));
+        let there = table::owner(&mem.words.owners[1]).map(|(owner, _)| owner);
+        assert_eq!(there, replaced.then_some(second));
+    }
+}
+
+#[test]
+fn the_dead_sleep_no_more() {
+    let heap = Heap::<u64, Mpmc>::new(2, 3);
+    let mem = heap.mem();
+    let sleepers = &mem.words.control.long_sleepers;
+    for role in [Role::Sender, Role::Receiver] {
+        sit(&mem, 1, role);
+        for of in [Role::Sender, Role::Receiver] {
+            sleepers.of(of)[0].store(0b111, Relaxed);
+        }
+        reap_pass(&mem, role.opposite(), &told(&[]), None);
+        assert_eq!(sleepers.of(role)[0].load(Relaxed), 0b101);
+        assert_eq!(sleepers.of(role.opposite())[0].load(Relaxed), 0b111);
+    }
+}
+
+#[test]
 fn holes_that_a_dead_receiver_was_freeing_are_nobodys_abandoned_claim() {
     let heap = Heap::<u64, Mpmc>::new(4, 3);
     let mem = heap.mem();

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::*;
 use crate::peers::table::Name;
 use crate::ring::control::{WATCH_SLOTS, Words};
+use crate::wait::pace::LIVENESS_INTERVALS;
 use crate::wait::watch::{self, Shift, Watch};
 
 /// More receivers than there are slots.
@@ -403,6 +404,22 @@ fn only_ends_with_the_usual_interval_join_the_watch() {
     for millis in [1, 49, 51, 10_000] {
         waiting.interval = Duration::from_millis(millis);
         assert!(!waiting.until(Deadline::NEVER).joins_watch(), "{millis} ms");
+    }
+}
+
+#[test]
+fn a_new_interval_counts_from_the_next_look_in_vain() {
+    let mut waiting = Waiting::new();
+    waiting.set_interval(Duration::from_secs(10));
+    assert!(!waiting.slept_in_vain(1_000, false));
+    waiting.set_interval(Duration::from_millis(1));
+    assert!(!waiting.slept_in_vain(2_000, false));
+    assert!(!waiting.slept_in_vain(2_000 + 999_999, false));
+    assert!(waiting.slept_in_vain(2_000 + 1_000_000, false));
+    let (shortest, longest) = LIVENESS_INTERVALS.into_inner();
+    for (asked, given) in [(Duration::ZERO, shortest), (Duration::MAX, longest)] {
+        waiting.set_interval(asked);
+        assert_eq!(waiting.interval, given);
     }
 }
 
