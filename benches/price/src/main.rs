@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p price [-- --rounds 7 --millis 300]
+//! cargo run --release -p price -- instructions    # how many a value takes; with valgrind
 //! ```
 //!
 //! The contenders are in [`bare`] and [`whole`], how they are run in [`harness`]. Polled contenders
@@ -10,12 +11,13 @@
 //!
 //! Prints a Markdown table. A cell: nanoseconds per value, in the median round and in the best one;
 //! then the ratio to the bare ring, round by round (median, least and greatest), and of the best
-//! rounds. Where others use the machine, the best rounds of many short ones are those in which they did
-//! not (`--rounds 25 --millis 50`); on a quiet one, median and best are about the same. If they are
-//! not, the medians tell of the machine.
+//! rounds. Where others use the machine, the best rounds of many short ones are those in which
+//! they did not (`--rounds 25 --millis 50`); on a quiet one, median and best are about the same. If
+//! they are not, the medians tell of the machine.
 
 mod bare;
 mod harness;
+mod instructions;
 mod memory;
 mod whole;
 
@@ -45,6 +47,11 @@ struct Cli {
 /// What the program runs itself as.
 #[derive(Debug, Subcommand)]
 enum Inner {
+    /// Counts instructions instead, with valgrind.
+    Instructions,
+    /// The program that valgrind runs (internal).
+    #[command(hide = true)]
+    Pass(instructions::Program),
     /// A process of a run (internal).
     #[command(hide = true)]
     Play(Part),
@@ -105,6 +112,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
         Some(Inner::Play(part)) => with_contender!(part.contender, part.bytes, play, part),
+        Some(Inner::Instructions) => instructions::count(),
+        Some(Inner::Pass(program)) => instructions::work(program),
         Some(Inner::Echo { address, trips }) => harness::echo(address, *trips),
         None => compare(&cli),
     };
