@@ -97,14 +97,20 @@ impl Ends {
 
     /// For an end of `role` that is about to take its record. `peer_alive`: some opposite end is in
     /// the endpoint table and is alive.
-    pub(crate) fn before(words: &Words, role: Role, peer_alive: impl FnOnce() -> bool) -> Before {
+    pub(crate) fn before(words: &Words, role: Role, peer_alive: impl Fn() -> bool) -> Before {
         let opposite = role.opposite();
-        let told = endings::read(words.control.endings.told.of(opposite));
-        let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
-        let alive = peer_alive();
-        let finds_none = role == Role::Sender && !alive;
-        let gone = if finds_none { record(words, opposite, arrivals) } else { None };
-        Before { told, arrivals, alive, history: gone.map(|record| record.died) }
+        let mut tries = 0..TRIES;
+        loop {
+            let told = endings::read(words.control.endings.told.of(opposite));
+            let arrivals = opposite.arrivals(&words.control).load(Acquire); // A5 ← A4
+            let alive = peer_alive();
+            let finds_none = role == Role::Sender && !alive;
+            let gone = if finds_none { record(words, opposite, arrivals) } else { None };
+            // Otherwise one has come and gone meanwhile: who of those had died before?
+            if !finds_none || gone.is_some() || tries.next().is_none() {
+                return Before { told, arrivals, alive, history: gone.map(|record| record.died) };
+            }
+        }
     }
 
     /// For an end of `role` that has just taken its record. `peer_alive`: as for
@@ -137,7 +143,7 @@ impl Ends {
             abandoned: any_abandoned(words), // there may be no scan for long
             died: before.history.unwrap_or(last.died),
             last,
-            died_before: before.told.before.died,
+            died_before: before.history.unwrap_or(before.told.before.died),
             required: false,
             told: None,
         };

@@ -271,7 +271,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
                     return Err(Refused::NotReady);
                 }
                 if self.cursor.held() > 0 {
-                    continue;
+                    return self.claim_once(need, max).map_err(Refused::from); // it has adopted them
                 }
             }
             if self.ends.told_closed(&self.mem.words, || read_to_end(&self.mem)) {

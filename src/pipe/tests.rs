@@ -2,7 +2,9 @@
 //! what he is told to. Those of sleepers are tested in `wait::tests`.
 
 use super::*;
+use crate::peers::reap::Life;
 use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
+use crate::peers::recovery_word::Scratch;
 use crate::peers::table;
 use crate::ring::tests::Heap;
 use crate::ring::{Mpmc, RecvCursor, SendCursor};
@@ -158,4 +160,54 @@ fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
         assert_eq!(rx.claim_waiting(need, 2, &mut Nap::default(), &all), waited);
         assert_eq!(word(), before | announced);
     }
+}
+
+/// Each time that it is asked whether the receiver on record 2 lives, a sender comes and goes; the
+/// fourth time that receiver is dead.
+struct Busy<'a> {
+    heap: &'a Heap<u64, Mpmc>,
+    asked: std::cell::Cell<u32>,
+}
+
+impl Liveness for Busy<'_> {
+    fn alive(&self, role: Role, record: usize) -> Life {
+        if (role, record) != (Role::Receiver, 2) {
+            return ((role, record) == (Role::Receiver, 1)).into();
+        }
+        self.asked.set(self.asked.get() + 1);
+        if self.asked.get() > 3 {
+            return Life::Dead;
+        }
+        visit(self.heap, 3);
+        Life::Alive
+    }
+    fn any_alive(&self, _: Role) -> Life {
+        Life::Dead
+    }
+    fn visitor_alive(&self) -> Life {
+        Life::Dead
+    }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        Some(work(&mut Scratch::for_records(4)))
+    }
+}
+
+/// A sender comes, and closes.
+fn visit(heap: &Heap<u64, Mpmc>, record: usize) {
+    let owner = sit(&heap.mem(), record, Role::Sender);
+    table::closed(&heap.mem().words, Role::Sender);
+    table::leave(&heap.mem().words, record, owner);
+}
+
+#[test]
+fn what_a_receiver_adopts_at_the_last_moment_before_the_end_it_receives() {
+    let heap = Heap::<u64, Mpmc>::new(2, 4);
+    let mut rx = receiver(&heap, 1, &told(&[]));
+    visit(&heap, 0);
+    filled(&heap, 1, 1);
+    dead_receiver(&heap, 2, 1);
+    let busy = Busy { heap: &heap, asked: Default::default() };
+    let run = rx.try_claim(1, 1, &busy);
+    assert!(run.is_ok_and(|run| run.again == 1), "{run:?}");
+    assert!(busy.asked.get() > 3, "it died in the last round");
 }

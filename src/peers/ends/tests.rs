@@ -148,6 +148,47 @@ fn what_is_told_for_one_alone_is_told_to_the_next_as_well() {
 }
 
 #[test]
+fn a_sender_that_requires_a_peer_is_not_told_of_receivers_that_had_died_before_it_came() {
+    for others_were_told in [false, true] {
+        let heap = Heap::<u64, Mpmc>::new(2, 3);
+        let words = &heap.mem().words;
+        let mut first = attach(&heap, 0, Role::Sender, [true; 2]);
+        let dead = sit(&heap.mem(), 1, Role::Receiver);
+        table::leave(words, 1, dead); // reaped
+        if others_were_told {
+            assert!(first.gone(words) && first.told_closed(words, || true));
+            assert_eq!(first.ending(words), Some(Ending::Died(1)));
+        }
+        let mut second = attach(&heap, 2, Role::Sender, [false; 2]);
+        second.require();
+        assert!(second.gone(words) && second.told_closed(words, || true));
+        assert_eq!(second.ending(words), Some(Ending::Closed), "{others_were_told}");
+    }
+}
+
+#[test]
+fn a_sender_that_finds_none_as_one_comes_and_goes_is_not_told_of_those_before() {
+    let heap = Heap::<u64, Mpmc>::new(2, 3);
+    let words = &heap.mem().words;
+    let dead = sit(&heap.mem(), 0, Role::Receiver);
+    table::leave(words, 0, dead); // reaped
+    let visits = std::cell::Cell::new(0);
+    let before = Ends::before(words, Role::Sender, || {
+        visits.set(visits.get() + 1);
+        if visits.get() == 1 {
+            let owner = sit(&heap.mem(), 1, Role::Receiver);
+            leave(&heap, 1, owner, Role::Receiver);
+        }
+        false
+    });
+    sit(&heap.mem(), 2, Role::Sender);
+    let mut ends = Ends::attach(words, Role::Sender, before, NOBODY);
+    ends.require();
+    assert!(ends.gone(words) && ends.told_closed(words, || true));
+    assert_eq!((visits.get(), ends.ending(words)), (2, Some(Ending::Closed)));
+}
+
+#[test]
 fn an_end_is_not_told_while_another_peer_comes() {
     let heap = Heap::<u64, Mpmc>::new(2, 4);
     let words = &heap.mem().words;
