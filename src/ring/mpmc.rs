@@ -59,6 +59,8 @@
 //!
 //! Source: Dmitry Vyukov, "Bounded MPMC queue" (2010), with 64-bit laps. The intents are ours.
 
+use crossbeam_utils::Backoff;
+
 use super::deliveries::Adopted;
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
@@ -167,13 +169,14 @@ impl SendCursor for Sender {
         let capacity = mem.slots.capacity();
         let tail = &mem.words.control.tail.at;
         let mut outcome = Blocked::Contended;
-        // A guess, checked by the compare-and-swap.
-        let mut at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
         let (mut looks, mut most) = (0, max);
+        let backoff = Backoff::new();
         for _ in 0..PATIENCE {
             if enough(looks, max, capacity) {
                 break;
             }
+            // A guess, checked by the compare-and-swap.
+            let at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
             let mut slots = 0;
             let mut next = Stamp::free(at, capacity);
             while slots < most {
@@ -188,8 +191,8 @@ impl SendCursor for Sender {
             if slots >= need {
                 // S2a → X2: what this end handed over before.
                 mem.words.records[self.record].intent.store(intent(at, slots), Release);
-                // S2 → X1: the intent; S2 → S0: the stamps seen. On failure S0 ← S2: a guess again.
-                match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
+                // S2 → X1: the intent; S2 → S0: the stamps seen. Relaxed on failure: a new guess.
+                match tail.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                     Ok(_) => {
                         let run = Run { at, slots, items: slots, again: 0 };
                         self.claimed = run;
@@ -197,17 +200,14 @@ impl SendCursor for Sender {
                     }
                     Err(now) => {
                         most = after_losing(at, now, slots, need, most);
-                        at = now;
+                        backoff.spin();
                         continue;
                     }
                 }
             }
-            // Too few in a row. If the tail has moved, that says nothing. Coherence with what S1
-            // acquired shows it (see "ahead" in the module's opening). S0 ← S2: if it has, a guess
-            // again.
-            let now = tail.load(Acquire);
-            if now != at {
-                at = now;
+            // Too few in a row. If the tail has moved, that says nothing. Relaxed: coherence with
+            // what S1 acquired shows it (see "ahead" in the module's opening).
+            if tail.load(Relaxed) != at {
                 continue;
             }
             let ahead = next.laps_ahead(at.wrapping_add(slots), capacity);
@@ -223,10 +223,11 @@ impl SendCursor for Sender {
     #[inline(always)]
     fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
         let tail = &mem.words.control.tail.at;
-        // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that is
-        // laps old is but another one that is not the one wanted.
-        let mut at = tail.load(Relaxed);
+        let backoff = Backoff::new();
         for tries in 0..PATIENCE {
+            // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that
+            // is laps old is but another one that is not the one wanted.
+            let at = tail.load(Relaxed);
             let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // S1 ← R3: the last value was read
             if stamp != Stamp::free(at, mem.slots.capacity()) {
                 if tries == 0 {
@@ -243,7 +244,7 @@ impl SendCursor for Sender {
                     self.claimed = run;
                     return Some(run);
                 }
-                Err(now) => at = now,
+                Err(_) => backoff.spin(),
             }
         }
         self.done(mem);
@@ -388,14 +389,15 @@ impl RecvCursor for Receiver {
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head;
         let mut outcome = Blocked::Contended;
-        // A guess, checked by the compare-and-swap.
-        let mut at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
         let longest = capacity.min(super::MAX_RUN);
         let (mut looks, mut most) = (0, max);
+        let backoff = Backoff::new();
         for _ in 0..PATIENCE {
             if enough(looks, max, capacity) {
                 break;
             }
+            // A guess, checked by the compare-and-swap.
+            let at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
             let (mut slots, mut items) = (0, 0);
             let mut next = Stamp::free(at, capacity);
             while items < most && slots != longest {
@@ -413,12 +415,11 @@ impl RecvCursor for Receiver {
             if items >= need || only_holes {
                 // R2a → X2: what this end handed over before.
                 mem.words.records[self.record].intent.store(intent(at, slots), Release);
-                // R2 → X1: the intent; R2 → R0: the stamps seen. On failure R0 ← R2: a guess again.
-                match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Acquire) {
+                // R2 → X1: the intent; R2 → R0: the stamps seen. Relaxed on failure: a new guess.
+                match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                     Ok(_) if only_holes => {
                         free(mem, at, slots);
                         self.skipped += slots;
-                        at = at.wrapping_add(slots);
                         continue;
                     }
                     Ok(_) => {
@@ -428,17 +429,14 @@ impl RecvCursor for Receiver {
                     }
                     Err(now) => {
                         most = after_losing(at, now, items, need, most);
-                        at = now;
+                        backoff.spin();
                         continue;
                     }
                 }
             }
-            // Too few in a row. If the head has moved, that says nothing. Coherence with what R1
-            // acquired shows it (see "ahead" in the module's opening). R0 ← R2: if it has, a guess
-            // again.
-            let now = head.load(Acquire);
-            if now != at {
-                at = now;
+            // Too few in a row. If the head has moved, that says nothing. Relaxed: coherence with
+            // what R1 acquired shows it (see "ahead" in the module's opening).
+            if head.load(Relaxed) != at {
                 continue;
             }
             if slots == longest {
@@ -461,10 +459,11 @@ impl RecvCursor for Receiver {
             return None;
         }
         let head = &mem.words.control.head;
-        // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that is
-        // laps old is but another one that is not the one wanted.
-        let mut at = head.load(Relaxed);
+        let backoff = Backoff::new();
         for tries in 0..PATIENCE {
+            // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that
+            // is laps old is but another one that is not the one wanted.
+            let at = head.load(Relaxed);
             let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // R1 ← S3: the value is written
             if stamp != Stamp::published(at, mem.slots.capacity()) {
                 if tries == 0 {
@@ -481,7 +480,7 @@ impl RecvCursor for Receiver {
                     self.held = run;
                     return Some(run);
                 }
-                Err(now) => at = now,
+                Err(_) => backoff.spin(),
             }
         }
         self.done(mem);
