@@ -55,7 +55,7 @@
 //!   file-backed ([`Options::create_file`]), anonymous ([`Options::create_anonymous`]).
 //! * [`SendHandle`] and [`RecvHandle`] are the ends: `try_send`, `send`, `send_timeout`,
 //!   `send_deadline` and their twins, slices, and runs of slots in place ([`WriteRun`],
-//!   [`ReadRun`]; borrowed, behind one `unsafe`: [`Trusted`]).
+//!   [`ReadRun`]; borrowed, by `unsafe` methods of the two).
 //! * [`Item`] is what can travel. [`Canceller`] ends a blocked call, [`WaitPolicy`] says how calls
 //!   wait, [`Pool`] lends ends to those who have only `&self`.
 //!
@@ -101,7 +101,6 @@ pub use handles::Item;
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, remove_orphans};
 pub use handles::iter::{Iter, TryIter};
-pub use handles::lend::{Lent, Trusted};
 pub use handles::options::{HugePages, Options};
 pub use handles::pool::{Cloneable, Pool, Pooled};
 pub use handles::recv::RecvHandle;

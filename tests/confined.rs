@@ -221,8 +221,9 @@ fn works_confined<K: Flavour>(mut me: Me) {
                 b"0 Ok\n"
             }
             _ => {
-                let (tx, rx, ..) = ends.take().unwrap_or_else(|| failed("failed in line", line!()));
-                move_values_in_place(tx, rx);
+                let (mut tx, mut rx, ..) =
+                    ends.take().unwrap_or_else(|| failed("failed in line", line!()));
+                move_values_in_place(&mut tx, &mut rx);
                 b"0 Ok\n"
             }
         };
@@ -435,23 +436,20 @@ fn be_cancelled<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Cancel
     cancellers.iter().for_each(Canceller::reset);
 }
 
-/// In borrowed slots, by the last calls before the ends are closed.
-fn move_values_in_place<K: Flavour>(tx: Tx<K>, rx: Rx<K>) {
-    // SAFETY: who has this ring open are this test's processes, which keep to the protocol.
-    let mut tx = unsafe { tx.trust_peers() };
-    // SAFETY: likewise.
-    let mut rx = unsafe { rx.trust_peers() };
+/// In borrowed slots.
+fn move_values_in_place<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
     for wait in [false, true] {
         let claimed = if wait { tx.claim(1, SOON) } else { tx.try_claim(1) };
         let mut run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        run[0] = 12;
+        // SAFETY: who has this ring open are this test's processes, which keep to the protocol.
+        *unsafe { run.slot_mut(0) } = 12;
         run.commit_all();
         let claimed = if wait { rx.claim(1, SOON) } else { rx.try_claim(1) };
         let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        must!(run[0] == 12);
+        // SAFETY: likewise.
+        must!(*unsafe { run.slot(0) } == 12);
         run.release_all();
     }
-    drop((tx.into_inner(), rx.into_inner()));
 }
 
 /// All there is: sent, adopted from a dead receiver, behind what a dead sender had claimed; and the

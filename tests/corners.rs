@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
-use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc, spsc};
+use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc};
 
 #[macro_use]
 mod support;
@@ -111,19 +111,6 @@ fn a_hole_in_a_full_ring_ends_the_wait_for_all_of_it() {
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty)); // passes over the hole
     tx.try_send_exact(&[2, 3]).unwrap();
     assert_eq!(rx.recv_exact(&mut two, Deadline::NEVER), Ok(()));
-}
-
-#[test]
-#[should_panic = "nobody vouches"]
-fn swapping_runs_does_not_open_the_unsafe_door() {
-    let (tx, _rx) = spsc::channel::<u64>(2).unwrap();
-    let (mut plain, _rx2) = spsc::channel::<u64>(2).unwrap();
-    // SAFETY: the ring is anonymous, and this process keeps to the protocol.
-    let mut tx = unsafe { tx.trust_peers() };
-    let mut lent = tx.try_claim(1).unwrap();
-    let mut run = plain.try_claim(1).unwrap();
-    std::mem::swap(&mut *lent, &mut run);
-    lent[0] = 1;
 }
 
 #[test]

@@ -188,6 +188,9 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
             let mut run = run.take().unwrap();
             run.write(0, 99);
             run.write(1, 99);
+            // SAFETY: the ring is the test's, and it keeps to the protocol.
+            let borrowed = catch_unwind(AssertUnwindSafe(|| *unsafe { run.slot_mut(0) } = 99));
+            assert!(borrowed.is_err());
             run.commit(count);
         });
         assert!(region(&me.ring) == before, "the child has written");
@@ -202,6 +205,8 @@ fn forks_with_runs<K: Flavour>(mut me: Me) {
         in_a_fork(|| {
             let run = run.take().unwrap();
             assert_eq!(run.len(), 2);
+            // SAFETY: likewise.
+            assert!(catch_unwind(AssertUnwindSafe(|| *unsafe { run.slot(0) })).is_err());
             run.release(count);
         });
         assert!(region(&me.ring) == before, "the child has released");

@@ -8,7 +8,6 @@ pub(crate) mod cancel;
 pub(crate) mod census;
 mod claim;
 pub(crate) mod iter;
-pub(crate) mod lend;
 pub(crate) mod options;
 pub(crate) mod pool;
 pub(crate) mod recv;

@@ -78,8 +78,6 @@ pub struct RecvHandle<T: Item, K: Kind> {
     endpoint: Option<Endpoint<Hold>>,
     ring: Ring<T, K>,
     image: Image,
-    /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
-    pub(super) trusted: bool,
     /// Of the last item received: 0 if nobody had received it before, else one more than its
     /// redeliveries.
     again: u8,
@@ -93,7 +91,6 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             end,
             waiting: Waiting::new(),
             image: endpoint.hold.image(),
-            trusted: false,
             again: 0,
             endpoint: Some(endpoint),
             ring,
@@ -338,9 +335,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         TryIter::new(self)
     }
 
-    /// What stands between a swapped or adopted run and shared memory.
-    pub(super) fn assert_trusted(&self) {
-        assert!(self.trusted && self.image.is_current(), "nobody vouches for this ring's peers");
+    /// The handle is this process's own: for those who borrow its slots.
+    pub(super) fn assert_current(&self) {
+        assert!(self.image.is_current(), "the handle of a run belongs to the process that forked");
     }
 
     /// The end of a claim, by its guard.

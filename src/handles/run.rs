@@ -1,11 +1,30 @@
 //! Runs of slots claimed for writing or reading in place.
+//!
+//! # Borrowing
+//!
+//! Values are copied into and out of the slots, so nobody's memory safety depends on what a peer
+//! does to the region. A run also gives out references to its slots, by `unsafe` methods, as a
+//! reference promises what no process can enforce on another. Whoever calls one vouches, for as
+//! long as the reference lives, that
+//!
+//! * every process that can map the ring's region accesses it through this crate alone, and none
+//!   truncates its file or punches holes into it;
+//! * no device writes to the slots behind the processor's back (and reads them only if the
+//!   reference is shared);
+//! * the reference is not used in a child that was forked meanwhile, which shares the memory with
+//!   its parent.
+//!
+//! The compiler sees to the rest: a reference lives no longer than the run, the run no longer than
+//! its handle, and the slots are the run's until it ends, or, of a handle that was forgotten, until
+//! the process does.
 
-use std::fmt;
+use std::{fmt, slice};
 
 use super::Item;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
-use crate::ring::{Kind, Run};
+use crate::ring::{Kind, Run, Spsc};
+use crate::sync::Slots;
 
 /// Free slots that this sender alone may fill, until it commits or abandons them:
 /// [`SendHandle::claim`].
@@ -13,7 +32,7 @@ use crate::ring::{Kind, Run};
 /// Values are copied into the slots one by one; nobody sees them before the
 /// [`commit`](Self::commit). Dropping the run abandons it: on an SPSC ring nothing has happened; on
 /// an MPMC ring the positions are spent, and receivers pass over them. To build values directly in
-/// shared memory, see [`Trusted`](crate::Trusted).
+/// shared memory, see [`slot_mut`](Self::slot_mut).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -27,9 +46,9 @@ use crate::ring::{Kind, Run};
 /// ```
 #[must_use = "dropping the run abandons it"]
 pub struct WriteRun<'a, T: Item, K: Kind> {
-    pub(super) handle: &'a mut SendHandle<T, K>,
+    handle: &'a mut SendHandle<T, K>,
     /// `None` once committed.
-    pub(super) run: Option<Run>,
+    run: Option<Run>,
     len: usize,
 }
 
@@ -54,7 +73,42 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
         self.handle.write(at, &value);
     }
 
-    pub(super) fn position(&self, index: usize) -> u64 {
+    /// Borrows slot `index` of the run, to build a value where it will be read. At first it has the
+    /// value of a lap ago, or all bytes zero.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<[u64; 16]>(8)?;
+    /// let mut run = tx.try_claim(1).unwrap();
+    /// // SAFETY: the ring is anonymous, and this process, which does not fork, alone has it.
+    /// unsafe { run.slot_mut(0) }.fill(7);
+    /// run.commit_all();
+    ///
+    /// let run = rx.try_claim(1).unwrap();
+    /// // SAFETY: likewise.
+    /// assert_eq!(unsafe { run.slot(0) }[15], 7);
+    /// run.release_all();
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`len`](Self::len), or the run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// While the reference lives, every process that can map the ring's region accesses it through
+    /// this crate alone, none truncates its file or punches holes into it, and no device accesses
+    /// the slot. It is not used in a child forked meanwhile.
+    pub unsafe fn slot_mut(&mut self, index: usize) -> &mut T {
+        self.handle.assert_current();
+        let slot = self.handle.end.mem.slots.value_ptr(self.position(index));
+        // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
+        // vouches that nobody else touches it; its bytes, whatever they are, are a `T`, which is
+        // `AnyBitPattern`.
+        unsafe { &mut *slot }
+    }
+
+    fn position(&self, index: usize) -> u64 {
         assert!(index < self.len, "slot {index} of a run of {}", self.len);
         self.run.map_or(0, |run| run.at.wrapping_add(index as u64))
     }
@@ -82,6 +136,60 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub fn abandon(self) {}
 }
 
+impl<T: Item> WriteRun<'_, T, Spsc> {
+    /// Borrows all slots of the run: those before the ring's end, and those from its start on
+    /// (often none).
+    ///
+    /// # Panics
+    ///
+    /// If the run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`slot_mut`](Self::slot_mut), for all of them.
+    pub unsafe fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
+        self.handle.assert_current();
+        let slots = &self.handle.end.mem.slots;
+        let [(first, len), (rest, others)] = pieces(slots, self.position(0), self.len);
+        // SAFETY: as in `slot_mut`, for adjacent slots of an unstamped ring.
+        let first = unsafe { slice::from_raw_parts_mut(first, len) };
+        // SAFETY: likewise, and these slots are not among the first.
+        let rest = unsafe { slice::from_raw_parts_mut(rest, others) };
+        (first, rest)
+    }
+}
+
+impl<T: Item> ReadRun<'_, T, Spsc> {
+    /// Borrows all items of the run: those before the ring's end, and those from its start on
+    /// (often none).
+    ///
+    /// # Panics
+    ///
+    /// If the run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`slot`](Self::slot), for all of them.
+    pub unsafe fn as_slices(&self) -> (&[T], &[T]) {
+        self.handle.assert_current();
+        let slots = &self.handle.end.mem.slots;
+        let at = self.position(0).expect("a run has an item");
+        let [(first, len), (rest, others)] = pieces(slots, at, self.len);
+        // SAFETY: as in `slot`, for adjacent slots of an unstamped ring.
+        let first = unsafe { slice::from_raw_parts(first, len) };
+        // SAFETY: likewise.
+        let rest = unsafe { slice::from_raw_parts(rest, others) };
+        (first, rest)
+    }
+}
+
+/// Where `len` values from position `at` on lie, and how many in each piece.
+fn pieces<T: Item>(slots: &Slots<T, Spsc>, at: u64, len: usize) -> [(*mut T, usize); 2] {
+    let first = slots.before_wrap(at, len as u64) as usize;
+    let rest = slots.value_ptr(at.wrapping_add(first as u64));
+    [(slots.value_ptr(at), first), (rest, len - first)]
+}
+
 impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
@@ -104,7 +212,7 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// to a panic, an early return or a crash in between: what a receiver that dies or is closed still
 /// holds is delivered to another receiver, or to its successor, one item at a time, marked as
 /// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries).
-/// To work on values in shared memory, see [`Trusted`](crate::Trusted).
+/// To work on values in shared memory, see [`slot`](Self::slot).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -117,7 +225,7 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// ```
 #[must_use = "items that are not released are received again"]
 pub struct ReadRun<'a, T: Item, K: Kind> {
-    pub(super) handle: &'a mut RecvHandle<T, K>,
+    handle: &'a mut RecvHandle<T, K>,
     run: Run,
     len: usize,
 }
@@ -184,7 +292,30 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         Some(self.handle.end.mem.slots.read(self.position(index)?))
     }
 
-    pub(super) fn position(&self, index: usize) -> Option<u64> {
+    /// Borrows item `index` of the run where it lies. There is an example at
+    /// [`WriteRun::slot_mut`].
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`len`](Self::len), a peer has corrupted the ring meanwhile, or the
+    /// run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// While the reference lives, every process that can map the ring's region accesses it through
+    /// this crate alone, none truncates its file or punches holes into it, and no device writes to
+    /// the slot. It is not used in a child forked meanwhile.
+    pub unsafe fn slot(&self, index: usize) -> &T {
+        self.handle.assert_current();
+        let at = self.position(index).expect("an item of the run");
+        let slot = self.handle.end.mem.slots.value_ptr(at);
+        // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
+        // vouches that nobody else writes to it; its bytes, whatever they are, are a `T`, which is
+        // `AnyBitPattern`.
+        unsafe { &*slot }
+    }
+
+    fn position(&self, index: usize) -> Option<u64> {
         if index >= self.len {
             return None;
         }

@@ -44,8 +44,6 @@ pub struct SendHandle<T: Item, K: Kind> {
     endpoint: Option<Endpoint<Hold>>,
     ring: Ring<T, K>,
     image: Image,
-    /// Somebody vouched for all peers ([`Trusted`](crate::Trusted)).
-    pub(super) trusted: bool,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -56,7 +54,6 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             end,
             waiting: Waiting::new(),
             image: endpoint.hold.image(),
-            trusted: false,
             endpoint: Some(endpoint),
             ring,
             not_sync: PhantomData,
@@ -312,9 +309,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         }
     }
 
-    /// What stands between a swapped or adopted run and shared memory.
-    pub(super) fn assert_trusted(&self) {
-        assert!(self.trusted && self.image.is_current(), "nobody vouches for this ring's peers");
+    /// The handle is this process's own: for those who borrow its slots.
+    pub(super) fn assert_current(&self) {
+        assert!(self.image.is_current(), "the handle of a run belongs to the process that forked");
     }
 
     /// The end of a claim, by its guard.

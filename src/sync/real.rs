@@ -124,7 +124,7 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         unsafe { AtomicU64::from_ptr(self.slot(position).cast()) }
     }
 
-    /// Where the slot's value lies, for callers that have opened the `unsafe` door.
+    /// Where the slot's value lies, for those who borrow it.
     #[inline(always)]
     pub(crate) fn value_ptr(&self, position: u64) -> *mut T {
         // SAFETY: the value lies inside the slot, `value_offset` bytes from its start.

@@ -6,8 +6,6 @@
 
 #[path = "play/ends.rs"]
 mod ends;
-#[path = "play/lend.rs"]
-mod lend;
 #[path = "play/pool.rs"]
 mod pool;
 #[path = "play/recv.rs"]
@@ -269,9 +267,6 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 }
             }
             Call::PoolSenders | Call::PoolReceivers => K::pooled(self, hand, call),
-            Call::Write { max, end } if hand.lent => self.write_lent(hand, max, end, false),
-            Call::WriteSome { max, end } if hand.lent => self.write_lent(hand, max, end, true),
-            Call::Read { max, end } if hand.lent => self.read_lent(hand, max, end),
             call => {
                 if let Some(mut tx) = self.tx[which].take() {
                     self.send(which, &mut tx, hand, call);

@@ -1,8 +1,8 @@
 //! Both kinds of ring, and several types of item, behind the same names.
 
 use ringpipe::{
-    AttachError, BulkError, Item, Kind, Lent, Mpmc, PeerError, ReadRun, RecvHandle, Ring,
-    SendHandle, Spsc, WriteRun,
+    AttachError, BulkError, Item, Kind, Mpmc, PeerError, ReadRun, RecvHandle, Ring, SendHandle,
+    Spsc, WriteRun,
 };
 
 use super::pool::Pools;
@@ -54,13 +54,24 @@ pub trait Ends: Kind {
     }
 
     /// Copies of all the items, by borrowing them.
-    fn borrowed<T: Item>(run: &Lent<ReadRun<'_, T, Self>>) -> Vec<T> {
-        (0..run.len()).map(|index| run[index]).collect()
+    ///
+    /// # Safety
+    ///
+    /// As of [`ReadRun::slot`].
+    unsafe fn borrowed<T: Item>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
+        // SAFETY: the caller's.
+        (0..run.len()).map(|index| *unsafe { run.slot(index) }).collect()
     }
     /// Writes by borrowing the slots.
-    fn fill<T: Item>(run: &mut Lent<WriteRun<'_, T, Self>>, values: &[Option<T>]) {
+    ///
+    /// # Safety
+    ///
+    /// As of [`WriteRun::slot_mut`].
+    unsafe fn fill<T: Item>(run: &mut WriteRun<'_, T, Self>, values: &[Option<T>]) {
         for (index, value) in values.iter().enumerate() {
-            run[index] = value.unwrap_or(run[index]);
+            // SAFETY: the caller's.
+            let slot = unsafe { run.slot_mut(index) };
+            *slot = value.unwrap_or(*slot);
         }
     }
 
@@ -75,12 +86,14 @@ impl Ends for Spsc {
     fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>> {
         ring.consumer()
     }
-    fn borrowed<T: Item>(run: &Lent<ReadRun<'_, T, Self>>) -> Vec<T> {
-        let (first, rest) = run.as_slices();
+    unsafe fn borrowed<T: Item>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
+        // SAFETY: the caller's.
+        let (first, rest) = unsafe { run.as_slices() };
         [first, rest].concat()
     }
-    fn fill<T: Item>(run: &mut Lent<WriteRun<'_, T, Self>>, values: &[Option<T>]) {
-        let (first, rest) = run.as_mut_slices();
+    unsafe fn fill<T: Item>(run: &mut WriteRun<'_, T, Self>, values: &[Option<T>]) {
+        // SAFETY: the caller's.
+        let (first, rest) = unsafe { run.as_mut_slices() };
         for (slot, value) in first.iter_mut().chain(rest).zip(values) {
             *slot = value.unwrap_or(*slot);
         }

@@ -97,7 +97,12 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                         self.in_time(wait, canceller, || rx.claim(max, self.deadline(wait)))
                     }
                 };
-                let copies = run.as_ref().map(|run| run.iter().collect()).map_err(|e| empty(*e));
+                let read = |run: &ringpipe::ReadRun<'_, T, K>| match hand.lent {
+                    // SAFETY: the ring is anonymous, and this process alone has it.
+                    true => unsafe { K::borrowed(run) },
+                    false => run.iter().collect(),
+                };
+                let copies = run.as_ref().map(read).map_err(|e| empty(*e));
                 agree(&copies, expected);
                 let Ok(run) = run else { return };
                 let len = run.len();
@@ -162,12 +167,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     /// What a claim of up to `max` items comes to.
-    pub fn readable(
-        &mut self,
-        who: usize,
-        max: usize,
-        wait: Wait,
-    ) -> (Result<Vec<T>, Refused>, Wait) {
+    fn readable(&mut self, who: usize, max: usize, wait: Wait) -> (Result<Vec<T>, Refused>, Wait) {
         let most = max.min(self.model.capacity).max(1);
         let (mut expected, wait) = self.items(who, 1, most, wait);
         if let Ok(items) = &mut expected {
@@ -187,7 +187,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     /// The holder of a run has released `count` items.
-    pub fn released(&mut self, who: usize, count: usize) {
+    fn released(&mut self, who: usize, count: usize) {
         self.model.release(who, count);
         if count > 0 {
             self.again[who] = None; // the run said it, and better

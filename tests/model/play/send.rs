@@ -90,9 +90,14 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 };
                 agree(&run.as_ref().map(|run| run.len()).map_err(|e| full(*e)), expected);
                 let Ok(mut run) = run else { return };
-                for (index, value) in values.iter().enumerate() {
-                    if let Some(value) = *value {
-                        run.write(index, value);
+                if hand.lent {
+                    // SAFETY: the ring is anonymous, and this process alone has it.
+                    unsafe { K::fill(&mut run, &values) };
+                } else {
+                    for (index, value) in values.iter().enumerate() {
+                        if let Some(value) = *value {
+                            run.write(index, value);
+                        }
                     }
                 }
                 let committed = end.of(values.len());
@@ -137,7 +142,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     }
 
     /// What a claim of up to `max` slots comes to, how it may wait, and what to write.
-    pub fn writable(
+    fn writable(
         &mut self,
         who: usize,
         max: usize,
