@@ -1,13 +1,13 @@
 //! Sequences of calls on a ring, of either kind, beside the model of what the documentation says.
 //!
-//! The same play and the same model as in `tests/model`, where proptest chooses the calls at random;
+//! The same play and the same model as in `proof/model`, where proptest chooses the calls at random;
 //! here they are chosen by what reaches new code.
 
 #![no_main]
 
-#[path = "../../tests/model/play.rs"]
+#[path = "../../model/play.rs"]
 mod play;
-#[path = "../../tests/model/queue.rs"]
+#[path = "../../model/queue.rs"]
 mod queue;
 
 use play::{Call, End, run};

@@ -1,7 +1,7 @@
 //! A ring and up to two ends of each role, driven in turns, beside the model of what should become
 //! of them: every result is compared as it comes.
 //!
-//! Whoever includes this file chooses the calls: `tests/model` at random, `fuzz` by what reaches
+//! Whoever includes this file chooses the calls: `proof/model` at random, `fuzz` by what reaches
 //! new code.
 
 #[path = "play/ends.rs"]

@@ -10,7 +10,7 @@
 //! No call waits for another: the forms that may wait do so for no time, or a moment, or where the
 //! model says that they need not.
 //!
-//! `PROPTEST_CASES=20000 cargo test --release --test model -- --nocapture` plays for longer, and
+//! `PROPTEST_CASES=20000 cargo test --release -p model -- --nocapture` plays for longer, and
 //! says how much it has played.
 
 mod play;

@@ -16,9 +16,9 @@
 //! would not get past it in a lifetime. So the input says whether the checksum is put right, or the
 //! whole header is a good one, and what is hostile are the words behind it.
 
-#[path = "../../tests/support/at.rs"]
+#[path = "../../../tests/support/at.rs"]
 pub mod at;
-#[path = "../../tests/support/region.rs"]
+#[path = "../../../tests/support/region.rs"]
 pub mod region;
 mod script;
 

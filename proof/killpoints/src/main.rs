@@ -45,7 +45,7 @@ compile_error!("killpoints steps through x86-64 instructions on Linux");
 
 mod act;
 #[allow(dead_code, reason = "the tests need more of it")]
-#[path = "../../tests/support/at.rs"]
+#[path = "../../../tests/support/at.rs"]
 mod at;
 mod flavour;
 mod item;

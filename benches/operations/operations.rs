@@ -1,9 +1,9 @@
 //! What single operations cost, within one process and without waiting: for noticing regressions.
 //!
 //! ```text
-//! cargo bench --bench operations
-//! cargo bench --bench operations -- --save-baseline before    # then change something, then
-//! cargo bench --bench operations -- --baseline before
+//! cargo bench -p operations
+//! cargo bench -p operations -- --save-baseline before    # then change something, then
+//! cargo bench -p operations -- --baseline before
 //! ```
 //!
 //! Nothing here tells how fast items travel between processes, which depends on cache lines that
