@@ -534,7 +534,7 @@ fn closes_everything<K: Flavour>(mut me: Me) {
     me.say("Ok"); // it gets no other order before the next answer, which closing precedes
     std::mem::forget(me);
     // SAFETY: what belongs to these numbers is used no more, but for the ring, which must bear it.
-    let closed = unsafe { libc::close_range(3, u32::MAX, 0) };
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     assert_eq!(closed, 0);
     // A file that keeps locks as a region does, under all the numbers that were in use.
     let other = (order == "reuse the numbers")

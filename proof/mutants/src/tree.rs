@@ -28,7 +28,7 @@ pub fn build(root: &Path, target: &Path, scratch: &Path, sites: &[Site]) -> Resu
     mirror(root, &tree, &|path| instrumented(root, path, sites))?;
     eprintln!("building loom-tests with {} switches", sites.len());
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["test", "--release", "--locked", "-p", "loom-mutants", "--no-run"])
+        .args(["test", "--profile", "loom", "--locked", "-p", "loom-mutants", "--no-run"])
         .arg("--message-format=json-render-diagnostics")
         .env("CARGO_TARGET_DIR", target)
         .current_dir(&tree)
@@ -53,12 +53,8 @@ fn instrumented(root: &Path, path: &Path, sites: &[Site]) -> Result<Vec<u8>> {
         return Ok([text, switch.into_bytes()].concat());
     }
     if path.file_name().is_some_and(|name| name == "Cargo.toml" || name == "Cargo.lock") {
-        let text = String::from_utf8(text)?
-            .replace("name = \"loom-tests\"", "name = \"loom-mutants\"")
-            .replace(
-                "[profile.release.package.loom-tests]",
-                "[profile.release.package.loom-mutants]",
-            );
+        let text =
+            String::from_utf8(text)?.replace("name = \"loom-tests\"", "name = \"loom-mutants\"");
         return Ok(text.into_bytes());
     }
     let Ok(in_src) = path.strip_prefix("src") else { return Ok(text) };
