@@ -129,7 +129,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 /// Which type of item a ring carries.
-const ITEMS: [&str; 4] = ["u64", "u8", "[u8; 5]", "[u64; 16]"];
+const ITEMS: [&str; 5] = ["u64", "u8", "char", "[u8; 5]", "[u64; 16]"];
 
 /// Plays as many sequences as the environment's `PROPTEST_CASES` says, on rings of this kind.
 fn play_many<K: Ends>(kind: &str) {
@@ -150,6 +150,7 @@ fn play_many<K: Ends>(kind: &str) {
         match ITEMS[item] {
             "u64" => play::<u64, K>(shape, moves),
             "u8" => play::<u8, K>(shape, moves),
+            "char" => play::<char, K>(shape, moves),
             "[u8; 5]" => play::<[u8; 5], K>(shape, moves),
             _ => play::<[u64; 16], K>(shape, moves),
         }

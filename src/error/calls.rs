@@ -142,7 +142,9 @@ plain_error! {
         Empty => EMPTY,
         /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
         Closed => END_OF_FILE,
-        /// A process has written over the ring's shared words. Unlink it and start anew.
+        /// A process has written over the ring's shared words: unlink it and start anew. Or it has
+        /// sent an item whose bits make no value of its type ([`Item`](crate::Item)): that item is
+        /// dropped, and the next call goes on behind it.
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
@@ -161,7 +163,9 @@ plain_error! {
         Closed => END_OF_FILE,
         /// A [`Canceller`](crate::Canceller) of this handle was used.
         Cancelled => CANCELLED,
-        /// A process has written over the ring's shared words. Unlink it and start anew.
+        /// A process has written over the ring's shared words: unlink it and start anew. Or it has
+        /// sent an item whose bits make no value of its type ([`Item`](crate::Item)): that item is
+        /// dropped, and the next call goes on behind it.
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
@@ -182,7 +186,9 @@ plain_error! {
         Closed => END_OF_FILE,
         /// A [`Canceller`](crate::Canceller) of this handle was used.
         Cancelled => CANCELLED,
-        /// A process has written over the ring's shared words. Unlink it and start anew.
+        /// A process has written over the ring's shared words: unlink it and start anew. Or it has
+        /// sent an item whose bits make no value of its type ([`Item`](crate::Item)): that item is
+        /// dropped, and the next call goes on behind it.
         Corrupt => CORRUPT,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
@@ -226,7 +232,10 @@ pub enum BulkError {
     Closed,
     /// A [`Canceller`](crate::Canceller) of this handle was used.
     Cancelled,
-    /// A process has written over the ring's shared words. Unlink it and start anew.
+    /// A process has written over the ring's shared words: unlink it and start anew. Or the next
+    /// item's bits make no value of its type ([`Item`](crate::Item)): that item is dropped, with
+    /// those before it that were to be received by the same `exact` call, and the next call goes on
+    /// behind it.
     Corrupt,
     /// This handle was inherited through `fork`. Attach anew in the child.
     Forked,

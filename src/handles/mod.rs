@@ -15,17 +15,31 @@ pub(crate) mod ring;
 pub(crate) mod run;
 pub(crate) mod send;
 
-use bytemuck::{AnyBitPattern, NoUninit};
+use std::any::TypeId;
+use std::mem::transmute_copy;
 
-/// What can travel through a ring: plain data without padding, of which every bit pattern is valid.
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+/// What can travel through a ring: plain data without padding, whose bits can be checked.
 ///
-/// Implemented for everything that is [`bytemuck::NoUninit`] and [`bytemuck::AnyBitPattern`]:
-/// integers, floats, arrays of them, and your own types by `#[derive(Clone, Copy, NoUninit,
-/// AnyBitPattern)]` on a `#[repr(C)]` struct (with a dependency of your own on `bytemuck` 1 and its
-/// feature `derive`; arrays of unusual lengths want its feature `min_const_generics`). Together the
-/// two bounds mean that a value has no uninitialised bytes to leak, and that no byte a hostile peer
-/// writes can make an invalid one. References, `bool`, `char` and most enums are out for that
-/// reason.
+/// Implemented for everything that is [`bytemuck::NoUninit`] and [`bytemuck::CheckedBitPattern`]:
+/// integers, floats, `bool`, `char`, arrays of numbers, and your own types by `#[derive(Clone,
+/// Copy, NoUninit, CheckedBitPattern)]` on a `#[repr(C)]` struct or an enum of a fixed size (with a
+/// dependency of your own on `bytemuck` 1 and its feature `derive`; arrays of unusual lengths want
+/// its feature `min_const_generics`). Together the two bounds mean that a value has no uninitialised
+/// bytes to leak, and that no byte a hostile peer writes can make an invalid one.
+///
+/// What is received is checked on a private copy. An item whose bits make no `T` is released and
+/// counted as [`dropped`](crate::Stats::dropped), the call says `Corrupt`, and the next call goes
+/// on behind it. An honest peer never sends one. A type all of whose bit patterns are valid
+/// (`#[derive(AnyBitPattern)]` instead of `CheckedBitPattern`) is not checked, and costs nothing.
+///
+/// ```
+/// let (mut tx, mut rx) = ringpipe::spsc::channel::<char>(8)?;
+/// tx.try_send('ß').unwrap();
+/// assert_eq!(rx.try_recv(), Ok('ß'));
+/// # Ok::<(), ringpipe::ChannelError>(())
+/// ```
 ///
 /// Zero-sized types are refused when the program is compiled, and so is an alignment beyond a page
 /// (4096 bytes):
@@ -33,6 +47,38 @@ use bytemuck::{AnyBitPattern, NoUninit};
 /// ```compile_fail
 /// let (tx, rx) = ringpipe::spsc::channel::<[u8; 0]>(8).unwrap();
 /// ```
-pub trait Item: NoUninit + AnyBitPattern + Send + Sync {}
+pub trait Item: NoUninit + CheckedBitPattern<Bits: Send + Sync> + Send + Sync {}
 
-impl<T: NoUninit + AnyBitPattern + Send + Sync> Item for T {}
+impl<T: NoUninit + CheckedBitPattern<Bits: Send + Sync> + Send + Sync> Item for T {}
+
+/// The value that these bits make, if they make one.
+#[inline(always)]
+fn checked<T: Item>(bits: T::Bits) -> Option<T> {
+    // SAFETY: `CheckedBitPattern` vouches that such bits are a `T`, and that the sizes are equal.
+    T::is_valid_bit_pattern(&bits).then(|| unsafe { transmute_copy(&bits) })
+}
+
+/// The same memory as bits, if any bits make a `T`.
+#[inline(always)]
+fn as_bits<T: Item>(values: &mut [T]) -> Option<&mut [T::Bits]> {
+    (TypeId::of::<T>() == TypeId::of::<T::Bits>()).then(|| {
+        // SAFETY: the types are the same.
+        unsafe { &mut *(std::ptr::from_mut(values) as *mut [T::Bits]) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_checked_unless_all_make_a_value() {
+        assert_eq!([0, 1, 2, 255].map(checked::<bool>), [Some(false), Some(true), None, None]);
+        assert_eq!(checked::<char>(0xdfff), None);
+        assert_eq!(checked::<u8>(255), Some(255));
+        assert!(as_bits(&mut [true]).is_none());
+        let mut numbers = [1_u64, 2];
+        as_bits(&mut numbers).expect("the same type")[1] = 3;
+        assert_eq!(numbers, [1, 3]);
+    }
+}

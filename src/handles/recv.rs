@@ -5,13 +5,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::Item;
 use super::cancel::Canceller;
 use super::claim::{Claimer, exactly, up_to};
 use super::iter::{Iter, TryIter};
 use super::ring::{Peers, Ring};
 use super::run::ReadRun;
 use super::send::gave_up;
+use super::{Item, as_bits, checked};
 use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endings::Ending;
@@ -20,6 +20,7 @@ use crate::peers::hold::Hold;
 use crate::peers::table::Role;
 use crate::pipe::{End, GaveUp, RecvEnd, Refused};
 use crate::ring::{Kind, Mpmc, Run};
+use crate::sync::Ordering::Relaxed;
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
 
@@ -72,7 +73,7 @@ use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
 /// `fstat` is refused, nobody is taken for dead; a call that has waited for an interval then fails,
 /// with `DescriptorLost`.
 pub struct RecvHandle<T: Item, K: Kind> {
-    pub(crate) end: RecvEnd<T, K>,
+    pub(crate) end: RecvEnd<T::Bits, K>,
     waiting: Waiting,
     /// `None` only while dropping.
     endpoint: Option<Endpoint<Hold>>,
@@ -86,7 +87,11 @@ pub struct RecvHandle<T: Item, K: Kind> {
 }
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
-    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint<Hold>, end: RecvEnd<T, K>) -> Self {
+    pub(crate) fn new(
+        ring: Ring<T, K>,
+        endpoint: Endpoint<Hold>,
+        end: RecvEnd<T::Bits, K>,
+    ) -> Self {
         Self {
             end,
             waiting: Waiting::new(),
@@ -119,7 +124,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.claimer().at_once(1, 1) {
-            Some(run) => self.take_at_once(run),
+            Some(run) => self.take_at_once(run).ok_or(TryRecvError::Corrupt),
             None => self.try_recv_checked(),
         }
     }
@@ -147,7 +152,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
         if let Some(run) = self.claimer().soon(1, 1) {
-            return self.take_at_once(run);
+            return self.take_at_once(run).ok_or(RecvError::Corrupt);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
             RecvTimeoutError::Closed => RecvError::Closed,
@@ -188,7 +193,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
         match self.claimer().soon(1, 1) {
-            Some(run) => self.take_at_once(run),
+            Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Corrupt),
             None => self.recv_waiting(deadline.into()),
         }
     }
@@ -223,7 +228,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             return Ok(0);
         }
         let run = self.claimer().now(1, max).map_err(|e| self.bulk(e))?;
-        self.take_slice(run, into)
+        self.take_slice(run, into, false)
     }
 
     /// Like [`try_recv_slice`](Self::try_recv_slice), but waits for the first item.
@@ -243,7 +248,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             return Ok(0);
         }
         let run = self.claimer().until(1, max, deadline).map_err(|e| self.bulk(e))?;
-        self.take_slice(run, into)
+        self.take_slice(run, into, false)
     }
 
     /// Fills all of `into` with adjacent items or receives none, and never waits.
@@ -260,7 +265,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let len = exactly(into.len(), &self.end)?;
         if len > 0 {
             let run = self.claimer().now(len, len).map_err(|e| self.bulk(e))?;
-            self.take_slice(run, into)?;
+            self.take_slice(run, into, true)?;
         }
         Ok(())
     }
@@ -283,7 +288,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let len = exactly(into.len(), &self.end)?;
         if len > 0 {
             let run = self.claimer().until(len, len, deadline).map_err(|e| self.bulk(e))?;
-            self.take_slice(run, into)?;
+            self.take_slice(run, into, true)?;
         }
         Ok(())
     }
@@ -349,30 +354,75 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// [`take`](Self::take) for the run of one slot that [`Claimer::at_once`] claims.
     #[inline(always)]
-    fn take_at_once<E>(&mut self, run: Run) -> Result<T, E> {
+    fn take_at_once(&mut self, run: Run) -> Option<T> {
         debug_assert!(run.slots == 1 && run.items == 1);
         // The result first: it is moved no more, whatever its size.
-        let received = Ok(self.end.mem.slots.read(run.at));
+        let received = checked(self.end.mem.slots.read(run.at));
         self.note(run);
         self.end.release(run, 1);
+        if received.is_none() {
+            self.count_dropped(1);
+        }
         received
     }
 
+    /// `None` if a peer has corrupted the stamps, or the item.
     #[inline(always)]
     fn take(&mut self, run: Run) -> Option<T> {
-        let value = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
+        let bits = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
         self.note(run);
         self.end.release(run, 1);
-        value
+        let received = checked(bits?);
+        if received.is_none() {
+            self.count_dropped(1);
+        }
+        received
     }
 
+    /// Takes as many items of the run as there are and `into` has room for. If one of them makes no
+    /// `T`: those before it, or, if it is the first or they must be `all`, none.
     #[inline(always)]
-    fn take_slice(&mut self, run: Run, into: &mut [T]) -> Result<usize, BulkError> {
+    fn take_slice(&mut self, run: Run, into: &mut [T], all: bool) -> Result<usize, BulkError> {
         let received = into.len().min(run.items as usize);
-        let copied = self.end.copy_out(run, &mut into[..received]);
+        let into = &mut into[..received];
+        let copied = match as_bits(into) {
+            Some(into) => self.end.copy_out(run, into),
+            None => return self.take_checked(run, into, all),
+        };
         self.note(run);
         self.end.release(run, received as u64);
         copied.map(|()| received).map_err(|e| self.bulk(e))
+    }
+
+    fn take_checked(&mut self, run: Run, into: &mut [T], all: bool) -> Result<usize, BulkError> {
+        let mut items = self.end.items(run);
+        let mut received = 0;
+        let mut bad = false;
+        for value in into.iter_mut() {
+            let Some(at) = items.next() else { break };
+            let Some(item) = checked(self.end.mem.slots.read(at)) else {
+                bad = true;
+                break;
+            };
+            *value = item;
+            received += 1;
+        }
+        drop(items);
+        self.note(run);
+        if received == into.len() || bad && received > 0 && !all {
+            self.end.release(run, received as u64);
+            return Ok(received);
+        }
+        let dropped = if bad { received + 1 } else { into.len() } as u64;
+        self.end.release(run, dropped);
+        self.count_dropped(dropped);
+        Err(BulkError::Corrupt)
+    }
+
+    /// Items that a peer has made worthless.
+    #[cold]
+    fn count_dropped(&self, items: u64) {
+        self.end.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic
     }
 
     /// Before the release of a run: what to say of its first item.
@@ -390,7 +440,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     #[inline(always)]
-    fn claimer(&mut self) -> Claimer<'_, RecvEnd<T, K>, Ring<T, K>> {
+    fn claimer(&mut self) -> Claimer<'_, RecvEnd<T::Bits, K>, Ring<T, K>> {
         let Self { end, waiting, image, ring, .. } = self;
         Claimer { end, waiting, image, liveness: ring }
     }

@@ -84,9 +84,10 @@ pub struct Stats {
     /// Items that were handed out a second time.
     pub redelivered: u64,
     /// Items that were published and then discarded: unread, or after as many deliveries as
-    /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows.
+    /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows, or because their bits made
+    /// no value of the ring's type.
     pub dropped: u64,
-    /// The latter alone.
+    /// Those alone that were delivered so often.
     pub exhausted: u64,
 }
 
@@ -154,7 +155,11 @@ impl<T: Item, K: Kind> Ring<T, K> {
         Self { open: Arc::new(open), kind: PhantomData }
     }
 
-    fn mem(&self) -> Mem<T, K> {
+    /// `U`: `T`, or the bits that a `T` may turn out to be.
+    fn mem<U: Copy>(&self) -> Mem<U, K> {
+        const {
+            assert!(size_of::<U>() == size_of::<T>() && align_of::<U>() == align_of::<T>());
+        }
         let Geometry { capacity, slots_at, .. } = self.open.geometry;
         let base = self.open.region.map.at(slots_at);
         // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) from
@@ -182,7 +187,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// MPMC ring: sent, or being sent, and not yet taken by a receiver; positions that a sender has
     /// given up count until a receiver passes over them.
     pub fn len(&self) -> usize {
-        pipe::len(&self.mem()) as usize
+        pipe::len(&self.mem::<T>()) as usize
     }
 
     /// No items in the ring at this moment.
@@ -373,8 +378,9 @@ impl<T: Item, K: Kind> Ring<T, K> {
         &self,
         original: Option<&Ends>,
     ) -> Result<SendHandle<T, K>, AttachError> {
-        let attach =
-            |asking: &mut Asking| attach::sender(self.mem(), self, original, || asking.again());
+        let attach = |asking: &mut Asking| {
+            attach::sender(self.mem::<T>(), self, original, || asking.again())
+        };
         let (end, endpoint) = self.attach(Role::Sender, attach)?;
         Ok(SendHandle::new(self.clone(), endpoint, end))
     }
@@ -384,8 +390,9 @@ impl<T: Item, K: Kind> Ring<T, K> {
         &self,
         original: Option<&Ends>,
     ) -> Result<RecvHandle<T, K>, AttachError> {
-        let attach =
-            |asking: &mut Asking| attach::receiver(self.mem(), self, original, || asking.again());
+        let attach = |asking: &mut Asking| {
+            attach::receiver(self.mem::<T::Bits>(), self, original, || asking.again())
+        };
         let (end, endpoint) = self.attach(Role::Receiver, attach)?;
         Ok(RecvHandle::new(self.clone(), endpoint, end))
     }

@@ -20,9 +20,11 @@
 
 use std::{fmt, slice};
 
-use super::Item;
+use bytemuck::AnyBitPattern;
+
 use super::recv::RecvHandle;
 use super::send::SendHandle;
+use super::{Item, checked};
 use crate::ring::{Kind, Run, Spsc};
 use crate::sync::Slots;
 
@@ -73,6 +75,36 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
         self.handle.write(at, &value);
     }
 
+    fn position(&self, index: usize) -> u64 {
+        assert!(index < self.len, "slot {index} of a run of {}", self.len);
+        self.run.map_or(0, |run| run.at.wrapping_add(index as u64))
+    }
+
+    /// Publishes the first `count` slots and abandons the rest. A slot that was not written has the
+    /// value that it had a lap ago, or all bytes zero (which its receiver is told are `Corrupt` if
+    /// they make no `T`).
+    ///
+    /// # Panics
+    ///
+    /// If `count` is above [`len`](Self::len).
+    pub fn commit(mut self, count: usize) {
+        assert!(count <= self.len, "{count} slots of a run of {}", self.len);
+        if let Some(run) = self.run.take() {
+            self.handle.publish(run, count as u64);
+        }
+    }
+
+    /// Publishes the whole run.
+    pub fn commit_all(self) {
+        let len = self.len;
+        self.commit(len);
+    }
+
+    /// Publishes nothing, as dropping the run does.
+    pub fn abandon(self) {}
+}
+
+impl<T: Item + AnyBitPattern, K: Kind> WriteRun<'_, T, K> {
     /// Borrows slot `index` of the run, to build a value where it will be read. At first it has the
     /// value of a lap ago, or all bytes zero.
     ///
@@ -107,36 +139,34 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
         // `AnyBitPattern`.
         unsafe { &mut *slot }
     }
+}
 
-    fn position(&self, index: usize) -> u64 {
-        assert!(index < self.len, "slot {index} of a run of {}", self.len);
-        self.run.map_or(0, |run| run.at.wrapping_add(index as u64))
-    }
-
-    /// Publishes the first `count` slots and abandons the rest. A slot that was not written has the
-    /// value that it had a lap ago, or all bytes zero.
+impl<T: Item + AnyBitPattern, K: Kind> ReadRun<'_, T, K> {
+    /// Borrows item `index` of the run where it lies. There is an example at
+    /// [`WriteRun::slot_mut`].
     ///
     /// # Panics
     ///
-    /// If `count` is above [`len`](Self::len).
-    pub fn commit(mut self, count: usize) {
-        assert!(count <= self.len, "{count} slots of a run of {}", self.len);
-        if let Some(run) = self.run.take() {
-            self.handle.publish(run, count as u64);
-        }
+    /// If `index` is not below [`len`](Self::len), a peer has corrupted the ring meanwhile, or the
+    /// run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// While the reference lives, every process that can map the ring's region accesses it through
+    /// this crate alone, none truncates its file or punches holes into it, and no device writes to
+    /// the slot. It is not used in a child forked meanwhile.
+    pub unsafe fn slot(&self, index: usize) -> &T {
+        self.handle.assert_current();
+        let at = self.position(index).expect("an item of the run");
+        let slot = self.handle.end.mem.slots.value_ptr(at).cast::<T>();
+        // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
+        // vouches that nobody else writes to it; its bytes, whatever they are, are a `T`, which is
+        // `AnyBitPattern`.
+        unsafe { &*slot }
     }
-
-    /// Publishes the whole run.
-    pub fn commit_all(self) {
-        let len = self.len;
-        self.commit(len);
-    }
-
-    /// Publishes nothing, as dropping the run does.
-    pub fn abandon(self) {}
 }
 
-impl<T: Item> WriteRun<'_, T, Spsc> {
+impl<T: Item + AnyBitPattern> WriteRun<'_, T, Spsc> {
     /// Borrows all slots of the run: those before the ring's end, and those from its start on
     /// (often none).
     ///
@@ -159,7 +189,7 @@ impl<T: Item> WriteRun<'_, T, Spsc> {
     }
 }
 
-impl<T: Item> ReadRun<'_, T, Spsc> {
+impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
     /// Borrows all items of the run: those before the ring's end, and those from its start on
     /// (often none).
     ///
@@ -176,15 +206,15 @@ impl<T: Item> ReadRun<'_, T, Spsc> {
         let at = self.position(0).expect("a run has an item");
         let [(first, len), (rest, others)] = pieces(slots, at, self.len);
         // SAFETY: as in `slot`, for adjacent slots of an unstamped ring.
-        let first = unsafe { slice::from_raw_parts(first, len) };
+        let first = unsafe { slice::from_raw_parts(first.cast(), len) };
         // SAFETY: likewise.
-        let rest = unsafe { slice::from_raw_parts(rest, others) };
+        let rest = unsafe { slice::from_raw_parts(rest.cast(), others) };
         (first, rest)
     }
 }
 
 /// Where `len` values from position `at` on lie, and how many in each piece.
-fn pieces<T: Item>(slots: &Slots<T, Spsc>, at: u64, len: usize) -> [(*mut T, usize); 2] {
+fn pieces<T: Copy>(slots: &Slots<T, Spsc>, at: u64, len: usize) -> [(*mut T, usize); 2] {
     let first = slots.before_wrap(at, len as u64) as usize;
     let rest = slots.value_ptr(at.wrapping_add(first as u64));
     [(slots.value_ptr(at), first), (rest, len - first)]
@@ -286,33 +316,10 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.handle.end.redeliveries(self.run)
     }
 
-    /// Copies item `index` of the run; `None` if there is no such item, or a peer has corrupted the
-    /// ring meanwhile.
+    /// Copies item `index` of the run; `None` if there is no such item, if its bits make no `T`, or
+    /// if a peer has corrupted the ring meanwhile.
     pub fn get(&self, index: usize) -> Option<T> {
-        Some(self.handle.end.mem.slots.read(self.position(index)?))
-    }
-
-    /// Borrows item `index` of the run where it lies. There is an example at
-    /// [`WriteRun::slot_mut`].
-    ///
-    /// # Panics
-    ///
-    /// If `index` is not below [`len`](Self::len), a peer has corrupted the ring meanwhile, or the
-    /// run was inherited through `fork`.
-    ///
-    /// # Safety
-    ///
-    /// While the reference lives, every process that can map the ring's region accesses it through
-    /// this crate alone, none truncates its file or punches holes into it, and no device writes to
-    /// the slot. It is not used in a child forked meanwhile.
-    pub unsafe fn slot(&self, index: usize) -> &T {
-        self.handle.assert_current();
-        let at = self.position(index).expect("an item of the run");
-        let slot = self.handle.end.mem.slots.value_ptr(at);
-        // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
-        // vouches that nobody else writes to it; its bytes, whatever they are, are a `T`, which is
-        // `AnyBitPattern`.
-        unsafe { &*slot }
+        checked(self.handle.end.mem.slots.read(self.position(index)?))
     }
 
     fn position(&self, index: usize) -> Option<u64> {
@@ -322,10 +329,11 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.handle.end.find(self.run, index as u64)
     }
 
-    /// Copies of the items, in order.
+    /// Copies of the items, in order, up to one whose bits make no `T`, which [`get`](Self::get)
+    /// tells.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         let end = &self.handle.end;
-        end.items(self.run).take(self.len).map(|at| end.mem.slots.read(at))
+        end.items(self.run).take(self.len).map_while(|at| checked(end.mem.slots.read(at)))
     }
 
     /// Releases the first `count` items; the rest stay this receiver's and are received again.

@@ -1,5 +1,6 @@
 //! Both kinds of ring, and several types of item, behind the same names.
 
+use ringpipe::bytemuck::{AnyBitPattern, Zeroable};
 use ringpipe::{
     AttachError, BulkError, Item, Kind, Mpmc, PeerError, ReadRun, RecvHandle, Ring, SendHandle,
     Spsc, WriteRun,
@@ -10,19 +11,61 @@ use super::queue::Refused;
 use super::{Call, Hand, Stage};
 
 /// What travels: items that can be told from each other.
-pub trait Thing: Item + PartialEq + std::fmt::Debug {
+pub trait Thing: Item + Zeroable + PartialEq + std::fmt::Debug {
     fn of(number: u64) -> Self;
+
+    /// Copies of all the items, by borrowing them if they can be.
+    ///
+    /// # Safety
+    ///
+    /// As of [`ReadRun::slot`].
+    unsafe fn borrowed<K: Ends>(run: &ReadRun<'_, Self, K>) -> Vec<Self> {
+        run.iter().collect()
+    }
+    /// Writes by borrowing the slots, if they can be.
+    ///
+    /// # Safety
+    ///
+    /// As of [`WriteRun::slot_mut`].
+    unsafe fn fill<K: Ends>(run: &mut WriteRun<'_, Self, K>, values: &[Option<Self>]) {
+        for (index, value) in values.iter().enumerate() {
+            value.iter().for_each(|value| run.write(index, *value));
+        }
+    }
+}
+
+/// Of a [`Thing`] that any bits make.
+macro_rules! borrows {
+    () => {
+        unsafe fn borrowed<K: Ends>(run: &ReadRun<'_, Self, K>) -> Vec<Self> {
+            // SAFETY: the caller's.
+            unsafe { K::borrowed(run) }
+        }
+        unsafe fn fill<K: Ends>(run: &mut WriteRun<'_, Self, K>, values: &[Option<Self>]) {
+            // SAFETY: the caller's.
+            unsafe { K::fill(run, values) }
+        }
+    };
 }
 
 impl Thing for u64 {
     fn of(number: u64) -> Self {
         number
     }
+    borrows!();
 }
 
 impl Thing for u8 {
     fn of(number: u64) -> Self {
         number as u8
+    }
+    borrows!();
+}
+
+/// Not every bit pattern is one.
+impl Thing for char {
+    fn of(number: u64) -> Self {
+        char::from_u32(number as u32 % 0xd800).expect("below the surrogates")
     }
 }
 
@@ -30,12 +73,14 @@ impl Thing for [u8; 5] {
     fn of(number: u64) -> Self {
         std::array::from_fn(|index| number.wrapping_add(50 * index as u64) as u8)
     }
+    borrows!();
 }
 
 impl Thing for [u64; 16] {
     fn of(number: u64) -> Self {
         std::array::from_fn(|index| number << 8 | index as u64)
     }
+    borrows!();
 }
 
 type Attached<H> = Result<H, AttachError>;
@@ -53,21 +98,24 @@ pub trait Ends: Kind {
         Self::rx(rx.ring())
     }
 
-    /// Copies of all the items, by borrowing them.
+    /// Copies of all the items, by borrowing them in this kind's way.
     ///
     /// # Safety
     ///
     /// As of [`ReadRun::slot`].
-    unsafe fn borrowed<T: Item>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
+    unsafe fn borrowed<T: Thing + AnyBitPattern>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
         // SAFETY: the caller's.
         (0..run.len()).map(|index| *unsafe { run.slot(index) }).collect()
     }
-    /// Writes by borrowing the slots.
+    /// Writes by borrowing the slots in this kind's way.
     ///
     /// # Safety
     ///
     /// As of [`WriteRun::slot_mut`].
-    unsafe fn fill<T: Item>(run: &mut WriteRun<'_, T, Self>, values: &[Option<T>]) {
+    unsafe fn fill<T: Thing + AnyBitPattern>(
+        run: &mut WriteRun<'_, T, Self>,
+        values: &[Option<T>],
+    ) {
         for (index, value) in values.iter().enumerate() {
             // SAFETY: the caller's.
             let slot = unsafe { run.slot_mut(index) };
@@ -86,12 +134,15 @@ impl Ends for Spsc {
     fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>> {
         ring.consumer()
     }
-    unsafe fn borrowed<T: Item>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
+    unsafe fn borrowed<T: Thing + AnyBitPattern>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
         // SAFETY: the caller's.
         let (first, rest) = unsafe { run.as_slices() };
         [first, rest].concat()
     }
-    unsafe fn fill<T: Item>(run: &mut WriteRun<'_, T, Self>, values: &[Option<T>]) {
+    unsafe fn fill<T: Thing + AnyBitPattern>(
+        run: &mut WriteRun<'_, T, Self>,
+        values: &[Option<T>],
+    ) {
         // SAFETY: the caller's.
         let (first, rest) = unsafe { run.as_mut_slices() };
         for (slot, value) in first.iter_mut().chain(rest).zip(values) {

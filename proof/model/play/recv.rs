@@ -99,7 +99,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 };
                 let read = |run: &ringpipe::ReadRun<'_, T, K>| match hand.lent {
                     // SAFETY: the ring is anonymous, and this process alone has it.
-                    true => unsafe { K::borrowed(run) },
+                    true => unsafe { T::borrowed(run) },
                     false => run.iter().collect(),
                 };
                 let copies = run.as_ref().map(read).map_err(|e| empty(*e));

@@ -92,7 +92,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let Ok(mut run) = run else { return };
                 if hand.lent {
                     // SAFETY: the ring is anonymous, and this process alone has it.
-                    unsafe { K::fill(&mut run, &values) };
+                    unsafe { T::fill(&mut run, &values) };
                 } else {
                     for (index, value) in values.iter().enumerate() {
                         if let Some(value) = *value {

@@ -1,0 +1,176 @@
+//! What travels: types whose bits need a check, and what becomes of items that fail it.
+//!
+//! A sender of bytes plays the peer that writes what is no `Level`: the two types have one size and
+//! alignment, and the ring no tag.
+
+mod support;
+
+use ringpipe::bytemuck::{CheckedBitPattern, NoUninit};
+use ringpipe::{
+    BulkError, Deadline, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle,
+    Spsc, TryRecvError, mpmc, spsc,
+};
+use support::{Name, tests};
+
+tests!(
+    values_with_invalid_bits_travel,
+    an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on,
+    a_slice_ends_before_an_item_that_makes_no_value,
+    an_exact_call_drops_what_it_cannot_deliver_whole,
+    a_run_shows_an_item_that_makes_no_value_as_none,
+    what_is_received_again_is_checked_again,
+);
+
+#[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
+#[repr(u8)]
+enum Level {
+    Low,
+    Middle,
+    High,
+}
+use Level::{High, Low, Middle};
+
+#[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
+#[repr(C)]
+struct Event {
+    at: u64,
+    letter: char,
+    level: Level,
+    is_last: bool,
+    rest: [u8; 2],
+}
+
+fn values_with_invalid_bits_travel() {
+    fn pass<K: Kind>((mut tx, mut rx): (SendHandle<Event, K>, RecvHandle<Event, K>)) {
+        let event = |at| Event {
+            at,
+            letter: char::from_u32(at as u32 + 0xe000).unwrap(),
+            level: if at % 2 == 0 { High } else { Low },
+            is_last: at == 20,
+            rest: [at as u8; 2],
+        };
+        for at in 0..20 {
+            tx.try_send_slice(&[event(at), event(at + 1), event(at + 2)]).unwrap();
+            assert_eq!(rx.recv(), Ok(event(at)));
+            let mut into = [event(99); 2];
+            assert_eq!(rx.try_recv_slice(&mut into), Ok(2));
+            assert_eq!(into, [event(at + 1), event(at + 2)]);
+        }
+    }
+    pass(spsc::channel(4).unwrap());
+    pass(mpmc::channel(4).unwrap());
+}
+
+/// What both kinds of ring call by different names.
+trait Attach: Kind {
+    fn sender(ring: &Ring<u8, Self>) -> SendHandle<u8, Self>;
+    fn receiver(ring: &Ring<Level, Self>) -> RecvHandle<Level, Self>;
+}
+
+impl Attach for Spsc {
+    fn sender(ring: &Ring<u8, Self>) -> SendHandle<u8, Self> {
+        ring.producer().unwrap()
+    }
+    fn receiver(ring: &Ring<Level, Self>) -> RecvHandle<Level, Self> {
+        ring.consumer().unwrap()
+    }
+}
+
+impl Attach for Mpmc {
+    fn sender(ring: &Ring<u8, Self>) -> SendHandle<u8, Self> {
+        ring.sender().unwrap()
+    }
+    fn receiver(ring: &Ring<Level, Self>) -> RecvHandle<Level, Self> {
+        ring.receiver().unwrap()
+    }
+}
+
+/// These bytes were sent, and their sender is there; a receiver takes them for levels.
+fn sent<K: Attach>(bytes: &[u8]) -> (SendHandle<u8, K>, RecvHandle<Level, K>) {
+    let name = Name::new();
+    let mut tx = K::sender(&Ring::options().capacity(8).create(&name).unwrap());
+    assert_eq!(tx.try_send_slice(bytes), Ok(bytes.len()));
+    (tx, K::receiver(&Ring::options().open(&name).unwrap()))
+}
+
+fn an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on() {
+    fn holds<K: Attach>() {
+        let (_tx, mut rx) = sent::<K>(&[0, 3, 2, 255, 4, 9, 1]);
+        assert_eq!(rx.try_recv(), Ok(Low));
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt));
+        assert_eq!(rx.recv(), Ok(High));
+        assert_eq!(rx.recv(), Err(RecvError::Corrupt));
+        let timeout = std::time::Duration::ZERO;
+        assert_eq!(rx.recv_timeout(timeout), Err(RecvTimeoutError::Corrupt));
+        let mut iter = rx.iter();
+        assert_eq!((iter.next(), iter.error()), (None, Some(RecvError::Corrupt)));
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [Middle]);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(rx.ring().stats().dropped, 4);
+    }
+    holds::<Spsc>();
+    holds::<Mpmc>();
+}
+
+fn a_slice_ends_before_an_item_that_makes_no_value() {
+    fn holds<K: Attach>() {
+        let (_tx, mut rx) = sent::<K>(&[2, 1, 7, 0]);
+        let mut into = [Low; 8];
+        assert_eq!(rx.try_recv_slice(&mut into), Ok(2));
+        assert_eq!(into[..2], [High, Middle]);
+        assert_eq!(rx.ring().stats().dropped, 0);
+        assert_eq!(rx.recv_slice(&mut into, Deadline::NEVER), Err(BulkError::Corrupt));
+        assert_eq!(rx.ring().stats().dropped, 1);
+        assert_eq!(rx.recv_slice(&mut into, Deadline::NEVER), Ok(1));
+        assert_eq!(into[0], Low);
+    }
+    holds::<Spsc>();
+    holds::<Mpmc>();
+}
+
+fn an_exact_call_drops_what_it_cannot_deliver_whole() {
+    fn holds<K: Attach>() {
+        let (mut tx, mut rx) = sent::<K>(&[2, 1, 7, 0, 1, 2]);
+        let mut into = [Low; 4];
+        assert_eq!(rx.try_recv_exact(&mut into), Err(BulkError::Corrupt));
+        assert_eq!(rx.ring().stats().dropped, 3);
+        assert_eq!(rx.recv_exact(&mut into[..1], Deadline::NEVER), Ok(()));
+        assert_eq!(into[0], Low);
+        assert_eq!(rx.recv_exact(&mut into[..2], Deadline::NEVER), Ok(()));
+        assert_eq!(into[..2], [Middle, High]);
+        // All slots are free again.
+        assert_eq!(tx.try_send_slice(&[0; 8]), Ok(8));
+    }
+    holds::<Spsc>();
+    holds::<Mpmc>();
+}
+
+fn a_run_shows_an_item_that_makes_no_value_as_none() {
+    fn holds<K: Attach>() {
+        let (_tx, mut rx) = sent::<K>(&[2, 7, 1]);
+        let run = rx.try_claim(8).unwrap();
+        let items = (0..run.len()).map(|index| run.get(index));
+        assert!(items.eq([Some(High), None, Some(Middle)]));
+        assert!(run.iter().eq([High]));
+        run.release(2);
+        assert_eq!(rx.try_recv(), Ok(Middle));
+    }
+    holds::<Spsc>();
+    holds::<Mpmc>();
+}
+
+fn what_is_received_again_is_checked_again() {
+    fn holds<K: Attach>() {
+        let (_tx, mut rx) = sent::<K>(&[7, 1]);
+        let ring = rx.ring().clone();
+        rx.try_claim(2).unwrap().abandon();
+        drop(rx);
+        let mut rx = K::receiver(&ring);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt));
+        assert!(rx.redelivered());
+        assert_eq!(rx.try_recv(), Ok(Middle));
+        assert!(rx.redelivered());
+    }
+    holds::<Spsc>();
+    holds::<Mpmc>();
+}
