@@ -38,7 +38,7 @@ struct Stage<'a, T: Item, K: Ends> {
 }
 
 /// Performs the script: a byte for the call, the next ones for its arguments.
-pub(crate) fn perform<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
+pub(crate) fn perform<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
     ring: &Ring<T, K>,
     script: &[u8],
     raw: &Raw,
@@ -55,7 +55,7 @@ pub(crate) fn perform<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
     // The ends leave one by one, whatever state that finds the ring in.
 }
 
-impl<T: Item + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
+impl<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let call = bytes.next();
         let which = (call >> 7) as usize;
@@ -133,7 +133,7 @@ fn moment(patience: &mut u32, wanted: u64) -> Duration {
     Duration::from_micros(1200)
 }
 
-fn send<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
+fn send<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
     tx: &mut SendHandle<T, K>,
     call: u64,
     bytes: &mut Bytes<'_>,
@@ -178,7 +178,7 @@ fn send<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
     }
 }
 
-fn receive<T: Item + PartialEq + std::fmt::Debug, K: Ends>(
+fn receive<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
     rx: &mut RecvHandle<T, K>,
     call: u64,
     bytes: &mut Bytes<'_>,
