@@ -110,7 +110,7 @@ struct Shape {
     records: u32,
 }
 
-fn open_as<K: Ends, T: Item + PartialEq + std::fmt::Debug>(
+fn open_as<K: Ends, T: Item + ringpipe::bytemuck::Zeroable + PartialEq + std::fmt::Debug>(
     repair: Repair,
     shape: Shape,
     script: &[u8],
