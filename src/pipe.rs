@@ -28,7 +28,7 @@ use crate::peers::ends::Ends;
 use crate::peers::reap::{Findings, Life, Liveness, peer_alive, peer_life};
 use crate::peers::table::{Name, Role};
 use crate::ring::control::Words;
-use crate::ring::{Blocked, Kind, Mem, Run};
+use crate::ring::{Kind, Mem, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::watch::Watch;
 use crate::wait::word::WakeWord;
@@ -45,49 +45,6 @@ mod tests;
 
 pub(crate) use recv::RecvEnd;
 pub(crate) use send::SendEnd;
-
-/// Why nothing was claimed at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// Full, or empty: later perhaps.
-    NotReady,
-    /// The opposite ends are gone, and on the receiving side everything is drained.
-    Closed,
-    /// The region is damaged.
-    Corrupt,
-    /// Receiving: this end holds items, fewer than needed; they come first and alone.
-    Held,
-    /// Receiving: holes split what is there; no more than so many are adjacent.
-    Fragmented(u64),
-    /// The handle is a copy in a forked child.
-    Forked,
-    /// Nothing to claim, and who is alive cannot be asked any more.
-    DescriptorLost,
-}
-
-impl From<Blocked> for Refused {
-    fn from(blocked: Blocked) -> Self {
-        match blocked {
-            Blocked::NotReady | Blocked::Contended => Refused::NotReady,
-            Blocked::Held => Refused::Held,
-            Blocked::Fragmented(adjacent) => Refused::Fragmented(adjacent),
-            Blocked::Corrupt => Refused::Corrupt,
-        }
-    }
-}
-
-/// Why nothing was claimed after waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GaveUp {
-    /// There was no waiting.
-    NotReady,
-    Closed,
-    Corrupt,
-    Held,
-    Fragmented(u64),
-    Forked,
-    Stopped(Stop),
-}
 
 /// More slots than one can look through as fast as at the clock.
 const LONG_RUN: u64 = 256;
@@ -126,9 +83,9 @@ pub(crate) trait End {
     /// How many pauses to make before looking again for something to claim.
     fn coalesce(&self) -> u32;
 
-    /// What [`try_claim`](Self::try_claim) does when all is as it mostly is. `None`: that one knows
+    /// What [`claim_slow`](Self::claim_slow) does when all is as it mostly is. `None`: that one knows
     /// better; nothing is left claimed, or intended.
-    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run>;
+    fn claim_fast(&mut self, need: u64, max: u64) -> Option<Run>;
 
     /// A claim is to come that may take a moment: lets more to claim coalesce, if that is worth it.
     /// `clock`: of nanoseconds.
@@ -142,7 +99,8 @@ pub(crate) trait End {
 
     /// Claims at least `need` slots, at most `max`, if that works without waiting. `liveness` is
     /// asked only before a receiver says closed.
-    fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused>;
+    fn claim_slow(&mut self, need: u64, max: u64, liveness: &impl Liveness)
+    -> Result<Run, Refused>;
 
     /// Looks for the dead: see [`reap`](crate::peers::reap).
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings;
@@ -158,7 +116,7 @@ pub(crate) trait End {
         false
     }
 
-    /// Claims as [`try_claim`](Self::try_claim) does, but waits until that works or can not.
+    /// Claims as [`claim_slow`](Self::claim_slow) does, but waits until that works or can not.
     /// Inlined into the cold path of each call: from the poll that finds something to the return,
     /// every hop of the result through memory would delay a message by as much as a cache line's
     /// trip.
@@ -169,7 +127,7 @@ pub(crate) trait End {
         max: u64,
         pace: &mut impl Pace,
         liveness: &impl Liveness,
-    ) -> Result<Run, GaveUp> {
+    ) -> Result<Run, Refused> {
         let words = self.ends().1.clone();
         let role = Self::OPPOSITE.opposite();
         let alive = |record| liveness.alive(role, record) != Life::Dead;
@@ -186,25 +144,25 @@ pub(crate) trait End {
             match look {
                 Look::Poll => {
                     self.prefetch();
-                    return self.claim_at_once(need, max).map(Ok);
+                    return self.claim_fast(need, max).map(Ok);
                 }
                 Look::Full { check_due: true } => lost = self.check_liveness(liveness).lost,
                 Look::Full { check_due: false } => {}
             }
-            let settled = settle(self.try_claim(need, max, liveness));
+            let settled = settle(self.claim_slow(need, max, liveness));
             if settled.is_some() || lost {
-                return settled.or(Some(Err(Refused::DescriptorLost.into())));
+                return settled.or(Some(Err(Refused::Stopped(Stop::DescriptorLost))));
             }
             if self.take_more_to_adopt() {
                 self.check_liveness(liveness);
-                return settle(self.try_claim(need, max, liveness));
+                return settle(self.claim_slow(need, max, liveness));
             }
             if Self::SHARED && need > 1 && look == CHECK && self.another() {
                 waiter.word.prompt(false);
             }
             None
         })
-        .unwrap_or_else(|stop| Err(GaveUp::Stopped(stop)))
+        .unwrap_or_else(|stop| Err(Refused::Stopped(stop)))
     }
 
     /// Ends of the other role were there, and the locks say that none lives now, whatever the
@@ -285,25 +243,10 @@ fn space<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
 }
 
 /// A try inside a wait: `None` means wait on.
-fn settle(tried: Result<Run, Refused>) -> Option<Result<Run, GaveUp>> {
+fn settle(tried: Result<Run, Refused>) -> Option<Result<Run, Refused>> {
     match tried {
-        Err(Refused::NotReady) => None,
-        Err(refused) => Some(Err(refused.into())),
-        Ok(run) => Some(Ok(run)),
-    }
-}
-
-impl From<Refused> for GaveUp {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Closed => GaveUp::Closed,
-            Refused::Corrupt => GaveUp::Corrupt,
-            Refused::Held => GaveUp::Held,
-            Refused::Fragmented(adjacent) => GaveUp::Fragmented(adjacent),
-            Refused::Forked => GaveUp::Forked,
-            Refused::NotReady => GaveUp::NotReady,
-            Refused::DescriptorLost => GaveUp::Stopped(Stop::DescriptorLost),
-        }
+        Err(refused) if refused.is_for_now() => None,
+        settled => Some(settled),
     }
 }
 

@@ -1,10 +1,12 @@
-//! How a handle claims, whichever end of the ring it is: at once, properly, or after a wait.
+//! How a handle claims, whichever end of the ring it is: by a fast path, by a slow one that says why
+//! nothing was claimed, and by one that waits.
 
 use crate::error::BulkError;
 use crate::peers::fork::Image;
 use crate::peers::reap::Liveness;
-use crate::pipe::{End, GaveUp, Refused};
-use crate::ring::{MAX_RUN, Run};
+use crate::pipe::End;
+use crate::ring::{MAX_RUN, Refused, Run};
+use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
 
 #[cfg(all(test, not(miri)))]
@@ -22,45 +24,45 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
     /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
     /// nothing that would force the claim out of registers.
     #[inline(always)]
-    pub(super) fn at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+    pub(super) fn fast(&mut self, need: u64, max: u64) -> Option<Run> {
         if !self.image.is_current() {
             return None;
         }
-        let run = self.end.claim_at_once(need, max)?;
+        let run = self.end.claim_fast(need, max)?;
         self.waiting.looked_well();
         Some(run)
     }
 
     /// The same for a call that has time to wait.
     #[inline(always)]
-    pub(super) fn soon(&mut self, need: u64, max: u64) -> Option<Run> {
+    pub(super) fn fast_coalesced(&mut self, need: u64, max: u64) -> Option<Run> {
         self.end.let_coalesce(now);
-        self.at_once(need, max)
+        self.fast(need, max)
     }
 
     /// Claims without waiting.
     #[inline(always)]
-    pub(super) fn now(mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        match self.at_once(need, max) {
+    pub(super) fn try_claim(mut self, need: u64, max: u64) -> Result<Run, Refused> {
+        match self.fast(need, max) {
             Some(run) => Ok(run),
-            None => self.check(need, max),
+            None => self.slow(need, max),
         }
     }
 
     /// Claims without waiting, or says why not.
     #[cold]
-    pub(super) fn check(self, need: u64, max: u64) -> Result<Run, Refused> {
+    pub(super) fn slow(self, need: u64, max: u64) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
-        let mut tried = self.end.try_claim(need, max, self.liveness);
-        if tried == Err(Refused::NotReady)
+        let mut tried = self.end.claim_slow(need, max, self.liveness);
+        if tried.is_err_and(Refused::is_for_now)
             && (self.end.take_more_to_adopt() || self.waiting.tried_in_vain())
         {
             let lost = self.end.check_liveness(self.liveness).lost;
-            tried = self.end.try_claim(need, max, self.liveness);
-            if lost && tried == Err(Refused::NotReady) {
-                tried = Err(Refused::DescriptorLost);
+            tried = self.end.claim_slow(need, max, self.liveness);
+            if lost && tried.is_err_and(Refused::is_for_now) {
+                tried = Err(Refused::Stopped(Stop::DescriptorLost));
             }
         } else if tried.is_ok() {
             self.waiting.looked_well();
@@ -70,33 +72,33 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
 
     /// Claims, waiting until `deadline`.
     #[inline(always)]
-    pub(super) fn until(
+    pub(super) fn claim(
         mut self,
         need: u64,
         max: u64,
         deadline: impl Into<Deadline>,
-    ) -> Result<Run, GaveUp> {
-        match self.soon(need, max) {
+    ) -> Result<Run, Refused> {
+        match self.fast_coalesced(need, max) {
             Some(run) => Ok(run),
-            None => self.outlined(need, max, deadline.into()),
+            None => self.waiting_outlined(need, max, deadline.into()),
         }
     }
 
     #[cold]
-    fn outlined(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+    fn waiting_outlined(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, Refused> {
         self.waiting(need, max, deadline)
     }
 
     /// Claims, waiting until `deadline`, or says why not. For cold paths, into which it is inlined:
     /// see [`End::claim_waiting`].
     #[inline]
-    pub(super) fn waiting(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, GaveUp> {
+    pub(super) fn waiting(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, Refused> {
         if !self.image.is_current() {
-            return Err(GaveUp::Forked);
+            return Err(Refused::Forked);
         }
-        // Properly first: there may be nothing to wait for but what a fast look does not see.
-        let mut claimed = self.end.try_claim(need, max, self.liveness).map_err(GaveUp::from);
-        if claimed == Err(GaveUp::NotReady) {
+        // Not at once: there may be nothing to wait for but what a fast look does not see.
+        let mut claimed = self.end.claim_slow(need, max, self.liveness);
+        if claimed.is_err_and(Refused::is_for_now) {
             let mut pace = self.waiting.until(deadline);
             self.end.waits();
             claimed = self.end.claim_waiting(need, max, &mut pace, self.liveness);
@@ -104,12 +106,13 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         match claimed {
             Ok(_) => self.waiting.looked_well(),
             // The wait may have been too short for a liveness check, and the next one be as short.
-            Err(GaveUp::Stopped(stop)) if self.waiting.tried_in_vain() => {
+            Err(Refused::Stopped(stop)) if self.waiting.tried_in_vain() => {
                 let lost = self.end.check_liveness(self.liveness).lost;
-                claimed = match self.end.try_claim(need, max, self.liveness) {
-                    Err(Refused::NotReady) if lost => Err(Refused::DescriptorLost.into()),
-                    Err(Refused::NotReady) => Err(GaveUp::Stopped(stop)),
-                    settled => settled.map_err(GaveUp::from),
+                claimed = match self.end.claim_slow(need, max, self.liveness) {
+                    Err(refused) if refused.is_for_now() => {
+                        Err(Refused::Stopped(if lost { Stop::DescriptorLost } else { stop }))
+                    }
+                    settled => settled,
                 };
             }
             Err(_) => {}

@@ -18,8 +18,8 @@ use crate::peers::endings::Ending;
 use crate::peers::fork::Image;
 use crate::peers::hold::Hold;
 use crate::peers::table::Role;
-use crate::pipe::{End, GaveUp, RecvEnd, Refused};
-use crate::ring::{Kind, Mpmc, Run};
+use crate::pipe::{End, RecvEnd};
+use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
@@ -123,7 +123,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.claimer().at_once(1, 1) {
+        match self.claimer().fast(1, 1) {
             Some(run) => self.take_at_once(run).ok_or(TryRecvError::Corrupt),
             None => self.try_recv_checked(),
         }
@@ -131,11 +131,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn try_recv_checked(&mut self) -> Result<T, TryRecvError> {
-        let run = self.claimer().check(1, 1).map_err(|refused| match refused {
-            Refused::NotReady => TryRecvError::Empty,
+        let run = self.claimer().slow(1, 1).map_err(|refused| match refused {
             Refused::Closed => TryRecvError::Closed,
             Refused::Forked => TryRecvError::Forked,
-            Refused::DescriptorLost => TryRecvError::DescriptorLost,
+            Refused::Stopped(Stop::DescriptorLost) => TryRecvError::DescriptorLost,
+            Refused::NotReady | Refused::Contended | Refused::Stopped(_) => TryRecvError::Empty,
             // One item needs no neighbours: the others cannot be.
             Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
         })?;
@@ -151,7 +151,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        if let Some(run) = self.claimer().soon(1, 1) {
+        if let Some(run) = self.claimer().fast_coalesced(1, 1) {
             return self.take_at_once(run).ok_or(RecvError::Corrupt);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
@@ -192,7 +192,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        match self.claimer().soon(1, 1) {
+        match self.claimer().fast_coalesced(1, 1) {
             Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Corrupt),
             None => self.recv_waiting(deadline.into()),
         }
@@ -201,14 +201,14 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[cold]
     fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
         let run = self.claimer().waiting(1, 1, deadline).map_err(|e| match e {
-            GaveUp::Closed => RecvTimeoutError::Closed,
-            GaveUp::NotReady => RecvTimeoutError::Timeout,
+            Refused::Closed => RecvTimeoutError::Closed,
+            Refused::NotReady | Refused::Contended => RecvTimeoutError::Timeout,
             // One item needs no neighbours: the others cannot be.
-            GaveUp::Corrupt | GaveUp::Held | GaveUp::Fragmented(_) => RecvTimeoutError::Corrupt,
-            GaveUp::Forked => RecvTimeoutError::Forked,
-            GaveUp::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
-            GaveUp::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
-            GaveUp::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
+            Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => RecvTimeoutError::Corrupt,
+            Refused::Forked => RecvTimeoutError::Forked,
+            Refused::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
+            Refused::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
+            Refused::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
         })?;
         self.take(run).ok_or(RecvTimeoutError::Corrupt)
     }
@@ -227,7 +227,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().now(1, max).map_err(|e| self.bulk(e))?;
+        let run = self.claimer().try_claim(1, max).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into, false)
     }
 
@@ -247,7 +247,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().until(1, max, deadline).map_err(|e| self.bulk(e))?;
+        let run = self.claimer().claim(1, max, deadline).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into, false)
     }
 
@@ -264,7 +264,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.end)?;
         if len > 0 {
-            let run = self.claimer().now(len, len).map_err(|e| self.bulk(e))?;
+            let run = self.claimer().try_claim(len, len).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into, true)?;
         }
         Ok(())
@@ -287,7 +287,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.end)?;
         if len > 0 {
-            let run = self.claimer().until(len, len, deadline).map_err(|e| self.bulk(e))?;
+            let run = self.claimer().claim(len, len, deadline).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into, true)?;
         }
         Ok(())
@@ -300,7 +300,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.end).max(1);
-        let run = self.claimer().now(1, max).map_err(|e| self.bulk(e))?;
+        let run = self.claimer().try_claim(1, max).map_err(|e| self.bulk(e))?;
         self.end.hand_out(run);
         Ok(ReadRun::new(self, run, max))
     }
@@ -316,7 +316,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.end).max(1);
-        let run = self.claimer().until(1, max, deadline).map_err(|e| self.bulk(e))?;
+        let run = self.claimer().claim(1, max, deadline).map_err(|e| self.bulk(e))?;
         self.end.hand_out(run);
         Ok(ReadRun::new(self, run, max))
     }
@@ -352,7 +352,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
     }
 
-    /// [`take`](Self::take) for the run of one slot that [`Claimer::at_once`] claims.
+    /// [`take`](Self::take) for the run of one slot that [`Claimer::fast`] claims.
     #[inline(always)]
     fn take_at_once(&mut self, run: Run) -> Option<T> {
         debug_assert!(run.slots == 1 && run.items == 1);
@@ -432,9 +432,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// The error of a call on several items.
-    fn bulk(&self, why: impl Into<GaveUp>) -> BulkError {
-        match why.into() {
-            GaveUp::Held => BulkError::Held { held: self.end.held() as usize },
+    fn bulk(&self, why: Refused) -> BulkError {
+        match why {
+            Refused::Held => BulkError::Held { held: self.end.held() as usize },
             why => gave_up(why, BulkError::Empty),
         }
     }

@@ -16,8 +16,8 @@ use crate::peers::endings::Ending;
 use crate::peers::fork::Image;
 use crate::peers::hold::Hold;
 use crate::peers::table::Role;
-use crate::pipe::{End, GaveUp, Refused, SendEnd};
-use crate::ring::{Kind, Mpmc, Run};
+use crate::pipe::{End, SendEnd};
+use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
 
@@ -79,7 +79,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// and all are gone; see [`TrySendError`].
     #[inline(always)]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        if let Some(run) = self.claimer().at_once(1, 1) {
+        if let Some(run) = self.claimer().fast(1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -88,18 +88,20 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[cold]
     fn try_send_checked(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        match self.claimer().check(1, 1) {
+        match self.claimer().slow(1, 1) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
             }
-            Err(Refused::NotReady) => Err(TrySendError::Full(value)),
             Err(Refused::Closed) => Err(TrySendError::Closed(value)),
             Err(Refused::Corrupt | Refused::Held | Refused::Fragmented(_)) => {
                 Err(TrySendError::Corrupt(value)) // a sender knows no other damage
             }
             Err(Refused::Forked) => Err(TrySendError::Forked(value)),
-            Err(Refused::DescriptorLost) => Err(TrySendError::DescriptorLost(value)),
+            Err(Refused::Stopped(Stop::DescriptorLost)) => Err(TrySendError::DescriptorLost(value)),
+            Err(Refused::NotReady | Refused::Contended | Refused::Stopped(_)) => {
+                Err(TrySendError::Full(value))
+            }
         }
     }
 
@@ -123,7 +125,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// waiting; see [`SendError`]. The value comes back.
     #[inline(always)]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
-        if let Some(run) = self.claimer().at_once(1, 1) {
+        if let Some(run) = self.claimer().fast(1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -160,7 +162,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         value: T,
         deadline: impl Into<Deadline>,
     ) -> Result<(), SendTimeoutError<T>> {
-        if let Some(run) = self.claimer().at_once(1, 1) {
+        if let Some(run) = self.claimer().fast(1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -174,15 +176,15 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
                 self.put(run, &value);
                 Ok(())
             }
-            Err(GaveUp::Closed) => Err(SendTimeoutError::Closed(value)),
-            Err(GaveUp::Corrupt | GaveUp::Held | GaveUp::Fragmented(_)) => {
+            Err(Refused::Closed) => Err(SendTimeoutError::Closed(value)),
+            Err(Refused::Corrupt | Refused::Held | Refused::Fragmented(_)) => {
                 Err(SendTimeoutError::Corrupt(value)) // a sender knows no other damage
             }
-            Err(GaveUp::NotReady) => Err(SendTimeoutError::Timeout(value)),
-            Err(GaveUp::Forked) => Err(SendTimeoutError::Forked(value)),
-            Err(GaveUp::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
-            Err(GaveUp::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
-            Err(GaveUp::Stopped(Stop::DescriptorLost)) => {
+            Err(Refused::NotReady | Refused::Contended) => Err(SendTimeoutError::Timeout(value)),
+            Err(Refused::Forked) => Err(SendTimeoutError::Forked(value)),
+            Err(Refused::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
+            Err(Refused::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
+            Err(Refused::Stopped(Stop::DescriptorLost)) => {
                 Err(SendTimeoutError::DescriptorLost(value))
             }
         }
@@ -211,7 +213,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().now(1, max).map_err(bulk)?;
+        let run = self.claimer().try_claim(1, max).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -231,7 +233,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().until(1, max, deadline).map_err(bulk)?;
+        let run = self.claimer().claim(1, max, deadline).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -246,7 +248,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
         let len = exactly(values.len(), &self.end)?;
         if len > 0 {
-            let run = self.claimer().now(len, len).map_err(bulk)?;
+            let run = self.claimer().try_claim(len, len).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -268,7 +270,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ) -> Result<(), BulkError> {
         let len = exactly(values.len(), &self.end)?;
         if len > 0 {
-            let run = self.claimer().until(len, len, deadline).map_err(bulk)?;
+            let run = self.claimer().claim(len, len, deadline).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -281,7 +283,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.end).max(1);
-        let run = self.claimer().now(1, max).map_err(bulk)?;
+        let run = self.claimer().try_claim(1, max).map_err(bulk)?;
         self.end.pass_on();
         Ok(WriteRun::new(self, run))
     }
@@ -297,7 +299,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.end).max(1);
-        let run = self.claimer().until(1, max, deadline).map_err(bulk)?;
+        let run = self.claimer().claim(1, max, deadline).map_err(bulk)?;
         self.end.pass_on();
         Ok(WriteRun::new(self, run))
     }
@@ -494,22 +496,22 @@ impl<T: Item, K: Kind> fmt::Debug for SendHandle<T, K> {
 }
 
 /// The error of a call on several items; `not_ready` where nothing was waited for.
-pub(super) fn gave_up(why: GaveUp, not_ready: BulkError) -> BulkError {
+pub(super) fn gave_up(why: Refused, not_ready: BulkError) -> BulkError {
     match why {
-        GaveUp::NotReady => not_ready,
-        GaveUp::Closed => BulkError::Closed,
+        Refused::NotReady | Refused::Contended => not_ready,
+        Refused::Closed => BulkError::Closed,
         // A sender holds nothing; a receiver says how much.
-        GaveUp::Corrupt | GaveUp::Held => BulkError::Corrupt,
-        GaveUp::Fragmented(adjacent) => BulkError::Fragmented { adjacent: adjacent as usize },
-        GaveUp::Forked => BulkError::Forked,
-        GaveUp::Stopped(Stop::Timeout) => BulkError::Timeout,
-        GaveUp::Stopped(Stop::Cancelled) => BulkError::Cancelled,
-        GaveUp::Stopped(Stop::DescriptorLost) => BulkError::DescriptorLost,
+        Refused::Corrupt | Refused::Held => BulkError::Corrupt,
+        Refused::Fragmented(adjacent) => BulkError::Fragmented { adjacent: adjacent as usize },
+        Refused::Forked => BulkError::Forked,
+        Refused::Stopped(Stop::Timeout) => BulkError::Timeout,
+        Refused::Stopped(Stop::Cancelled) => BulkError::Cancelled,
+        Refused::Stopped(Stop::DescriptorLost) => BulkError::DescriptorLost,
     }
 }
 
-fn bulk(why: impl Into<GaveUp>) -> BulkError {
-    gave_up(why.into(), BulkError::Full)
+fn bulk(why: Refused) -> BulkError {
+    gave_up(why, BulkError::Full)
 }
 
 impl From<Stop> for PeerError {

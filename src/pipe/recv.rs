@@ -1,13 +1,13 @@
 //! The receiving end: it claims items, releases them, takes over what the dead have left, and
 //! learns of the end of the file.
 
-use super::{End, Refused, data, space};
+use super::{End, data, space};
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
-use crate::ring::{Blocked, Kind, Mem, RecvCursor, Run};
+use crate::ring::{Kind, Mem, RecvCursor, Refused, Run};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin_loop;
 use crate::wait::word::WakeWord;
@@ -113,7 +113,7 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 
     #[inline(always)]
-    fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+    fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         let outcome = self.cursor.claim(&self.mem, need, max);
         if K::Recv::SHARED && self.cursor.take_skipped() > 0 {
             space(&self.mem).notify();
@@ -238,7 +238,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     }
 
     #[inline(always)]
-    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+    fn claim_fast(&mut self, need: u64, max: u64) -> Option<Run> {
         match (need, max) {
             (1, 1) => self.cursor.claim_one(&self.mem),
             (1, _) if self.cursor.repeats() => None,
@@ -246,12 +246,16 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         }
     }
 
-    fn try_claim(&mut self, need: u64, max: u64, liveness: &impl Liveness) -> Result<Run, Refused> {
+    fn claim_slow(
+        &mut self,
+        need: u64,
+        max: u64,
+        liveness: &impl Liveness,
+    ) -> Result<Run, Refused> {
         for _ in 0..ROUNDS {
             match self.claim_once(need, max) {
-                Err(Blocked::NotReady) => {}
-                Err(blocked) => return Err(blocked.into()),
-                Ok(run) => return Ok(run),
+                Err(Refused::NotReady) => {}
+                settled => return settled,
             }
             if !self.ends.gone(&self.mem.words) {
                 return Err(Refused::NotReady);
@@ -261,9 +265,8 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
             // second.
             let more_to_come = self.cursor.unpublished(&self.mem);
             match self.claim_once(need, max) {
-                Err(Blocked::NotReady) if !more_to_come => {}
-                Err(blocked) => return Err(blocked.into()),
-                Ok(run) => return Ok(run),
+                Err(Refused::NotReady) if !more_to_come => {}
+                settled => return settled,
             }
             // What the dead had claimed before that look comes before the end, too.
             if K::STAMPED && others_hold(&self.mem.words) {
@@ -271,7 +274,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
                     return Err(Refused::NotReady);
                 }
                 if self.cursor.held() > 0 {
-                    return self.claim_once(need, max).map_err(Refused::from); // it has adopted them
+                    return self.claim_once(need, max); // it has adopted them
                 }
             }
             if self.ends.told_closed(&self.mem.words, || read_to_end(&self.mem)) {

@@ -1,12 +1,12 @@
 //! The sending end: it claims room, publishes, and learns of a broken pipe.
 
-use super::{End, Refused, data, space};
+use super::{End, data, space};
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{Name, Role};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Run, SendCursor};
+use crate::ring::{Kind, Mem, Refused, Run, SendCursor};
 use crate::wait::word::WakeWord;
 
 /// A sending end.
@@ -90,7 +90,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     #[inline(always)]
-    fn claim_at_once(&mut self, need: u64, max: u64) -> Option<Run> {
+    fn claim_fast(&mut self, need: u64, max: u64) -> Option<Run> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
             return None;
         }
@@ -100,7 +100,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         }
     }
 
-    fn try_claim(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
+    fn claim_slow(&mut self, need: u64, max: u64, _: &impl Liveness) -> Result<Run, Refused> {
         if self.ends.gone(&self.mem.words) && self.ends.told_closed(&self.mem.words, || true) {
             return Err(Refused::Closed);
         }
@@ -108,7 +108,7 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
             self.cursor.close(&self.mem);
             data(&self.mem).notify();
         }
-        self.cursor.claim(&self.mem, need, max).map_err(Refused::from)
+        self.cursor.claim(&self.mem, need, max)
     }
 
     #[inline]

@@ -48,15 +48,15 @@ fn a_doubt_closes_an_end_if_nobody_opposite_lives_and_not_otherwise() {
     let all = told(&BOTH);
     let mut tx = sender(&heap, 0, &told(&[]));
     let mut rx = receiver(&heap, 1, &all);
-    let run = tx.try_claim(1, 1, &all).expect("room");
+    let run = tx.claim_slow(1, 1, &all).expect("room");
     tx.publish(run, 1);
     assert!(tx.check_liveness(&all).opposite_alive && rx.check_liveness(&all).opposite_alive);
-    assert_eq!(tx.try_claim(2, 2, &all), Err(Refused::NotReady));
-    assert_eq!(rx.try_claim(2, 2, &all), Err(Refused::NotReady));
+    assert_eq!(tx.claim_slow(2, 2, &all), Err(Refused::NotReady));
+    assert_eq!(rx.claim_slow(2, 2, &all), Err(Refused::NotReady));
     // Without an intent, and by that not worth a question, as long as somebody opposite lives.
     let alone = told(&BOTH[..1]);
     assert!(!tx.check_liveness(&alone).opposite_alive);
-    assert_eq!(tx.try_claim(1, 1, &alone), Err(Refused::Closed));
+    assert_eq!(tx.claim_slow(1, 1, &alone), Err(Refused::Closed));
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn it_is_not_the_end_of_the_file_while_something_claimed_is_not_handed_over() {
     let mut tx = <Mpmc as Kind>::Send::attach(&heap.mem(), 0).expect("it always can");
     let run = tx.claim(&heap.mem(), 1, 1).expect("room");
     table::leave(&heap.mem().words, 0, owner);
-    assert_eq!(rx.try_claim(1, 1, &all), Err(Refused::NotReady));
+    assert_eq!(rx.claim_slow(1, 1, &all), Err(Refused::NotReady));
     tx.publish(&heap.mem(), run, 0);
-    assert_eq!(rx.try_claim(1, 1, &all), Err(Refused::Closed));
+    assert_eq!(rx.claim_slow(1, 1, &all), Err(Refused::Closed));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn an_abandoned_claim_that_is_left_over_is_asked_for_without_doubt_and_none_is_n
     let heap = Heap::<u64, Mpmc>::new(8, 4);
     filled(&heap, 4, 4);
     let mut rx = receiver(&heap, 1, &told(&[]));
-    assert_eq!(rx.try_claim(5, 5, &told(&[])), Err(Refused::NotReady)); // looks at the endpoint table
+    assert_eq!(rx.claim_slow(5, 5, &told(&[])), Err(Refused::NotReady)); // looks at the endpoint table
     assert!(!rx.take_more_to_adopt());
     // Two have died, each with an item.
     dead_receiver(&heap, 2, 1);
@@ -87,7 +87,7 @@ fn an_abandoned_claim_that_is_left_over_is_asked_for_without_doubt_and_none_is_n
     assert!(rx.check_liveness(&liveness).pending && rx.held() == 1);
     assert!(rx.take_more_to_adopt());
     assert!(!rx.take_more_to_adopt(), "it has been told");
-    let run = rx.try_claim(1, 4, &liveness).expect("the first abandoned claim");
+    let run = rx.claim_slow(1, 4, &liveness).expect("the first abandoned claim");
     assert_eq!((run.at, run.items), (0, 1));
     rx.release(run, 1);
     assert!(!rx.check_liveness(&liveness).pending && rx.held() == 1);
@@ -154,7 +154,7 @@ fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
         let heap = Heap::<u64, Mpmc>::new(2, 2);
         let all = told(&BOTH);
         let mut rx = receiver(&heap, 1, &told(&[]));
-        let waited = Err(GaveUp::Stopped(Stop::Timeout));
+        let waited = Err(Refused::Stopped(Stop::Timeout));
         let word = || heap.mem().words.control.data.load(Relaxed);
         let before = word();
         assert_eq!(rx.claim_waiting(need, 2, &mut Nap::default(), &all), waited);
@@ -207,7 +207,7 @@ fn what_a_receiver_adopts_at_the_last_moment_before_the_end_it_receives() {
     filled(&heap, 1, 1);
     dead_receiver(&heap, 2, 1);
     let busy = Busy { heap: &heap, asked: Default::default() };
-    let run = rx.try_claim(1, 1, &busy);
+    let run = rx.claim_slow(1, 1, &busy);
     assert!(run.is_ok_and(|run| run.again == 1), "{run:?}");
     assert!(busy.asked.get() > 3, "it died in the last round");
 }

@@ -22,6 +22,7 @@ mod stamp;
 pub(crate) mod tests;
 
 use crate::sync::{AtomicU64, Slots};
+use crate::wait::Stop;
 use control::Words;
 use recovery::{Alive, Remains};
 
@@ -53,13 +54,15 @@ pub struct Run {
     pub(crate) again: u64,
 }
 
-/// Why a claim failed.
+/// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocked {
+pub enum Refused {
     /// Full; or empty, or what comes next is not published yet.
     NotReady,
     /// Others moved the position away more often than [`PATIENCE`] allows.
     Contended,
+    /// The opposite ends are gone, and on the receiving side everything is drained.
+    Closed,
     /// Receiving end: it holds items, fewer than needed; those come first and alone.
     Held,
     /// Receiving end: holes split what is there. No more than so many items are adjacent, and there
@@ -67,6 +70,17 @@ pub enum Blocked {
     Fragmented(u64),
     /// The region holds values that no history of this algorithm produces.
     Corrupt,
+    /// The handle is a copy in a forked child.
+    Forked,
+    /// Waiting for it has ended, or would not.
+    Stopped(Stop),
+}
+
+impl Refused {
+    /// It may work at any moment.
+    pub(crate) fn is_for_now(self) -> bool {
+        matches!(self, Self::NotReady | Self::Contended)
+    }
 }
 
 /// How often a claim starts over because another end was faster. Lock-freedom says that each retry
@@ -83,7 +97,7 @@ pub trait SendCursor {
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Blocked>
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused>
     where
         Self: Sized;
 
@@ -94,7 +108,7 @@ pub trait SendCursor {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked>;
+    ) -> Result<Run, Refused>;
 
     /// Claims one slot if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
     /// better.
@@ -123,7 +137,7 @@ pub trait RecvCursor {
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Blocked>
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused>
     where
         Self: Sized;
 
@@ -135,7 +149,7 @@ pub trait RecvCursor {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked>;
+    ) -> Result<Run, Refused>;
 
     /// Claims one item if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
     /// better; there may be an item behind a hole.

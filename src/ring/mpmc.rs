@@ -64,7 +64,7 @@ use crossbeam_utils::Backoff;
 use super::deliveries::Adopted;
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
-use super::{Blocked, Kind, Mem, PATIENCE, RecvCursor, Run, SendCursor};
+use super::{Kind, Mem, PATIENCE, RecvCursor, Refused, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// Bits of an intent that hold the low bits of the position; the count is above them.
@@ -120,8 +120,8 @@ pub(super) fn enough(looks: u64, wanted: u64, capacity: u64) -> bool {
 
 /// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or
 /// is: behind the first, that is left to whoever comes there.
-fn stopped_by(slots: u64, awaited: bool) -> Blocked {
-    if awaited || slots > 0 { Blocked::NotReady } else { Blocked::Corrupt }
+fn stopped_by(slots: u64, awaited: bool) -> Refused {
+    if awaited || slots > 0 { Refused::NotReady } else { Refused::Corrupt }
 }
 
 /// A run that took no longer to look through than a line takes to travel.
@@ -154,7 +154,7 @@ impl Sender {
 impl SendCursor for Sender {
     const SHARED: bool = true;
 
-    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
+    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
         Ok(Self { record, claimed: NOTHING, goes_on_at: None })
     }
 
@@ -164,11 +164,11 @@ impl SendCursor for Sender {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked> {
+    ) -> Result<Run, Refused> {
         debug_assert!(!self.forgotten());
         let capacity = mem.slots.capacity();
         let tail = &mem.words.control.tail.at;
-        let mut outcome = Blocked::Contended;
+        let mut outcome = Refused::Contended;
         let (mut looks, mut most) = (0, max);
         let backoff = Backoff::new();
         for _ in 0..PATIENCE {
@@ -336,17 +336,17 @@ impl Receiver {
     /// What it holds comes first: all of it, if it gave that back itself, or of an adopted claim
     /// the first item.
     #[cold]
-    fn claim_held<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, need: u64) -> Result<Run, Blocked> {
+    fn claim_held<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, need: u64) -> Result<Run, Refused> {
         let held = self.held;
         if held.again == 0 {
             return if held.items >= need {
                 Ok(Run { again: held.items, ..held })
             } else {
-                Err(Blocked::Held)
+                Err(Refused::Held)
             };
         }
         if need > 1 {
-            return Err(Blocked::Held);
+            return Err(Refused::Held);
         }
         self.adopted.first(mem, held).ok_or_else(|| {
             // Its items cannot be told from holes any more.
@@ -354,7 +354,7 @@ impl Receiver {
             self.skipped += held.slots;
             self.held = NOTHING;
             self.done(mem);
-            Blocked::Corrupt
+            Refused::Corrupt
         })
     }
 }
@@ -372,7 +372,7 @@ fn free<T: Copy, K: Kind>(mem: &Mem<T, K>, at: u64, slots: u64) {
 impl RecvCursor for Receiver {
     const SHARED: bool = true;
 
-    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
+    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
         Ok(Self { record, held: NOTHING, adopted: Adopted::default(), skipped: 0 })
     }
 
@@ -382,13 +382,13 @@ impl RecvCursor for Receiver {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked> {
+    ) -> Result<Run, Refused> {
         if self.held.slots > 0 {
             return self.claim_held(mem, need);
         }
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head;
-        let mut outcome = Blocked::Contended;
+        let mut outcome = Refused::Contended;
         let longest = capacity.min(super::MAX_RUN);
         let (mut looks, mut most) = (0, max);
         let backoff = Backoff::new();
@@ -440,7 +440,7 @@ impl RecvCursor for Receiver {
                 continue;
             }
             if slots == longest {
-                outcome = Blocked::Fragmented(items);
+                outcome = Refused::Fragmented(items);
                 break;
             }
             let ahead = next.laps_ahead(at.wrapping_add(slots), capacity);

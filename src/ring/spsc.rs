@@ -28,15 +28,15 @@
 
 use super::deliveries::{is_exhausted, once_more, times_of, word};
 use super::recovery::{Alive, Remains};
-use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
+use super::{Kind, Mem, RecvCursor, Refused, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::coalesce::Coalesce;
 
 /// How far `tail` is ahead of `head`, unless that is more than the ring can hold.
-fn used(head: u64, tail: u64, capacity: u64) -> Result<u64, Blocked> {
+fn used(head: u64, tail: u64, capacity: u64) -> Result<u64, Refused> {
     let used = tail.wrapping_sub(head);
     if used > capacity {
-        return Err(Blocked::Corrupt);
+        return Err(Refused::Corrupt);
     }
     Ok(used)
 }
@@ -65,7 +65,7 @@ impl Producer {
 impl SendCursor for Producer {
     const SHARED: bool = false;
 
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Blocked> {
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
@@ -85,7 +85,7 @@ impl SendCursor for Producer {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked> {
+    ) -> Result<Run, Refused> {
         let capacity = mem.slots.capacity();
         let mut free = capacity - self.tail.wrapping_sub(self.head_seen);
         if max > free {
@@ -94,7 +94,7 @@ impl SendCursor for Producer {
             free = capacity - used(head, self.tail, capacity)?;
             self.head_seen = head;
             if free < need {
-                return Err(Blocked::NotReady);
+                return Err(Refused::NotReady);
             }
         }
         let slots = free.min(max);
@@ -164,7 +164,7 @@ impl Consumer {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<u64, Blocked> {
+    ) -> Result<u64, Refused> {
         let mut ready = self.tail_seen.wrapping_sub(self.head);
         if max > ready {
             // Possibly empty: look again.
@@ -172,7 +172,7 @@ impl Consumer {
             ready = used(self.head, tail, mem.slots.capacity())?;
             self.tail_seen = tail;
             if ready < need {
-                return Err(Blocked::NotReady);
+                return Err(Refused::NotReady);
             }
         }
         Ok(ready.min(max))
@@ -186,9 +186,9 @@ impl Consumer {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked> {
+    ) -> Result<Run, Refused> {
         if self.adopted > 0 && need > 1 {
-            return Err(Blocked::Held);
+            return Err(Refused::Held);
         }
         let max = if self.adopted > 0 { 1 } else { max };
         let slots = self.claim_slots(mem, need, max)?;
@@ -206,7 +206,7 @@ impl Consumer {
 impl RecvCursor for Consumer {
     const SHARED: bool = false;
 
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Blocked> {
+    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
@@ -248,7 +248,7 @@ impl RecvCursor for Consumer {
         mem: &Mem<T, K>,
         need: u64,
         max: u64,
-    ) -> Result<Run, Blocked> {
+    ) -> Result<Run, Refused> {
         if self.again > 0 {
             return self.claim_again(mem, need, max);
         }

@@ -22,7 +22,7 @@ use word::{Ticket, WakeWord};
 
 /// Why a wait ended without what it waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// The deadline has passed.
     Timeout,
     /// Someone cancelled the wait.

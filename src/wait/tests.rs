@@ -16,9 +16,9 @@ use crate::peers::ends::Ends;
 use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Owner, Role};
-use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
+use crate::pipe::{End, RecvEnd, SendEnd};
 use crate::ring::tests::Heap;
-use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
+use crate::ring::{Kind, Mpmc, RecvCursor, Refused, SendCursor, Spsc};
 
 mod pace;
 mod watch;
@@ -99,13 +99,13 @@ impl<K: Kind> Sender<K> {
         Self { end, record, owner }
     }
 
-    fn send(&mut self, value: u64) -> Result<(), GaveUp> {
-        let run = match self.end.try_claim(1, 1, &Healthy) {
+    fn send(&mut self, value: u64) -> Result<(), Refused> {
+        let run = match self.end.claim_slow(1, 1, &Healthy) {
             Ok(run) => run,
             Err(Refused::NotReady) => {
                 self.end.claim_waiting(1, 1, &mut Slumber::default(), &Healthy)?
             }
-            Err(refused) => return Err(refused.into()),
+            Err(refused) => return Err(refused),
         };
         self.end.mem.slots.write(run.at, &value);
         self.end.publish(run, 1);
@@ -130,13 +130,13 @@ impl<K: Kind> Receiver<K> {
         Self { end, record, owner }
     }
 
-    fn recv_some(&mut self, need: u64) -> Result<Vec<u64>, GaveUp> {
-        let run = match self.end.try_claim(need, need, &Healthy) {
+    fn recv_some(&mut self, need: u64) -> Result<Vec<u64>, Refused> {
+        let run = match self.end.claim_slow(need, need, &Healthy) {
             Ok(run) => run,
             Err(Refused::NotReady) => {
                 self.end.claim_waiting(need, need, &mut Slumber::default(), &Healthy)?
             }
-            Err(refused) => return Err(refused.into()),
+            Err(refused) => return Err(refused),
         };
         let mut values = vec![0; run.items as usize];
         self.end.copy_out(run, &mut values).expect("an honest ring");
@@ -144,7 +144,7 @@ impl<K: Kind> Receiver<K> {
         Ok(values)
     }
 
-    fn recv(&mut self) -> Result<u64, GaveUp> {
+    fn recv(&mut self) -> Result<u64, Refused> {
         Ok(self.recv_some(1)?[0])
     }
 
@@ -169,7 +169,7 @@ fn stream<K: Kind>(capacity: u64, items: u64) {
         for n in 0..items {
             assert_eq!(rx.recv(), Ok(n));
         }
-        assert_eq!(rx.recv(), Err(GaveUp::Closed));
+        assert_eq!(rx.recv(), Err(Refused::Closed));
     });
 }
 
@@ -207,7 +207,7 @@ fn a_crowd_of_sleepers_loses_no_wake() {
                     match rx.recv() {
                         Ok(n) => sum += n,
                         Err(end) => {
-                            assert_eq!(end, GaveUp::Closed);
+                            assert_eq!(end, Refused::Closed);
                             return sum;
                         }
                     }
@@ -249,7 +249,7 @@ fn a_sleeping_sender_wakes_when_the_last_receiver_leaves() {
     tx.send(1).unwrap();
     thread::scope(|scope| {
         scope.spawn(move || rx.leave());
-        assert_eq!(tx.send(2), Err(GaveUp::Closed));
+        assert_eq!(tx.send(2), Err(Refused::Closed));
     });
 }
 
@@ -261,7 +261,7 @@ fn one_who_waits_for_a_peer_wakes_when_it_attaches() {
     thread::scope(|scope| {
         scope.spawn(move || Sender::attach(heap, 0).leave());
         // Woken while it is there, or by its going; then it has been, and what follows is the end.
-        assert_eq!(rx.recv(), Err(GaveUp::Closed));
+        assert_eq!(rx.recv(), Err(Refused::Closed));
     });
     thread::scope(|scope| {
         let tx = scope.spawn(move || Sender::attach(heap, 0));
@@ -495,7 +495,7 @@ fn who_waits_asks_nobody_who_is_alive_before_it_doubts() {
         let heap = Heap::<u64, K>::new(2, 2);
         let mut tx = Sender::attach(&heap, 0);
         let mut rx = Receiver::attach(&heap, 1);
-        let waited = Err(GaveUp::Stopped(Stop::Timeout));
+        let waited = Err(Refused::Stopped(Stop::Timeout));
         assert_eq!(rx.end.claim_waiting(1, 1, &mut FewLooks(0), &Away), waited);
         tx.send(1).unwrap();
         tx.send(2).unwrap();

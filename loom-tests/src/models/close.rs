@@ -8,8 +8,8 @@ use super::support::{Locks, Ring, Rx, SLEEPY, check_bounded};
 use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Role};
-use crate::pipe::{End, GaveUp, Refused};
-use crate::ring::{Kind, Mpmc, Spsc};
+use crate::pipe::End;
+use crate::ring::{Kind, Mpmc, Refused, Spsc};
 use crate::sync::membarrier;
 
 /// C2, C7: the sender's last value, then end-of-file, for a receiver that waits for both.
@@ -21,7 +21,7 @@ fn sender_leaves<K: Kind>() {
         tx.leave();
     });
     assert_eq!(rx.recv(SLEEPY), Ok(1));
-    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed));
     sender.join().unwrap();
 }
 
@@ -76,7 +76,7 @@ fn mpmc_end_of_file_comes_after_the_last_of_two_senders() {
         let mut received = [(); 2].map(|()| rx.recv(SLEEPY).unwrap());
         received.sort();
         assert_eq!(received, [1, 2]);
-        assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+        assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed));
         for sender in senders {
             sender.join().unwrap();
         }
@@ -96,9 +96,9 @@ fn receiver_leaves<K: Kind>(takes_one: bool) {
     });
     match tx.send(2, SLEEPY) {
         Ok(()) => assert!(takes_one, "there was no room"),
-        Err(why) => assert_eq!(why, GaveUp::Closed),
+        Err(why) => assert_eq!(why, Refused::Closed),
     }
-    assert_eq!(tx.send(3, SLEEPY), Err(GaveUp::Closed));
+    assert_eq!(tx.send(3, SLEEPY), Err(Refused::Closed));
     receiver.join().unwrap();
 }
 
@@ -141,7 +141,7 @@ fn came_and_left<K: Kind>(value: Option<u64>) {
     if let Some(value) = value {
         assert_eq!(rx.recv(SLEEPY), Ok(value));
     }
-    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed));
     visitor.join().unwrap();
 }
 

@@ -14,8 +14,8 @@ use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, put, send, settle_accounts, take};
 use super::support::{Ring, claim_in_time};
 use crate::peers::table::Role;
-use crate::pipe::{End, GaveUp};
-use crate::ring::{Kind, Mpmc, Spsc};
+use crate::pipe::End;
+use crate::ring::{Kind, Mpmc, Refused, Spsc};
 use crate::wait::word::{Ticket, WakeWord};
 use crate::wait::{Pace, Stop, Turn};
 
@@ -88,7 +88,7 @@ fn last_sender_dies<K: Kind>(values: &'static [u64]) {
         let mut pace = interval.clone();
         match rx.end.claim_waiting(1, 2, &mut pace, &*rx.ring.locks) {
             Ok(run) => take(&mut rx, run, 2, &mut book),
-            Err(why) => break assert_eq!(why, GaveUp::Closed),
+            Err(why) => break assert_eq!(why, Refused::Closed),
         };
     }
     let victim = victim.join().unwrap();
@@ -190,7 +190,7 @@ fn mpmc_sender_killed_in_its_sleep_costs_the_other_no_wake() {
             book
         });
         for _ in 0..2 {
-            let run = rx.end.try_claim(1, 1, &*rx.ring.locks).unwrap();
+            let run = rx.end.claim_slow(1, 1, &*rx.ring.locks).unwrap();
             take(&mut rx, run, 1, &mut book);
         }
         let (victim, other) = (sleeping.join().unwrap(), waiting.join().unwrap());

@@ -4,9 +4,9 @@ use loom::thread;
 
 use super::support::{Ring, Rx, SLEEPY, check, check_bounded, claim_now};
 use crate::peers::endings::{self, Ending, Record};
-use crate::pipe::{End, GaveUp, Refused};
+use crate::pipe::End;
 use crate::ring::control::Told;
-use crate::ring::{Kind, Mpmc, Spsc};
+use crate::ring::{Kind, Mpmc, Refused, Spsc};
 use std::sync::Arc;
 
 /// C2: one sender has died, another comes and closes while the receiver finds out. Whatever it
@@ -53,7 +53,7 @@ fn closes<K: Kind>() {
     let ring = Ring::<K>::new(1, 2);
     let (tx, mut rx) = (ring.sender(0), ring.receiver(1));
     let leaving = thread::spawn(move || tx.leave());
-    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed));
     assert_eq!(rx.end.ends.ending_told(), Some(Ending::Closed));
     leaving.join().unwrap();
 }
@@ -103,7 +103,7 @@ fn comes_and_goes_while_one_attaches<K: Kind>() {
     });
     let mut rx = ring.receiver(1);
     assert_eq!(rx.recv(SLEEPY), Ok(1));
-    assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+    assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed));
     visitor.join().unwrap();
 }
 

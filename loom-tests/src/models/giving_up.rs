@@ -10,15 +10,14 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::support::{HASTY, Ring, SLEEPY, UntilCancelled, check_bounded};
-use crate::pipe::GaveUp;
-use crate::ring::{Kind, Mpmc, Spsc};
+use crate::ring::{Kind, Mpmc, Refused, Spsc};
 use crate::sync::{AtomicBool, membarrier};
 use crate::wait::Stop;
 use crate::wait::word::WakeWord;
 
 /// What there was, or nothing for those who gave up.
-fn unless_stopped<T>(outcome: Result<T, GaveUp>) -> Option<T> {
-    outcome.map_err(|why| assert_eq!(why, GaveUp::Stopped(Stop::Timeout))).ok()
+fn unless_stopped<T>(outcome: Result<T, Refused>) -> Option<T> {
+    outcome.map_err(|why| assert_eq!(why, Refused::Stopped(Stop::Timeout))).ok()
 }
 
 /// C10: an end that sleeps, or is about to, is cancelled.
@@ -29,7 +28,7 @@ fn cancelled<K: Kind>() {
     let pace = UntilCancelled(flag.clone());
     let waiting = thread::spawn(move || rx.recv(pace));
     WakeWord::new(&ring.words.control.data).cancel(&flag);
-    assert_eq!(waiting.join().unwrap(), Err(GaveUp::Stopped(Stop::Cancelled)));
+    assert_eq!(waiting.join().unwrap(), Err(Refused::Stopped(Stop::Cancelled)));
 }
 
 #[test]
@@ -120,8 +119,8 @@ fn receives_after_all<K: Kind>() {
     let early = unless_stopped(rx.recv(HASTY));
     assert_eq!(early.map_or_else(|| rx.recv(SLEEPY), Ok), Ok(1));
     match rx.recv(HASTY) {
-        Err(GaveUp::Stopped(_)) => assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed)),
-        outcome => assert_eq!(outcome, Err(GaveUp::Closed)),
+        Err(Refused::Stopped(_)) => assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed)),
+        outcome => assert_eq!(outcome, Err(Refused::Closed)),
     }
     sender.join().unwrap();
 }
@@ -137,12 +136,12 @@ fn sends_after_all<K: Kind>() {
     });
     // There may be room, or nobody left who would make use of it.
     let first = tx.send(2, HASTY);
-    if first.is_err_and(|why| why != GaveUp::Closed) {
+    if first.is_err_and(|why| why != Refused::Closed) {
         let _ = tx.send(2, SLEEPY);
     }
     match tx.send(3, HASTY) {
-        Err(GaveUp::Stopped(_)) => assert_eq!(tx.send(3, SLEEPY), Err(GaveUp::Closed)),
-        outcome => assert_eq!(outcome, Err(GaveUp::Closed)),
+        Err(Refused::Stopped(_)) => assert_eq!(tx.send(3, SLEEPY), Err(Refused::Closed)),
+        outcome => assert_eq!(outcome, Err(Refused::Closed)),
     }
     receiver.join().unwrap();
 }

@@ -4,8 +4,8 @@
 use loom::thread;
 
 use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check_bounded, claim_in_time};
-use crate::pipe::{End, GaveUp};
-use crate::ring::{Mpmc, Run};
+use crate::pipe::End;
+use crate::ring::{Mpmc, Refused, Run};
 
 /// Claims one item and hands it out to whoever reads it in the ring.
 fn claim_to_read(rx: &mut Rx<Mpmc>, mut pace: Patience) -> Run {
@@ -33,7 +33,7 @@ fn mpmc_receiver_that_keeps_its_item_passes_the_wake_on_at_once() {
             thread::spawn(move || (claim_to_read(&mut rx, SLEEPY), rx))
         };
         let keeping = [keep(1), keep(2)];
-        let run = tx.end.try_claim(2, 2, &*ring.locks).unwrap();
+        let run = tx.end.claim_slow(2, 2, &*ring.locks).unwrap();
         tx.end.mem.slots.write_run(run.at, &[1, 2]);
         tx.end.publish(run, 2);
         // Neither has released anything.
@@ -73,7 +73,7 @@ fn one_holds_two() -> (Ring<Mpmc>, Tx<Mpmc>, Rx<Mpmc>, impl FnOnce()) {
     let (mut tx, mut leaver, rx) = (ring.sender(0), ring.receiver(1), ring.receiver(2));
     tx.try_send(1).unwrap();
     tx.try_send(2).unwrap();
-    let run = leaver.end.try_claim(2, 2, &*ring.locks).unwrap();
+    let run = leaver.end.claim_slow(2, 2, &*ring.locks).unwrap();
     leaver.end.hand_out(run);
     let leave = move || {
         leaver.end.release(run, 1);
@@ -90,7 +90,7 @@ fn mpmc_sleeper_adopts_what_a_receiver_leaves_with() {
         let leaving = thread::spawn(leave);
         assert_eq!(rx.recv(SLEEPY), Ok(2));
         tx.leave();
-        assert_eq!(rx.recv(SLEEPY), Err(GaveUp::Closed));
+        assert_eq!(rx.recv(SLEEPY), Err(Refused::Closed));
         leaving.join().unwrap();
     });
 }

@@ -18,8 +18,8 @@ use super::death::traces;
 use super::support::{Rx, Tx, claim_now};
 use crate::peers::reap::{Life, Liveness, reap_for_record};
 use crate::peers::table::{self, Owner};
-use crate::pipe::{End, Refused};
-use crate::ring::{Kind, Mpmc, Run};
+use crate::pipe::End;
+use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 
 /// One value at its position.
@@ -86,7 +86,7 @@ impl Ledger {
     pub(super) fn with_claim_of(mut self, rx: &mut Rx<Mpmc>) -> Self {
         if rx.end.has_claim() {
             // What its private memory says; stores nothing.
-            let run = rx.end.try_claim(1, u64::MAX, &*rx.ring.locks).expect("it has a claim");
+            let run = rx.end.claim_slow(1, u64::MAX, &*rx.ring.locks).expect("it has a claim");
             let released = |at: &u64| self.received.iter().any(|item| item.at == *at);
             self.held.extend((run.at..run.at + run.slots).filter(|at| !released(at)));
         }

@@ -5,8 +5,8 @@
 use loom::thread;
 
 use super::support::{Ring, Rx, check, check_bounded};
-use crate::pipe::{End, Refused};
-use crate::ring::{Blocked, Mpmc, RecvCursor, Run, SendCursor, mpmc};
+use crate::pipe::End;
+use crate::ring::{Mpmc, RecvCursor, Refused, Run, SendCursor, mpmc};
 use crate::sync::Ordering::Relaxed;
 
 /// A bare cursor at work: no wake words, no endpoint table.
@@ -31,8 +31,8 @@ pub(super) fn receiver(ring: &Ring<Mpmc>, record: usize) -> Receiver {
 }
 
 /// A refusal is never for damage.
-fn claimed(outcome: Result<Run, Blocked>) -> Option<Run> {
-    assert_ne!(outcome, Err(Blocked::Corrupt));
+fn claimed(outcome: Result<Run, Refused>) -> Option<Run> {
+    assert_ne!(outcome, Err(Refused::Corrupt));
     outcome.ok()
 }
 
@@ -245,7 +245,7 @@ fn mpmc_receiver_passes_over_an_abandoned_claim_to_what_lies_behind() {
         let (mut quitter, mut tx) = (ring.sender(0), ring.sender(1));
         let mut rx: Rx<Mpmc> = ring.receiver(2);
         let quitting = thread::spawn(move || {
-            quitter.end.try_claim(1, 1, &*quitter.ring.locks).unwrap();
+            quitter.end.claim_slow(1, 1, &*quitter.ring.locks).unwrap();
             quitter.leave(); // gives the claim up
         });
         tx.try_send(1).unwrap();

@@ -7,8 +7,9 @@ use loom::thread;
 
 use super::mpmc;
 use super::support::{CHECKING, Patience, Ring, Rx, SLEEPY, check_bounded};
-use crate::pipe::{End, Refused};
+use crate::pipe::End;
 use crate::ring::Mpmc;
+use crate::ring::Refused;
 use crate::sync::Ordering::Relaxed;
 
 /// Tries, and takes what there is. Not ready is an answer here.
@@ -30,7 +31,7 @@ fn a_dead_senders_claim_is_passed_over_and_the_living_lose_nothing() {
         let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
         let mut rx = ring.receiver(2);
         let victim = thread::spawn(move || {
-            victim.end.try_claim(1, 1, &*victim.ring.locks).unwrap();
+            victim.end.claim_slow(1, 1, &*victim.ring.locks).unwrap();
             victim.die();
         });
         let sender = thread::spawn(move || tx.try_send(1).unwrap());
@@ -55,7 +56,7 @@ fn a_slow_senders_claim_is_left_alone() {
         let mut rx = ring.receiver(2);
         // Intends whatever is next, and is dead: reason to examine the claims.
         let victim = thread::spawn(move || {
-            dead.end.try_claim(1, 1, &*dead.ring.locks).unwrap();
+            dead.end.claim_slow(1, 1, &*dead.ring.locks).unwrap();
             dead.die();
         });
         let sender = thread::spawn(move || slow.try_send(1).unwrap());
@@ -136,7 +137,7 @@ fn a_dead_receivers_item_is_delivered_to_one_other() {
             let locks = ring.locks.clone();
             thread::spawn(move || {
                 // It may come too late for an item.
-                let _ = victim.end.try_claim(1, 1, &*locks);
+                let _ = victim.end.claim_slow(1, 1, &*locks);
                 victim.die();
             })
         };
@@ -163,7 +164,7 @@ fn of_two_that_recover_one_adopts() {
         let (mut victim, mut other) = (ring.receiver(1), ring.receiver(2));
         let mut adopter = ring.receiver(3);
         tx.try_send(1).unwrap();
-        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
         victim.die();
         let other = {
             let locks = ring.locks.clone();
@@ -189,7 +190,7 @@ fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
         let ring = Ring::<Mpmc>::new(1, 4);
         let (mut victim, mut liveness) = (ring.sender(0), ring.sender(1));
         let locks = ring.locks.clone();
-        let run = victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        let run = victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
         let dying = thread::spawn(move || {
             victim.end.mem.slots.write(run.at, &0);
             victim.die();
@@ -212,7 +213,7 @@ fn it_is_not_end_of_file_while_another_settles_what_dead_senders_had_claimed() {
         let ring = Ring::<Mpmc>::new(2, 4);
         let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
         let (mut rx, mut other) = (ring.receiver(2), ring.receiver(3));
-        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
         tx.try_send(1).unwrap();
         assert_eq!(rx.try_recv(), Err(Refused::NotReady)); // and has seen them on the endpoint table
         victim.die();
@@ -240,7 +241,7 @@ fn settled_beside_a_sleeper(receiving: Patience) {
     let ring = Ring::<Mpmc>::new(2, 3);
     let (mut victim, mut tx) = (ring.sender(0), ring.sender(1));
     let mut rx = ring.receiver(2);
-    victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+    victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
     victim.die();
     let receiver = thread::spawn(move || assert_eq!(rx.recv(receiving), Ok(1)));
     tx.try_send(1).unwrap();
@@ -269,7 +270,7 @@ fn a_sleeper_that_doubts_adopts_or_is_woken() {
         let mut tx = ring.sender(0);
         let (mut victim, mut adopter) = (ring.receiver(1), ring.receiver(2));
         tx.try_send(1).unwrap();
-        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
         let waiting = thread::spawn(move || (adopter.recv(CHECKING).unwrap(), adopter));
         victim.die();
         tx.try_send(2).unwrap();
@@ -289,7 +290,7 @@ fn dropped_beside_a_sleeper(sending: Patience) {
     let (mut victim, mut rx) = (ring.receiver(1), ring.receiver(2));
     tx.try_send(1).unwrap();
     tx.try_send(2).unwrap();
-    victim.end.try_claim(2, 2, &*ring.locks).unwrap();
+    victim.end.claim_slow(2, 2, &*ring.locks).unwrap();
     victim.die();
     let sender = thread::spawn(move || {
         tx.send(3, sending).unwrap();
@@ -322,7 +323,7 @@ fn what_a_dead_receiver_held_comes_before_end_of_file() {
         let (mut victim, mut rx) = (ring.receiver(1), ring.receiver(2));
         tx.try_send(1).unwrap();
         let leaving = thread::spawn(move || tx.leave());
-        victim.end.try_claim(1, 1, &*ring.locks).unwrap();
+        victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
         victim.die();
         let mut received = rx.try_recv();
         while received == Err(Refused::NotReady) {

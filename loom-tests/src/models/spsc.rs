@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::support::check;
 use crate::ring::spsc::{Consumer, Producer};
-use crate::ring::{Blocked, Mem, RecvCursor, SendCursor, Spsc};
+use crate::ring::{Mem, RecvCursor, Refused, SendCursor, Spsc};
 use crate::sync;
 
 type Ring = Mem<u64, Spsc>;
@@ -30,7 +30,7 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
             sent
         }
         Err(blocked) => {
-            assert_eq!(blocked, Blocked::NotReady);
+            assert_eq!(blocked, Refused::NotReady);
             0
         }
     }
@@ -45,7 +45,7 @@ fn try_recv(mem: &Ring, consumer: &mut Consumer, max: u64, into: &mut Vec<u64>) 
             consumer.release(mem, run, run.items);
             into.extend(values);
         }
-        Err(blocked) => assert_eq!(blocked, Blocked::NotReady),
+        Err(blocked) => assert_eq!(blocked, Refused::NotReady),
     }
 }
 

@@ -12,9 +12,9 @@ use crate::peers::ends::Ends;
 use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::Role;
-use crate::pipe::{End, GaveUp, RecvEnd, Refused, SendEnd};
+use crate::pipe::{End, RecvEnd, SendEnd};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Run};
+use crate::ring::{Kind, Mem, Refused, Run};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{self, AtomicBool, AtomicU32, Slots};
 use crate::wait::word::{Ticket, WakeWord};
@@ -399,9 +399,9 @@ pub(crate) fn claim_now(
     max: u64,
     locks: &Locks,
 ) -> Result<Run, Refused> {
-    match end.claim_at_once(need, max) {
+    match end.claim_fast(need, max) {
         Some(run) => Ok(run),
-        None => end.try_claim(need, max, locks),
+        None => end.claim_slow(need, max, locks),
     }
 }
 
@@ -412,8 +412,8 @@ pub(crate) fn claim_in_time(
     max: u64,
     pace: &mut impl Pace,
     locks: &Locks,
-) -> Result<Run, GaveUp> {
-    match end.claim_at_once(need, max) {
+) -> Result<Run, Refused> {
+    match end.claim_fast(need, max) {
         Some(run) => Ok(run),
         None => end.claim_waiting(need, max, pace, locks),
     }
@@ -438,7 +438,7 @@ impl<K: Kind> Tx<K> {
         Ok(())
     }
 
-    pub(crate) fn send(&mut self, value: u64, mut pace: impl Pace) -> Result<(), GaveUp> {
+    pub(crate) fn send(&mut self, value: u64, mut pace: impl Pace) -> Result<(), Refused> {
         let run = claim_in_time(&mut self.end, 1, 1, &mut pace, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
@@ -480,7 +480,7 @@ impl<K: Kind> Rx<K> {
         Ok(self.take(run)[0])
     }
 
-    pub(crate) fn recv(&mut self, pace: impl Pace) -> Result<u64, GaveUp> {
+    pub(crate) fn recv(&mut self, pace: impl Pace) -> Result<u64, Refused> {
         Ok(self.recv_many(1, 1, pace)?[0])
     }
 
@@ -489,7 +489,7 @@ impl<K: Kind> Rx<K> {
         need: u64,
         max: u64,
         mut pace: impl Pace,
-    ) -> Result<Vec<u64>, GaveUp> {
+    ) -> Result<Vec<u64>, Refused> {
         let run = claim_in_time(&mut self.end, need, max, &mut pace, &self.ring.locks)?;
         Ok(self.take(run))
     }

@@ -218,7 +218,7 @@ fn mpmc_sender_asleep_behind_a_hole_wakes_when_a_receiver_passes_over_it() {
         let ring = Ring::<Mpmc>::new(1, 3);
         let (mut quitter, mut tx) = (ring.sender(0), ring.sender(1));
         let mut rx = ring.receiver(2);
-        quitter.end.try_claim(1, 1, &*quitter.ring.locks).unwrap();
+        quitter.end.claim_slow(1, 1, &*quitter.ring.locks).unwrap();
         quitter.leave(); // gives the claim up
         let sender = thread::spawn(move || {
             tx.send(1, SLEEPY).unwrap();

@@ -14,8 +14,9 @@ use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check, check_bounded};
 use crate::peers::reap;
 use crate::peers::recovery_word::begin_visit;
 use crate::peers::table::{self, Name, Role};
-use crate::pipe::{End, GaveUp};
+use crate::pipe::End;
 use crate::ring::Mpmc;
+use crate::ring::Refused;
 use crate::ring::control::Words;
 use crate::sync;
 use crate::sync::Ordering::Relaxed;
@@ -78,7 +79,7 @@ impl Pace for Watching {
 }
 
 /// Two receivers and a sender; what the first receiver was given, and the second, after `plot`.
-fn two_receivers(first: Quits, plot: impl FnOnce(Tx<Mpmc>)) -> [Result<u64, GaveUp>; 2] {
+fn two_receivers(first: Quits, plot: impl FnOnce(Tx<Mpmc>)) -> [Result<u64, Refused>; 2] {
     let ring = Ring::<Mpmc>::new(2, 3);
     let tx = ring.sender(0);
     let receive = |record, quits| {
@@ -106,7 +107,7 @@ fn nobody_keeps_watch(ring: &Ring<Mpmc>) {
 fn both_learn_of_a_death_that_one_of_them_finds() {
     check_bounded("watch, a sender is killed", 2, || {
         let got = two_receivers(Quits::Never, |tx| tx.die());
-        assert_eq!(got, [Err(GaveUp::Closed); 2]);
+        assert_eq!(got, [Err(Refused::Closed); 2]);
     });
 }
 
@@ -119,7 +120,7 @@ fn one_that_stops_with_an_item_hands_the_watch_over() {
             tx.die();
         });
         got.sort_by_key(Result::is_err);
-        assert_eq!(got, [Ok(1), Err(GaveUp::Closed)]);
+        assert_eq!(got, [Ok(1), Err(Refused::Closed)]);
     });
 }
 
@@ -132,11 +133,11 @@ fn one_that_stops_because_its_time_is_up_hands_the_watch_over() {
         let (mut first, mut second) = (ring.receiver(1), ring.receiver(2));
         let quitting = thread::spawn(move || {
             let got = first.recv(watching(Quits::InTime));
-            assert_eq!(got, Err(GaveUp::Stopped(Stop::Timeout)));
+            assert_eq!(got, Err(Refused::Stopped(Stop::Timeout)));
             tx.die();
             first
         });
-        assert_eq!(second.recv(watching(Quits::Never)), Err(GaveUp::Closed));
+        assert_eq!(second.recv(watching(Quits::Never)), Err(Refused::Closed));
         quitting.join().unwrap();
         nobody_keeps_watch(&ring);
     });
@@ -152,8 +153,8 @@ fn one_that_stops_because_it_is_cancelled_hands_the_watch_over() {
             WakeWord::new(&tx.ring.words.control.data).wake_all();
             tx.die();
         });
-        assert!(matches!(first, Err(GaveUp::Closed | GaveUp::Stopped(Stop::Cancelled))));
-        assert_eq!(second, Err(GaveUp::Closed));
+        assert!(matches!(first, Err(Refused::Closed | Refused::Stopped(Stop::Cancelled))));
+        assert_eq!(second, Err(Refused::Closed));
     });
 }
 
@@ -168,7 +169,7 @@ fn one_that_stops_at_the_end_of_the_file_hands_the_watch_over() {
             tx.die();
             table::leave(&words, record, owner);
         });
-        assert_eq!(got, [Err(GaveUp::Closed); 2]);
+        assert_eq!(got, [Err(Refused::Closed); 2]);
     });
 }
 
@@ -249,7 +250,7 @@ fn the_place_of_a_killed_watcher_is_taken() {
             over.set(true);
             WakeWord::new(&ring.words.control.data).wake_all();
         });
-        assert_eq!(other.recv(until), Err(GaveUp::Stopped(Stop::Timeout)));
+        assert_eq!(other.recv(until), Err(Refused::Stopped(Stop::Timeout)));
         victim.join().unwrap();
         let control = &ring.words.control;
         assert_eq!(control.watch.receivers[0].load(Relaxed), 0);

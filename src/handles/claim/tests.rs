@@ -32,7 +32,7 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
         Claimer { end, waiting, image, liveness }
     }
     let mut send = |items| {
-        let run = tx.try_claim(items, items, &both).expect("room");
+        let run = tx.claim_slow(items, items, &both).expect("room");
         tx.publish(run, items);
     };
     let soon = || std::time::Duration::from_micros(10);
@@ -41,12 +41,13 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
 
     send(3);
     let then = now();
-    let run = claimer(&mut rx, &mut waiting, &image, &both).soon(1, 1).expect("an item");
+    let run = claimer(&mut rx, &mut waiting, &image, &both).fast_coalesced(1, 1).expect("an item");
     rx.release(run, 1);
     let before = coalesce(&rx);
     assert!((then..=now()).contains(&before.1), "by the clock of waits");
     for _ in 0..2 {
-        let run = claimer(&mut rx, &mut waiting, &image, &both).soon(1, 1).expect("an item");
+        let run =
+            claimer(&mut rx, &mut waiting, &image, &both).fast_coalesced(1, 1).expect("an item");
         rx.release(run, 1);
     }
     assert_eq!(coalesce(&rx), before, "it had seen all three");
@@ -54,17 +55,17 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     let ((left, _), began) = before;
     for (more, items) in [(1, 1), (2, 4)] {
         send(1);
-        let run = claimer(&mut rx, &mut waiting, &image, &both).until(1, items, soon());
+        let run = claimer(&mut rx, &mut waiting, &image, &both).claim(1, items, soon());
         rx.release(run.expect("an item"), 1);
         assert_eq!(coalesce(&rx), ((left - more, true), began));
     }
     let before = coalesce(&rx);
     send(1);
-    let run = claimer(&mut rx, &mut waiting, &image, &both).now(1, 1).expect("an item");
+    let run = claimer(&mut rx, &mut waiting, &image, &both).try_claim(1, 1).expect("an item");
     rx.release(run, 1);
-    assert!(claimer(&mut rx, &mut waiting, &image, &both).now(1, 1).is_err());
+    assert!(claimer(&mut rx, &mut waiting, &image, &both).try_claim(1, 1).is_err());
     assert_eq!(coalesce(&rx), before, "tries neither pause nor tell");
     // What has to be waited for begins anew.
-    assert!(claimer(&mut rx, &mut waiting, &image, &both).until(1, 1, soon()).is_err());
+    assert!(claimer(&mut rx, &mut waiting, &image, &both).claim(1, 1, soon()).is_err());
     assert_eq!(coalesce(&rx), ((left - 3, false), began));
 }

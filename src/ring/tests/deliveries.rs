@@ -73,7 +73,7 @@ fn the_item_that_receivers_die_with_climbs_and_those_behind_it_do_not() {
         }
         let (at, redeliveries, _) = shown(&mut rx);
         assert_eq!((at, redeliveries), (1, turn));
-        assert_eq!(rx.claim(2, 2), Err(Blocked::Held), "it comes alone");
+        assert_eq!(rx.claim(2, 2), Err(Refused::Held), "it comes alone");
     }
     let mut rx = adopter(&heap, 0);
     for (item, times) in [(1, 4), (2, 1), (3, 1), (4, 0)] {
@@ -196,7 +196,7 @@ fn a_count_that_somebody_made_up_is_a_wrong_number_and_nothing_worse() {
     rx.release(run, 1);
     // What cannot be told from a hole any more is passed over, or is damage if it was the last.
     scribble(2, Stamp(u64::MAX));
-    assert_eq!(rx.claim(1, 8), Err(Blocked::Corrupt));
+    assert_eq!(rx.claim(1, 8), Err(Refused::Corrupt));
     assert!(!rx.cursor.has_claim() && rx.cursor.take_skipped() == 2 && heap.intent(2) == 0);
     filled(&heap, 8, 8);
 }
@@ -237,7 +237,7 @@ fn spsc_the_item_that_consumers_die_with_climbs_and_those_behind_it_do_not() {
         assert_eq!((at, redeliveries), (item, times));
         rx.release(run, 1);
     }
-    assert_eq!(rx.recv(), Err(Blocked::NotReady));
+    assert_eq!(rx.recv(), Err(Refused::NotReady));
 }
 
 /// What a consumer gave back itself comes alone to nobody.

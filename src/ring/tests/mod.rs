@@ -26,7 +26,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::control::Words;
-use super::{Blocked, Kind, Mem, RecvCursor, Run, SendCursor};
+use super::{Kind, Mem, RecvCursor, Refused, Run, SendCursor};
 use crate::layout::Geometry;
 use crate::sync::{Shared, Slots};
 
@@ -114,7 +114,7 @@ pub(crate) struct Tx<T, K: Kind> {
 }
 
 impl<T: Sample, K: Kind> Tx<T, K> {
-    fn claim(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+    fn claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if self.cursor.forgotten() {
             self.cursor.close(&self.mem);
         }
@@ -130,14 +130,14 @@ impl<T: Sample, K: Kind> Tx<T, K> {
         self.cursor.publish(&self.mem, run, items);
     }
 
-    fn send(&mut self, n: u64) -> Result<(), Blocked> {
+    fn send(&mut self, n: u64) -> Result<(), Refused> {
         let run = self.claim(1, 1)?;
         self.fill(run, n, 1);
         Ok(())
     }
 
     /// As many of the samples `first..last` as there is room for.
-    fn send_some(&mut self, first: u64, last: u64) -> Result<u64, Blocked> {
+    fn send_some(&mut self, first: u64, last: u64) -> Result<u64, Refused> {
         let run = self.claim(1, last - first)?;
         self.fill(run, first, run.items);
         Ok(run.items)
@@ -151,7 +151,7 @@ pub(crate) struct Rx<T, K: Kind> {
 }
 
 impl<T: Sample, K: Kind> Rx<T, K> {
-    fn claim(&mut self, need: u64, max: u64) -> Result<Run, Blocked> {
+    fn claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         let at_once = if max == 1 { self.cursor.claim_one(&self.mem) } else { None };
         at_once.map_or_else(|| self.cursor.claim(&self.mem, need, max), Ok)
     }
@@ -168,12 +168,12 @@ impl<T: Sample, K: Kind> Rx<T, K> {
         self.cursor.release(&self.mem, run, items);
     }
 
-    fn recv(&mut self) -> Result<T, Blocked> {
+    fn recv(&mut self) -> Result<T, Refused> {
         Ok(self.recv_some(1)?[0])
     }
 
     /// At most `max` items, all released. Without holes between them, they are read in one piece.
-    fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Blocked> {
+    fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Refused> {
         let run = self.claim(1, max)?;
         let items = run.items.min(max); // it may hold more than were asked for
         let values = if run.slots == run.items {

@@ -21,7 +21,7 @@ fn holes_are_passed_over_freed_and_counted() {
     let run = tx.claim(3, 3).unwrap();
     tx.fill(run, 0, 0); // three holes
     assert_eq!(tx.send_some(1, 9), Ok(1), "holes take room until passed");
-    assert_eq!(tx.send(2), Err(Blocked::NotReady));
+    assert_eq!(tx.send(2), Err(Refused::NotReady));
     assert_eq!(rx.recv(), Ok(1));
     let tally = &heap.mem().words.control.tally;
     assert_eq!(tally.skipped.load(Relaxed), 3);
@@ -119,8 +119,8 @@ fn a_ring_of_nothing_but_holes_becomes_free_and_says_so() {
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
     let run = tx.claim(4, 4).unwrap();
     tx.fill(run, 0, 0);
-    assert_eq!(tx.claim(1, 1), Err(Blocked::NotReady));
-    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(tx.claim(1, 1), Err(Refused::NotReady));
+    assert_eq!(rx.claim(1, 1), Err(Refused::NotReady));
     assert_eq!(rx.cursor.take_skipped(), 4, "senders must be told");
     assert_eq!(rx.cursor.take_skipped(), 0);
     assert_eq!(tx.send_some(0, 4), Ok(4));
@@ -143,12 +143,12 @@ fn a_run_finds_its_items_between_holes() {
     // Release two: the hole between them goes too, and so do the two before the first item kept.
     rx.release(run, 2);
     assert_eq!(rx.cursor.held(), 2);
-    assert_eq!(rx.claim(3, 3), Err(Blocked::Held), "only two are held");
+    assert_eq!(rx.claim(3, 3), Err(Refused::Held), "only two are held");
     let run = rx.claim(1, 8).unwrap();
     assert_eq!((run.at, run.slots, run.items), (5, 2, 2));
     assert_eq!(rx.values(run), [2, 3]);
     rx.release(run, 2);
-    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(rx.claim(1, 1), Err(Refused::NotReady));
     assert_eq!(tx.send_some(0, 8), Ok(8));
 }
 
@@ -250,11 +250,11 @@ fn what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() 
     victim.mem.slots.stamp(run.at).store(published, Relaxed);
     tx.send(1).unwrap();
     assert_eq!(rx.recv(), Ok(0));
-    assert_eq!(rx.recv(), Err(Blocked::NotReady));
+    assert_eq!(rx.recv(), Err(Refused::NotReady));
     let alive =
         <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &dead(&[]));
     assert!(matches!(alive, Remains::Unclear { progress: false }), "{alive:?}");
-    assert_eq!(rx.recv(), Err(Blocked::NotReady));
+    assert_eq!(rx.recv(), Err(Refused::NotReady));
     let dead =
         <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &dead(&[0]));
     assert!(matches!(dead, Remains::Nothing), "{dead:?}");
@@ -270,9 +270,9 @@ fn a_sender_in_the_midst_of_a_call_holds_up_receivers_in_order_and_nobody_else()
     let mut rx = heap.rx(2);
     let run = slow.claim(1, 1).unwrap();
     fast.send(1).unwrap();
-    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(rx.claim(1, 1), Err(Refused::NotReady));
     assert_eq!(fast.send_some(2, 9), Ok(2), "other senders have room to go on");
-    assert_eq!(fast.send(4), Err(Blocked::NotReady));
+    assert_eq!(fast.send(4), Err(Refused::NotReady));
     slow.fill(run, 0, 1);
     assert_eq!(rx.recv_some(9), Ok(vec![0, 1, 2, 3]));
 }
@@ -286,8 +286,8 @@ fn a_receiver_in_the_midst_of_a_call_holds_up_senders_a_lap_later() {
     let run = slow.claim(1, 1).unwrap();
     assert_eq!(fast.recv(), Ok(1));
     // Slot 1 is free, but slot 0 comes first.
-    assert_eq!(tx.send(2), Err(Blocked::NotReady));
-    assert_eq!(fast.recv(), Err(Blocked::NotReady));
+    assert_eq!(tx.send(2), Err(Refused::NotReady));
+    assert_eq!(fast.recv(), Err(Refused::NotReady));
     slow.release(run, 1);
     assert_eq!(tx.send_some(2, 4), Ok(2));
     assert_eq!(fast.recv_some(2), Ok(vec![2, 3]));
@@ -314,9 +314,9 @@ fn an_intent_covers_the_claim_from_before_it_is_made_until_it_is_handed_over() {
     assert_eq!(intent(1), 1 << 40 | 2);
     rx.release(run, 1);
     // A claim that comes to nothing leaves none behind either.
-    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(rx.claim(1, 1), Err(Refused::NotReady));
     assert_eq!(tx.claim(8, 8).map(|run| run.at), Ok(3));
-    assert_eq!(rx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(rx.claim(1, 1), Err(Refused::NotReady));
     assert_eq!(intent(1), 0);
 }
 
@@ -356,16 +356,16 @@ fn stamps_that_no_history_produces_are_noticed() {
     let scribble = |stamp: u64| mem.slots.stamp(0).store(stamp, Relaxed);
     for far in [1 << 6, 7 << 6, u64::MAX, 1 << 63, 5 << 6 | 1] {
         scribble(far);
-        assert_eq!(tx.send(1), Err(Blocked::Corrupt), "{far:x}");
-        assert_eq!(rx.recv(), Err(Blocked::Corrupt), "{far:x}");
+        assert_eq!(tx.send(1), Err(Refused::Corrupt), "{far:x}");
+        assert_eq!(rx.recv(), Err(Refused::Corrupt), "{far:x}");
     }
     scribble(0);
     tx.send(1).unwrap();
     // Behind the first it is left to whoever comes there.
     mem.slots.stamp(2).store(7 << 6, Relaxed);
-    assert_eq!(tx.claim(2, 2), Err(Blocked::NotReady));
+    assert_eq!(tx.claim(2, 2), Err(Refused::NotReady));
     mem.slots.stamp(1).store(7 << 6, Relaxed);
-    assert_eq!(rx.claim(2, 2), Err(Blocked::NotReady));
+    assert_eq!(rx.claim(2, 2), Err(Refused::NotReady));
     assert_eq!(rx.recv(), Ok(1));
 }
 

@@ -63,23 +63,23 @@ fn values_of_every_size_and_alignment_cross_whole<K: Kind>() {
 fn a_full_ring_takes_nothing_and_an_empty_one_gives_nothing<K: Kind>() {
     let heap = Heap::<u64, K>::new(2, 2);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
-    assert_eq!(rx.recv(), Err(Blocked::NotReady));
+    assert_eq!(rx.recv(), Err(Refused::NotReady));
     tx.send(1).unwrap();
     tx.send(2).unwrap();
-    assert_eq!(tx.send(3), Err(Blocked::NotReady));
+    assert_eq!(tx.send(3), Err(Refused::NotReady));
     assert_eq!(rx.recv(), Ok(1));
     tx.send(3).unwrap();
     assert_eq!(rx.recv(), Ok(2));
     assert_eq!(rx.recv(), Ok(3));
-    assert_eq!(rx.recv(), Err(Blocked::NotReady));
+    assert_eq!(rx.recv(), Err(Refused::NotReady));
 }
 
 fn a_claim_of_several_is_all_or_nothing<K: Kind>() {
     let heap = Heap::<u64, K>::new(4, 2);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
     tx.send_some(0, 2).unwrap();
-    assert_eq!(tx.claim(3, 3), Err(Blocked::NotReady));
-    assert_eq!(rx.claim(3, 3), Err(Blocked::NotReady));
+    assert_eq!(tx.claim(3, 3), Err(Refused::NotReady));
+    assert_eq!(rx.claim(3, 3), Err(Refused::NotReady));
     // The refusals took nothing: two still fit, and then four are there.
     let run = tx.claim(2, 2).unwrap();
     tx.fill(run, 2, 2);
@@ -118,7 +118,7 @@ fn what_a_run_does_not_publish_is_never_received<K: Kind>() {
         assert_eq!(rx.recv(), Ok(10 * n + 2));
         let run = tx.claim(1, 4).unwrap();
         tx.fill(run, 0, 0); // all abandoned
-        assert_eq!(rx.recv(), Err(Blocked::NotReady));
+        assert_eq!(rx.recv(), Err(Refused::NotReady));
     }
 }
 
@@ -130,7 +130,7 @@ fn a_forgotten_claim_is_given_up_by_the_next<K: Kind>() {
     assert_eq!(rx.recv(), Ok(7));
     tx.claim(1, 4).unwrap();
     tx.cursor.close(&tx.mem);
-    assert_eq!(rx.recv(), Err(Blocked::NotReady));
+    assert_eq!(rx.recv(), Err(Refused::NotReady));
     let mut successor = heap.tx(0);
     assert_eq!(successor.send_some(0, 4), Ok(4), "nothing stays claimed");
 }
@@ -177,7 +177,7 @@ fn positions_go_on_beyond_the_largest_number<K: Kind>() {
         // Stamps disagree on an MPMC ring, as they should; an SPSC ring just goes on.
         match (tx.send(n), K::STAMPED) {
             (Ok(()), false) => assert_eq!(rx.recv(), Ok(n)),
-            (Err(Blocked::Corrupt), true) => break,
+            (Err(Refused::Corrupt), true) => break,
             (sent, _) => panic!("item {n}: {sent:?}"),
         }
     }

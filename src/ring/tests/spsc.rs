@@ -13,15 +13,15 @@ fn positions_that_contradict_each_other_are_noticed() {
     let (head, tail) = (&mem.words.control.head, &mem.words.control.tail.at);
 
     head.store(5, Relaxed); // beyond the tail
-    assert_eq!(tx.claim(1, 1), Err(Blocked::Corrupt));
+    assert_eq!(tx.claim(1, 1), Err(Refused::Corrupt));
     tail.store(9, Relaxed); // more than the ring can hold ahead of the consumer's own head
-    assert_eq!(rx.claim(1, 1), Err(Blocked::Corrupt));
+    assert_eq!(rx.claim(1, 1), Err(Refused::Corrupt));
     tail.store(4, Relaxed);
-    assert_eq!(attach_errors(&mem), (Blocked::Corrupt, Blocked::Corrupt));
+    assert_eq!(attach_errors(&mem), (Refused::Corrupt, Refused::Corrupt));
 
     // Each end's own position is private: once the other's makes sense again, they go on.
     head.store(0, Relaxed);
-    assert_eq!(tx.claim(1, 1), Err(Blocked::NotReady));
+    assert_eq!(tx.claim(1, 1), Err(Refused::NotReady));
     assert_eq!(rx.recv_some(4), Ok(vec![0, 1, 2, 3]));
     tx.send(4).unwrap();
     assert_eq!(rx.recv(), Ok(4));
@@ -37,7 +37,7 @@ fn a_producer_that_attaches_vouches_for_no_copy_of_the_newest_item() {
     assert_eq!(inline_at.load(Relaxed), 0);
 }
 
-fn attach_errors(mem: &Mem<u64, Spsc>) -> (Blocked, Blocked) {
+fn attach_errors(mem: &Mem<u64, Spsc>) -> (Refused, Refused) {
     (
         <Spsc as Kind>::Send::attach(mem, 0).unwrap_err(),
         <Spsc as Kind>::Recv::attach(mem, 1).unwrap_err(),
@@ -59,7 +59,7 @@ fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
 
     let mut successor = heap.rx(1);
     for left in (1..=3).rev() {
-        assert_eq!(successor.claim(2, 2), Err(Blocked::Held));
+        assert_eq!(successor.claim(2, 2), Err(Refused::Held));
         assert_eq!(successor.cursor.held(), left);
         let run = successor.claim(1, 8).unwrap();
         assert_eq!((run.at, run.items, run.again), (3 - left, 1, 1), "one at a time");
@@ -108,6 +108,6 @@ fn the_last_slots_and_items_are_to_be_had() {
     assert_eq!(tx.send_some(0, 2), Ok(2));
     assert_eq!(tx.claim(2, 4).unwrap().slots, 2);
     assert_eq!(rx.claim(2, 4).unwrap().items, 2);
-    assert_eq!(rx.claim(3, 4), Err(Blocked::NotReady));
+    assert_eq!(rx.claim(3, 4), Err(Refused::NotReady));
     assert!(!tx.cursor.forgotten() && !rx.cursor.unpublished(&rx.mem) && !rx.cursor.has_claim());
 }

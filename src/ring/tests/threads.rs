@@ -30,12 +30,12 @@ impl Patience {
 }
 
 /// Tries until it works; anything but "not now" is a bug.
-pub(super) fn until_ready<R>(mut attempt: impl FnMut() -> Result<R, Blocked>) -> R {
+pub(super) fn until_ready<R>(mut attempt: impl FnMut() -> Result<R, Refused>) -> R {
     let patience = Patience::new();
     loop {
         match attempt() {
             Ok(done) => return done,
-            Err(Blocked::Corrupt) => panic!("an honest ring says it is corrupt"),
+            Err(Refused::Corrupt) => panic!("an honest ring says it is corrupt"),
             Err(blocked) => patience.wait(blocked),
         }
     }
@@ -236,9 +236,9 @@ fn a_successor_sees_all_that_its_predecessor_stored() {
                 let owner = until_ready(|| match arrivals.load(Relaxed) {
                     arrived if arrived == turn => {
                         table::take(&words.owners[0], Role::Sender, 1, false)
-                            .ok_or(Blocked::NotReady)
+                            .ok_or(Refused::NotReady)
                     }
-                    _ => Err(Blocked::NotReady),
+                    _ => Err(Refused::NotReady),
                 });
                 table::arrived(&words, Role::Sender);
                 let mut tx = heap.tx(0);
