@@ -207,7 +207,7 @@ fn take_record<T: Copy, K: Kind, L: Locks>(
 ) -> Result<Attached<L>, NoRecord<L::Error>> {
     let words = &mem.words;
     let take = |records, evict| take(words, records, role, evict, locks);
-    if !K::STAMPED {
+    if !K::MANY {
         let record = if role == Role::Sender { 0 } else { 1 };
         return Ok((take(record..record + 1, true)?, None));
     }

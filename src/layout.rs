@@ -191,7 +191,8 @@ const_assert_eq!(offset_of!(Turn, looking), 8);
 const_assert_eq!(size_of::<Note>(), 16);
 const_assert_eq!(size_of::<Counters>(), 48);
 const_assert_eq!(offset_of!(Record, intent), 0);
-const_assert_eq!(offset_of!(Record, deliveries), 8);
+const_assert_eq!(offset_of!(Record, handed_out), 8);
+const_assert_eq!(offset_of!(Record, deliveries), 16);
 const_assert_eq!(offset_of!(Record, counters), 64);
 const_assert_eq!(size_of::<OwnerWord>(), 8);
 
@@ -499,7 +500,7 @@ impl Identity {
             return Err(Unfit::Damaged("capacity"));
         }
         // An SPSC ring has one record for each role, at known places.
-        let possible = 2..=if K::STAMPED { MAX_ENDPOINTS } else { 2 };
+        let possible = 2..=if K::MANY { MAX_ENDPOINTS } else { 2 };
         if !possible.contains(&self.endpoints) {
             return Err(Unfit::Damaged("number of endpoints"));
         }

@@ -77,8 +77,8 @@ pub(crate) trait End {
     /// What this end knows of the others, and where it learns more.
     fn ends(&mut self) -> (&mut Ends, &Words);
 
-    /// Slots.
-    fn capacity(&self) -> u64;
+    /// The longest run that one claim may cover.
+    fn longest_run(&self) -> u64;
 
     /// How many pauses to make before looking again for something to claim.
     fn coalesce(&self) -> u32;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
-use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc};
+use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc, spsc};
 
 #[macro_use]
 mod support;
@@ -194,4 +194,20 @@ fn who_attaches_without_a_sender_finds_what_a_receiver_has_left() {
     drop(rx);
     let mut rx = ring.receiver().unwrap();
     assert_eq!(rx.try_recv(), Ok(7));
+}
+
+#[test]
+fn an_spsc_ring_hands_over_all_that_it_holds_in_one_piece() {
+    const ALL: usize = 1 << 25;
+    let most = (1 << 24) - 1;
+    let (mut tx, mut rx) = spsc::channel::<u8>(ALL).unwrap();
+    let sent: Vec<u8> = (0..ALL).map(|index| (index % 251) as u8).collect();
+    let mut got = vec![0; ALL];
+    tx.try_send_exact(&sent).unwrap();
+    assert_eq!(rx.try_recv_slice(&mut got), Ok(ALL));
+    assert!(got == sent);
+    // What dies with its owner and is settled by others has a limit.
+    let (mut tx, _rx) = mpmc::channel::<u8>(ALL).unwrap();
+    assert_eq!(tx.try_send_exact(&sent), Err(BulkError::TooLong { len: ALL, most }));
+    assert_eq!(tx.try_send_slice(&sent), Ok(most));
 }

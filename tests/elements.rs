@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use ringpipe::bytemuck::{CheckedBitPattern, NoUninit};
 use ringpipe::{
     BulkError, Deadline, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle,
@@ -15,7 +17,8 @@ use support::{Name, tests};
 tests!(
     values_with_invalid_bits_travel,
     an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on,
-    a_slice_ends_before_an_item_that_makes_no_value,
+    iterators_pass_over_items_that_make_no_value,
+    a_slice_leaves_items_out_that_make_no_value,
     an_exact_call_drops_what_it_cannot_deliver_whole,
     a_run_shows_an_item_that_makes_no_value_as_none,
     what_is_received_again_is_checked_again,
@@ -95,34 +98,47 @@ fn sent<K: Attach>(bytes: &[u8]) -> (SendHandle<u8, K>, RecvHandle<Level, K>) {
 
 fn an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on() {
     fn holds<K: Attach>() {
-        let (_tx, mut rx) = sent::<K>(&[0, 3, 2, 255, 4, 9, 1]);
+        let (_tx, mut rx) = sent::<K>(&[0, 3, 2, 255, 4, 1]);
         assert_eq!(rx.try_recv(), Ok(Low));
-        assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt));
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Invalid));
         assert_eq!(rx.recv(), Ok(High));
-        assert_eq!(rx.recv(), Err(RecvError::Corrupt));
-        let timeout = std::time::Duration::ZERO;
-        assert_eq!(rx.recv_timeout(timeout), Err(RecvTimeoutError::Corrupt));
-        let mut iter = rx.iter();
-        assert_eq!((iter.next(), iter.error()), (None, Some(RecvError::Corrupt)));
-        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [Middle]);
+        assert_eq!(rx.recv(), Err(RecvError::Invalid));
+        assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Invalid));
+        assert_eq!(rx.recv_timeout(Duration::ZERO), Ok(Middle));
         assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-        assert_eq!(rx.ring().stats().dropped, 4);
+        assert_eq!(rx.ring().stats().dropped, 3);
     }
     holds::<Spsc>();
     holds::<Mpmc>();
 }
 
-fn a_slice_ends_before_an_item_that_makes_no_value() {
+fn iterators_pass_over_items_that_make_no_value() {
     fn holds<K: Attach>() {
-        let (_tx, mut rx) = sent::<K>(&[2, 1, 7, 0]);
+        let (mut tx, mut rx) = sent::<K>(&[9, 0, 9, 9, 1, 9]);
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [Low, Middle]);
+        assert_eq!(rx.ring().stats().dropped, 4);
+        tx.try_send_slice(&[9, 2, 9]).unwrap();
+        drop(tx);
+        let mut iter = rx.iter();
+        assert_eq!(iter.by_ref().collect::<Vec<_>>(), [High]);
+        assert_eq!(iter.error(), Some(RecvError::Closed));
+        assert_eq!(rx.ring().stats().dropped, 6);
+    }
+    holds::<Spsc>();
+    holds::<Mpmc>();
+}
+
+fn a_slice_leaves_items_out_that_make_no_value() {
+    fn holds<K: Attach>() {
+        let (mut tx, mut rx) = sent::<K>(&[7, 2, 1, 7, 0, 7]);
         let mut into = [Low; 8];
-        assert_eq!(rx.try_recv_slice(&mut into), Ok(2));
-        assert_eq!(into[..2], [High, Middle]);
-        assert_eq!(rx.ring().stats().dropped, 0);
-        assert_eq!(rx.recv_slice(&mut into, Deadline::NEVER), Err(BulkError::Corrupt));
-        assert_eq!(rx.ring().stats().dropped, 1);
-        assert_eq!(rx.recv_slice(&mut into, Deadline::NEVER), Ok(1));
-        assert_eq!(into[0], Low);
+        assert_eq!(rx.try_recv_slice(&mut into), Ok(3));
+        assert_eq!(into[..3], [High, Middle, Low]);
+        assert_eq!(rx.ring().stats().dropped, 3);
+        tx.try_send_slice(&[7, 7]).unwrap();
+        assert_eq!(rx.recv_slice(&mut into, Deadline::NEVER), Err(BulkError::Invalid));
+        assert_eq!(rx.ring().stats().dropped, 5);
+        all_is_released(tx, rx);
     }
     holds::<Spsc>();
     holds::<Mpmc>();
@@ -130,30 +146,34 @@ fn a_slice_ends_before_an_item_that_makes_no_value() {
 
 fn an_exact_call_drops_what_it_cannot_deliver_whole() {
     fn holds<K: Attach>() {
-        let (mut tx, mut rx) = sent::<K>(&[2, 1, 7, 0, 1, 2]);
+        let (tx, mut rx) = sent::<K>(&[2, 1, 7, 0, 1, 2]);
         let mut into = [Low; 4];
-        assert_eq!(rx.try_recv_exact(&mut into), Err(BulkError::Corrupt));
-        assert_eq!(rx.ring().stats().dropped, 3);
-        assert_eq!(rx.recv_exact(&mut into[..1], Deadline::NEVER), Ok(()));
-        assert_eq!(into[0], Low);
+        assert_eq!(rx.try_recv_exact(&mut into), Err(BulkError::Invalid));
+        assert_eq!(rx.ring().stats().dropped, 4);
         assert_eq!(rx.recv_exact(&mut into[..2], Deadline::NEVER), Ok(()));
         assert_eq!(into[..2], [Middle, High]);
-        // All slots are free again.
-        assert_eq!(tx.try_send_slice(&[0; 8]), Ok(8));
+        all_is_released(tx, rx);
     }
     holds::<Spsc>();
     holds::<Mpmc>();
 }
 
+/// A copying call that has returned holds nothing, and nothing is marked.
+fn all_is_released<K: Attach>(mut tx: SendHandle<u8, K>, mut rx: RecvHandle<Level, K>) {
+    assert_eq!(tx.try_send_exact(&[0; 8]), Ok(()));
+    assert_eq!(rx.try_recv_exact(&mut [Low; 8]), Ok(()));
+    assert!(!rx.redelivered() && rx.ring().stats().redelivered == 0);
+}
+
 fn a_run_shows_an_item_that_makes_no_value_as_none() {
     fn holds<K: Attach>() {
-        let (_tx, mut rx) = sent::<K>(&[2, 7, 1]);
+        let (tx, mut rx) = sent::<K>(&[2, 7, 1]);
         let run = rx.try_claim(8).unwrap();
         let items = (0..run.len()).map(|index| run.get(index));
         assert!(items.eq([Some(High), None, Some(Middle)]));
-        assert!(run.iter().eq([High]));
-        run.release(2);
-        assert_eq!(rx.try_recv(), Ok(Middle));
+        assert!(run.iter().eq([High, Middle]));
+        run.release_all();
+        all_is_released(tx, rx);
     }
     holds::<Spsc>();
     holds::<Mpmc>();
@@ -166,7 +186,7 @@ fn what_is_received_again_is_checked_again() {
         rx.try_claim(2).unwrap().abandon();
         drop(rx);
         let mut rx = K::receiver(&ring);
-        assert_eq!(rx.try_recv(), Err(TryRecvError::Corrupt));
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Invalid));
         assert!(rx.redelivered());
         assert_eq!(rx.try_recv(), Ok(Middle));
         assert!(rx.redelivered());

@@ -218,14 +218,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             rings: [Ring::options().from_fd(descriptor).expect("the same"), ring],
             tx: [None, None],
             rx: [None, None],
-            model: Model::new(
-                K::STAMPED,
-                capacity,
-                endpoints,
-                drop_unreleased,
-                delivery_limit,
-                zero,
-            ),
+            model: Model::new(K::MANY, capacity, endpoints, drop_unreleased, delivery_limit, zero),
             next: 1,
             began: Instant::now(),
             again: [None; ENDS],
@@ -310,10 +303,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 assert!(room, "attached where there was no room");
                 return Some(end);
             }
-            Err(AttachError::TableFull { endpoints }) if K::STAMPED => {
+            Err(AttachError::TableFull { endpoints }) if K::MANY => {
                 assert_eq!(endpoints, self.rings[0].endpoints());
             }
-            Err(AttachError::RoleTaken(taken)) if !K::STAMPED => assert_eq!(taken, role),
+            Err(AttachError::RoleTaken(taken)) if !K::MANY => assert_eq!(taken, role),
             Err(other) => panic!("{other}"),
         }
         assert!(!room, "not attached though there was room");
@@ -330,7 +323,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 assert_eq!(empty, len == 0);
                 // What a receiver holds is not in the ring any more, and yet takes room: an MPMC
                 // ring without a free slot need not say that it is full.
-                assert!(full == self.model.no_free_slot() || (K::STAMPED && !full));
+                assert!(full == self.model.no_free_slot() || (K::MANY && !full));
                 assert_eq!((peers_seen.senders, peers_seen.receivers), peers);
             };
         for ring in &self.rings {

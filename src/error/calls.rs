@@ -10,6 +10,7 @@ const END_OF_FILE: &str = "the ring is drained and every sender is gone";
 const TIMEOUT: &str = "the deadline passed";
 const CANCELLED: &str = "the call was cancelled";
 const CORRUPT: &str = "the ring's shared words are corrupt";
+const INVALID: &str = "the bits of what was sent make no value of its type; it was dropped";
 pub(super) const FORKED: &str = "the handle belongs to the process that forked this one";
 const DESCRIPTOR_LOST: &str = "the ring's descriptor was closed or reused, or may not be asked \
     (fcntl, fstat): a peer's death would go unnoticed; open the ring anew";
@@ -142,10 +143,11 @@ plain_error! {
         Empty => EMPTY,
         /// Everything is drained and every sender has gone: end-of-file. Another may attach later.
         Closed => END_OF_FILE,
-        /// A process has written over the ring's shared words: unlink it and start anew. Or it has
-        /// sent an item whose bits make no value of its type ([`Item`](crate::Item)): that item is
-        /// dropped, and the next call goes on behind it.
+        /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// The bits of the item that came next make no value of its type ([`Item`](crate::Item)).
+        /// That item is dropped; the next call goes on behind it.
+        Invalid => INVALID,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
         /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
@@ -163,10 +165,11 @@ plain_error! {
         Closed => END_OF_FILE,
         /// A [`Canceller`](crate::Canceller) of this handle was used.
         Cancelled => CANCELLED,
-        /// A process has written over the ring's shared words: unlink it and start anew. Or it has
-        /// sent an item whose bits make no value of its type ([`Item`](crate::Item)): that item is
-        /// dropped, and the next call goes on behind it.
+        /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// The bits of the item that came next make no value of its type ([`Item`](crate::Item)).
+        /// That item is dropped; the next call goes on behind it.
+        Invalid => INVALID,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
         /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
@@ -186,10 +189,11 @@ plain_error! {
         Closed => END_OF_FILE,
         /// A [`Canceller`](crate::Canceller) of this handle was used.
         Cancelled => CANCELLED,
-        /// A process has written over the ring's shared words: unlink it and start anew. Or it has
-        /// sent an item whose bits make no value of its type ([`Item`](crate::Item)): that item is
-        /// dropped, and the next call goes on behind it.
+        /// A process has written over the ring's shared words. Unlink it and start anew.
         Corrupt => CORRUPT,
+        /// The bits of the item that came next make no value of its type ([`Item`](crate::Item)).
+        /// That item is dropped; the next call goes on behind it.
+        Invalid => INVALID,
         /// This handle was inherited through `fork`. Attach anew in the child.
         Forked => FORKED,
         /// Nothing came of the call for an interval, and whether the peers live cannot be asked:
@@ -232,11 +236,12 @@ pub enum BulkError {
     Closed,
     /// A [`Canceller`](crate::Canceller) of this handle was used.
     Cancelled,
-    /// A process has written over the ring's shared words: unlink it and start anew. Or the next
-    /// item's bits make no value of its type ([`Item`](crate::Item)): that item is dropped, with
-    /// those before it that were to be received by the same `exact` call, and the next call goes on
-    /// behind it.
+    /// A process has written over the ring's shared words. Unlink it and start anew.
     Corrupt,
+    /// Receiving: the bits of all the items there make no values of their type
+    /// ([`Item`](crate::Item)), or, where so many were asked for exactly, those of one. They are
+    /// dropped, with the others that were asked for; the next call goes on behind them.
+    Invalid,
     /// This handle was inherited through `fork`. Attach anew in the child.
     Forked,
     /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
@@ -274,6 +279,7 @@ impl fmt::Display for BulkError {
             Self::Closed => f.write_str("the opposite ends of the ring are gone"),
             Self::Cancelled => f.write_str(CANCELLED),
             Self::Corrupt => f.write_str(CORRUPT),
+            Self::Invalid => f.write_str(INVALID),
             Self::Forked => f.write_str(FORKED),
             Self::DescriptorLost => f.write_str(DESCRIPTOR_LOST),
             Self::TooLong { len, most } => {

@@ -5,7 +5,7 @@ use crate::error::BulkError;
 use crate::peers::fork::Image;
 use crate::peers::reap::Liveness;
 use crate::pipe::End;
-use crate::ring::{MAX_RUN, Refused, Run};
+use crate::ring::{Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
 
@@ -124,7 +124,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
 /// How many slots a call on `len` items may claim.
 #[inline(always)]
 pub(super) fn up_to(len: usize, end: &impl End) -> u64 {
-    (len as u64).min(end.capacity()).min(MAX_RUN)
+    (len as u64).min(end.longest_run())
 }
 
 /// The slots of a call that wants `len` items or none.

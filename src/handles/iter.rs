@@ -5,10 +5,11 @@ use std::iter::FusedIterator;
 
 use super::Item;
 use super::recv::RecvHandle;
-use crate::error::RecvError;
+use crate::error::{RecvError, TryRecvError};
 use crate::ring::Kind;
 
-/// Items as they come, until end-of-file: [`RecvHandle::iter`].
+/// Items as they come, until end-of-file: [`RecvHandle::iter`]. One whose bits make no value is
+/// passed over, and counted as [dropped](crate::Stats::dropped).
 pub struct Iter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
     error: Option<RecvError>,
@@ -33,11 +34,14 @@ impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
         if self.error.is_some() {
             return None;
         }
-        match self.handle.recv() {
-            Ok(item) => Some(item),
-            Err(error) => {
-                self.error = Some(error);
-                None
+        loop {
+            match self.handle.recv() {
+                Ok(item) => return Some(item),
+                Err(RecvError::Invalid) => {}
+                Err(error) => {
+                    self.error = Some(error);
+                    return None;
+                }
             }
         }
     }
@@ -45,7 +49,8 @@ impl<T: Item, K: Kind> Iterator for Iter<'_, T, K> {
 
 impl<T: Item, K: Kind> FusedIterator for Iter<'_, T, K> {}
 
-/// Items that are there now: [`RecvHandle::try_iter`].
+/// Items that are there now: [`RecvHandle::try_iter`]. One whose bits make no value is passed over,
+/// and counted as [dropped](crate::Stats::dropped).
 pub struct TryIter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
 }
@@ -60,7 +65,14 @@ impl<T: Item, K: Kind> Iterator for TryIter<'_, T, K> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.handle.try_recv().ok()
+        // As many as there can be: a peer may go on sending such.
+        for _ in 0..=self.handle.capacity() {
+            match self.handle.try_recv() {
+                Err(TryRecvError::Invalid) => {}
+                received => return received.ok(),
+            }
+        }
+        None
     }
 }
 

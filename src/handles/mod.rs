@@ -29,17 +29,32 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// its feature `min_const_generics`). Together the two bounds mean that a value has no uninitialised
 /// bytes to leak, and that no byte a hostile peer writes can make an invalid one.
 ///
-/// What is received is checked on a private copy. An item whose bits make no `T` is released and
-/// counted as [`dropped`](crate::Stats::dropped), the call says `Corrupt`, and the next call goes
-/// on behind it. An honest peer never sends one. A type all of whose bit patterns are valid
-/// (`#[derive(AnyBitPattern)]` instead of `CheckedBitPattern`) is not checked, and costs nothing.
+/// What is received is checked on a private copy. An item whose bits make no `T` is dropped, and
+/// counted as [`dropped`](crate::Stats::dropped). A call for one item says `Invalid`, and the next
+/// call goes on behind it; slices and iterators leave it out; a [`ReadRun`](crate::ReadRun) shows
+/// `None`. Such an item comes from a peer that writes over the ring, from one whose enum has a
+/// variant more (tell versions of a type apart by [`Options::tag`](crate::Options::tag)), or from a
+/// [`commit`](crate::WriteRun::commit) of a slot that was not written. A type of which all bit
+/// patterns are valid (`#[derive(AnyBitPattern)]` instead of `CheckedBitPattern`) is not checked,
+/// and costs nothing.
 ///
 /// ```
-/// let (mut tx, mut rx) = ringpipe::spsc::channel::<char>(8)?;
-/// tx.try_send('ß').unwrap();
-/// assert_eq!(rx.try_recv(), Ok('ß'));
+/// use bytemuck::{CheckedBitPattern, NoUninit};
+///
+/// #[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
+/// #[repr(u8)]
+/// enum Signal {
+///     Stop,
+///     Go,
+/// }
+///
+/// let (mut tx, mut rx) = ringpipe::spsc::channel::<Signal>(8)?;
+/// tx.try_send(Signal::Go).unwrap();
+/// assert_eq!(rx.try_recv(), Ok(Signal::Go));
 /// # Ok::<(), ringpipe::ChannelError>(())
 /// ```
+///
+/// Arrays of checked types (`[bool; 4]`) cannot travel; a `[u8; 4]` can.
 ///
 /// Zero-sized types are refused when the program is compiled, and so is an alignment beyond a page
 /// (4096 bytes):

@@ -347,7 +347,7 @@ impl<T: Item, K: Kind> Options<T, K> {
         if self.capacity == 0 {
             return wrong("a ring has at least one slot".into());
         }
-        let endpoints = if K::STAMPED { self.endpoints } else { 2 };
+        let endpoints = if K::MANY { self.endpoints } else { 2 };
         if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
             return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
         }

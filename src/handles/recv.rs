@@ -124,7 +124,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.claimer().fast(1, 1) {
-            Some(run) => self.take_at_once(run).ok_or(TryRecvError::Corrupt),
+            Some(run) => self.take_at_once(run).ok_or(TryRecvError::Invalid),
             None => self.try_recv_checked(),
         }
     }
@@ -139,7 +139,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             // One item needs no neighbours: the others cannot be.
             Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
         })?;
-        self.take(run).ok_or(TryRecvError::Corrupt)
+        let received = self.take(run).map_err(|_| TryRecvError::Corrupt)?;
+        received.ok_or(TryRecvError::Invalid)
     }
 
     /// Receives, waiting for an item while the ring is empty and there is a sender or none has come
@@ -152,12 +153,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
         if let Some(run) = self.claimer().fast_coalesced(1, 1) {
-            return self.take_at_once(run).ok_or(RecvError::Corrupt);
+            return self.take_at_once(run).ok_or(RecvError::Invalid);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
             RecvTimeoutError::Closed => RecvError::Closed,
             RecvTimeoutError::Cancelled => RecvError::Cancelled,
             RecvTimeoutError::Corrupt => RecvError::Corrupt,
+            RecvTimeoutError::Invalid => RecvError::Invalid,
             RecvTimeoutError::Forked => RecvError::Forked,
             RecvTimeoutError::DescriptorLost => RecvError::DescriptorLost,
             RecvTimeoutError::Timeout => unreachable!("never is never"),
@@ -193,7 +195,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
         match self.claimer().fast_coalesced(1, 1) {
-            Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Corrupt),
+            Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Invalid),
             None => self.recv_waiting(deadline.into()),
         }
     }
@@ -210,11 +212,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             Refused::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
             Refused::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
         })?;
-        self.take(run).ok_or(RecvTimeoutError::Corrupt)
+        let received = self.take(run).map_err(|_| RecvTimeoutError::Corrupt)?;
+        received.ok_or(RecvTimeoutError::Invalid)
     }
 
     /// Receives as many items as there are and `into` has room for, and never waits. Returns how
-    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster;
+    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster, or
+    /// some were [`Invalid`](BulkError::Invalid);
     /// one, if it had been handed to a receiver that is gone
     /// ([`redeliveries`](Self::redeliveries)).
     ///
@@ -251,7 +255,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.take_slice(run, into, false)
     }
 
-    /// Fills all of `into` with adjacent items or receives none, and never waits.
+    /// Fills all of `into` with adjacent items or receives none, and never waits. (If one of them is
+    /// [`Invalid`](BulkError::Invalid), all are dropped, and what `into` holds means nothing.)
     ///
     /// # Errors
     ///
@@ -340,9 +345,14 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         TryIter::new(self)
     }
 
-    /// The handle is this process's own: for those who borrow its slots.
+    /// The handle is this process's own.
+    pub(super) fn is_current(&self) -> bool {
+        self.image.is_current()
+    }
+
+    /// The same, for those who borrow its slots.
     pub(super) fn assert_current(&self) {
-        assert!(self.image.is_current(), "the handle of a run belongs to the process that forked");
+        assert!(self.is_current(), "the handle of a run belongs to the process that forked");
     }
 
     /// The end of a claim, by its guard.
@@ -366,60 +376,56 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         received
     }
 
-    /// `None` if a peer has corrupted the stamps, or the item.
+    /// `Err` if a peer has corrupted the stamps, `None` if the item makes no `T`.
     #[inline(always)]
-    fn take(&mut self, run: Run) -> Option<T> {
+    fn take(&mut self, run: Run) -> Result<Option<T>, Refused> {
         let bits = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
+        let received = bits.map(checked);
         self.note(run);
         self.end.release(run, 1);
-        let received = checked(bits?);
-        if received.is_none() {
+        if matches!(received, Some(None)) {
             self.count_dropped(1);
         }
-        received
+        received.ok_or(Refused::Corrupt)
     }
 
-    /// Takes as many items of the run as there are and `into` has room for. If one of them makes no
-    /// `T`: those before it, or, if it is the first or they must be `all`, none.
+    /// Takes as many items of the run as there are and `into` has room for. Items that make no `T`
+    /// are left out, and nothing is received if there are no others, or they must be `all`.
     #[inline(always)]
     fn take_slice(&mut self, run: Run, into: &mut [T], all: bool) -> Result<usize, BulkError> {
-        let received = into.len().min(run.items as usize);
-        let into = &mut into[..received];
+        let taken = into.len().min(run.items as usize);
+        let into = &mut into[..taken];
         let copied = match as_bits(into) {
-            Some(into) => self.end.copy_out(run, into),
-            None => return self.take_checked(run, into, all),
+            Some(into) => self.end.copy_out(run, into).map(|()| taken),
+            None => self.copy_checked(run, into),
         };
         self.note(run);
-        self.end.release(run, received as u64);
-        copied.map(|()| received).map_err(|e| self.bulk(e))
+        self.end.release(run, taken as u64);
+        let received = copied.map_err(|e| self.bulk(e))?;
+        if received == taken {
+            return Ok(taken);
+        }
+        let nothing = all || received == 0;
+        self.count_dropped((taken - if nothing { 0 } else { received }) as u64);
+        if nothing { Err(BulkError::Invalid) } else { Ok(received) }
     }
 
-    fn take_checked(&mut self, run: Run, into: &mut [T], all: bool) -> Result<usize, BulkError> {
+    /// Copies those of the first items of the run that make a `T`; the others are left out. How
+    /// many.
+    fn copy_checked(&self, run: Run, into: &mut [T]) -> Result<usize, Refused> {
         let mut items = self.end.items(run);
         let mut received = 0;
-        let mut bad = false;
-        for value in into.iter_mut() {
-            let Some(at) = items.next() else { break };
-            let Some(item) = checked(self.end.mem.slots.read(at)) else {
-                bad = true;
-                break;
-            };
-            *value = item;
-            received += 1;
+        for _ in 0..into.len() {
+            let at = items.next().ok_or(Refused::Corrupt)?;
+            if let Some(item) = checked(self.end.mem.slots.read(at)) {
+                into[received] = item;
+                received += 1;
+            }
         }
-        drop(items);
-        self.note(run);
-        if received == into.len() || bad && received > 0 && !all {
-            self.end.release(run, received as u64);
-            return Ok(received);
-        }
-        let dropped = if bad { received + 1 } else { into.len() } as u64;
-        self.end.release(run, dropped);
-        self.count_dropped(dropped);
-        Err(BulkError::Corrupt)
+        Ok(received)
     }
 
-    /// Items that a peer has made worthless.
+    /// Items whose bits make no values.
     #[cold]
     fn count_dropped(&self, items: u64) {
         self.end.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic

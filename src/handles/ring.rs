@@ -368,7 +368,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         attach(&mut Asking::new()).map_err(|none| match none {
             NoRecord::Io(e) => AttachError::Io(e),
             NoRecord::Corrupt => AttachError::Corrupt,
-            _ if K::STAMPED => AttachError::TableFull { endpoints: self.endpoints() },
+            _ if K::MANY => AttachError::TableFull { endpoints: self.endpoints() },
             _ => AttachError::RoleTaken(role),
         })
     }

@@ -4,11 +4,13 @@
 //!
 //! Values are copied into and out of the slots, so nobody's memory safety depends on what a peer
 //! does to the region. A run also gives out references to its slots, by `unsafe` methods, as a
-//! reference promises what no process can enforce on another. Whoever calls one vouches, for as
-//! long as the reference lives, that
+//! reference promises what no process can enforce on another. Whoever calls one vouches that
 //!
-//! * every process that can map the ring's region accesses it through this crate alone, and none
-//!   truncates its file or punches holes into it;
+//! * since the ring was created, and until the reference is gone, its memory and its file have been
+//!   accessed by every process through this crate alone (what was scribbled once may have given one
+//!   slot to two), and by callers of its `unsafe` methods who kept to this; its file is not
+//!   truncated, no holes are punched into it, and it was not opened as it was found
+//!   ([`Unclean`](crate::Unclean)) after others had written to it;
 //! * no device writes to the slots behind the processor's back (and reads them only if the
 //!   reference is shared);
 //! * the reference is not used in a child that was forked meanwhile, which shares the memory with
@@ -128,9 +130,11 @@ impl<T: Item + AnyBitPattern, K: Kind> WriteRun<'_, T, K> {
     ///
     /// # Safety
     ///
-    /// While the reference lives, every process that can map the ring's region accesses it through
-    /// this crate alone, none truncates its file or punches holes into it, and no device accesses
-    /// the slot. It is not used in a child forked meanwhile.
+    /// From the ring's creation until the reference is gone, its memory and its file are accessed by
+    /// every process through this crate alone, and its `unsafe` methods by callers who keep to this;
+    /// its file is not truncated, no holes are punched into it, and it is not opened
+    /// [as found](crate::Unclean) after others have written to it. No device accesses the slot.
+    /// The reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot_mut(&mut self, index: usize) -> &mut T {
         self.handle.assert_current();
         let slot = self.handle.end.mem.slots.value_ptr(self.position(index));
@@ -152,9 +156,11 @@ impl<T: Item + AnyBitPattern, K: Kind> ReadRun<'_, T, K> {
     ///
     /// # Safety
     ///
-    /// While the reference lives, every process that can map the ring's region accesses it through
-    /// this crate alone, none truncates its file or punches holes into it, and no device writes to
-    /// the slot. It is not used in a child forked meanwhile.
+    /// From the ring's creation until the reference is gone, its memory and its file are accessed by
+    /// every process through this crate alone, and its `unsafe` methods by callers who keep to this;
+    /// its file is not truncated, no holes are punched into it, and it is not opened
+    /// [as found](crate::Unclean) after others have written to it. No device writes to the slot.
+    /// The reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot(&self, index: usize) -> &T {
         self.handle.assert_current();
         let at = self.position(index).expect("an item of the run");
@@ -316,10 +322,12 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.handle.end.redeliveries(self.run)
     }
 
-    /// Copies item `index` of the run; `None` if there is no such item, if its bits make no `T`, or
-    /// if a peer has corrupted the ring meanwhile.
+    /// Copies item `index` of the run. `None` if there is no such item; if its bits make no `T`
+    /// (release it: it will never make one); if a peer has corrupted the ring meanwhile; in a child
+    /// that was forked meanwhile.
     pub fn get(&self, index: usize) -> Option<T> {
-        checked(self.handle.end.mem.slots.read(self.position(index)?))
+        let at = self.position(index).filter(|_| self.handle.is_current())?;
+        checked(self.handle.end.mem.slots.read(at))
     }
 
     fn position(&self, index: usize) -> Option<u64> {
@@ -329,11 +337,12 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.handle.end.find(self.run, index as u64)
     }
 
-    /// Copies of the items, in order, up to one whose bits make no `T`, which [`get`](Self::get)
-    /// tells.
+    /// Copies of the items, in order, but for those whose bits make no `T`: [`get`](Self::get) tells
+    /// which. (A run that is released counts none of its items as dropped.)
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         let end = &self.handle.end;
-        end.items(self.run).take(self.len).map_while(|at| checked(end.mem.slots.read(at)))
+        let len = if self.handle.is_current() { self.len } else { 0 };
+        end.items(self.run).take(len).filter_map(|at| checked(end.mem.slots.read(at)))
     }
 
     /// Releases the first `count` items; the rest stay this receiver's and are received again.

@@ -38,7 +38,7 @@ impl Calm {
         liveness: &impl Liveness,
         pass: impl FnOnce() -> Findings,
     ) -> Findings {
-        if !K::STAMPED {
+        if !K::RECOVERS {
             return pass(); // there are two records, and no claims
         }
         let control = &mem.words.control;

@@ -126,7 +126,7 @@ pub(crate) fn reap_pass<T: Copy, K: Kind>(
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone
 /// opposite if they all seem dead: an idle waiter thus asks one question per interval.
 fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
-    K::STAMPED && mem.words.records[record].intent.load(Relaxed) != 0 // settling looks again
+    K::RECOVERS && mem.words.records[record].intent.load(Relaxed) != 0 // settling looks again
 }
 
 /// What came of reaping the dead.
@@ -162,7 +162,7 @@ fn reap_all<T: Copy, K: Kind>(
     pass.any_dead = true;
     let mut concerned = Concerned::default();
     let all = std::iter::once(first).chain(records.filter_map(gone));
-    if !K::STAMPED {
+    if !K::RECOVERS {
         for (record, owner, role) in all {
             if table::leave(words, record, owner) {
                 pass.changed = true;

@@ -34,7 +34,7 @@ fn read_to_end<T: Copy, K: Kind>(mem: &Mem<T, K>) -> bool {
     let control = &mem.words.control;
     // Relaxed: A3 has shown the last that the senders stored.
     let all_claimed = control.head.load(Relaxed) == control.tail.at.load(Relaxed);
-    all_claimed && !(K::STAMPED && others_hold(&mem.words))
+    all_claimed && !(K::RECOVERS && others_hold(&mem.words))
 }
 
 /// A receiving end.
@@ -212,8 +212,8 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         (&mut self.ends, &self.mem.words)
     }
 
-    fn capacity(&self) -> u64 {
-        self.mem.slots.capacity()
+    fn longest_run(&self) -> u64 {
+        self.mem.slots.capacity().min(K::Recv::MAX_RUN)
     }
 
     #[inline(always)]
@@ -269,7 +269,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
                 settled => return settled,
             }
             // What the dead had claimed before that look comes before the end, too.
-            if K::STAMPED && others_hold(&self.mem.words) {
+            if K::RECOVERS && others_hold(&self.mem.words) {
                 if !self.recovery_complete(liveness) {
                     return Err(Refused::NotReady);
                 }

@@ -79,14 +79,14 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
         (&mut self.ends, &self.mem.words)
     }
 
-    fn capacity(&self) -> u64 {
-        self.mem.slots.capacity()
+    fn longest_run(&self) -> u64 {
+        self.mem.slots.capacity().min(K::Send::MAX_RUN)
     }
 
     /// Having found the ring full: while so much of it drains that the sender can go on for a
     /// while, but not so long that receivers find it empty.
     fn coalesce(&self) -> u32 {
-        (self.capacity() / 16).min(64) as u32
+        (self.mem.slots.capacity() / 16).min(64) as u32
     }
 
     #[inline(always)]

@@ -208,13 +208,14 @@ pub struct FileState {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Record {
-    /// MPMC: the claim in progress ([`mpmc`](crate::ring::mpmc)). SPSC: the position before which
-    /// items have been handed out ([`spsc`](crate::ring::spsc)).
+    /// MPMC: the claim in progress ([`mpmc`](crate::ring::mpmc)).
     pub(crate) intent: AtomicU64,
+    /// SPSC: the position before which items have been handed out ([`spsc`](crate::ring::spsc)).
+    pub(crate) handed_out: AtomicU64,
     /// SPSC: how often the item at the head has been handed out
     /// ([`deliveries`](crate::ring::deliveries)).
     pub(crate) deliveries: AtomicU64,
-    reserved: [UnmodelledU64; 6],
+    reserved: [UnmodelledU64; 5],
     /// Reserved.
     pub(crate) counters: Counters,
 }

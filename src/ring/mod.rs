@@ -87,13 +87,12 @@ impl Refused {
 /// is somebody's success, so honest peers never come near this; a hostile one must not keep us.
 pub(crate) const PATIENCE: u32 = 10_000;
 
-/// The longest run one claim may cover, from the count bits of an intent.
-pub(crate) const MAX_RUN: u64 = mpmc::INTENT_MAX_COUNT;
-
 /// The sending end of an algorithm.
 pub trait SendCursor {
     /// Several of these may work on the ring at once.
     const SHARED: bool;
+    /// The longest run that one claim may cover.
+    const MAX_RUN: u64;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
@@ -134,6 +133,8 @@ pub trait SendCursor {
 pub trait RecvCursor {
     /// Several of these may work on the ring at once.
     const SHARED: bool;
+    /// The longest run that one claim may cover.
+    const MAX_RUN: u64;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
@@ -258,7 +259,8 @@ impl Kind for Spsc {
     const CODE: u32 = 1;
     const NAME: &'static str = "SPSC";
     const SLOTS: SlotLayout = SlotLayout::Bare;
-    const STAMPED: bool = false;
+    const MANY: bool = false;
+    const RECOVERS: bool = false;
 }
 
 impl Kind for Mpmc {
@@ -267,7 +269,8 @@ impl Kind for Mpmc {
     const CODE: u32 = 2;
     const NAME: &'static str = "MPMC";
     const SLOTS: SlotLayout = SlotLayout::Stamped;
-    const STAMPED: bool = true;
+    const MANY: bool = true;
+    const RECOVERS: bool = true;
 }
 
 /// The algorithm of a ring and how its slots lie in memory. Sealed: [`Spsc`](crate::Spsc) and
@@ -290,7 +293,14 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     const SLOTS: SlotLayout;
     #[doc(hidden)]
     /// Each slot begins with a 64-bit stamp.
-    const STAMPED: bool;
+    const STAMPED: bool = matches!(Self::SLOTS, SlotLayout::Stamped);
+    #[doc(hidden)]
+    /// Many ends of each role, in any endpoint records; otherwise one of each, the sender in record
+    /// 0 and the receiver in record 1.
+    const MANY: bool;
+    #[doc(hidden)]
+    /// What an end has claimed outlives it, and is settled by others ([`recovery`]).
+    const RECOVERS: bool;
 
     #[doc(hidden)]
     /// Bytes from the start of a slot to its value.

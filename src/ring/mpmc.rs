@@ -70,7 +70,7 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 /// Bits of an intent that hold the low bits of the position; the count is above them.
 const INTENT_POSITION_BITS: u32 = 40;
 /// The largest run that an intent can describe.
-pub(crate) const INTENT_MAX_COUNT: u64 = u64::MAX >> INTENT_POSITION_BITS;
+pub(super) const INTENT_MAX_COUNT: u64 = u64::MAX >> INTENT_POSITION_BITS;
 /// No claim in progress. Zero, so that fresh memory says so.
 pub(super) const NO_INTENT: u64 = 0;
 /// Positions that are so far apart look the same in an intent.
@@ -153,6 +153,7 @@ impl Sender {
 
 impl SendCursor for Sender {
     const SHARED: bool = true;
+    const MAX_RUN: u64 = INTENT_MAX_COUNT;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
         Ok(Self { record, claimed: NOTHING, goes_on_at: None })
@@ -371,6 +372,7 @@ fn free<T: Copy, K: Kind>(mem: &Mem<T, K>, at: u64, slots: u64) {
 
 impl RecvCursor for Receiver {
     const SHARED: bool = true;
+    const MAX_RUN: u64 = INTENT_MAX_COUNT;
 
     fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
         Ok(Self { record, held: NOTHING, adopted: Adopted::default(), skipped: 0 })
@@ -389,7 +391,7 @@ impl RecvCursor for Receiver {
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head;
         let mut outcome = Refused::Contended;
-        let longest = capacity.min(super::MAX_RUN);
+        let longest = capacity.min(Self::MAX_RUN);
         let (mut looks, mut most) = (0, max);
         let backoff = Backoff::new();
         for _ in 0..PATIENCE {

@@ -64,6 +64,7 @@ impl Producer {
 
 impl SendCursor for Producer {
     const SHARED: bool = false;
+    const MAX_RUN: u64 = u64::MAX;
 
     fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
@@ -205,6 +206,7 @@ impl Consumer {
 
 impl RecvCursor for Consumer {
     const SHARED: bool = false;
+    const MAX_RUN: u64 = u64::MAX;
 
     fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
@@ -215,9 +217,9 @@ impl RecvCursor for Consumer {
         let filled = used(head, tail_seen, mem.slots.capacity())?;
         let line = &mem.words.records[record];
         // Relaxed, and brought into range: it decides no more than what is called redelivered.
-        let claimed = line.intent.load(Relaxed).wrapping_sub(head);
-        let again = if claimed <= filled { claimed } else { 0 };
-        // Relaxed: as the intent. It decides no more than how often.
+        let handed_out = line.handed_out.load(Relaxed).wrapping_sub(head);
+        let again = if handed_out <= filled { handed_out } else { 0 };
+        // Relaxed: as that. It decides no more than how often.
         let times = times_of(line.deliveries.load(Relaxed), head);
         let exhausted = again > 0 && is_exhausted(times, mem.delivery_limit);
         let dropped = if mem.drop_unreleased { again } else { u64::from(exhausted) };
@@ -268,7 +270,7 @@ impl RecvCursor for Consumer {
         // Relaxed, both: on this end's own line, for its successor, who is ordered after all of it.
         if run.slots > self.again {
             self.again = run.slots;
-            line.intent.store(run.at.wrapping_add(run.slots), Relaxed);
+            line.handed_out.store(run.at.wrapping_add(run.slots), Relaxed);
         } else if self.adopted > 0 {
             line.deliveries.store(word(run.at, self.times), Relaxed);
         }

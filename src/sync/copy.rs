@@ -4,8 +4,8 @@
 //! be a data race, which is undefined behaviour even if the program then discards the bytes.
 //! Payload is therefore moved by relaxed atomic words, the widest that divide the element, or by
 //! vector instructions that the compiler does not see into: a race yields wrong bytes and nothing
-//! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern` makes wrong bytes
-//! a valid `T`. Under Miri the same copies are plain, so that an ordering too weak to publish the
+//! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern`, the bits of what
+//! travels, makes wrong bytes a valid `T`. Under Miri the same copies are plain, so that an ordering too weak to publish the
 //! payload shows up as a race instead of hiding behind the atomics.
 //!
 //! The vector instructions stand in blocks of assembly that say nothing of what memory they touch,

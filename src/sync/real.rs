@@ -144,7 +144,8 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: source is one slot's value; destination is private room for one `T`.
         unsafe { copy_out(self.value_ptr(position), value.as_mut_ptr(), 1) };
-        // SAFETY: all bytes were just written, and every caller's `T` is `AnyBitPattern`.
+        // SAFETY: all bytes were just written, and any bytes are a `T` here: what receives is attached
+        // to the bits of its items (`CheckedBitPattern::Bits`), which are `AnyBitPattern`.
         unsafe { value.assume_init() }
     }
 

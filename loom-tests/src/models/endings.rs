@@ -17,7 +17,7 @@ fn died_beside_one_that_closes<K: Kind>() {
     ring.sender(0).die();
     let theirs = ring.clone();
     let visitor = thread::spawn(move || {
-        if let Some(tx) = theirs.sender_if_free(if K::STAMPED { 2 } else { 0 }) {
+        if let Some(tx) = theirs.sender_if_free(if K::MANY { 2 } else { 0 }) {
             tx.leave();
         }
     });

@@ -175,7 +175,7 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
     book.begins(
         true,
         values.iter().zip(0..).map(|(&value, i)| {
-            let takes = if K::STAMPED { i + 1 } else { 1 };
+            let takes = if K::RECOVERS { i + 1 } else { 1 };
             (takes, Item { at: run.at + u64::from(i), value, marked: false, told: 0 })
         }),
     );
@@ -200,7 +200,7 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
     let told = rx.end.redeliveries(run);
     let lone = (told > 0).then(|| rx.end.items(run).next().expect("an item"));
     book.counting.extend(lone);
-    if !K::STAMPED || told > 0 {
+    if !K::RECOVERS || told > 0 {
         rx.end.hand_out(run);
     }
     book.counted.extend(lone);
@@ -216,7 +216,7 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
     book.begins(
         false,
         items.map(|((&value, &at), i)| {
-            let takes = if K::STAMPED { (at - run.at) as u32 + 1 } else { 1 };
+            let takes = if K::RECOVERS { (at - run.at) as u32 + 1 } else { 1 };
             let (marked, told) = (i < run.again, if i == 0 { told } else { 0 });
             (counting + takes, Item { at, value, marked, told })
         }),
@@ -252,7 +252,7 @@ pub(super) fn settle_accounts<K: Kind>(
             assert_eq!(life, Life::Alive, "the dead in record {record} have it still");
         }
         let intent = ring.words.records[record].intent.load(Relaxed);
-        assert!(!K::STAMPED || intent == 0, "the intent in record {record} is {intent:#x}");
+        assert!(!K::RECOVERS || intent == 0, "the intent in record {record} is {intent:#x}");
     }
     let capacity = ring.mem().slots.capacity();
     for value in 1..=capacity {

@@ -24,16 +24,12 @@ pub trait Storm: Kind {
     fn ends(index: usize) -> (&'static [Role], bool);
     fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError>;
     fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError>;
-    /// There can be several ends of each kind.
-    const MANY: bool;
 }
 
 /// The most ends that a worker has.
 pub const ENDS: usize = 2;
 
 impl Storm for Mpmc {
-    const MANY: bool = true;
-
     fn ends(index: usize) -> (&'static [Role], bool) {
         use Role::{Receiver, Sender};
         match index % 8 {
@@ -55,8 +51,6 @@ impl Storm for Mpmc {
 }
 
 impl Storm for Spsc {
-    const MANY: bool = false;
-
     /// Half want to be the producer and half the consumer; those who cannot stand by.
     fn ends(index: usize) -> (&'static [Role], bool) {
         if index.is_multiple_of(2) { (&[Role::Sender], false) } else { (&[Role::Receiver], false) }

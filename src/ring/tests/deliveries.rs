@@ -290,7 +290,7 @@ fn spsc_a_count_is_believed_of_the_item_that_it_names_alone() {
         assert_eq!((at, redeliveries), (0, times), "{named:x}");
     }
     // Of what was never handed out, none.
-    heap.mem().words.records[1].intent.store(0, Relaxed);
+    heap.mem().words.records[1].handed_out.store(0, Relaxed);
     heap.mem().words.records[1].deliveries.store(word(0, 9), Relaxed);
     let (_, redeliveries, run) = shown(&mut successor(&heap, 2));
     assert_eq!((redeliveries, run.items, run.again), (0, 3, 0));

@@ -76,7 +76,7 @@ fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
     assert_eq!(third.recv_some(8), Ok(vec![4]));
     assert_eq!(third.claim(1, 1).unwrap().again, 1, "all that is there");
     // A number that cannot be.
-    heap.mem().words.records[1].intent.store(7, Relaxed);
+    heap.mem().words.records[1].handed_out.store(7, Relaxed);
     assert_eq!(heap.rx(1).claim(1, 8).unwrap().again, 0);
 }
 
