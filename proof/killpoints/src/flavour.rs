@@ -10,8 +10,6 @@ pub const CAPACITY: usize = 8;
 
 /// The kinds of rings, which call their ends differently.
 pub trait Flavour: Kind {
-    /// Several ends of a role may be attached.
-    const MANY: bool;
     /// Endpoint records of a ring.
     const RECORDS: usize;
     /// Attaches a sending end.
@@ -21,7 +19,6 @@ pub trait Flavour: Kind {
 }
 
 impl Flavour for Spsc {
-    const MANY: bool = false;
     const RECORDS: usize = 2;
     fn send_end(ring: &Ring<Item, Self>) -> Result<SendHandle<Item, Self>, AttachError> {
         ring.producer()
@@ -32,7 +29,6 @@ impl Flavour for Spsc {
 }
 
 impl Flavour for Mpmc {
-    const MANY: bool = true;
     const RECORDS: usize = 6;
     fn send_end(ring: &Ring<Item, Self>) -> Result<SendHandle<Item, Self>, AttachError> {
         ring.sender()
