@@ -3,9 +3,10 @@
 //! Both functions look at regions from outside, through file reads and lock queries: no region is
 //! mapped for reading or writing, and no one is disturbed.
 
-use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{io, slice};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 
@@ -14,7 +15,7 @@ use crate::error::ElementType;
 use crate::layout::{Geometry, Identity};
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
 use crate::peers::table::{self, Role};
-use crate::ring::control::{Arrivals, Control, Tally};
+use crate::ring::control::Control;
 use crate::shm::place::{Place, SHM};
 use crate::sync::AtomicU64;
 
@@ -143,22 +144,19 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, offset: usize, into: &mut [u8]) -> io:
     Ok(())
 }
 
+/// A copy of the shared words. What is read while others write is a mixture, and good enough.
+fn read_control(fd: BorrowedFd<'_>) -> io::Result<Control> {
+    let mut copy = MaybeUninit::<Control>::zeroed();
+    let bytes = copy.as_mut_ptr().cast::<u8>();
+    // SAFETY: all of these bytes are initialised, and nobody else has them.
+    let bytes = unsafe { slice::from_raw_parts_mut(bytes, size_of::<Control>()) };
+    read_at(fd, Geometry::control_at(), bytes)?;
+    // SAFETY: a `Control` consists of integers, of which any bytes are some.
+    Ok(unsafe { copy.assume_init() })
+}
+
 fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Listing> {
-    let mut control = [0_u64; size_of::<Control>() / 8];
-    read_at(fd, Geometry::control_at(), bytemuck::cast_slice_mut(&mut control))?;
-    let word = |at: usize| control[at / 8];
-    let arrivals = |at: usize| word(std::mem::offset_of!(Control, arrivals) + at);
-    let tally = |at: usize| word(std::mem::offset_of!(Control, tally) + at);
-    let stats = Stats {
-        sent: word(std::mem::offset_of!(Control, tail)),
-        received: word(std::mem::offset_of!(Control, head)),
-        sender_arrivals: arrivals(std::mem::offset_of!(Arrivals, of.senders)),
-        receiver_arrivals: arrivals(std::mem::offset_of!(Arrivals, of.receivers)),
-        skipped: tally(std::mem::offset_of!(Tally, skipped)),
-        redelivered: tally(std::mem::offset_of!(Tally, redelivered)),
-        dropped: tally(std::mem::offset_of!(Tally, dropped)),
-        exhausted: tally(std::mem::offset_of!(Tally, exhausted)),
-    };
+    let stats = Stats::of(&read_control(fd)?);
     let (mut senders, mut receivers, mut dead) = (0, 0, 0);
     let mut records = vec![0_u64; identity.endpoints() as usize];
     read_at(fd, Geometry::owners_at(), bytemuck::cast_slice_mut(&mut records))?;

@@ -22,7 +22,7 @@ use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Role};
 use crate::pipe;
-use crate::ring::control::Words;
+use crate::ring::control::{Control, Words};
 use crate::ring::{Kind, Mem, Mpmc, Spsc};
 use crate::shm::Region;
 use crate::shm::last::Closed;
@@ -89,6 +89,22 @@ pub struct Stats {
     pub dropped: u64,
     /// Those alone that were delivered so often.
     pub exhausted: u64,
+}
+
+impl Stats {
+    pub(super) fn of(control: &Control) -> Self {
+        let read = |counter: &crate::sync::AtomicU64| counter.load(Relaxed); // telling, no more
+        Self {
+            sent: read(&control.tail.at),
+            received: read(&control.head),
+            sender_arrivals: read(&control.arrivals.of.senders),
+            receiver_arrivals: read(&control.arrivals.of.receivers),
+            skipped: read(&control.tally.skipped),
+            redelivered: read(&control.tally.redelivered),
+            dropped: read(&control.tally.dropped),
+            exhausted: read(&control.tally.exhausted),
+        }
+    }
 }
 
 /// Removes the name of a ring. Attached processes go on; a new ring can be created under the name
@@ -211,18 +227,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     /// Counters since the ring was created.
     pub fn stats(&self) -> Stats {
-        let control = &self.open.words.control;
-        let read = |counter: &crate::sync::AtomicU64| counter.load(Relaxed); // telling, no more
-        Stats {
-            sent: read(&control.tail.at),
-            received: read(&control.head),
-            sender_arrivals: read(&control.arrivals.of.senders),
-            receiver_arrivals: read(&control.arrivals.of.receivers),
-            skipped: read(&control.tally.skipped),
-            redelivered: read(&control.tally.redelivered),
-            dropped: read(&control.tally.dropped),
-            exhausted: read(&control.tally.exhausted),
-        }
+        Stats::of(&self.open.words.control)
     }
 
     /// The element type as the ring records it.
