@@ -9,8 +9,6 @@
 pub(crate) mod barrier;
 pub(crate) mod changes;
 pub(crate) mod coalesce;
-#[cfg(all(test, not(loom), not(miri)))]
-mod litmus;
 pub(crate) mod pace;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -20,6 +20,8 @@ use crate::pipe::{End, RecvEnd, SendEnd};
 use crate::ring::tests::Heap;
 use crate::ring::{Kind, Mpmc, RecvCursor, Refused, SendCursor, Spsc};
 
+#[cfg(not(miri))]
+mod litmus;
 mod pace;
 mod watch;
 

@@ -87,8 +87,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
         mutants: &[("B2 wait/barrier.rs light compiler_fence", "nothing")],
         relies_on: &[],
         reason: "It binds the compiler, and loom's executions follow the program's order. The barrier that \
-            the processor executes is B1's. On real processors `wait::litmus` plays the two sides against \
-            each other.",
+            the processor executes is B1's. On real processors `wait::tests::litmus` plays the two sides \
+            against each other.",
     },
     Explanation {
         mutants: &[("R1 ring/recovery.rs unreleased load", "Relaxed")],

@@ -1,5 +1,5 @@
 //! Who lets messages coalesce, and when. Without a handle: what attaches one in this process, where
-//! tests run side by side, would register it for barriers, and `wait::litmus` forks it.
+//! tests run side by side, would register it for barriers, and `wait::tests::litmus` forks it.
 
 use super::*;
 use crate::peers::ends::Ends;

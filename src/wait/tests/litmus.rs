@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
-use super::barrier;
-use super::word::WakeWord;
+use crate::wait::barrier;
+use crate::wait::word::WakeWord;
 
 #[repr(align(128))]
 struct Apart<T>(T);
