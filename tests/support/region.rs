@@ -109,8 +109,10 @@ pub enum Class {
     LongSleepers,
     /// Who sits in an endpoint record.
     OwnerWord,
-    /// What an end is about to claim.
+    /// MPMC: what an end is about to claim.
     Intent,
+    /// SPSC: what has been handed out, and how often.
+    HandedOut,
     /// Lap and state of a slot.
     Stamp,
     /// Values.
@@ -120,8 +122,17 @@ pub enum Class {
 }
 
 impl Class {
+    /// There are such words on a ring of this kind. `stamped`: MPMC.
+    pub fn is_on(self, stamped: bool) -> bool {
+        match self {
+            Self::Stamp | Self::Watch | Self::LongSleepers | Self::Intent => stamped,
+            Self::HandedOut => !stamped,
+            _ => true,
+        }
+    }
+
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Header,
         Self::Tail,
         Self::Head,
@@ -134,6 +145,7 @@ impl Class {
         Self::LongSleepers,
         Self::OwnerWord,
         Self::Intent,
+        Self::HandedOut,
         Self::Stamp,
         Self::Payload,
         Self::Unused,
@@ -169,7 +181,7 @@ impl Chart {
         mark(Class::Arrivals, at::ARRIVALS, 24);
         mark(Class::Endings, at::ENDINGS, 48);
         mark(Class::Recovery, at::RECOVERY, 16);
-        mark(Class::Tally, at::TALLY, 24);
+        mark(Class::Tally, at::TALLY, 32);
         if stamped {
             for role in 0..2 {
                 mark(Class::Watch, at::WATCH + 128 * role, 64);
@@ -179,7 +191,11 @@ impl Chart {
         }
         mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
-            mark(Class::Intent, at::records(records) + 128 * record, 8);
+            let at = at::records(records) + 128 * record;
+            match stamped {
+                true => mark(Class::Intent, at, 8),
+                false => mark(Class::HandedOut, at + 8, 16),
+            }
         }
         mark(Class::Payload, slots_at, (stride * capacity as usize).next_multiple_of(8));
         for slot in 0..if stamped { capacity as usize } else { 0 } {
@@ -223,7 +239,7 @@ impl Chart {
         };
         let index = [now, tail, head][choose(3) as usize];
         match class {
-            Class::Tail | Class::Head => near(choose, index),
+            Class::Tail | Class::Head | Class::HandedOut => near(choose, index),
             Class::Stamp => {
                 let lap = near(choose, index) >> self.capacity.trailing_zeros();
                 lap << 6 | choose(64)
