@@ -2,7 +2,7 @@
 //!
 //! The fastest kind: each side writes a position of its own and looks at the other's only when the
 //! ring seems full or empty. Every call is wait-free but for waiting itself and for looking for the
-//! dead, which a call does after a slice (50 ms) in vain. The roles are exclusive among all
+//! dead, which a call does after an interval (50 ms) in vain. The roles are exclusive among all
 //! processes: a second producer gets [`AttachError::RoleTaken`](crate::AttachError::RoleTaken)
 //! until the first is gone, and then goes on where it left off.
 //!

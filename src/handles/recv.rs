@@ -503,8 +503,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// How the senders went, once a call has said `Closed`; `None` before that, and once another
-    /// sender has come. Where all of them closed, nothing is missing. A sender that was killed, or
-    /// whose process exited without dropping its handle, may have had more to send.
+    /// sender has come; also while some of several senders live. Where all of them closed, nothing
+    /// that they sent is missing. A sender that was killed, or whose process exited without dropping
+    /// its handle, may have had more to send; so may one that dropped it early, in a panic say: a
+    /// stream that must be whole ends with an item that says so.
     ///
     /// ```
     /// use ringpipe::{Ending, RecvError, spsc};

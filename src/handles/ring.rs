@@ -81,7 +81,9 @@ pub struct Stats {
     pub receiver_arrivals: u64,
     /// Positions that senders claimed and gave up (MPMC).
     pub skipped: u64,
-    /// Items that were handed out a second time.
+    /// Items that were released, having been handed out more than once, also to one receiver that
+    /// had given them back. However often: [`ReadRun::redeliveries`](crate::ReadRun::redeliveries)
+    /// tells.
     pub redelivered: u64,
     /// Items that were published and then discarded: unread, or after as many deliveries as
     /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows, or because their bits made

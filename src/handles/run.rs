@@ -83,7 +83,7 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     }
 
     /// Publishes the first `count` slots and abandons the rest. A slot that was not written has the
-    /// value that it had a lap ago, or all bytes zero (which its receiver is told are `Corrupt` if
+    /// value that it had a lap ago, or all bytes zero (which its receiver is told are `Invalid` if
     /// they make no `T`).
     ///
     /// # Panics
@@ -248,7 +248,9 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// to a panic, an early return or a crash in between: what a receiver that dies or is closed still
 /// holds is delivered to another receiver, or to its successor, one item at a time, marked as
 /// [`redelivered`](Self::redelivered), with the number of its [`redeliveries`](Self::redeliveries).
-/// To work on values in shared memory, see [`slot`](Self::slot).
+/// They come when that receiver finds the dead one, which may be after many other items: at the
+/// latest when it has found the ring empty for an interval. To work on values in shared memory, see
+/// [`slot`](Self::slot), for types of which all bit patterns are valid.
 ///
 /// ```
 /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;

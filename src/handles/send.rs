@@ -358,9 +358,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     /// Whether the pipe is broken: there was a receiver, and now none is alive.
     ///
-    /// Sending calls learn of a receiver that was killed when they find the ring full and begin to
-    /// check_due: as long as there is room, values are sent to nobody (and stay for whoever
-    /// attaches next). This asks the receivers' locks, by two system calls or so, without waiting.
+    /// Sending calls learn of a receiver that was killed when they have found the ring full for an
+    /// interval: as long as there is room, values are sent to nobody (and stay for whoever attaches
+    /// next). This asks the receivers' locks, by two system calls or so, without waiting.
     /// When it has said `true`, calls say `Closed`, too, unless others come or go. `false` on a
     /// handle that was inherited through `fork`.
     ///

@@ -56,7 +56,7 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Each of them has closed: dropped its handle, or called `close`.
+    /// Each of them has closed: dropped its handle, be it in a panic, or called `close`.
     Closed,
     /// So many have died since this handle was last told, or since the end-of-file (the broken
     /// pipe) before this handle attached; but a sender is not told of receivers that had died
