@@ -325,7 +325,24 @@ pub fn document(
         text.push_str(&scale.markdown());
         text.push('\n');
     }
-    text
+    wrapped(&text)
+}
+
+/// In lines of 100 columns, but for tables.
+fn wrapped(text: &str) -> String {
+    let options = textwrap::Options::new(100).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        let quoted = if line.starts_with("> ") { "> " } else { "" };
+        match line.starts_with('|') {
+            true => wrapped.push_str(line),
+            false => {
+                wrapped.push_str(&textwrap::fill(line, options.clone().subsequent_indent(quoted)))
+            }
+        }
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 /// The use by others below which figures mean something.
