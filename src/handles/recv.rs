@@ -5,13 +5,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::Item;
 use super::cancel::Canceller;
 use super::claim::{Claimer, exactly, up_to};
 use super::iter::{Iter, TryIter};
 use super::ring::{Peers, Ring};
 use super::run::ReadRun;
 use super::send::gave_up;
-use super::{Item, as_bits, checked};
 use crate::attach::Endpoint;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endings::Ending;
@@ -20,9 +20,10 @@ use crate::peers::hold::Hold;
 use crate::peers::table::Role;
 use crate::pipe::{End, RecvEnd};
 use crate::ring::{Kind, Mpmc, Refused, Run};
-use crate::sync::Ordering::Relaxed;
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
+
+mod take;
 
 /// A receiving end of a ring: [`Consumer`](crate::spsc::Consumer) of an SPSC ring,
 /// [`Receiver`](crate::mpmc::Receiver) of an MPMC ring.
@@ -360,81 +361,6 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if self.image.is_current() {
             self.end.release(run, items);
         }
-    }
-
-    /// [`take`](Self::take) for the run of one slot that [`Claimer::fast`] claims.
-    #[inline(always)]
-    fn take_at_once(&mut self, run: Run) -> Option<T> {
-        debug_assert!(run.slots == 1 && run.items == 1);
-        // The result first: it is moved no more, whatever its size.
-        let received = checked(self.end.mem.slots.read(run.at));
-        self.note(run);
-        self.end.release(run, 1);
-        if received.is_none() {
-            self.count_dropped(1);
-        }
-        received
-    }
-
-    /// `Err` if a peer has corrupted the stamps, `None` if the item makes no `T`.
-    #[inline(always)]
-    fn take(&mut self, run: Run) -> Result<Option<T>, Refused> {
-        let bits = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
-        let received = bits.map(checked);
-        self.note(run);
-        self.end.release(run, 1);
-        if matches!(received, Some(None)) {
-            self.count_dropped(1);
-        }
-        received.ok_or(Refused::Corrupt)
-    }
-
-    /// Takes as many items of the run as there are and `into` has room for. Items that make no `T`
-    /// are left out, and nothing is received if there are no others, or they must be `all`.
-    #[inline(always)]
-    fn take_slice(&mut self, run: Run, into: &mut [T], all: bool) -> Result<usize, BulkError> {
-        let taken = into.len().min(run.items as usize);
-        let into = &mut into[..taken];
-        let copied = match as_bits(into) {
-            Some(into) => self.end.copy_out(run, into).map(|()| taken),
-            None => self.copy_checked(run, into),
-        };
-        self.note(run);
-        self.end.release(run, taken as u64);
-        let received = copied.map_err(|e| self.bulk(e))?;
-        if received == taken {
-            return Ok(taken);
-        }
-        let nothing = all || received == 0;
-        self.count_dropped((taken - if nothing { 0 } else { received }) as u64);
-        if nothing { Err(BulkError::Invalid) } else { Ok(received) }
-    }
-
-    /// Copies those of the first items of the run that make a `T`; the others are left out. How
-    /// many.
-    fn copy_checked(&self, run: Run, into: &mut [T]) -> Result<usize, Refused> {
-        let mut items = self.end.items(run);
-        let mut received = 0;
-        for _ in 0..into.len() {
-            let at = items.next().ok_or(Refused::Corrupt)?;
-            if let Some(item) = checked(self.end.mem.slots.read(at)) {
-                into[received] = item;
-                received += 1;
-            }
-        }
-        Ok(received)
-    }
-
-    /// Items whose bits make no values.
-    #[cold]
-    fn count_dropped(&self, items: u64) {
-        self.end.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic
-    }
-
-    /// Before the release of a run: what to say of its first item.
-    #[inline(always)]
-    fn note(&mut self, run: Run) {
-        self.again = if run.again > 0 { 1 + self.end.redeliveries(run) as u8 } else { 0 };
     }
 
     /// The error of a call on several items.
