@@ -43,7 +43,9 @@ use crate::peers::recovery_word::begin_visit;
 use crate::peers::table::{self, Name, Owner, Role};
 use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::ring::mem::Mem;
+use crate::ring::recovery::RecvClaims;
+use crate::ring::{Kind, RecvCursor, Run, SendCursor};
 use crate::wait::changes::{Change, wake_after};
 
 /// Who hands out the locks that prove ends alive, beside telling whether they are held.
@@ -102,12 +104,12 @@ type Outcome<E, L> = Result<(E, Endpoint<<L as Locks>::Hold>), NoRecord<<L as Lo
 
 /// Attaches a sending end. `original`: what the end knows that it is a clone of. `again`: whether
 /// to try again when the reason [passes](NoRecord::Passing).
-pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
-    mem: Mem<T, K>,
+pub(crate) fn sender<K: Kind, L: Locks>(
+    mem: Mem<K>,
     locks: &L,
     original: Option<&Ends>,
     again: impl FnMut() -> bool,
-) -> Outcome<SendEnd<T, K>, L> {
+) -> Outcome<SendEnd<K>, L> {
     let alive = || peer_alive(&mem.words, Role::Receiver, locks);
     let before = Ends::before(&mem.words, Role::Sender, alive);
     let (endpoint, _) = take_in_time(&mem, Role::Sender, locks, again)?;
@@ -129,12 +131,12 @@ pub(crate) fn sender<T: Copy, K: Kind, L: Locks>(
 }
 
 /// Attaches a receiving end. `original` and `again`: as for [`sender`].
-pub(crate) fn receiver<T: Copy, K: Kind, L: Locks>(
-    mem: Mem<T, K>,
+pub(crate) fn receiver<K: Kind, L: Locks>(
+    mem: Mem<K>,
     locks: &L,
     original: Option<&Ends>,
     again: impl FnMut() -> bool,
-) -> Outcome<RecvEnd<T, K>, L> {
+) -> Outcome<RecvEnd<K>, L> {
     let alive = || peer_alive(&mem.words, Role::Sender, locks);
     let before = Ends::before(&mem.words, Role::Receiver, alive);
     let (endpoint, adopted) = take_in_time(&mem, Role::Receiver, locks, again)?;
@@ -185,8 +187,8 @@ pub(crate) fn detach<L: Locks>(
 /// An endpoint, and the abandoned claim that came with its record.
 type Attached<L> = (Endpoint<<L as Locks>::Hold>, Option<Run>);
 
-fn take_in_time<T: Copy, K: Kind, L: Locks>(
-    mem: &Mem<T, K>,
+fn take_in_time<K: Kind, L: Locks>(
+    mem: &Mem<K>,
     role: Role,
     locks: &L,
     mut again: impl FnMut() -> bool,
@@ -200,8 +202,8 @@ fn take_in_time<T: Copy, K: Kind, L: Locks>(
 }
 
 /// Takes a record, and with it, if that was the only way, what its last owner has abandoned.
-fn take_record<T: Copy, K: Kind, L: Locks>(
-    mem: &Mem<T, K>,
+fn take_record<K: Kind, L: Locks>(
+    mem: &Mem<K>,
     role: Role,
     locks: &L,
 ) -> Result<Attached<L>, NoRecord<L::Error>> {

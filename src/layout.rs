@@ -32,12 +32,13 @@ use crossbeam_utils::CachePadded;
 use static_assertions::{const_assert, const_assert_eq};
 
 use crate::error::Mismatch;
-use crate::ring::Kind;
+use crate::ring::KindInfo;
 pub(crate) use crate::ring::control::MAX_ENDPOINTS;
 use crate::ring::control::{
     Arrivals, Control, Counters, Endings, FileState, Note, OwnerWord, Record, Recovery, Tail,
     Tally, Told, Turn,
 };
+use crate::ring::mem::SlotShape;
 
 #[cfg(test)]
 mod tests;
@@ -82,7 +83,7 @@ pub(crate) struct Identity {
     minor: u16,
     /// Bits in a pointer of the creator's.
     pointer_bits: u32,
-    /// [`Kind::CODE`].
+    /// [`KindInfo::code`].
     kind: u32,
     element_size: u64,
     element_align: u64,
@@ -235,17 +236,17 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// For at least `capacity` slots; `None` if that overflows what a region can be. `page` is the
-    /// backing's page size.
-    pub(crate) fn new<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) -> Option<Self> {
+    /// For at least `capacity` slots of this shape; `None` if that overflows what a region can be.
+    /// `page` is the backing's page size.
+    pub(crate) fn new(slot: SlotShape, capacity: u64, endpoints: u32, page: usize) -> Option<Self> {
         let capacity = capacity.checked_next_power_of_two()?;
-        let align = K::slot_align::<T>().max(LINE);
+        let align = slot.align.max(LINE);
         let slots_at = Self::records_at(endpoints)
             .checked_add(size_of::<CachePadded<Record>>().checked_mul(endpoints as usize)?)?
             .checked_next_multiple_of(align)?;
         let region_len = usize::try_from(capacity)
             .ok()?
-            .checked_mul(K::stride::<T>())?
+            .checked_mul(slot.stride)?
             .checked_add(slots_at)?
             .checked_next_multiple_of(page)?;
         // No pointer can go further than a signed number tells, and the lock bytes must lie beyond
@@ -297,6 +298,27 @@ impl ElementType {
     }
 }
 
+/// What a region holds, whatever its sizes: all that a program must know to open it.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    pub(crate) kind: &'static KindInfo,
+    pub(crate) element: ElementType,
+    /// What follows from the two.
+    pub(crate) slot: SlotShape,
+}
+
+impl Format {
+    /// `None` if no ring can carry such elements: they have no size, an alignment that is none, or
+    /// one beyond a page.
+    pub(crate) fn new(kind: &'static KindInfo, element: ElementType) -> Option<Self> {
+        let size = usize::try_from(element.size).ok().filter(|&size| size > 0)?;
+        let align = usize::try_from(element.align).ok()?;
+        let fits = align.is_power_of_two() && align <= MAX_ALIGN && size.is_multiple_of(align);
+        let slot = fits.then(|| SlotShape::new(kind.stamped(), size, align)).flatten()?;
+        Some(Self { kind, element, slot })
+    }
+}
+
 impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { size, align, tag, tag_version } = self;
@@ -330,13 +352,14 @@ pub(crate) enum Unfit {
 
 impl Identity {
     /// The identity of a new region.
-    pub(crate) fn new<T, K: Kind>(
+    pub(crate) fn new(
+        format: &Format,
         geometry: &Geometry,
-        element: &ElementType,
         birth: Birth,
         flags: u64,
         delivery_limit: u32,
     ) -> Self {
+        let Format { kind, element, slot } = format;
         let mut tag = [0; TAG_LEN];
         tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
         let mut identity = Self {
@@ -345,11 +368,11 @@ impl Identity {
             major: MAJOR,
             minor: MINOR,
             pointer_bits: usize::BITS,
-            kind: K::CODE,
+            kind: kind.code,
             element_size: element.size,
             element_align: element.align,
             capacity: geometry.capacity,
-            stride: K::stride::<T>() as u64,
+            stride: slot.stride as u64,
             slots_at: geometry.slots_at as u64,
             region_len: geometry.region_len as u64,
             endpoints: geometry.endpoints,
@@ -359,7 +382,7 @@ impl Identity {
             created_realtime: birth.realtime,
             created_boottime: birth.boottime,
             flags,
-            slot_layout: K::SLOTS as u32,
+            slot_layout: kind.slots as u32,
             line: LINE as u32,
             lanes: LANES,
             delivery_limit,
@@ -463,18 +486,15 @@ impl Identity {
         Ok(())
     }
 
-    /// Is this a region of `T`s of kind `K`, and does everything in it follow from that? Gives the
+    /// Is this a region of that format, and does everything in it follow from that? Gives the
     /// geometry as this program computes it.
-    pub(crate) fn check<T, K: Kind>(
-        &self,
-        element: &ElementType,
-        page: usize,
-    ) -> Result<Geometry, Unfit> {
+    pub(crate) fn check(&self, format: &Format, page: usize) -> Result<Geometry, Unfit> {
+        let &Format { kind, ref element, slot } = format;
         self.check_layout()?;
-        if self.kind != K::CODE {
+        if self.kind != kind.code {
             return Err(Unfit::Mismatch(Mismatch::Kind {
                 ring: crate::ring::kind_name(self.kind),
-                expected: K::NAME,
+                expected: kind.name,
             }));
         }
         let found = self.element();
@@ -490,7 +510,7 @@ impl Identity {
         if self.line != LINE as u32 {
             return Err(Unfit::Damaged("length of a cache line"));
         }
-        if self.slot_layout != K::SLOTS as u32 || self.lanes != LANES || self.granule != 0 {
+        if self.slot_layout != kind.slots as u32 || self.lanes != LANES || self.granule != 0 {
             return Err(Unfit::Damaged("layout of the slots"));
         }
         if self.delivery_limit != 0 && !DELIVERY_LIMITS.contains(&self.delivery_limit) {
@@ -500,13 +520,13 @@ impl Identity {
             return Err(Unfit::Damaged("capacity"));
         }
         // An SPSC ring has one record for each role, at known places.
-        let possible = 2..=if K::MANY { MAX_ENDPOINTS } else { 2 };
+        let possible = 2..=if kind.many { MAX_ENDPOINTS } else { 2 };
         if !possible.contains(&self.endpoints) {
             return Err(Unfit::Damaged("number of endpoints"));
         }
-        let geometry = Geometry::new::<T, K>(self.capacity, self.endpoints, page)
+        let geometry = Geometry::new(slot, self.capacity, self.endpoints, page)
             .ok_or(Unfit::Damaged("capacity"))?;
-        if self.stride != K::stride::<T>() as u64 || self.slots_at != geometry.slots_at as u64 {
+        if self.stride != slot.stride as u64 || self.slots_at != geometry.slots_at as u64 {
             return Err(Unfit::Damaged("position of the slots"));
         }
         if self.region_len != geometry.region_len as u64 {

@@ -97,16 +97,18 @@ pub use error::{
     NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
 };
-pub use handles::Item;
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, remove_orphans};
+pub use handles::item::Item;
 pub use handles::iter::{Iter, TryIter};
-pub use handles::options::{HugePages, Options};
+pub use handles::making::HugePages;
+pub use handles::options::Options;
 pub use handles::pool::{Cloneable, Pool, Pooled};
 pub use handles::recv::RecvHandle;
-pub use handles::ring::{Peers, Ring, Stats, unlink};
+pub use handles::ring::{Ring, unlink};
 pub use handles::run::{ReadRun, WriteRun};
 pub use handles::send::SendHandle;
+pub use handles::stats::{Peers, Stats};
 pub use peers::endings::Ending;
 pub use peers::table::Role;
 pub use ring::{Kind, Mpmc, Spsc};

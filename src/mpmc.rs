@@ -28,7 +28,7 @@
 //! or asleep between calls hold up nobody.
 
 use crate::error::ChannelError;
-use crate::handles::Item;
+use crate::handles::item::Item;
 pub use crate::ring::Mpmc;
 
 /// A ring with many senders and many receivers.

@@ -28,7 +28,8 @@ use crate::peers::ends::Ends;
 use crate::peers::reap::{Findings, Life, Liveness, peer_alive, peer_life};
 use crate::peers::table::{Name, Role};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Refused, Run};
+use crate::ring::mem::{Mem, Shape};
+use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 use crate::wait::watch::Watch;
 use crate::wait::word::WakeWord;
@@ -63,10 +64,12 @@ const SUCCESSIONS: u32 = 8;
 
 /// What both ends of a ring do in the same way, from what each does in its own.
 pub(crate) trait End {
+    /// What the ring is.
+    type Kind: Kind;
     /// Whom this end waits for.
     const OPPOSITE: Role;
     /// Others of this role may sleep at the same word.
-    const SHARED: bool;
+    const SHARED: bool = Self::Kind::MANY;
 
     /// Where ends of this role sleep.
     fn word_in(words: &Words) -> WakeWord<'_>;
@@ -85,7 +88,12 @@ pub(crate) trait End {
 
     /// What [`claim_slow`](Self::claim_slow) does when all is as it mostly is. `None`: that one knows
     /// better; nothing is left claimed, or intended.
-    fn claim_fast(&mut self, need: u64, max: u64) -> Option<Run>;
+    fn claim_fast(
+        &mut self,
+        shape: impl Shape<Kind = Self::Kind>,
+        need: u64,
+        max: u64,
+    ) -> Option<Run>;
 
     /// A claim is to come that may take a moment: lets more to claim coalesce, if that is worth it.
     /// `clock`: of nanoseconds.
@@ -95,7 +103,7 @@ pub(crate) trait End {
     fn waits(&mut self) {}
 
     /// The next poll is to come: asks for the lines that it reveals, beside the one that it reads.
-    fn prefetch(&self) {}
+    fn prefetch(&self, _shape: impl Shape<Kind = Self::Kind>) {}
 
     /// Claims at least `need` slots, at most `max`, if that works without waiting. `liveness` is
     /// asked only before a receiver says closed.
@@ -111,6 +119,10 @@ pub(crate) trait End {
     /// There is something that another end of this role could claim.
     fn another(&self) -> bool;
 
+    /// The last thing an end does: hands over what it can of a claim that was forgotten. Whether it
+    /// leaves one behind, for others to adopt.
+    fn leave(&mut self) -> bool;
+
     /// There is an abandoned claim that this end might take over: no need to wait for a check.
     fn take_more_to_adopt(&mut self) -> bool {
         false
@@ -123,6 +135,7 @@ pub(crate) trait End {
     #[inline]
     fn claim_waiting(
         &mut self,
+        shape: impl Shape<Kind = Self::Kind>,
         need: u64,
         max: u64,
         pace: &mut impl Pace,
@@ -143,8 +156,8 @@ pub(crate) trait End {
             let mut lost = false;
             match look {
                 Look::Poll => {
-                    self.prefetch();
-                    return self.claim_fast(need, max).map(Ok);
+                    self.prefetch(shape);
+                    return self.claim_fast(shape, need, max).map(Ok);
                 }
                 Look::Full { check_due: true } => lost = self.check_liveness(liveness).lost,
                 Look::Full { check_due: false } => {}
@@ -234,11 +247,11 @@ pub(crate) trait End {
     }
 }
 
-fn data<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
+fn data<K>(mem: &Mem<K>) -> WakeWord<'_> {
     WakeWord::new(&mem.words.control.data)
 }
 
-fn space<T, K>(mem: &Mem<T, K>) -> WakeWord<'_> {
+fn space<K>(mem: &Mem<K>) -> WakeWord<'_> {
     WakeWord::new(&mem.words.control.space)
 }
 
@@ -251,14 +264,14 @@ fn settle(tried: Result<Run, Refused>) -> Option<Result<Run, Refused>> {
 }
 
 /// Values in the ring: published or claimed, not yet claimed by a receiver. A snapshot.
-pub(crate) fn len<T: Copy, K: Kind>(mem: &Mem<T, K>) -> u64 {
+pub(crate) fn len(words: &Words, capacity: u64) -> u64 {
     // Relaxed: a snapshot of moving things, used for nothing but telling. Head first: it can only
     // have grown since, so the difference is never short of what was there.
-    let head = mem.words.control.head.load(Relaxed);
-    let tail = mem.words.control.tail.at.load(Relaxed);
+    let head = words.control.head.load(Relaxed);
+    let tail = words.control.tail.at.load(Relaxed);
     match tail.wrapping_sub(head) {
-        len if len <= mem.slots.capacity() => len,
+        len if len <= capacity => len,
         len if (len as i64) < 0 => 0, // the head has passed the tail we read
-        _ => mem.slots.capacity(),
+        _ => capacity,
     }
 }

@@ -27,7 +27,7 @@
 //! exactly once, in order.
 
 use crate::error::ChannelError;
-use crate::handles::Item;
+use crate::handles::item::Item;
 pub use crate::ring::Spsc;
 
 /// A ring with one producer and one consumer.

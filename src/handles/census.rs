@@ -10,13 +10,14 @@ use std::{io, slice};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 
-use super::ring::Stats;
+use super::stats::Stats;
 use crate::error::ElementType;
 use crate::layout::{Geometry, Identity};
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
 use crate::peers::table::{self, Role};
 use crate::ring::control::Control;
 use crate::shm::place::{Place, SHM};
+use crate::shm::read_at;
 use crate::sync::AtomicU64;
 
 /// A named ring, as seen from outside at a moment.
@@ -129,19 +130,6 @@ fn read_identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
     read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity))?;
     identity.check_layout().map_err(|_| io::ErrorKind::InvalidData)?;
     Ok(identity)
-}
-
-/// Reads exactly, from wherever. What is read while others write is a mixture, and good enough.
-pub(crate) fn read_at(fd: BorrowedFd<'_>, offset: usize, into: &mut [u8]) -> io::Result<()> {
-    let mut read = 0;
-    while read < into.len() {
-        let at = (offset + read) as u64;
-        match rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut into[read..], at))? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => read += n,
-        }
-    }
-    Ok(())
 }
 
 /// A copy of the shared words. What is read while others write is a mixture, and good enough.

@@ -1,10 +1,11 @@
 //! How a handle claims, whichever end of the ring it is: by a fast path, by a slow one that says why
 //! nothing was claimed, and by one that waits.
 
-use crate::error::BulkError;
+use crate::error::{BulkError, PeerError};
 use crate::peers::fork::Image;
 use crate::peers::reap::Liveness;
 use crate::pipe::End;
+use crate::ring::mem::Shape;
 use crate::ring::{Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
@@ -13,14 +14,15 @@ use crate::wait::pace::{Deadline, Waiting, now};
 mod tests;
 
 /// The parts of a handle that a claim takes.
-pub(super) struct Claimer<'a, E, D> {
+pub(super) struct Claimer<'a, E, S, D> {
     pub(super) end: &'a mut E,
+    pub(super) shape: S,
     pub(super) waiting: &'a mut Waiting,
     pub(super) image: &'a Image,
     pub(super) liveness: &'a D,
 }
 
-impl<E: End, D: Liveness> Claimer<'_, E, D> {
+impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
     /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
     /// nothing that would force the claim out of registers.
     #[inline(always)]
@@ -28,7 +30,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         if !self.image.is_current() {
             return None;
         }
-        let run = self.end.claim_fast(need, max)?;
+        let run = self.end.claim_fast(self.shape, need, max)?;
         self.waiting.looked_well();
         Some(run)
     }
@@ -101,7 +103,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         if claimed.is_err_and(Refused::is_for_now) {
             let mut pace = self.waiting.until(deadline);
             self.end.waits();
-            claimed = self.end.claim_waiting(need, max, &mut pace, self.liveness);
+            claimed = self.end.claim_waiting(self.shape, need, max, &mut pace, self.liveness);
         }
         match claimed {
             Ok(_) => self.waiting.looked_well(),
@@ -134,4 +136,29 @@ pub(super) fn exactly(len: usize, end: &impl End) -> Result<u64, BulkError> {
         return Err(BulkError::TooLong { len, most });
     }
     Ok(len as u64)
+}
+
+/// The error of a call on several items; `not_ready` where nothing was waited for.
+pub(super) fn gave_up(why: Refused, not_ready: BulkError) -> BulkError {
+    match why {
+        Refused::NotReady | Refused::Contended => not_ready,
+        Refused::Closed => BulkError::Closed,
+        // A sender holds nothing; a receiver says how much.
+        Refused::Corrupt | Refused::Held => BulkError::Corrupt,
+        Refused::Fragmented(adjacent) => BulkError::Fragmented { adjacent: adjacent as usize },
+        Refused::Forked => BulkError::Forked,
+        Refused::Stopped(Stop::Timeout) => BulkError::Timeout,
+        Refused::Stopped(Stop::Cancelled) => BulkError::Cancelled,
+        Refused::Stopped(Stop::DescriptorLost) => BulkError::DescriptorLost,
+    }
+}
+
+impl From<Stop> for PeerError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Timeout => PeerError::Timeout,
+            Stop::Cancelled => PeerError::Cancelled,
+            Stop::DescriptorLost => PeerError::DescriptorLost,
+        }
+    }
 }

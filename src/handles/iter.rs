@@ -3,10 +3,31 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use super::Item;
+use super::item::Item;
 use super::recv::RecvHandle;
 use crate::error::{RecvError, TryRecvError};
 use crate::ring::Kind;
+
+impl<T: Item, K: Kind> RecvHandle<T, K> {
+    /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
+    /// is cancelled or the ring corrupt: [`Iter::error`] tells which. After a loop over `&mut rx`,
+    /// [`ending`](Self::ending) tells whether it came to the end, and whether a sender has died.
+    pub fn iter(&mut self) -> Iter<'_, T, K> {
+        Iter { handle: self, error: None }
+    }
+
+    /// Receives what is there now, without waiting; ends when nothing is.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u32>(8)?;
+    /// tx.try_send_slice(&[1, 2, 3]).unwrap();
+    /// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn try_iter(&mut self) -> TryIter<'_, T, K> {
+        TryIter { handle: self }
+    }
+}
 
 /// Items as they come, until end-of-file: [`RecvHandle::iter`]. One whose bits make no value is
 /// passed over, and counted as [dropped](crate::Stats::dropped).
@@ -15,11 +36,7 @@ pub struct Iter<'a, T: Item, K: Kind> {
     error: Option<RecvError>,
 }
 
-impl<'a, T: Item, K: Kind> Iter<'a, T, K> {
-    pub(super) fn new(handle: &'a mut RecvHandle<T, K>) -> Self {
-        Self { handle, error: None }
-    }
-
+impl<T: Item, K: Kind> Iter<'_, T, K> {
     /// Why there are no more items; `None` if there may be. [`RecvHandle::ending`] says whether
     /// `Closed` was the end of the stream, or a crash.
     pub fn error(&self) -> Option<RecvError> {
@@ -53,12 +70,6 @@ impl<T: Item, K: Kind> FusedIterator for Iter<'_, T, K> {}
 /// and counted as [dropped](crate::Stats::dropped).
 pub struct TryIter<'a, T: Item, K: Kind> {
     handle: &'a mut RecvHandle<T, K>,
-}
-
-impl<'a, T: Item, K: Kind> TryIter<'a, T, K> {
-    pub(super) fn new(handle: &'a mut RecvHandle<T, K>) -> Self {
-        Self { handle }
-    }
 }
 
 impl<T: Item, K: Kind> Iterator for TryIter<'_, T, K> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use super::Item;
+use super::item::Item;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
 use crate::error::AttachError;

@@ -1,27 +1,23 @@
 //! The receiving handle of every kind of ring.
 
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Item;
 use super::cancel::Canceller;
-use super::claim::{Claimer, exactly, up_to};
-use super::iter::{Iter, TryIter};
-use super::ring::{Peers, Ring};
+use super::claim::{Claimer, exactly, gave_up, up_to};
+use super::item::Item;
+use super::raw_end::RawEnd;
+use super::raw_ring::RawRing;
 use super::run::ReadRun;
-use super::send::gave_up;
-use crate::attach::Endpoint;
+use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endings::Ending;
-use crate::peers::fork::Image;
-use crate::peers::hold::Hold;
-use crate::peers::table::Role;
-use crate::pipe::{End, RecvEnd};
-use crate::ring::{Kind, Mpmc, Refused, Run};
+use crate::pipe::{self, RecvEnd};
+use crate::ring::mem::Fixed;
+use crate::ring::{Kind, Mpmc, Refused};
 use crate::wait::Stop;
-use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
+use crate::wait::pace::{Deadline, WaitPolicy};
 
 mod take;
 
@@ -74,34 +70,24 @@ mod take;
 /// `fstat` is refused, nobody is taken for dead; a call that has waited for an interval then fails,
 /// with `DescriptorLost`.
 pub struct RecvHandle<T: Item, K: Kind> {
-    pub(crate) end: RecvEnd<T::Bits, K>,
-    waiting: Waiting,
-    /// `None` only while dropping.
-    endpoint: Option<Endpoint<Hold>>,
-    ring: Ring<T, K>,
-    image: Image,
+    pub(super) raw: RawEnd<RecvEnd<K>>,
+    /// What is received is bits, until they are checked.
+    pub(super) shape: Fixed<T::Bits, K>,
     /// Of the last item received: 0 if nobody had received it before, else one more than its
     /// redeliveries.
     again: u8,
-    /// `Send`, not `Sync`: one record holds one claim at a time.
-    not_sync: PhantomData<Cell<()>>,
 }
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
-    pub(crate) fn new(
-        ring: Ring<T, K>,
-        endpoint: Endpoint<Hold>,
-        end: RecvEnd<T::Bits, K>,
-    ) -> Self {
-        Self {
-            end,
-            waiting: Waiting::new(),
-            image: endpoint.hold.image(),
-            again: 0,
-            endpoint: Some(endpoint),
-            ring,
-            not_sync: PhantomData,
+    /// The end of a ring whose elements are `T`s.
+    pub(super) fn new(raw: RawEnd<RecvEnd<K>>) -> Self {
+        const {
+            let same_align = align_of::<T::Bits>() == align_of::<T>();
+            assert!(size_of::<T::Bits>() == size_of::<T>() && same_align);
         }
+        // SAFETY: the slots of a ring of `T`s have the shape of `T`s, which is that of their bits,
+        // and this is used on them alone.
+        Self { raw, shape: unsafe { Fixed::trusted() }, again: 0 }
     }
 
     /// Receives if there is an item, and never waits.
@@ -228,7 +214,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     #[inline]
     pub fn try_recv_slice(&mut self, into: &mut [T]) -> Result<usize, BulkError> {
-        let max = up_to(into.len(), &self.end);
+        let max = up_to(into.len(), &self.raw.end);
         if max == 0 {
             return Ok(0);
         }
@@ -248,7 +234,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         into: &mut [T],
         deadline: impl Into<Deadline>,
     ) -> Result<usize, BulkError> {
-        let max = up_to(into.len(), &self.end);
+        let max = up_to(into.len(), &self.raw.end);
         if max == 0 {
             return Ok(0);
         }
@@ -268,7 +254,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// split a full ring, [`BulkError::Corrupt`].
     #[inline]
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
-        let len = exactly(into.len(), &self.end)?;
+        let len = exactly(into.len(), &self.raw.end)?;
         if len > 0 {
             let run = self.claimer().try_claim(len, len).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into, true)?;
@@ -291,7 +277,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         into: &mut [T],
         deadline: impl Into<Deadline>,
     ) -> Result<(), BulkError> {
-        let len = exactly(into.len(), &self.end)?;
+        let len = exactly(into.len(), &self.raw.end)?;
         if len > 0 {
             let run = self.claimer().claim(len, len, deadline).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into, true)?;
@@ -305,10 +291,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.end).max(1);
+        let max = up_to(max, &self.raw.end).max(1);
         let run = self.claimer().try_claim(1, max).map_err(|e| self.bulk(e))?;
-        self.end.hand_out(run);
-        Ok(ReadRun::new(self, run, max))
+        self.raw.end.hand_out(run);
+        Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
     }
 
     /// Like [`try_claim`](Self::try_claim), but waits for the first item.
@@ -321,60 +307,27 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         max: usize,
         deadline: impl Into<Deadline>,
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.end).max(1);
+        let max = up_to(max, &self.raw.end).max(1);
         let run = self.claimer().claim(1, max, deadline).map_err(|e| self.bulk(e))?;
-        self.end.hand_out(run);
-        Ok(ReadRun::new(self, run, max))
-    }
-
-    /// Receives again and again, waiting for each item, until end-of-file. Ends also if the handle
-    /// is cancelled or the ring corrupt: [`Iter::error`] tells which. After a loop over `&mut rx`,
-    /// [`ending`](Self::ending) tells whether it came to the end, and whether a sender has died.
-    pub fn iter(&mut self) -> Iter<'_, T, K> {
-        Iter::new(self)
-    }
-
-    /// Receives what is there now, without waiting; ends when nothing is.
-    ///
-    /// ```
-    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u32>(8)?;
-    /// tx.try_send_slice(&[1, 2, 3]).unwrap();
-    /// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
-    /// # Ok::<(), ringpipe::ChannelError>(())
-    /// ```
-    pub fn try_iter(&mut self) -> TryIter<'_, T, K> {
-        TryIter::new(self)
-    }
-
-    /// The handle is this process's own.
-    pub(super) fn is_current(&self) -> bool {
-        self.image.is_current()
-    }
-
-    /// The same, for those who borrow its slots.
-    pub(super) fn assert_current(&self) {
-        assert!(self.is_current(), "the handle of a run belongs to the process that forked");
-    }
-
-    /// The end of a claim, by its guard.
-    pub(super) fn release(&mut self, run: Run, items: u64) {
-        if self.image.is_current() {
-            self.end.release(run, items);
-        }
+        self.raw.end.hand_out(run);
+        Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
     }
 
     /// The error of a call on several items.
     fn bulk(&self, why: Refused) -> BulkError {
         match why {
-            Refused::Held => BulkError::Held { held: self.end.held() as usize },
+            Refused::Held => BulkError::Held { held: self.raw.end.held() as usize },
             why => gave_up(why, BulkError::Empty),
         }
     }
 
     #[inline(always)]
-    fn claimer(&mut self) -> Claimer<'_, RecvEnd<T::Bits, K>, Ring<T, K>> {
-        let Self { end, waiting, image, ring, .. } = self;
-        Claimer { end, waiting, image, liveness: ring }
+    fn claimer(&mut self) -> Claimer<'_, RecvEnd<K>, Fixed<T::Bits, K>, RawRing> {
+        self.raw.claimer(self.shape)
+    }
+
+    pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
+        &self.raw.ring
     }
 
     /// Whether the last item received, or the first of several, had been handed to a receiver
@@ -402,11 +355,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// [`PeerError::Timeout`], [`PeerError::Cancelled`].
     pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
-        if !self.image.is_current() {
-            return Err(PeerError::Forked);
-        }
-        let mut pace = self.waiting.until(deadline.into());
-        self.end.wait_for_peer(&mut pace, &self.ring).map_err(PeerError::from)
+        self.raw.wait_for_peer(deadline.into())
     }
 
     /// Whether there was a sender and now none is alive. There may be items left all the same:
@@ -425,7 +374,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn is_closed(&mut self) -> bool {
-        self.image.is_current() && self.end.is_closed(&self.ring)
+        self.raw.is_closed()
     }
 
     /// How the senders went, once a call has said `Closed`; `None` before that, and once another
@@ -448,7 +397,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn ending(&self) -> Option<Ending> {
-        self.end.ends.ending(&self.end.mem.words)
+        self.raw.end.ends.ending(&self.raw.end.mem.words)
     }
 
     /// From now on, says `Closed` also if no sender is there and none has come, instead of waiting
@@ -457,12 +406,12 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// A receiver that attaches after the senders have gone is told of their end-of-file anyway,
     /// unless another receiver was told of it before.
     pub fn require_peer(&mut self) {
-        self.end.ends.require();
+        self.raw.end.ends.require();
     }
 
     /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
-        self.waiting.policy = policy;
+        self.raw.waiting.policy = policy;
     }
 
     /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
@@ -474,43 +423,37 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// those eight are killed, or are stopped, does it take the others that long to learn of a
     /// death. A handle that was given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
-        self.waiting.set_interval(interval);
+        self.raw.waiting.set_interval(interval);
     }
 
     /// A handle with which others can cancel this one's blocking calls.
     pub fn canceller(&self) -> Canceller {
-        let control = &self.end.mem.words.control;
-        Canceller::new(self.waiting.cancel_flag(), control, Role::Receiver, self.ring.region())
-    }
-
-    /// The ring behind this end.
-    pub fn ring(&self) -> &Ring<T, K> {
-        &self.ring
+        self.raw.canceller()
     }
 
     /// Slots, a power of two.
     pub fn capacity(&self) -> usize {
-        self.ring.capacity()
+        self.raw.ring.geometry.capacity as usize
     }
 
-    /// Items in the ring at this moment: see [`Ring::len`].
+    /// Items in the ring at this moment: see [`Ring::len`](crate::Ring::len).
     pub fn len(&self) -> usize {
-        self.ring.len()
+        pipe::len(&self.raw.ring.words, self.raw.ring.geometry.capacity) as usize
     }
 
     /// No items in the ring at this moment.
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.len() == 0
     }
 
-    /// As many items as there are slots: see [`Ring::is_full`].
+    /// As many items as there are slots: see [`Ring::is_full`](crate::Ring::is_full).
     pub fn is_full(&self) -> bool {
-        self.ring.is_full()
+        self.len() == self.capacity()
     }
 
     /// Who is attached to the ring, this handle included.
     pub fn peers(&self) -> Peers {
-        self.ring.peers()
+        Peers::of(&self.raw.ring.words)
     }
 
     /// Closes this end, as dropping it does.
@@ -525,29 +468,15 @@ impl<T: Item> RecvHandle<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        let mut clone = self.ring.recv_end(Some(&self.end.ends))?;
-        clone.waiting.policy = self.waiting.policy;
-        clone.waiting.interval = self.waiting.interval;
-        Ok(clone)
-    }
-}
-
-impl<T: Item, K: Kind> Drop for RecvHandle<T, K> {
-    fn drop(&mut self) {
-        if !self.image.is_current() {
-            return; // the record is the parent's
-        }
-        if let Some(endpoint) = self.endpoint.take() {
-            self.ring.detach(endpoint, self.end.has_claim());
-        }
+        Ok(Self::new(self.raw.try_clone()?))
     }
 }
 
 impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecvHandle")
-            .field("ring", &self.ring)
-            .field("waiting", &self.waiting)
+            .field("ring", &self.ring())
+            .field("waiting", &self.raw.waiting)
             .finish_non_exhaustive()
     }
 }

@@ -24,11 +24,11 @@ use std::{fmt, slice};
 
 use bytemuck::AnyBitPattern;
 
-use super::recv::RecvHandle;
-use super::send::SendHandle;
-use super::{Item, checked};
+use super::item::{Item, checked};
+use super::raw_end::RawEnd;
+use crate::pipe::{RecvEnd, SendEnd};
+use crate::ring::mem::{Fixed, View};
 use crate::ring::{Kind, Run, Spsc};
-use crate::sync::Slots;
 
 /// Free slots that this sender alone may fill, until it commits or abandons them:
 /// [`SendHandle::claim`].
@@ -50,15 +50,20 @@ use crate::sync::Slots;
 /// ```
 #[must_use = "dropping the run abandons it"]
 pub struct WriteRun<'a, T: Item, K: Kind> {
-    handle: &'a mut SendHandle<T, K>,
+    end: &'a mut RawEnd<SendEnd<K>>,
+    shape: Fixed<T, K>,
     /// `None` once committed.
     run: Option<Run>,
     len: usize,
 }
 
 impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
-    pub(super) fn new(handle: &'a mut SendHandle<T, K>, run: Run) -> Self {
-        Self { handle, run: Some(run), len: run.slots as usize }
+    pub(super) fn new(end: &'a mut RawEnd<SendEnd<K>>, shape: Fixed<T, K>, run: Run) -> Self {
+        Self { end, shape, run: Some(run), len: run.slots as usize }
+    }
+
+    fn view(&self) -> View<'_, Fixed<T, K>> {
+        self.end.end.mem.view(self.shape)
     }
 
     /// Slots in the run; at least one.
@@ -74,7 +79,9 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     /// If `index` is not below [`len`](Self::len).
     pub fn write(&mut self, index: usize, value: T) {
         let at = self.position(index);
-        self.handle.write(at, &value);
+        if self.end.is_current() {
+            self.view().write(at, &value);
+        }
     }
 
     fn position(&self, index: usize) -> u64 {
@@ -92,7 +99,7 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub fn commit(mut self, count: usize) {
         assert!(count <= self.len, "{count} slots of a run of {}", self.len);
         if let Some(run) = self.run.take() {
-            self.handle.publish(run, count as u64);
+            self.end.publish(self.shape, run, count as u64);
         }
     }
 
@@ -136,8 +143,8 @@ impl<T: Item + AnyBitPattern, K: Kind> WriteRun<'_, T, K> {
     /// [as found](crate::Unclean) after others have written to it. No device accesses the slot.
     /// The reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot_mut(&mut self, index: usize) -> &mut T {
-        self.handle.assert_current();
-        let slot = self.handle.end.mem.slots.value_ptr(self.position(index));
+        self.end.assert_current();
+        let slot = self.view().value_ptr(self.position(index));
         // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
         // vouches that nobody else touches it; its bytes, whatever they are, are a `T`, which is
         // `AnyBitPattern`.
@@ -162,9 +169,9 @@ impl<T: Item + AnyBitPattern, K: Kind> ReadRun<'_, T, K> {
     /// [as found](crate::Unclean) after others have written to it. No device writes to the slot.
     /// The reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot(&self, index: usize) -> &T {
-        self.handle.assert_current();
+        self.end.assert_current();
         let at = self.position(index).expect("an item of the run");
-        let slot = self.handle.end.mem.slots.value_ptr(at).cast::<T>();
+        let slot = self.view().value_ptr(at).cast::<T>();
         // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
         // vouches that nobody else writes to it; its bytes, whatever they are, are a `T`, which is
         // `AnyBitPattern`.
@@ -184,8 +191,8 @@ impl<T: Item + AnyBitPattern> WriteRun<'_, T, Spsc> {
     ///
     /// As for [`slot_mut`](Self::slot_mut), for all of them.
     pub unsafe fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
-        self.handle.assert_current();
-        let slots = &self.handle.end.mem.slots;
+        self.end.assert_current();
+        let slots = self.view();
         let [(first, len), (rest, others)] = pieces(slots, self.position(0), self.len);
         // SAFETY: as in `slot_mut`, for adjacent slots of an unstamped ring.
         let first = unsafe { slice::from_raw_parts_mut(first, len) };
@@ -207,8 +214,8 @@ impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
     ///
     /// As for [`slot`](Self::slot), for all of them.
     pub unsafe fn as_slices(&self) -> (&[T], &[T]) {
-        self.handle.assert_current();
-        let slots = &self.handle.end.mem.slots;
+        self.end.assert_current();
+        let slots = self.view();
         let at = self.position(0).expect("a run has an item");
         let [(first, len), (rest, others)] = pieces(slots, at, self.len);
         // SAFETY: as in `slot`, for adjacent slots of an unstamped ring.
@@ -220,8 +227,8 @@ impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
 }
 
 /// Where `len` values from position `at` on lie, and how many in each piece.
-fn pieces<T: Copy>(slots: &Slots<T, Spsc>, at: u64, len: usize) -> [(*mut T, usize); 2] {
-    let first = slots.before_wrap(at, len as u64) as usize;
+fn pieces<T: Copy>(slots: View<'_, Fixed<T, Spsc>>, at: u64, len: usize) -> [(*mut T, usize); 2] {
+    let first = slots.slots.before_wrap(at, len as u64) as usize;
     let rest = slots.value_ptr(at.wrapping_add(first as u64));
     [(slots.value_ptr(at), first), (rest, len - first)]
 }
@@ -229,7 +236,7 @@ fn pieces<T: Copy>(slots: &Slots<T, Spsc>, at: u64, len: usize) -> [(*mut T, usi
 impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
-            self.handle.publish(run, 0);
+            self.end.publish(self.shape, run, 0);
         }
     }
 }
@@ -263,14 +270,24 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// ```
 #[must_use = "items that are not released are received again"]
 pub struct ReadRun<'a, T: Item, K: Kind> {
-    handle: &'a mut RecvHandle<T, K>,
+    end: &'a mut RawEnd<RecvEnd<K>>,
+    shape: Fixed<T::Bits, K>,
     run: Run,
     len: usize,
 }
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
-    pub(super) fn new(handle: &'a mut RecvHandle<T, K>, run: Run, max: u64) -> Self {
-        Self { handle, run, len: run.items.min(max) as usize }
+    pub(super) fn new(
+        end: &'a mut RawEnd<RecvEnd<K>>,
+        shape: Fixed<T::Bits, K>,
+        run: Run,
+        max: u64,
+    ) -> Self {
+        Self { end, shape, run, len: run.items.min(max) as usize }
+    }
+
+    fn view(&self) -> View<'_, Fixed<T::Bits, K>> {
+        self.end.end.mem.view(self.shape)
     }
 
     /// Items in the run; at least one.
@@ -321,30 +338,30 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn redeliveries(&self) -> u32 {
-        self.handle.end.redeliveries(self.run)
+        self.end.end.redeliveries(self.run)
     }
 
     /// Copies item `index` of the run. `None` if there is no such item; if its bits make no `T`
     /// (release it: it will never make one); if a peer has corrupted the ring meanwhile; in a child
     /// that was forked meanwhile.
     pub fn get(&self, index: usize) -> Option<T> {
-        let at = self.position(index).filter(|_| self.handle.is_current())?;
-        checked(self.handle.end.mem.slots.read(at))
+        let at = self.position(index).filter(|_| self.end.is_current())?;
+        checked(self.view().read(at))
     }
 
     fn position(&self, index: usize) -> Option<u64> {
         if index >= self.len {
             return None;
         }
-        self.handle.end.find(self.run, index as u64)
+        self.end.end.find(self.shape, self.run, index as u64)
     }
 
     /// Copies of the items, in order, but for those whose bits make no `T`: [`get`](Self::get) tells
     /// which. (A run that is released counts none of its items as dropped.)
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        let end = &self.handle.end;
-        let len = if self.handle.is_current() { self.len } else { 0 };
-        end.items(self.run).take(len).filter_map(|at| checked(end.mem.slots.read(at)))
+        let (end, view) = (&self.end.end, self.view());
+        let len = if self.end.is_current() { self.len } else { 0 };
+        end.items(self.shape, self.run).take(len).filter_map(move |at| checked(view.read(at)))
     }
 
     /// Releases the first `count` items; the rest stay this receiver's and are received again.
@@ -356,7 +373,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub fn release(self, count: usize) {
         assert!(count <= self.len, "{count} items of a run of {}", self.len);
         if count > 0 {
-            self.handle.release(self.run, count as u64);
+            self.end.release(self.shape, self.run, count as u64);
         }
     }
 

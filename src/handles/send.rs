@@ -1,25 +1,23 @@
 //! The sending handle of every kind of ring.
 
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Item;
 use super::cancel::Canceller;
-use super::claim::{Claimer, exactly, up_to};
-use super::ring::{Peers, Ring};
+use super::claim::{Claimer, exactly, gave_up, up_to};
+use super::item::Item;
+use super::raw_end::RawEnd;
+use super::raw_ring::RawRing;
 use super::run::WriteRun;
-use crate::attach::Endpoint;
+use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endings::Ending;
-use crate::peers::fork::Image;
-use crate::peers::hold::Hold;
-use crate::peers::table::Role;
-use crate::pipe::{End, SendEnd};
+use crate::pipe::{self, SendEnd};
+use crate::ring::mem::Fixed;
 use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
-use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
+use crate::wait::pace::{Deadline, WaitPolicy};
 
 /// A sending end of a ring: [`Producer`](crate::spsc::Producer) of an SPSC ring,
 /// [`Sender`](crate::mpmc::Sender) of an MPMC ring.
@@ -38,26 +36,16 @@ use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
 /// [`RecvHandle`](crate::RecvHandle#what-an-attached-end-needs-of-the-system) lists the system
 /// calls that both kinds of ends make.
 pub struct SendHandle<T: Item, K: Kind> {
-    pub(crate) end: SendEnd<T, K>,
-    waiting: Waiting,
-    /// `None` only while dropping.
-    endpoint: Option<Endpoint<Hold>>,
-    ring: Ring<T, K>,
-    image: Image,
-    /// `Send`, not `Sync`: one record holds one claim at a time.
-    not_sync: PhantomData<Cell<()>>,
+    pub(super) raw: RawEnd<SendEnd<K>>,
+    pub(super) shape: Fixed<T, K>,
 }
 
 impl<T: Item, K: Kind> SendHandle<T, K> {
-    pub(crate) fn new(ring: Ring<T, K>, endpoint: Endpoint<Hold>, end: SendEnd<T, K>) -> Self {
-        Self {
-            end,
-            waiting: Waiting::new(),
-            image: endpoint.hold.image(),
-            endpoint: Some(endpoint),
-            ring,
-            not_sync: PhantomData,
-        }
+    /// The end of a ring whose elements are `T`s.
+    pub(super) fn new(raw: RawEnd<SendEnd<K>>) -> Self {
+        // SAFETY: the slots of a ring of `T`s have the shape of `T`s, and this is used on them
+        // alone.
+        Self { raw, shape: unsafe { Fixed::trusted() } }
     }
 
     /// Sends if there is a free slot, and never waits.
@@ -209,7 +197,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`BulkError::Full`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     #[inline]
     pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, BulkError> {
-        let max = up_to(values.len(), &self.end);
+        let max = up_to(values.len(), &self.raw.end);
         if max == 0 {
             return Ok(0);
         }
@@ -229,7 +217,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         values: &[T],
         deadline: impl Into<Deadline>,
     ) -> Result<usize, BulkError> {
-        let max = up_to(values.len(), &self.end);
+        let max = up_to(values.len(), &self.raw.end);
         if max == 0 {
             return Ok(0);
         }
@@ -246,7 +234,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`try_send_slice`](Self::try_send_slice).
     #[inline]
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
-        let len = exactly(values.len(), &self.end)?;
+        let len = exactly(values.len(), &self.raw.end)?;
         if len > 0 {
             let run = self.claimer().try_claim(len, len).map_err(bulk)?;
             self.put_slice(run, values);
@@ -268,7 +256,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         values: &[T],
         deadline: impl Into<Deadline>,
     ) -> Result<(), BulkError> {
-        let len = exactly(values.len(), &self.end)?;
+        let len = exactly(values.len(), &self.raw.end)?;
         if len > 0 {
             let run = self.claimer().claim(len, len, deadline).map_err(bulk)?;
             self.put_slice(run, values);
@@ -282,10 +270,10 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.end).max(1);
+        let max = up_to(max, &self.raw.end).max(1);
         let run = self.claimer().try_claim(1, max).map_err(bulk)?;
-        self.end.pass_on();
-        Ok(WriteRun::new(self, run))
+        self.raw.end.pass_on();
+        Ok(WriteRun::new(&mut self.raw, self.shape, run))
     }
 
     /// Like [`try_claim`](Self::try_claim), but waits for the first free slot.
@@ -298,49 +286,33 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         max: usize,
         deadline: impl Into<Deadline>,
     ) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.end).max(1);
+        let max = up_to(max, &self.raw.end).max(1);
         let run = self.claimer().claim(1, max, deadline).map_err(bulk)?;
-        self.end.pass_on();
-        Ok(WriteRun::new(self, run))
-    }
-
-    /// One value of a claim, by its guard.
-    pub(super) fn write(&mut self, at: u64, value: &T) {
-        if self.image.is_current() {
-            self.end.mem.slots.write(at, value);
-        }
-    }
-
-    /// The handle is this process's own: for those who borrow its slots.
-    pub(super) fn assert_current(&self) {
-        assert!(self.image.is_current(), "the handle of a run belongs to the process that forked");
-    }
-
-    /// The end of a claim, by its guard.
-    pub(super) fn publish(&mut self, run: Run, items: u64) {
-        if self.image.is_current() {
-            self.end.publish(run, items);
-        }
+        self.raw.end.pass_on();
+        Ok(WriteRun::new(&mut self.raw, self.shape, run))
     }
 
     #[inline(always)]
     fn put(&mut self, run: Run, value: &T) {
-        self.end.mem.slots.write(run.at, value);
-        self.end.publish(run, 1);
+        self.raw.end.mem.view(self.shape).write(run.at, value);
+        self.raw.end.publish(self.shape, run, 1);
     }
 
     #[inline(always)]
     fn put_slice(&mut self, run: Run, values: &[T]) -> usize {
         let sent = run.items as usize;
-        self.end.mem.slots.write_run(run.at, &values[..sent]);
-        self.end.publish(run, run.items);
+        self.raw.end.mem.view(self.shape).write_run(run.at, &values[..sent]);
+        self.raw.end.publish(self.shape, run, run.items);
         sent
     }
 
     #[inline(always)]
-    fn claimer(&mut self) -> Claimer<'_, SendEnd<T, K>, Ring<T, K>> {
-        let Self { end, waiting, image, ring, .. } = self;
-        Claimer { end, waiting, image, liveness: ring }
+    fn claimer(&mut self) -> Claimer<'_, SendEnd<K>, Fixed<T, K>, RawRing> {
+        self.raw.claimer(self.shape)
+    }
+
+    pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
+        &self.raw.ring
     }
 
     /// Waits until a receiver is attached. Sending before that is possible, and fills the ring.
@@ -349,11 +321,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// [`PeerError::Timeout`], [`PeerError::Cancelled`].
     pub fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
-        if !self.image.is_current() {
-            return Err(PeerError::Forked);
-        }
-        let mut pace = self.waiting.until(deadline.into());
-        self.end.wait_for_peer(&mut pace, &self.ring).map_err(PeerError::from)
+        self.raw.wait_for_peer(deadline.into())
     }
 
     /// Whether the pipe is broken: there was a receiver, and now none is alive.
@@ -372,7 +340,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn is_closed(&mut self) -> bool {
-        self.image.is_current() && self.end.is_closed(&self.ring)
+        self.raw.is_closed()
     }
 
     /// How the receivers went, once a call has said `Closed`; `None` before that, and once another
@@ -393,18 +361,18 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn ending(&self) -> Option<Ending> {
-        self.end.ends.ending(&self.end.mem.words)
+        self.raw.end.ends.ending(&self.raw.end.mem.words)
     }
 
     /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the
     /// first as a FIFO does.
     pub fn require_peer(&mut self) {
-        self.end.ends.require();
+        self.raw.end.ends.require();
     }
 
     /// How blocking calls of this handle wait. Default: [`WaitPolicy::Adaptive`].
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
-        self.waiting.policy = policy;
+        self.raw.waiting.policy = policy;
     }
 
     /// The longest this handle sleeps, or spins, before it looks at the ring and at its peers'
@@ -416,43 +384,37 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// those eight are killed, or are stopped, does it take the others that long to learn of a
     /// death. A handle that was given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
-        self.waiting.set_interval(interval);
+        self.raw.waiting.set_interval(interval);
     }
 
     /// A handle with which others can cancel this one's blocking calls.
     pub fn canceller(&self) -> Canceller {
-        let control = &self.end.mem.words.control;
-        Canceller::new(self.waiting.cancel_flag(), control, Role::Sender, self.ring.region())
-    }
-
-    /// The ring behind this end.
-    pub fn ring(&self) -> &Ring<T, K> {
-        &self.ring
+        self.raw.canceller()
     }
 
     /// Slots, a power of two.
     pub fn capacity(&self) -> usize {
-        self.ring.capacity()
+        self.raw.ring.geometry.capacity as usize
     }
 
-    /// Items in the ring at this moment: see [`Ring::len`].
+    /// Items in the ring at this moment: see [`Ring::len`](crate::Ring::len).
     pub fn len(&self) -> usize {
-        self.ring.len()
+        pipe::len(&self.raw.ring.words, self.raw.ring.geometry.capacity) as usize
     }
 
     /// No items in the ring at this moment.
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.len() == 0
     }
 
-    /// As many items as there are slots: see [`Ring::is_full`].
+    /// As many items as there are slots: see [`Ring::is_full`](crate::Ring::is_full).
     pub fn is_full(&self) -> bool {
-        self.ring.is_full()
+        self.len() == self.capacity()
     }
 
     /// Who is attached to the ring, this handle included.
     pub fn peers(&self) -> Peers {
-        self.ring.peers()
+        Peers::of(&self.raw.ring.words)
     }
 
     /// Closes this end, as dropping it does.
@@ -467,59 +429,19 @@ impl<T: Item> SendHandle<T, Mpmc> {
     ///
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        let mut clone = self.ring.send_end(Some(&self.end.ends))?;
-        clone.waiting.policy = self.waiting.policy;
-        clone.waiting.interval = self.waiting.interval;
-        Ok(clone)
-    }
-}
-
-impl<T: Item, K: Kind> Drop for SendHandle<T, K> {
-    fn drop(&mut self) {
-        if !self.image.is_current() {
-            return; // the record is the parent's
-        }
-        self.end.close();
-        if let Some(endpoint) = self.endpoint.take() {
-            self.ring.detach(endpoint, false);
-        }
+        Ok(Self::new(self.raw.try_clone()?))
     }
 }
 
 impl<T: Item, K: Kind> fmt::Debug for SendHandle<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendHandle")
-            .field("ring", &self.ring)
-            .field("waiting", &self.waiting)
+            .field("ring", &self.ring())
+            .field("waiting", &self.raw.waiting)
             .finish_non_exhaustive()
-    }
-}
-
-/// The error of a call on several items; `not_ready` where nothing was waited for.
-pub(super) fn gave_up(why: Refused, not_ready: BulkError) -> BulkError {
-    match why {
-        Refused::NotReady | Refused::Contended => not_ready,
-        Refused::Closed => BulkError::Closed,
-        // A sender holds nothing; a receiver says how much.
-        Refused::Corrupt | Refused::Held => BulkError::Corrupt,
-        Refused::Fragmented(adjacent) => BulkError::Fragmented { adjacent: adjacent as usize },
-        Refused::Forked => BulkError::Forked,
-        Refused::Stopped(Stop::Timeout) => BulkError::Timeout,
-        Refused::Stopped(Stop::Cancelled) => BulkError::Cancelled,
-        Refused::Stopped(Stop::DescriptorLost) => BulkError::DescriptorLost,
     }
 }
 
 fn bulk(why: Refused) -> BulkError {
     gave_up(why, BulkError::Full)
-}
-
-impl From<Stop> for PeerError {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Timeout => PeerError::Timeout,
-            Stop::Cancelled => PeerError::Cancelled,
-            Stop::DescriptorLost => PeerError::DescriptorLost,
-        }
-    }
 }

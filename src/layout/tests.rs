@@ -1,7 +1,7 @@
 //! Where things lie, for every kind and size.
 
 use super::*;
-use crate::ring::{Mpmc, Spsc};
+use crate::ring::{Kind, Mpmc, Spsc};
 
 const PAGE: usize = 4096;
 
@@ -11,10 +11,11 @@ struct AlignedPage([u8; 4096]);
 
 fn check<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) {
     let what = format!("{}, {} bytes, {capacity} slots", K::NAME, size_of::<T>());
-    let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect(&what);
+    let shape = SlotShape::of::<T, K>();
+    let geometry = Geometry::new(shape, capacity, endpoints, page).expect(&what);
     let (control, records) = (Geometry::control_at(), Geometry::owners_at());
     let intents = Geometry::records_at(endpoints);
-    let (slots, stride) = (geometry.slots_at, K::stride::<T>());
+    let (slots, stride) = (geometry.slots_at, shape.stride);
     let slots_end = slots + stride * geometry.capacity as usize;
 
     // In order, without overlap, to the end.
@@ -23,7 +24,7 @@ fn check<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) {
     assert!(intents >= records + size_of::<OwnerWord>() * endpoints as usize);
     assert!(slots >= intents + size_of::<CachePadded<Record>>() * endpoints as usize);
     assert!((0..page).contains(&(geometry.region_len - slots_end)));
-    assert!(K::value_offset::<T>() + size_of::<T>() <= stride, "{what}");
+    assert!(shape.value_at + shape.size <= stride, "{what}");
 
     // Everything aligned.
     let lines = [control, intents, slots].iter().all(|at| at % LINE == 0);
@@ -32,7 +33,7 @@ fn check<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) {
         "{what}"
     );
     for slot in [slots, slots + stride, slots_end - stride] {
-        assert_eq!((slot + K::value_offset::<T>()) % align_of::<T>(), 0);
+        assert_eq!((slot + shape.value_at) % align_of::<T>(), 0);
     }
     assert_eq!(geometry.capacity, capacity.next_power_of_two(), "{what}");
 }
@@ -62,11 +63,11 @@ fn parts_follow_each_other_aligned_and_without_overlap() {
 
 #[test]
 fn the_header_is_small_and_a_slot_costs_eight_bytes_at_most() {
-    let small = Geometry::new::<u64, Mpmc>(1, 64, PAGE).unwrap();
+    let small = Geometry::new(SlotShape::of::<u64, Mpmc>(), 1, 64, PAGE).unwrap();
     // Lines of 128 bytes and less make 16 KiB at most, those of 256 no more than twice that.
     assert!(small.slots_at <= (128 * LINE).max(16 << 10), "{} bytes", small.slots_at);
     fn overhead<T, K: Kind>() -> usize {
-        K::stride::<T>() - size_of::<T>()
+        SlotShape::of::<T, K>().stride - size_of::<T>()
     }
     assert_eq!(overhead::<[u32; 3], Spsc>(), 0);
     assert_eq!(overhead::<[u64; 100], Mpmc>(), 8);
@@ -74,8 +75,8 @@ fn the_header_is_small_and_a_slot_costs_eight_bytes_at_most() {
 
 #[test]
 fn what_overflows_is_refused() {
-    let spsc = |capacity| Geometry::new::<u64, Spsc>(capacity, 2, PAGE);
-    let mpmc = |capacity| Geometry::new::<AlignedPage, Mpmc>(capacity, 64, PAGE);
+    let spsc = |capacity| Geometry::new(SlotShape::of::<u64, Spsc>(), capacity, 2, PAGE);
+    let mpmc = |capacity| Geometry::new(SlotShape::of::<AlignedPage, Mpmc>(), capacity, 64, PAGE);
     let most = if usize::BITS == 64 { 1 << 58 } else { 1 << 27 };
     for capacity in [u64::MAX, (1 << 63) + 1, 1 << 63, 1 << 60, 1 << 59, most << 1, most + 1] {
         assert!(spsc(capacity).is_none() && mpmc(capacity).is_none(), "{capacity}");

@@ -15,7 +15,8 @@
 
 use super::reap::{Findings, Life, Liveness};
 use super::table::Role;
-use crate::ring::{Kind, Mem};
+use crate::ring::Kind;
+use crate::ring::mem::Mem;
 use crate::sync::Ordering::Acquire;
 
 #[cfg(all(test, not(loom)))]
@@ -31,9 +32,9 @@ pub(crate) struct Calm {
 impl Calm {
     /// What `pass`, a reap pass of an end of `role`, would find; made only if there may be
     /// something to find.
-    pub(crate) fn unless_calm<T: Copy, K: Kind>(
+    pub(crate) fn unless_calm<K: Kind>(
         &mut self,
-        mem: &Mem<T, K>,
+        mem: &Mem<K>,
         role: Role,
         liveness: &impl Liveness,
         pass: impl FnOnce() -> Findings,

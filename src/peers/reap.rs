@@ -26,8 +26,9 @@ use std::ops::Range;
 use super::recovery_word::{Scratch, recover};
 use super::table::{self, Name, Owner, Role};
 use crate::ring::control::Words;
-use crate::ring::recovery::{self, Alive, Remains, effort};
-use crate::ring::{Kind, Mem, RecvCursor, Run, SendCursor};
+use crate::ring::mem::Mem;
+use crate::ring::recovery::{self, Alive, RecvClaims, Remains, SendClaims, effort};
+use crate::ring::{Kind, Run};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::wait::changes::{Change, Concerned, wake};
 use crate::wait::watch;
@@ -100,8 +101,8 @@ pub(crate) struct Findings {
 
 /// Looks for ends that have died and clears away what can be, for the end of `role` called `me`.
 /// `adopter`: a receiver that can adopt abandoned items; it holds none now.
-pub(crate) fn reap_pass<T: Copy, K: Kind>(
-    mem: &Mem<T, K>,
+pub(crate) fn reap_pass<K: Kind>(
+    mem: &Mem<K>,
     role: Role,
     me: Name,
     liveness: &impl Liveness,
@@ -125,7 +126,7 @@ pub(crate) fn reap_pass<T: Copy, K: Kind>(
 
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone
 /// opposite if they all seem dead: an idle waiter thus asks one question per interval.
-fn claims<T, K: Kind>(mem: &Mem<T, K>, record: usize) -> bool {
+fn claims<K: Kind>(mem: &Mem<K>, record: usize) -> bool {
     K::RECOVERS && mem.words.records[record].intent.load(Relaxed) != 0 // settling looks again
 }
 
@@ -143,8 +144,8 @@ struct Pass {
 }
 
 /// Reaps all whom `is_dead` says to be, and all who have left abandoned claims.
-fn reap_all<T: Copy, K: Kind>(
-    mem: &Mem<T, K>,
+fn reap_all<K: Kind>(
+    mem: &Mem<K>,
     me: Name,
     liveness: &impl Liveness,
     adopter: &mut Option<&mut K::Recv>,
@@ -254,11 +255,7 @@ impl<D: Liveness> Alive for Answers<'_, D> {
 
 /// Clears away whoever has died, for the visitor `me`, who wants a record. `false`: someone else is
 /// at it.
-pub(crate) fn reap_for_record<T: Copy, K: Kind>(
-    mem: &Mem<T, K>,
-    me: Name,
-    liveness: &impl Liveness,
-) -> bool {
+pub(crate) fn reap_for_record<K: Kind>(mem: &Mem<K>, me: Name, liveness: &impl Liveness) -> bool {
     let is_dead = |record, role| liveness.alive(role, record) == Life::Dead;
     reap_all(mem, me, liveness, &mut None, is_dead).done
 }
@@ -266,8 +263,8 @@ pub(crate) fn reap_for_record<T: Copy, K: Kind>(
 /// Finds an abandoned claim that a new receiver can succeed to, record and all, for when there is
 /// no other record: `take` takes it. Gives what `take` gave, and what the new receiver adopts with
 /// it; `None` if someone else is recovering. `me`: the new receiver, still a visitor.
-pub(crate) fn succeed<T: Copy, K: Kind, E>(
-    mem: &Mem<T, K>,
+pub(crate) fn succeed<K: Kind, E>(
+    mem: &Mem<K>,
     me: Name,
     liveness: &impl Liveness,
     mut take: impl FnMut(usize) -> Option<E>,
@@ -340,8 +337,8 @@ const DISCARDS: u32 = 64;
 
 /// Settles what the dead owner of a record has left, and frees the record if that is possible now.
 /// In the recoverer's turn.
-fn reap<T: Copy, K: Kind>(
-    mem: &Mem<T, K>,
+fn reap<K: Kind>(
+    mem: &Mem<K>,
     record: usize,
     owner: Owner,
     role: Role,

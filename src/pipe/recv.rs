@@ -2,12 +2,16 @@
 //! learns of the end of the file.
 
 use super::{End, data, space};
+use bytemuck::AnyBitPattern;
+
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, RecvCursor, Refused, Run};
+use crate::ring::mem::{Fixed, Mem, Shape};
+use crate::ring::recovery::RecvClaims;
+use crate::ring::{Kind, RecvCursor, Refused, Run};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin_loop;
 use crate::wait::word::WakeWord;
@@ -30,7 +34,7 @@ fn others_hold(words: &Words) -> bool {
 /// The senders are gone, and every item of theirs was claimed and released, or dropped: none comes
 /// any more to a receiver that attaches. For an end that has nothing claimed.
 #[cold]
-fn read_to_end<T: Copy, K: Kind>(mem: &Mem<T, K>) -> bool {
+fn read_to_end<K: Kind>(mem: &Mem<K>) -> bool {
     let control = &mem.words.control;
     // Relaxed: A3 has shown the last that the senders stored.
     let all_claimed = control.head.load(Relaxed) == control.tail.at.load(Relaxed);
@@ -38,8 +42,8 @@ fn read_to_end<T: Copy, K: Kind>(mem: &Mem<T, K>) -> bool {
 }
 
 /// A receiving end.
-pub(crate) struct RecvEnd<T, K: Kind> {
-    pub(crate) mem: Mem<T, K>,
+pub(crate) struct RecvEnd<K: Kind> {
+    pub(crate) mem: Mem<K>,
     /// This end, to the others.
     pub(crate) me: Name,
     pub(crate) ends: Ends,
@@ -50,11 +54,11 @@ pub(crate) struct RecvEnd<T, K: Kind> {
     pub(super) more_to_adopt: bool,
 }
 
-impl<T: Copy, K: Kind> RecvEnd<T, K> {
+impl<K: Kind> RecvEnd<K> {
     /// For an end that already is in the endpoint table.
     /// `before`: from before that.
     pub(crate) fn new(
-        mem: Mem<T, K>,
+        mem: Mem<K>,
         me: Name,
         cursor: K::Recv,
         before: Before,
@@ -113,9 +117,14 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     }
 
     #[inline(always)]
-    fn claim_once(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        let outcome = self.cursor.claim(&self.mem, need, max);
-        if K::Recv::SHARED && self.cursor.take_skipped() > 0 {
+    fn claim_once(
+        &mut self,
+        shape: impl Shape<Kind = K>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Refused> {
+        let outcome = self.cursor.claim(self.mem.view(shape), need, max);
+        if K::MANY && self.cursor.take_skipped() > 0 {
             space(&self.mem).notify();
         }
         outcome
@@ -137,26 +146,27 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
 
     /// The position of item `index` of a claimed run.
     #[inline]
-    pub(crate) fn find(&self, run: Run, index: u64) -> Option<u64> {
+    pub(crate) fn find(&self, shape: impl Shape<Kind = K>, run: Run, index: u64) -> Option<u64> {
         if run.slots == run.items {
             return (index < run.items).then(|| run.at.wrapping_add(index));
         }
-        self.items(run).nth(index as usize)
+        self.items(shape, run).nth(index as usize)
     }
 
     /// The positions of a claimed run's items, in order; fewer if a peer has corrupted the stamps.
-    pub(crate) fn items(&self, run: Run) -> impl Iterator<Item = u64> {
-        self.cursor.items(&self.mem, run)
+    #[inline]
+    pub(crate) fn items(&self, shape: impl Shape<Kind = K>, run: Run) -> impl Iterator<Item = u64> {
+        self.cursor.items(self.mem.view(shape), run)
     }
 
     /// Frees the first `items` items of a claimed run, keeps the rest for this end, and wakes.
     #[inline(always)]
-    pub(crate) fn release(&mut self, run: Run, items: u64) {
+    pub(crate) fn release(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
         if run.again > 0 && items > 0 {
             let tally = &self.mem.words.control.tally;
             tally.redelivered.fetch_add(items.min(run.again), Relaxed); // a statistic
         }
-        self.cursor.release(&self.mem, run, items);
+        self.cursor.release(self.mem.view(shape), run, items);
         space(&self.mem).notify();
         self.pass_on();
     }
@@ -165,14 +175,9 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// [`release`](Self::release); whoever keeps a claim for long does it at once.
     #[inline]
     pub(crate) fn pass_on(&self) {
-        if K::Recv::SHARED && self.word().is_flagged() && self.another() {
+        if K::MANY && self.word().is_flagged() && self.another() {
             self.word().pass_on();
         }
-    }
-
-    /// Something is claimed and not released, be it but holes.
-    pub(crate) fn has_claim(&self) -> bool {
-        self.cursor.has_claim()
     }
 
     /// Items claimed and not released: they come first on the next claim, and alone.
@@ -183,22 +188,28 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
     /// Copies the first items of a claimed run into `into`, which is no longer than the run has
     /// items. Copies nothing that matters if a peer has corrupted the stamps.
     #[inline]
-    pub(crate) fn copy_out(&self, run: Run, into: &mut [T]) -> Result<(), Refused> {
+    pub(crate) fn copy_out<T: AnyBitPattern>(
+        &self,
+        shape: Fixed<T, K>,
+        run: Run,
+        into: &mut [T],
+    ) -> Result<(), Refused> {
+        let mem = self.mem.view(shape);
         if run.slots == run.items {
-            self.mem.slots.read_run(run.at, into);
+            mem.read_run(run.at, into);
             return Ok(());
         }
-        let mut items = self.items(run);
+        let mut items = self.items(shape, run);
         for value in into {
-            *value = self.mem.slots.read(items.next().ok_or(Refused::Corrupt)?);
+            *value = mem.read(items.next().ok_or(Refused::Corrupt)?);
         }
         Ok(())
     }
 }
 
-impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
+impl<K: Kind> End for RecvEnd<K> {
+    type Kind = K;
     const OPPOSITE: Role = Role::Sender;
-    const SHARED: bool = K::Recv::SHARED;
 
     fn word_in(words: &Words) -> WakeWord<'_> {
         WakeWord::new(&words.control.data)
@@ -217,8 +228,8 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     }
 
     #[inline(always)]
-    fn prefetch(&self) {
-        self.cursor.prefetch(&self.mem);
+    fn prefetch(&self, shape: impl Shape<Kind = K>) {
+        self.cursor.prefetch(self.mem.view(shape));
     }
 
     fn coalesce(&self) -> u32 {
@@ -238,11 +249,11 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     }
 
     #[inline(always)]
-    fn claim_fast(&mut self, need: u64, max: u64) -> Option<Run> {
+    fn claim_fast(&mut self, shape: impl Shape<Kind = K>, need: u64, max: u64) -> Option<Run> {
         match (need, max) {
-            (1, 1) => self.cursor.claim_one(&self.mem),
+            (1, 1) => self.cursor.claim_one(self.mem.view(shape)),
             (1, _) if self.cursor.repeats() => None,
-            _ => self.claim_once(need, max).ok(),
+            _ => self.claim_once(shape, need, max).ok(),
         }
     }
 
@@ -252,8 +263,9 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
         max: u64,
         liveness: &impl Liveness,
     ) -> Result<Run, Refused> {
+        let measured = self.mem.measured_shape();
         for _ in 0..ROUNDS {
-            match self.claim_once(need, max) {
+            match self.claim_once(measured, need, max) {
                 Err(Refused::NotReady) => {}
                 settled => return settled,
             }
@@ -264,7 +276,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
             // what is still to come, as what comes between the two looks is then found by the
             // second.
             let more_to_come = self.cursor.unpublished(&self.mem);
-            match self.claim_once(need, max) {
+            match self.claim_once(measured, need, max) {
                 Err(Refused::NotReady) if !more_to_come => {}
                 settled => return settled,
             }
@@ -274,7 +286,7 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
                     return Err(Refused::NotReady);
                 }
                 if self.cursor.held() > 0 {
-                    return self.claim_once(need, max); // it has adopted them
+                    return self.claim_once(measured, need, max); // it has adopted them
                 }
             }
             if self.ends.told_closed(&self.mem.words, || read_to_end(&self.mem)) {
@@ -288,6 +300,10 @@ impl<T: Copy, K: Kind> End for RecvEnd<T, K> {
     #[inline]
     fn another(&self) -> bool {
         self.cursor.another(&self.mem)
+    }
+
+    fn leave(&mut self) -> bool {
+        self.cursor.has_claim()
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {

@@ -6,12 +6,14 @@ use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{Name, Role};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Refused, Run, SendCursor};
+use crate::ring::mem::{Mem, Shape};
+use crate::ring::recovery::SendClaims;
+use crate::ring::{Kind, Refused, Run, SendCursor};
 use crate::wait::word::WakeWord;
 
 /// A sending end.
-pub(crate) struct SendEnd<T, K: Kind> {
-    pub(crate) mem: Mem<T, K>,
+pub(crate) struct SendEnd<K: Kind> {
+    pub(crate) mem: Mem<K>,
     /// This end, to the others.
     pub(crate) me: Name,
     pub(crate) ends: Ends,
@@ -19,11 +21,11 @@ pub(crate) struct SendEnd<T, K: Kind> {
     cursor: K::Send,
 }
 
-impl<T: Copy, K: Kind> SendEnd<T, K> {
+impl<K: Kind> SendEnd<K> {
     /// For an end that already is in the endpoint table.
     /// `before`: from before that.
     pub(crate) fn new(
-        mem: Mem<T, K>,
+        mem: Mem<K>,
         me: Name,
         cursor: K::Send,
         before: Before,
@@ -41,8 +43,8 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
 
     /// Publishes the first `items` slots of a claimed run, gives up the rest, and wakes.
     #[inline(always)]
-    pub(crate) fn publish(&mut self, run: Run, items: u64) {
-        self.cursor.publish(&self.mem, run, items);
+    pub(crate) fn publish(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
+        self.cursor.publish(self.mem.view(shape), run, items);
         data(&self.mem).notify();
         self.pass_on();
     }
@@ -51,21 +53,15 @@ impl<T: Copy, K: Kind> SendEnd<T, K> {
     /// [`publish`](Self::publish); whoever keeps a claim for long does it at once.
     #[inline]
     pub(crate) fn pass_on(&self) {
-        if K::Send::SHARED && self.word().is_flagged() && self.another() {
+        if K::MANY && self.word().is_flagged() && self.another() {
             self.word().pass_on();
         }
     }
-
-    /// Gives up a claim that a forgotten guard has left. The last thing an end does.
-    pub(crate) fn close(&mut self) {
-        self.cursor.close(&self.mem);
-        data(&self.mem).notify();
-    }
 }
 
-impl<T: Copy, K: Kind> End for SendEnd<T, K> {
+impl<K: Kind> End for SendEnd<K> {
+    type Kind = K;
     const OPPOSITE: Role = Role::Receiver;
-    const SHARED: bool = K::Send::SHARED;
 
     fn word_in(words: &Words) -> WakeWord<'_> {
         WakeWord::new(&words.control.space)
@@ -90,13 +86,13 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
     }
 
     #[inline(always)]
-    fn claim_fast(&mut self, need: u64, max: u64) -> Option<Run> {
+    fn claim_fast(&mut self, shape: impl Shape<Kind = K>, need: u64, max: u64) -> Option<Run> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
             return None;
         }
         match (need, max) {
-            (1, 1) => self.cursor.claim_one(&self.mem),
-            _ => self.cursor.claim(&self.mem, need, max).ok(),
+            (1, 1) => self.cursor.claim_one(self.mem.view(shape)),
+            _ => self.cursor.claim(self.mem.view(shape), need, max).ok(),
         }
     }
 
@@ -108,12 +104,18 @@ impl<T: Copy, K: Kind> End for SendEnd<T, K> {
             self.cursor.close(&self.mem);
             data(&self.mem).notify();
         }
-        self.cursor.claim(&self.mem, need, max)
+        self.cursor.claim(self.mem.measured(), need, max)
     }
 
     #[inline]
     fn another(&self) -> bool {
         self.cursor.another(&self.mem)
+    }
+
+    fn leave(&mut self) -> bool {
+        self.cursor.close(&self.mem);
+        data(&self.mem).notify();
+        false
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {

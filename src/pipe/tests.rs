@@ -6,12 +6,12 @@ use crate::peers::reap::Life;
 use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table;
-use crate::ring::tests::Heap;
+use crate::ring::tests::{Heap, numbers};
 use crate::ring::{Mpmc, RecvCursor, SendCursor};
 use crate::wait::Turn;
 use crate::wait::word::Ticket;
 
-impl<T: Copy, K: Kind> RecvEnd<T, K> {
+impl<K: Kind> RecvEnd<K> {
     /// For tests of those who claim through it.
     pub(crate) fn cursor(&self) -> &K::Recv {
         &self.cursor
@@ -19,14 +19,14 @@ impl<T: Copy, K: Kind> RecvEnd<T, K> {
 }
 
 /// Sits down and attaches; everybody whom `liveness` says to live is alive.
-fn sender(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> SendEnd<u64, Mpmc> {
+fn sender(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> SendEnd<Mpmc> {
     let before = Ends::before(&heap.mem().words, Role::Sender, || false);
     let me = sit(&heap.mem(), record, Role::Sender).name(record);
     let cursor = <Mpmc as Kind>::Send::attach(&heap.mem(), record).expect("it always can");
     SendEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
-fn receiver(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> RecvEnd<u64, Mpmc> {
+fn receiver(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> RecvEnd<Mpmc> {
     let before = Ends::before(&heap.mem().words, Role::Receiver, || false);
     let me = sit(&heap.mem(), record, Role::Receiver).name(record);
     let cursor = <Mpmc as Kind>::Recv::attach(&heap.mem(), record).expect("it always can");
@@ -49,7 +49,7 @@ fn a_doubt_closes_an_end_if_nobody_opposite_lives_and_not_otherwise() {
     let mut tx = sender(&heap, 0, &told(&[]));
     let mut rx = receiver(&heap, 1, &all);
     let run = tx.claim_slow(1, 1, &all).expect("room");
-    tx.publish(run, 1);
+    tx.publish(numbers(), run, 1);
     assert!(tx.check_liveness(&all).opposite_alive && rx.check_liveness(&all).opposite_alive);
     assert_eq!(tx.claim_slow(2, 2, &all), Err(Refused::NotReady));
     assert_eq!(rx.claim_slow(2, 2, &all), Err(Refused::NotReady));
@@ -66,10 +66,10 @@ fn it_is_not_the_end_of_the_file_while_something_claimed_is_not_handed_over() {
     let mut rx = receiver(&heap, 1, &told(&[]));
     let owner = sit(&heap.mem(), 0, Role::Sender);
     let mut tx = <Mpmc as Kind>::Send::attach(&heap.mem(), 0).expect("it always can");
-    let run = tx.claim(&heap.mem(), 1, 1).expect("room");
+    let run = tx.claim(heap.mem().measured(), 1, 1).expect("room");
     table::leave(&heap.mem().words, 0, owner);
     assert_eq!(rx.claim_slow(1, 1, &all), Err(Refused::NotReady));
-    tx.publish(&heap.mem(), run, 0);
+    tx.publish(heap.mem().measured(), run, 0);
     assert_eq!(rx.claim_slow(1, 1, &all), Err(Refused::Closed));
 }
 
@@ -89,7 +89,7 @@ fn an_abandoned_claim_that_is_left_over_is_asked_for_without_doubt_and_none_is_n
     assert!(!rx.take_more_to_adopt(), "it has been told");
     let run = rx.claim_slow(1, 4, &liveness).expect("the first abandoned claim");
     assert_eq!((run.at, run.items), (0, 1));
-    rx.release(run, 1);
+    rx.release(numbers(), run, 1);
     assert!(!rx.check_liveness(&liveness).pending && rx.held() == 1);
     assert!(!rx.more_to_adopt, "there is none");
 }
@@ -157,7 +157,7 @@ fn who_waits_for_more_than_one_item_says_that_not_every_wake_serves_it() {
         let waited = Err(Refused::Stopped(Stop::Timeout));
         let word = || heap.mem().words.control.data.load(Relaxed);
         let before = word();
-        assert_eq!(rx.claim_waiting(need, 2, &mut Nap::default(), &all), waited);
+        assert_eq!(rx.claim_waiting(numbers(), need, 2, &mut Nap::default(), &all), waited);
         assert_eq!(word(), before | announced);
     }
 }

@@ -57,8 +57,9 @@
 //! attaches. It is done in the recoverer's turn (or by the only consumer), once, and by one store:
 //! the slot is free.
 
+use super::mem::Mem;
 use super::stamp::Stamp;
-use super::{Kind, Mem, Run};
+use super::{Kind, Run};
 use crate::sync::Ordering::{Relaxed, Release};
 
 /// The highest count: four bits of a stamp.
@@ -105,7 +106,7 @@ impl Adopted {
     /// The first item of an adopted `claim`, alone but for the holes beside it: those before it,
     /// and if it is the last item all that is left. `None`: a peer has corrupted the stamps.
     #[cold]
-    pub(super) fn first<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, claim: Run) -> Option<Run> {
+    pub(super) fn first<K: Kind>(&mut self, mem: &Mem<K>, claim: Run) -> Option<Run> {
         let capacity = mem.slots.capacity();
         let first = (0..claim.slots).find_map(|distance| {
             let at = claim.at.wrapping_add(distance);
@@ -123,7 +124,7 @@ impl Adopted {
 
     /// That item is about to be shown.
     #[cold]
-    pub(super) fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
+    pub(super) fn hand_out<K: Kind>(&mut self, mem: &Mem<K>) {
         if !std::mem::replace(&mut self.counted, true) {
             let stamp = Stamp::delivered(self.at, mem.slots.capacity(), self.times);
             mem.slots.stamp(self.at).store(stamp.0, Release); // R5 → S1, R1: both indices have moved

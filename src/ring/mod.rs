@@ -14,6 +14,7 @@
 
 pub mod control;
 pub(crate) mod deliveries;
+pub mod mem;
 pub mod mpmc;
 pub mod recovery;
 pub mod spsc;
@@ -21,26 +22,9 @@ mod stamp;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 
-use crate::sync::{AtomicU64, Slots};
 use crate::wait::Stop;
-use control::Words;
-use recovery::{Alive, Remains};
-
-/// The memory that a ring's algorithm works on.
-pub struct Mem<T, K> {
-    pub(crate) words: Words,
-    pub(crate) slots: Slots<T, K>,
-    /// What a dead receiver had not released is discarded rather than delivered again.
-    pub(crate) drop_unreleased: bool,
-    /// So is what was delivered so often; 0: nothing is.
-    pub(crate) delivery_limit: u32,
-}
-
-impl<T, K> std::fmt::Debug for Mem<T, K> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mem").field("control", &*self.words.control).finish_non_exhaustive()
-    }
-}
+use mem::{Mem, Shape, View};
+use recovery::{RecvClaims, SendClaims};
 
 /// Slots that one end has claimed: `slots` of them from position `at` on, `items` of which hold
 /// (or will hold) a value. `items < slots` only on the receiving end of an MPMC ring, where a
@@ -87,91 +71,62 @@ impl Refused {
 /// is somebody's success, so honest peers never come near this; a hostile one must not keep us.
 pub(crate) const PATIENCE: u32 = 10_000;
 
-/// The sending end of an algorithm.
-pub trait SendCursor {
-    /// Several of these may work on the ring at once.
-    const SHARED: bool;
+/// The sending end of an algorithm: the queue. What of its claims outlives it: [`SendClaims`].
+pub trait SendCursor: SendClaims {
     /// The longest run that one claim may cover.
     const MAX_RUN: u64;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused>
+    fn attach<K: Kind>(mem: &Mem<K>, record: usize) -> Result<Self, Refused>
     where
         Self: Sized;
 
     /// Claims as many free slots as there are, at most `max`; none if fewer than `need`.
     /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. No claim is outstanding.
-    fn claim<T: Copy, K: Kind>(
-        &mut self,
-        mem: &Mem<T, K>,
-        need: u64,
-        max: u64,
-    ) -> Result<Run, Refused>;
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused>;
 
     /// Claims one slot if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
     /// better.
-    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
+    fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
     /// Publishes the first `items` slots of the run and gives up the others.
-    fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
-
-    /// Settles what a dead end with this intent had claimed. In the recoverer's turn.
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains;
-
-    /// A claim was neither published nor given up: its guard was forgotten.
-    fn forgotten(&self) -> bool;
-
-    /// Gives up what was claimed and not published.
-    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>);
-
-    /// A slot is free for whoever comes next.
-    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
+    fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 }
 
-/// The receiving end of an algorithm.
-pub trait RecvCursor {
-    /// Several of these may work on the ring at once.
-    const SHARED: bool;
+/// The receiving end of an algorithm: the queue. What of its claims outlives it: [`RecvClaims`].
+pub trait RecvCursor: RecvClaims {
     /// The longest run that one claim may cover.
     const MAX_RUN: u64;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused>
+    fn attach<K: Kind>(mem: &Mem<K>, record: usize) -> Result<Self, Refused>
     where
         Self: Sized;
 
     /// Claims as many published items as there are, at most `max`; none if fewer than `need`.
     /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. Items that this cursor claimed before
     /// and has not released come first and alone; those that it has adopted, one at a time.
-    fn claim<T: Copy, K: Kind>(
-        &mut self,
-        mem: &Mem<T, K>,
-        need: u64,
-        max: u64,
-    ) -> Result<Run, Refused>;
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused>;
 
     /// Claims one item if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
     /// better; there may be an item behind a hole.
-    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run>;
+    fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
     /// The items of a claimed run are about to be shown to somebody before they are released:
     /// should this end die now, whoever receives them next receives them again.
-    fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
+    fn hand_out<K: Kind>(&mut self, mem: &Mem<K>, run: Run);
 
     /// How often the first item of the run claimed last had been delivered to receivers that are
     /// gone and did not release it ([`deliveries`]).
     fn redeliveries(&self) -> u32;
 
     /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
-    fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64>;
+    fn items(&self, mem: View<'_, impl Shape>, run: Run) -> impl Iterator<Item = u64>;
 
     /// Releases the first `items` items of the run; the others remain this cursor's.
-    fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64);
-
-    /// Something is claimed and not released, be it but holes.
-    fn has_claim(&self) -> bool;
+    fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 
     /// What comes next was handed out before, and is there: a claim of one item will find it.
     fn repeats(&self) -> bool;
@@ -179,23 +134,6 @@ pub trait RecvCursor {
     /// Items that are received again first: a guard gave them back, or was forgotten, or they were
     /// adopted.
     fn held(&self) -> u64;
-
-    /// Settles what a dead end with this intent had claimed. In the recoverer's turn.
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains;
-
-    /// Takes over what [`settle`](Self::settle) found. In the recoverer's turn; this cursor holds
-    /// nothing.
-    fn adopt<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run);
-
-    /// Frees what [`settle`](Self::settle) found, undelivered. In the recoverer's turn.
-    fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run);
-
-    /// Some position has been claimed by a sender and is neither published nor given up. For when
-    /// all senders are gone, and what they had stored is visible.
-    fn unpublished<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
-
-    /// An item is ready for whoever comes next.
-    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool;
 
     /// Everything that the last look found has been taken: the next claim must look again.
     fn seems_drained(&self) -> bool {
@@ -212,19 +150,7 @@ pub trait RecvCursor {
     fn waits(&mut self) {}
 
     /// Asks for the line of the next item, unless it is the line that a claim looks at anyway.
-    fn prefetch<T: Copy, K: Kind>(&self, mem: &Mem<T, K>);
-
-    /// Positions that a claim freed without delivering anything since the last time of asking:
-    /// senders may use them, and must be told even if the claim came to nothing.
-    fn take_skipped(&mut self) -> u64;
-}
-
-/// What messages call the kind with this code.
-pub(crate) fn kind_name(code: u32) -> &'static str {
-    [(Spsc::CODE, Spsc::NAME), (Mpmc::CODE, Mpmc::NAME)]
-        .into_iter()
-        .find_map(|(known, name)| (known == code).then_some(name))
-        .unwrap_or("unknown")
+    fn prefetch(&self, _mem: View<'_, impl Shape>) {}
 }
 
 /// How slots lie in memory, and where their stamps are. The header says it.
@@ -235,8 +161,38 @@ pub enum SlotLayout {
     Bare = 0,
     /// Each slot begins with a 64-bit stamp.
     Stamped = 1,
-    /// Reserved: the stamps lie by themselves, and the data is mapped twice in a row.
-    StampsApart = 2,
+    // 2 is reserved: the stamps lie by themselves, and the data is mapped twice in a row.
+}
+
+/// What a kind of ring is, for code that is the same for all.
+#[derive(Debug)]
+pub struct KindInfo {
+    /// What the header calls it.
+    pub(crate) code: u32,
+    /// What messages call it.
+    pub(crate) name: &'static str,
+    /// How slots lie in memory.
+    pub(crate) slots: SlotLayout,
+    /// Many ends of each role, in any endpoint records; otherwise one of each, the sender in record
+    /// 0 and the receiver in record 1.
+    pub(crate) many: bool,
+    /// What an end has claimed outlives it, and is settled by others ([`recovery`]).
+    pub(crate) recovers: bool,
+}
+
+impl KindInfo {
+    /// Each slot begins with a 64-bit stamp.
+    pub(crate) const fn stamped(&self) -> bool {
+        matches!(self.slots, SlotLayout::Stamped)
+    }
+}
+
+/// What messages call the kind with this code.
+pub(crate) fn kind_name(code: u32) -> &'static str {
+    [Spsc::INFO, Mpmc::INFO]
+        .into_iter()
+        .find_map(|known| (known.code == code).then_some(known.name))
+        .unwrap_or("unknown")
 }
 
 mod sealed {
@@ -256,21 +212,15 @@ pub enum Mpmc {}
 impl Kind for Spsc {
     type Send = spsc::Producer;
     type Recv = spsc::Consumer;
-    const CODE: u32 = 1;
-    const NAME: &'static str = "SPSC";
-    const SLOTS: SlotLayout = SlotLayout::Bare;
-    const MANY: bool = false;
-    const RECOVERS: bool = false;
+    const INFO: &'static KindInfo =
+        &KindInfo { code: 1, name: "SPSC", slots: SlotLayout::Bare, many: false, recovers: false };
 }
 
 impl Kind for Mpmc {
     type Send = mpmc::Sender;
     type Recv = mpmc::Receiver;
-    const CODE: u32 = 2;
-    const NAME: &'static str = "MPMC";
-    const SLOTS: SlotLayout = SlotLayout::Stamped;
-    const MANY: bool = true;
-    const RECOVERS: bool = true;
+    const INFO: &'static KindInfo =
+        &KindInfo { code: 2, name: "MPMC", slots: SlotLayout::Stamped, many: true, recovers: true };
 }
 
 /// The algorithm of a ring and how its slots lie in memory. Sealed: [`Spsc`](crate::Spsc) and
@@ -283,44 +233,18 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     /// The receiving end.
     type Recv: RecvCursor + Send + Sync + std::fmt::Debug;
     #[doc(hidden)]
-    /// What the header calls it.
-    const CODE: u32;
+    /// What it is.
+    const INFO: &'static KindInfo;
     #[doc(hidden)]
     /// What messages call it.
-    const NAME: &'static str;
-    #[doc(hidden)]
-    /// How slots lie in memory.
-    const SLOTS: SlotLayout;
+    const NAME: &'static str = Self::INFO.name;
     #[doc(hidden)]
     /// Each slot begins with a 64-bit stamp.
-    const STAMPED: bool = matches!(Self::SLOTS, SlotLayout::Stamped);
+    const STAMPED: bool = Self::INFO.stamped();
     #[doc(hidden)]
-    /// Many ends of each role, in any endpoint records; otherwise one of each, the sender in record
-    /// 0 and the receiver in record 1.
-    const MANY: bool;
+    /// [`KindInfo::many`].
+    const MANY: bool = Self::INFO.many;
     #[doc(hidden)]
-    /// What an end has claimed outlives it, and is settled by others ([`recovery`]).
-    const RECOVERS: bool;
-
-    #[doc(hidden)]
-    /// Bytes from the start of a slot to its value.
-    #[inline(always)]
-    fn value_offset<T>() -> usize {
-        if Self::STAMPED { size_of::<u64>().next_multiple_of(align_of::<T>()) } else { 0 }
-    }
-
-    #[doc(hidden)]
-    /// What a slot's address is a multiple of.
-    #[inline(always)]
-    fn slot_align<T>() -> usize {
-        // An atomic's alignment: a plain `u64`'s is 4 on some 32-bit machines.
-        if Self::STAMPED { align_of::<T>().max(align_of::<AtomicU64>()) } else { align_of::<T>() }
-    }
-
-    #[doc(hidden)]
-    /// Bytes from one slot to the next.
-    #[inline(always)]
-    fn stride<T>() -> usize {
-        (Self::value_offset::<T>() + size_of::<T>()).next_multiple_of(Self::slot_align::<T>())
-    }
+    /// [`KindInfo::recovers`].
+    const RECOVERS: bool = Self::INFO.recovers;
 }

@@ -62,9 +62,10 @@
 use crossbeam_utils::Backoff;
 
 use super::deliveries::Adopted;
-use super::recovery::{self, Alive, Remains};
+use super::mem::{Mem, Shape, View};
+use super::recovery::{self, Alive, RecvClaims, Remains, SendClaims};
 use super::stamp::Stamp;
-use super::{Kind, Mem, PATIENCE, RecvCursor, Refused, Run, SendCursor};
+use super::{Kind, PATIENCE, RecvCursor, Refused, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// Bits of an intent that hold the low bits of the position; the count is above them.
@@ -146,26 +147,20 @@ pub struct Sender {
 }
 
 impl Sender {
-    fn done<T, K>(&self, mem: &Mem<T, K>) {
+    fn done<K>(&self, mem: &Mem<K>) {
         mem.words.records[self.record].intent.store(NO_INTENT, Release); // S4 → X2: the slots' last stores
     }
 }
 
 impl SendCursor for Sender {
-    const SHARED: bool = true;
     const MAX_RUN: u64 = INTENT_MAX_COUNT;
 
-    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
+    fn attach<K: Kind>(_: &Mem<K>, record: usize) -> Result<Self, Refused> {
         Ok(Self { record, claimed: NOTHING, goes_on_at: None })
     }
 
     #[inline(always)]
-    fn claim<T: Copy, K: Kind>(
-        &mut self,
-        mem: &Mem<T, K>,
-        need: u64,
-        max: u64,
-    ) -> Result<Run, Refused> {
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
         debug_assert!(!self.forgotten());
         let capacity = mem.slots.capacity();
         let tail = &mem.words.control.tail.at;
@@ -182,7 +177,7 @@ impl SendCursor for Sender {
             let mut next = Stamp::free(at, capacity);
             while slots < most {
                 let position = at.wrapping_add(slots);
-                next = Stamp(mem.slots.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
+                next = Stamp(mem.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
                 if next != Stamp::free(position, capacity) {
                     break;
                 }
@@ -216,20 +211,20 @@ impl SendCursor for Sender {
             break;
         }
         self.goes_on_at = None;
-        self.done(mem);
+        self.done(&mem);
         Err(outcome)
     }
 
     /// [`claim`](Self::claim) for one slot, without a word on why there is none.
     #[inline(always)]
-    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+    fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
         let tail = &mem.words.control.tail.at;
         let backoff = Backoff::new();
         for tries in 0..PATIENCE {
             // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that
             // is laps old is but another one that is not the one wanted.
             let at = tail.load(Relaxed);
-            let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // S1 ← R3: the last value was read
+            let stamp = Stamp(mem.stamp(at).load(Acquire)); // S1 ← R3: the last value was read
             if stamp != Stamp::free(at, mem.slots.capacity()) {
                 if tries == 0 {
                     return None; // nothing was intended
@@ -248,27 +243,29 @@ impl SendCursor for Sender {
                 Err(_) => backoff.spin(),
             }
         }
-        self.done(mem);
+        self.done(&mem);
         None
     }
 
     #[inline(always)]
-    fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+    fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run == self.claimed && items <= run.slots);
         let capacity = mem.slots.capacity();
         for position in positions(run.at, 0..items) {
             let published = Stamp::published(position, capacity);
-            mem.slots.stamp(position).store(published.0, Release); // S3 → R1: the value is written
+            mem.stamp(position).store(published.0, Release); // S3 → R1: the value is written
         }
         if items < run.slots {
-            self.give_up(mem, run, items);
+            self.give_up(&mem, run, items);
         }
         self.claimed.slots = 0;
-        self.done(mem);
+        self.done(&mem);
         self.ask_ahead(mem, run);
     }
+}
 
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains {
+impl SendClaims for Sender {
+    fn settle<K: Kind>(mem: &Mem<K>, intent: u64, alive: &impl Alive) -> Remains {
         recovery::settle_sender(mem, intent, alive)
     }
 
@@ -276,13 +273,13 @@ impl SendCursor for Sender {
         self.claimed.slots > 0
     }
 
-    fn close<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) {
+    fn close<K: Kind>(&mut self, mem: &Mem<K>) {
         if self.claimed.slots > 0 {
-            self.publish(mem, self.claimed, 0);
+            self.publish(mem.measured(), self.claimed, 0);
         }
     }
 
-    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
+    fn another<K: Kind>(&self, mem: &Mem<K>) -> bool {
         let at = mem.words.control.tail.at.load(Relaxed);
         // Relaxed, both: only whether to wake someone who will look properly. Why a stale answer
         // loses no wake: `wait::word`.
@@ -293,18 +290,18 @@ impl SendCursor for Sender {
 impl Sender {
     /// Asks for the lines of a slot that comes soon after a run.
     #[inline(always)]
-    fn ask_ahead<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+    fn ask_ahead(&mut self, mem: View<'_, impl Shape>, run: Run) {
         let (end, ahead) = (run.at.wrapping_add(run.slots), mem.slots.ahead());
         // Not out of another sender's hands, and hardly out of a receiver's: if it goes on where it
         // left off, and did not find the ring full meanwhile.
         let goes_on = self.goes_on_at.replace(end) == Some(run.at);
-        if goes_on && run.slots + 4 * ahead <= mem.slots.capacity() {
-            mem.slots.prefetch_to_write(end.wrapping_add(ahead));
+        if run.slots + 4 * ahead <= mem.slots.capacity() && goes_on {
+            mem.prefetch_to_write(end.wrapping_add(ahead));
         }
     }
 
     #[cold]
-    fn give_up<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run, items: u64) {
+    fn give_up<K: Kind>(&self, mem: &Mem<K>, run: Run, items: u64) {
         let capacity = mem.slots.capacity();
         for position in positions(run.at, items..run.slots) {
             let skipped = Stamp::skipped(position, capacity);
@@ -330,14 +327,14 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    fn done<T, K>(&self, mem: &Mem<T, K>) {
+    fn done<K>(&self, mem: &Mem<K>) {
         mem.words.records[self.record].intent.store(NO_INTENT, Release); // R4 → X2: the slots' last stores
     }
 
     /// What it holds comes first: all of it, if it gave that back itself, or of an adopted claim
     /// the first item.
     #[cold]
-    fn claim_held<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, need: u64) -> Result<Run, Refused> {
+    fn claim_held<K: Kind>(&mut self, mem: &Mem<K>, need: u64) -> Result<Run, Refused> {
         let held = self.held;
         if held.again == 0 {
             return if held.items >= need {
@@ -351,7 +348,7 @@ impl Receiver {
         }
         self.adopted.first(mem, held).ok_or_else(|| {
             // Its items cannot be told from holes any more.
-            free(mem, held.at, held.slots);
+            free(mem.measured(), held.at, held.slots);
             self.skipped += held.slots;
             self.held = NOTHING;
             self.done(mem);
@@ -362,31 +359,25 @@ impl Receiver {
 
 /// Gives `slots` slots from `at` on to the senders of the next lap.
 #[inline(always)]
-fn free<T: Copy, K: Kind>(mem: &Mem<T, K>, at: u64, slots: u64) {
+fn free(mem: View<'_, impl Shape>, at: u64, slots: u64) {
     let capacity = mem.slots.capacity();
     for position in positions(at, 0..slots) {
         let free = Stamp::free(position.wrapping_add(capacity), capacity);
-        mem.slots.stamp(position).store(free.0, Release); // R3 → S1: the value was read
+        mem.stamp(position).store(free.0, Release); // R3 → S1: the value was read
     }
 }
 
 impl RecvCursor for Receiver {
-    const SHARED: bool = true;
     const MAX_RUN: u64 = INTENT_MAX_COUNT;
 
-    fn attach<T: Copy, K: Kind>(_: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
+    fn attach<K: Kind>(_: &Mem<K>, record: usize) -> Result<Self, Refused> {
         Ok(Self { record, held: NOTHING, adopted: Adopted::default(), skipped: 0 })
     }
 
     #[inline(always)]
-    fn claim<T: Copy, K: Kind>(
-        &mut self,
-        mem: &Mem<T, K>,
-        need: u64,
-        max: u64,
-    ) -> Result<Run, Refused> {
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
         if self.held.slots > 0 {
-            return self.claim_held(mem, need);
+            return self.claim_held(&mem, need);
         }
         let capacity = mem.slots.capacity();
         let head = &mem.words.control.head;
@@ -404,7 +395,7 @@ impl RecvCursor for Receiver {
             let mut next = Stamp::free(at, capacity);
             while items < most && slots != longest {
                 let position = at.wrapping_add(slots);
-                next = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
+                next = Stamp(mem.stamp(position).load(Acquire)); // R1 ← S3: the value is written
                 if next == Stamp::published(position, capacity) {
                     items += 1;
                 } else if next != Stamp::skipped(position, capacity) {
@@ -450,13 +441,13 @@ impl RecvCursor for Receiver {
             outcome = stopped_by(slots, ahead == 0 || ahead == -1);
             break;
         }
-        self.done(mem);
+        self.done(&mem);
         Err(outcome)
     }
 
     /// [`claim`](Self::claim) for one item, without a word on why there is none.
     #[inline(always)]
-    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+    fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
         if self.held.slots > 0 {
             return None;
         }
@@ -466,7 +457,7 @@ impl RecvCursor for Receiver {
             // Relaxed, here and on failure: a guess, checked by the compare-and-swap. A stamp that
             // is laps old is but another one that is not the one wanted.
             let at = head.load(Relaxed);
-            let stamp = Stamp(mem.slots.stamp(at).load(Acquire)); // R1 ← S3: the value is written
+            let stamp = Stamp(mem.stamp(at).load(Acquire)); // R1 ← S3: the value is written
             if stamp != Stamp::published(at, mem.slots.capacity()) {
                 if tries == 0 {
                     return None; // nothing was intended
@@ -485,11 +476,11 @@ impl RecvCursor for Receiver {
                 Err(_) => backoff.spin(),
             }
         }
-        self.done(mem);
+        self.done(&mem);
         None
     }
 
-    fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, _: Run) {
+    fn hand_out<K: Kind>(&mut self, mem: &Mem<K>, _: Run) {
         // That it is claimed the intent says already.
         if self.held.again > 0 {
             self.adopted.hand_out(mem);
@@ -500,16 +491,17 @@ impl RecvCursor for Receiver {
         if self.held.again > 0 { self.adopted.times() } else { 0 }
     }
 
-    fn items<T: Copy, K: Kind>(&self, mem: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
+    #[inline]
+    fn items(&self, mem: View<'_, impl Shape>, run: Run) -> impl Iterator<Item = u64> {
         let capacity = mem.slots.capacity();
         positions(run.at, 0..run.slots).filter(move |&at| {
             // Relaxed: the claim acquired this stamp, and it is ours until we free it.
-            Stamp(mem.slots.stamp(at).load(Relaxed)).holds_item(at, capacity)
+            Stamp(mem.stamp(at).load(Relaxed)).holds_item(at, capacity)
         })
     }
 
     #[inline(always)]
-    fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+    fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run.at == self.held.at && items <= run.items);
         let slots = if items == run.items {
             run.slots
@@ -524,7 +516,7 @@ impl RecvCursor for Receiver {
         if slots == held {
             self.held.slots = 0;
             self.held.items = 0;
-            self.done(mem);
+            self.done(&mem);
         } else {
             let left = self.held.items - items;
             self.held = Run {
@@ -536,10 +528,6 @@ impl RecvCursor for Receiver {
         }
     }
 
-    fn has_claim(&self) -> bool {
-        self.held.slots > 0
-    }
-
     #[inline(always)]
     fn repeats(&self) -> bool {
         self.held.slots > 0
@@ -548,22 +536,28 @@ impl RecvCursor for Receiver {
     fn held(&self) -> u64 {
         self.held.items
     }
+}
 
-    fn settle<T: Copy, K: Kind>(mem: &Mem<T, K>, intent: u64, alive: &impl Alive) -> Remains {
+impl RecvClaims for Receiver {
+    fn has_claim(&self) -> bool {
+        self.held.slots > 0
+    }
+
+    fn settle<K: Kind>(mem: &Mem<K>, intent: u64, alive: &impl Alive) -> Remains {
         recovery::settle_receiver(mem, intent, alive)
     }
 
-    fn adopt<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+    fn adopt<K: Kind>(&mut self, mem: &Mem<K>, run: Run) {
         debug_assert!(!self.has_claim());
         recovery::adopt(&mem.words, self.record, run);
         self.held = run;
     }
 
-    fn discard<T: Copy, K: Kind>(mem: &Mem<T, K>, run: Run) {
-        free(mem, run.at, run.slots);
+    fn discard<K: Kind>(mem: &Mem<K>, run: Run) {
+        free(mem.measured(), run.at, run.slots);
     }
 
-    fn unpublished<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
+    fn unpublished<K: Kind>(&self, mem: &Mem<K>) -> bool {
         let capacity = mem.slots.capacity();
         // Relaxed, all: stamps only grow, so one seen to have been handed over was, and one seen
         // too late puts off an answer that is asked for again.
@@ -579,17 +573,13 @@ impl RecvCursor for Receiver {
         })
     }
 
-    fn another<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) -> bool {
+    fn another<K: Kind>(&self, mem: &Mem<K>) -> bool {
         let at = mem.words.control.head.load(Relaxed);
         let capacity = mem.slots.capacity();
         // Relaxed, both: as for the sender's `another`. A hole is no item, but whoever passes over
         // it may find one behind.
         let stamp = mem.slots.stamp(at).load(Relaxed);
         stamp == Stamp::published(at, capacity).0 || stamp == Stamp::skipped(at, capacity).0
-    }
-
-    fn prefetch<T: Copy, K: Kind>(&self, _: &Mem<T, K>) {
-        // The stamp that is looked at lies just before the value, mostly in the same line.
     }
 
     fn take_skipped(&mut self) -> u64 {

@@ -41,11 +41,12 @@ use crossbeam_utils::CachePadded;
 
 use super::control::{Record, Words};
 use super::deliveries::is_exhausted;
+use super::mem::Mem;
 use super::mpmc::{
     INTENT_HORIZON, NO_INTENT, intent, intent_run, intent_slots, intent_stretch, positions,
 };
 use super::stamp::Stamp;
-use super::{Kind, Mem, Run};
+use super::{Kind, Run};
 use crate::peers::table::{Role, owner};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -57,6 +58,66 @@ pub trait Alive {
 
     /// Room for two stretches of positions a record. Not lent to another at this time.
     fn room(&self) -> RefMut<'_, Vec<Range<u64>>>;
+}
+
+/// What of a sender's claims outlives it, and what others must know of them. As it stands, that of an
+/// algorithm of which nothing does: claims are private, and the region's positions are always whole.
+pub trait SendClaims {
+    /// A claim was neither published nor given up: its guard was forgotten.
+    fn forgotten(&self) -> bool {
+        false
+    }
+
+    /// Gives up what was claimed and not published.
+    fn close<K: Kind>(&mut self, _mem: &Mem<K>) {}
+
+    /// A slot is free for another sender that comes.
+    fn another<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+        false
+    }
+
+    /// Settles what a dead sender with this intent had claimed. In the recoverer's turn.
+    fn settle<K: Kind>(_mem: &Mem<K>, _intent: u64, _alive: &impl Alive) -> Remains {
+        Remains::Nothing
+    }
+}
+
+/// What of a receiver's claims outlives it, and what others must know of them. As it stands, that of
+/// an algorithm of which nothing does.
+pub trait RecvClaims {
+    /// Something is claimed and not released, be it but holes.
+    fn has_claim(&self) -> bool {
+        false
+    }
+
+    /// Some position has been claimed by a sender and is neither published nor given up. For when
+    /// all senders are gone, and what they had stored is visible.
+    fn unpublished<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+        false
+    }
+
+    /// An item is ready for another receiver that comes.
+    fn another<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+        false
+    }
+
+    /// Positions that a claim freed without delivering anything since the last time of asking:
+    /// senders may use them, and must be told even if the claim came to nothing.
+    fn take_skipped(&mut self) -> u64 {
+        0
+    }
+
+    /// Settles what a dead receiver with this intent had claimed. In the recoverer's turn.
+    fn settle<K: Kind>(_mem: &Mem<K>, _intent: u64, _alive: &impl Alive) -> Remains {
+        Remains::Nothing
+    }
+
+    /// Takes over what [`settle`](Self::settle) found. In the recoverer's turn; this cursor holds
+    /// nothing.
+    fn adopt<K: Kind>(&mut self, _mem: &Mem<K>, _run: Run) {}
+
+    /// Frees what [`settle`](Self::settle) found, undelivered. In the recoverer's turn.
+    fn discard<K: Kind>(_mem: &Mem<K>, _run: Run) {}
 }
 
 /// The index by which ends of `role` claim.
@@ -155,11 +216,7 @@ pub enum Remains {
 }
 
 /// Settles what a dead sender with the intent `word` had claimed. In the recoverer's turn.
-pub(crate) fn settle_sender<T: Copy, K: Kind>(
-    mem: &Mem<T, K>,
-    word: u64,
-    alive: &impl Alive,
-) -> Remains {
+pub(crate) fn settle_sender<K: Kind>(mem: &Mem<K>, word: u64, alive: &impl Alive) -> Remains {
     let words = &mem.words;
     let capacity = mem.slots.capacity();
     let tail = index(words, Role::Sender).load(Acquire); // X1 ← S2: the owners' intents
@@ -189,11 +246,7 @@ pub(crate) fn settle_sender<T: Copy, K: Kind>(
 
 /// Finds what a dead receiver with the intent `word` had claimed and not released. In the
 /// recoverer's turn.
-pub(crate) fn settle_receiver<T: Copy, K: Kind>(
-    mem: &Mem<T, K>,
-    word: u64,
-    alive: &impl Alive,
-) -> Remains {
+pub(crate) fn settle_receiver<K: Kind>(mem: &Mem<K>, word: u64, alive: &impl Alive) -> Remains {
     let words = &mem.words;
     let capacity = mem.slots.capacity();
     let head = index(words, Role::Receiver).load(Acquire); // X1 ← R2: the owners' intents
@@ -240,7 +293,7 @@ enum Left {
 }
 
 /// What is in a claimed position, if it was not released.
-fn unreleased<T: Copy, K: Kind>(mem: &Mem<T, K>, position: u64) -> Option<Left> {
+fn unreleased<K: Kind>(mem: &Mem<K>, position: u64) -> Option<Left> {
     let capacity = mem.slots.capacity();
     let stamp = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
     if stamp.holds_item(position, capacity) {

@@ -27,8 +27,9 @@
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
 
 use super::deliveries::{is_exhausted, once_more, times_of, word};
-use super::recovery::{Alive, Remains};
-use super::{Kind, Mem, RecvCursor, Refused, Run, SendCursor};
+use super::mem::{Mem, Shape, View};
+use super::recovery::{RecvClaims, SendClaims};
+use super::{Kind, RecvCursor, Refused, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::coalesce::Coalesce;
 
@@ -53,20 +54,19 @@ pub struct Producer {
 impl Producer {
     /// Asks for the lines of a slot that comes soon.
     #[inline(always)]
-    fn ask_ahead<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) {
+    fn ask_ahead(&self, mem: View<'_, impl Shape>) {
         let (ahead, used) = (mem.slots.ahead(), self.tail.wrapping_sub(self.head_seen));
         // Not out of the consumer's hands: if it has left that slot, like all others of that line.
         if used + 2 * ahead < mem.slots.capacity() {
-            mem.slots.prefetch_to_write(self.tail.wrapping_add(ahead));
+            mem.prefetch_to_write(self.tail.wrapping_add(ahead));
         }
     }
 }
 
 impl SendCursor for Producer {
-    const SHARED: bool = false;
     const MAX_RUN: u64 = u64::MAX;
 
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, _: usize) -> Result<Self, Refused> {
+    fn attach<K: Kind>(mem: &Mem<K>, _: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
@@ -81,12 +81,7 @@ impl SendCursor for Producer {
     }
 
     #[inline(always)]
-    fn claim<T: Copy, K: Kind>(
-        &mut self,
-        mem: &Mem<T, K>,
-        need: u64,
-        max: u64,
-    ) -> Result<Run, Refused> {
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
         let capacity = mem.slots.capacity();
         let mut free = capacity - self.tail.wrapping_sub(self.head_seen);
         if max > free {
@@ -103,34 +98,20 @@ impl SendCursor for Producer {
     }
 
     #[inline(always)]
-    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+    fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
         self.claim(mem, 1, 1).ok()
     }
 
     #[inline]
-    fn publish<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+    fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run.at == self.tail && items <= run.slots);
         self.tail = self.tail.wrapping_add(items);
         mem.words.control.tail.at.store(self.tail, Release); // P2 → C1: values before it are written
         self.ask_ahead(mem);
     }
-
-    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {
-        Remains::Nothing // the positions are always whole
-    }
-
-    fn forgotten(&self) -> bool {
-        false // a claim is private: nothing shared tells of it
-    }
-
-    fn close<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>) {
-        // A claim is private: nothing shared tells of it.
-    }
-
-    fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
-        false // there is no other producer whom it could interest
-    }
 }
+
+impl SendClaims for Producer {}
 
 /// The consumer's private view.
 #[derive(Debug)]
@@ -160,9 +141,9 @@ impl Consumer {
 impl Consumer {
     /// How many of the next items there are, if they are enough.
     #[inline(always)]
-    fn claim_slots<T: Copy, K: Kind>(
+    fn claim_slots(
         &mut self,
-        mem: &Mem<T, K>,
+        mem: View<'_, impl Shape>,
         need: u64,
         max: u64,
     ) -> Result<u64, Refused> {
@@ -182,9 +163,9 @@ impl Consumer {
     /// Of the next items, the first ones were handed out before; if by a predecessor, the first
     /// comes alone.
     #[cold]
-    fn claim_again<T: Copy, K: Kind>(
+    fn claim_again(
         &mut self,
-        mem: &Mem<T, K>,
+        mem: View<'_, impl Shape>,
         need: u64,
         max: u64,
     ) -> Result<Run, Refused> {
@@ -205,10 +186,9 @@ impl Consumer {
 }
 
 impl RecvCursor for Consumer {
-    const SHARED: bool = false;
     const MAX_RUN: u64 = u64::MAX;
 
-    fn attach<T: Copy, K: Kind>(mem: &Mem<T, K>, record: usize) -> Result<Self, Refused> {
+    fn attach<K: Kind>(mem: &Mem<K>, record: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
@@ -245,12 +225,7 @@ impl RecvCursor for Consumer {
     }
 
     #[inline(always)]
-    fn claim<T: Copy, K: Kind>(
-        &mut self,
-        mem: &Mem<T, K>,
-        need: u64,
-        max: u64,
-    ) -> Result<Run, Refused> {
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
         if self.again > 0 {
             return self.claim_again(mem, need, max);
         }
@@ -259,13 +234,13 @@ impl RecvCursor for Consumer {
     }
 
     #[inline(always)]
-    fn claim_one<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>) -> Option<Run> {
+    fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
         let slots = self.claim_slots(mem, 1, 1).ok()?;
         // Behind the look, so that the release, which asks the same, need not.
         (self.again == 0).then_some(Run { at: self.head, slots, items: slots, again: 0 })
     }
 
-    fn hand_out<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run) {
+    fn hand_out<K: Kind>(&mut self, mem: &Mem<K>, run: Run) {
         let line = &mem.words.records[self.record];
         // Relaxed, both: on this end's own line, for its successor, who is ordered after all of it.
         if run.slots > self.again {
@@ -280,12 +255,12 @@ impl RecvCursor for Consumer {
         if self.adopted > 0 { self.times } else { 0 }
     }
 
-    fn items<T: Copy, K: Kind>(&self, _: &Mem<T, K>, run: Run) -> impl Iterator<Item = u64> {
+    fn items(&self, _: View<'_, impl Shape>, run: Run) -> impl Iterator<Item = u64> {
         (0..run.items).map(move |index| run.at.wrapping_add(index))
     }
 
     #[inline]
-    fn release<T: Copy, K: Kind>(&mut self, mem: &Mem<T, K>, run: Run, items: u64) {
+    fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run.at == self.head && items <= run.items);
         self.head = self.head.wrapping_add(items);
         if self.again > 0 {
@@ -297,10 +272,6 @@ impl RecvCursor for Consumer {
         mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read
     }
 
-    fn has_claim(&self) -> bool {
-        false
-    }
-
     #[inline(always)]
     fn repeats(&self) -> bool {
         self.again > 0
@@ -308,24 +279,6 @@ impl RecvCursor for Consumer {
 
     fn held(&self) -> u64 {
         self.adopted // none is claimed: the head has not moved
-    }
-
-    fn settle<T: Copy, K: Kind>(_: &Mem<T, K>, _: u64, _: &impl Alive) -> Remains {
-        Remains::Nothing // the positions are always whole
-    }
-
-    fn adopt<T: Copy, K: Kind>(&mut self, _: &Mem<T, K>, _: Run) {
-        // There is never anything to adopt but the position, which `attach` did.
-    }
-
-    fn discard<T: Copy, K: Kind>(_: &Mem<T, K>, _: Run) {}
-
-    fn unpublished<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
-        false // a claim is private
-    }
-
-    fn another<T: Copy, K: Kind>(&self, _: &Mem<T, K>) -> bool {
-        false // there is no other consumer whom it could interest
     }
 
     #[inline(always)]
@@ -343,11 +296,9 @@ impl RecvCursor for Consumer {
     }
 
     #[inline(always)]
-    fn prefetch<T: Copy, K: Kind>(&self, mem: &Mem<T, K>) {
-        mem.slots.prefetch(self.head);
-    }
-
-    fn take_skipped(&mut self) -> u64 {
-        0
+    fn prefetch(&self, mem: View<'_, impl Shape>) {
+        mem.prefetch(self.head);
     }
 }
+
+impl RecvClaims for Consumer {}

@@ -313,3 +313,16 @@ pub(crate) fn random_u64() -> u64 {
     hasher.write_u64(crate::wait::pace::now());
     hasher.finish()
 }
+
+/// Reads exactly, from wherever. What is read while others write is a mixture, and good enough.
+pub(crate) fn read_at(fd: BorrowedFd<'_>, offset: usize, into: &mut [u8]) -> io::Result<()> {
+    let mut read = 0;
+    while read < into.len() {
+        let at = (offset + read) as u64;
+        match rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut into[read..], at))? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => read += n,
+        }
+    }
+    Ok(())
+}

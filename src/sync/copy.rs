@@ -5,15 +5,14 @@
 //! Payload is therefore moved by relaxed atomic words, the widest that divide the element, or by
 //! vector instructions that the compiler does not see into: a race yields wrong bytes and nothing
 //! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern`, the bits of what
-//! travels, makes wrong bytes a valid `T`. Under Miri the same copies are plain, so that an ordering too weak to publish the
-//! payload shows up as a race instead of hiding behind the atomics.
+//! travels, makes wrong bytes a valid `T`. Under Miri the same copies are plain, so that an ordering
+//! too weak to publish the payload shows up as a race instead of hiding behind the atomics.
 //!
 //! The vector instructions stand in blocks of assembly that say nothing of what memory they touch,
 //! so the compiler moves none of the accesses that publish a slot across them; nor does an x86-64,
 //! on which loads and stores are acquired and released as they are. Only the side in the region is
 //! in assembly: of the private side the compiler sees all, and leaves out copies of copies.
 
-use std::mem::size_of;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// Moves `$bytes` bytes between private and shared memory in relaxed `$atomic` words; the private
@@ -49,10 +48,11 @@ macro_rules! by_words {
     };
 }
 
-/// The width in bytes of the words that `T` is copied by: the largest power of two up to 8 that
-/// divides its size, hence every address at which a slot's value can lie.
-const fn word<T>() -> usize {
-    let lowest = size_of::<T>() & size_of::<T>().wrapping_neg();
+/// The width in bytes of the words that elements of `size` bytes are copied by: the largest power of
+/// two up to 8 that divides the size, hence every address at which a slot's value can lie.
+#[inline(always)]
+pub(super) const fn word(size: usize) -> usize {
+    let lowest = size & size.wrapping_neg();
     if lowest < 8 { lowest } else { 8 }
 }
 
@@ -183,30 +183,31 @@ mod vector {
 /// several of them to one wide load.
 const WIDE: usize = 256;
 
-/// Copies `len` elements from private memory into the region, racing with whoever scribbles there.
+/// Copies whole elements, `bytes` in all, from private memory into the region, racing with whoever
+/// scribbles there. `word` is [that of the elements](word): a constant where their type is known,
+/// and then the compiler leaves of this what it takes; otherwise chosen when the ring is opened.
 ///
 /// # Safety
 ///
-/// `from` is readable and `to` writable for `len` elements, `to` is aligned to
-/// [`word::<T>()`](word) and nobody accesses `to` other than by atomics, or by copies as this one.
+/// `from` is readable and `to` writable for that many bytes, `to` is aligned to `word` and nobody
+/// accesses `to` other than by atomics, or by copies as this one.
 #[inline(always)]
-pub(super) unsafe fn copy_in<T: Copy>(to: *mut T, from: *const T, len: usize) {
+pub(super) unsafe fn copy_in(to: *mut u8, from: *const u8, bytes: usize, word: usize) {
     if cfg!(miri) {
         // SAFETY: the caller's promise. Plain on purpose: Miri shall see a race as a race.
-        return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
-    let (to, from, bytes) = (to.cast::<u8>(), from.cast::<u8>(), size_of::<T>() * len);
     // SAFETY: the caller's promise.
     let done = if bytes >= WIDE { unsafe { vector::copy_in(to, from, bytes) } } else { 0 };
     let (to, from) = (to.wrapping_add(done), from.wrapping_add(done));
     // SAFETY: the caller's promise, for the rest; whole vectors keep the alignment.
-    unsafe { words_in::<T>(to, from, bytes - done) }
+    unsafe { words_in(to, from, bytes - done, word) }
 }
 
-/// How [`copy_in`] copies what is left of `T`s. Its promises, for bytes.
+/// How [`copy_in`] copies what vectors leave. Its promises.
 #[inline(always)]
-unsafe fn words_in<T>(to: *mut u8, from: *const u8, bytes: usize) {
-    match word::<T>() {
+unsafe fn words_in(to: *mut u8, from: *const u8, bytes: usize, word: usize) {
+    match word {
         8 => by_words!(u64, AtomicU64, bytes, in to, from),
         4 => by_words!(u32, AtomicU32, bytes, in to, from),
         2 => by_words!(u16, AtomicU16, bytes, in to, from),
@@ -214,31 +215,30 @@ unsafe fn words_in<T>(to: *mut u8, from: *const u8, bytes: usize) {
     }
 }
 
-/// Copies `len` elements out of the region into private memory; the twin of [`copy_in`].
+/// Copies whole elements, `bytes` in all, out of the region into private memory; the twin of
+/// [`copy_in`].
 ///
 /// # Safety
 ///
-/// `from` is readable and `to` writable for `len` elements, `from` is aligned to
-/// [`word::<T>()`](word) and nobody accesses `from` other than by atomics, or by copies as this
-/// one.
+/// `from` is readable and `to` writable for that many bytes, `from` is aligned to `word` and nobody
+/// accesses `from` other than by atomics, or by copies as this one.
 #[inline(always)]
-pub(super) unsafe fn copy_out<T: Copy>(from: *const T, to: *mut T, len: usize) {
+pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, bytes: usize, word: usize) {
     if cfg!(miri) {
         // SAFETY: as in `copy_in`.
-        return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
-    let (to, from, bytes) = (to.cast::<u8>(), from.cast::<u8>(), size_of::<T>() * len);
     // SAFETY: the caller's promise.
     let done = unsafe { vector::copy_out(from, to, bytes) };
     let (to, from) = (to.wrapping_add(done), from.wrapping_add(done));
     // SAFETY: the caller's promise, for the rest; whole vectors keep the alignment.
-    unsafe { words_out::<T>(from, to, bytes - done) }
+    unsafe { words_out(from, to, bytes - done, word) }
 }
 
-/// How [`copy_out`] copies what is left of `T`s. Its promises, for bytes.
+/// How [`copy_out`] copies what vectors leave. Its promises.
 #[inline(always)]
-unsafe fn words_out<T>(from: *const u8, to: *mut u8, bytes: usize) {
-    match word::<T>() {
+unsafe fn words_out(from: *const u8, to: *mut u8, bytes: usize, word: usize) {
+    match word {
         8 => by_words!(u64, AtomicU64, bytes, out to, from.cast_mut()),
         4 => by_words!(u32, AtomicU32, bytes, out to, from.cast_mut()),
         2 => by_words!(u16, AtomicU16, bytes, out to, from.cast_mut()),
@@ -253,28 +253,28 @@ mod tests {
     /// There and back, `len` of them, as Miri sees the words: other tests copy plainly under Miri,
     /// so that it sees races. Neither side is aligned to more than it must be, and neither side's
     /// neighbours are touched.
-    fn there_and_back<T: Copy>(len: usize) {
+    fn there_and_back(size: usize, len: usize) {
         const UNTOUCHED: u64 = 0xAAAA_AAAA_AAAA_AAAA;
-        let bytes = len * size_of::<T>();
+        let (bytes, word) = (len * size, word(size));
         // As a mapping's: never through a `&T` or `&mut T`. Two words before, two or three behind.
         let shared: Vec<_> = (0..bytes / 8 + 5).map(|_| AtomicU64::new(UNTOUCHED)).collect();
         let odd = 2 - (shared.as_ptr().addr() / 8 + 1) % 2; // to 8 bytes, and not to 16
-        let region = shared[odd..].as_ptr().cast::<T>().cast_mut();
+        let region = shared[odd..].as_ptr().cast::<u8>().cast_mut();
         let private: Vec<u8> = (1..=bytes + 1).map(|i| i as u8).collect();
         let mut back = vec![0xAA_u8; bytes + 17];
         let (from, to) = (private[1..].as_ptr(), back[1..].as_mut_ptr());
         if cfg!(miri) {
             // SAFETY: `bytes` bytes on both sides, the shared ones aligned to 8.
-            unsafe { words_in::<T>(region.cast(), from, bytes) };
+            unsafe { words_in(region, from, bytes, word) };
             // SAFETY: as above.
-            unsafe { words_out::<T>(region.cast(), to, bytes) };
+            unsafe { words_out(region, to, bytes, word) };
         } else {
             // SAFETY: as above.
-            unsafe { copy_in(region, from.cast(), len) };
+            unsafe { copy_in(region, from, bytes, word) };
             // SAFETY: as above.
-            unsafe { copy_out(region, to.cast(), len) };
+            unsafe { copy_out(region, to, bytes, word) };
         }
-        assert_eq!(back[1..=bytes], private[1..], "{len} of {} bytes", size_of::<T>());
+        assert_eq!(back[1..=bytes], private[1..], "{len} of {size} bytes");
         assert_eq!((back[0], &back[bytes + 1..]), (0xAA, &[0xAA; 16][..]));
         let words = shared.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
         let mut all: Vec<u8> = words.flatten().collect();
@@ -284,7 +284,7 @@ mod tests {
             .into_iter()
             .chain(all.split_off(bytes))
             .collect();
-        assert!(neighbours.iter().all(|byte| *byte == 0xAA), "{len} of {} bytes", size_of::<T>());
+        assert!(neighbours.iter().all(|byte| *byte == 0xAA), "{len} of {size} bytes");
     }
 
     #[test]
@@ -292,16 +292,9 @@ mod tests {
         let lens = [0, 1, 2, 3, 5, 8, 13, 15, 16, 17, 64, 100, 255, 256, 257];
         // Words are words: Miri, which is slow, need not see many.
         for len in lens.into_iter().filter(|len| !cfg!(miri) || *len < 10) {
-            there_and_back::<[u8; 1]>(len);
-            there_and_back::<[u8; 2]>(len);
-            there_and_back::<[u8; 3]>(len);
-            there_and_back::<[u8; 4]>(len);
-            there_and_back::<[u8; 6]>(len);
-            there_and_back::<[u8; 8]>(len);
-            there_and_back::<[u8; 12]>(len);
-            there_and_back::<[u64; 5]>(len);
-            there_and_back::<u64>(len);
-            there_and_back::<[u16; 77]>(len);
+            for size in [1, 2, 3, 4, 6, 8, 12, 40, 154] {
+                there_and_back(size, len);
+            }
         }
     }
 }

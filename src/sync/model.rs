@@ -20,10 +20,12 @@ pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, 
 /// A word that no protocol hangs on: loom need not see it.
 pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
 
+use bytemuck::AnyBitPattern;
 use crossbeam_utils::CachePadded;
 
+use crate::ring::Kind;
 use crate::ring::control::{Control, Record, Words};
-use crate::ring::{Kind, Mem};
+use crate::ring::mem::{Mem, SlotShape};
 
 /// Something that every end of a ring shares: for real in the region, here on the heap.
 /// The standard library's `Arc`, not loom's: counting references is no part of the protocols, and
@@ -45,25 +47,25 @@ impl<T: ?Sized> std::ops::Deref for Shared<T> {
 }
 
 /// One slot: a stamp, used by kinds that have them, and a value that may be accessed only by whom
-/// the protocol says owns the slot.
-struct Slot<T> {
+/// the protocol says owns the slot. Models send numbers.
+struct Slot {
     stamp: AtomicU64,
-    value: UnsafeCell<Option<T>>,
+    value: UnsafeCell<Option<u64>>,
 }
 
 /// The slots of a ring on the heap.
-pub struct Slots<T, K> {
-    slots: Arc<[Slot<T>]>,
+pub struct Slots<K> {
+    slots: Arc<[Slot]>,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<T, K> Clone for Slots<T, K> {
+impl<K> Clone for Slots<K> {
     fn clone(&self) -> Self {
         Self { slots: self.slots.clone(), kind: PhantomData }
     }
 }
 
-impl<T: Copy, K: Kind> Slots<T, K> {
+impl<K: Kind> Slots<K> {
     fn new(capacity: usize) -> Self {
         assert!(capacity.is_power_of_two());
         let slot = || Slot { stamp: AtomicU64::new(0), value: UnsafeCell::new(None) };
@@ -74,7 +76,11 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         self.slots.len() as u64
     }
 
-    fn slot(&self, position: u64) -> &Slot<T> {
+    pub(crate) fn shape(&self) -> SlotShape {
+        SlotShape::of::<u64, K>()
+    }
+
+    fn slot(&self, position: u64) -> &Slot {
         &self.slots[(position & (self.capacity() - 1)) as usize]
     }
 
@@ -83,49 +89,55 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         &self.slot(position).stamp
     }
 
-    pub(crate) fn write(&self, position: u64, value: &T) {
+    pub(crate) unsafe fn stamp_in(&self, _: SlotShape, position: u64) -> &AtomicU64 {
+        self.stamp(position)
+    }
+
+    pub(crate) unsafe fn write<T: Copy>(&self, position: u64, value: &T) {
+        const { assert!(size_of::<T>() == size_of::<u64>(), "models send numbers") };
+        // SAFETY: as large as a number, and without padding, as what travels is.
+        let number = unsafe { std::mem::transmute_copy(value) };
         self.slot(position).value.with_mut(|slot| {
             // SAFETY: loom has just checked that every other access is ordered with this one.
-            unsafe { *slot = Some(*value) }
+            unsafe { *slot = Some(number) }
         });
     }
 
-    pub(crate) fn read(&self, position: u64) -> T {
-        self.slot(position).value.with(|slot| {
+    pub(crate) unsafe fn read<T: AnyBitPattern>(&self, position: u64) -> T {
+        let number = self.slot(position).value.with(|slot| {
             // SAFETY: loom has just checked that every write is ordered with this read.
             unsafe { *slot }.expect("a slot is read after it was written")
-        })
+        });
+        bytemuck::pod_read_unaligned(bytemuck::bytes_of(&number))
     }
 
-    pub(crate) fn prefetch(&self, _position: u64) {}
+    pub(crate) fn prefetch(&self, _: SlotShape, _position: u64) {}
 
     pub(crate) fn ahead(&self) -> u64 {
         1
     }
 
-    pub(crate) fn prefetch_to_write(&self, _position: u64) {}
+    pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64) {}
 
-    pub(crate) fn before_wrap(&self, position: u64, len: u64) -> u64 {
-        len.min(self.capacity() - (position & (self.capacity() - 1)))
-    }
-
-    pub(crate) fn write_run(&self, position: u64, values: &[T]) {
+    pub(crate) unsafe fn write_run<T: Copy>(&self, position: u64, values: &[T]) {
         assert!(values.len() as u64 <= self.capacity());
         for (value, i) in values.iter().zip(0..) {
-            self.write(position.wrapping_add(i), value);
+            // SAFETY: the caller's promise.
+            unsafe { self.write(position.wrapping_add(i), value) };
         }
     }
 
-    pub(crate) fn read_run(&self, position: u64, into: &mut [T]) {
+    pub(crate) unsafe fn read_run<T: AnyBitPattern>(&self, position: u64, into: &mut [T]) {
         assert!(into.len() as u64 <= self.capacity());
         for (value, i) in into.iter_mut().zip(0..) {
-            *value = self.read(position.wrapping_add(i));
+            // SAFETY: the caller's promise.
+            *value = unsafe { self.read(position.wrapping_add(i)) };
         }
     }
 }
 
 /// A fresh ring: what all-zero memory is for real.
-pub(crate) fn ring<T: Copy, K: Kind>(capacity: usize, endpoints: usize) -> Mem<T, K> {
+pub(crate) fn ring<K: Kind>(capacity: usize, endpoints: usize) -> Mem<K> {
     let words = Words {
         control: Shared(Arc::new(Control::default())),
         owners: Shared((0..endpoints).map(|_| AtomicU64::new(0)).collect()),

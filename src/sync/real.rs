@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 pub(crate) use std::hint::spin_loop;
 /// A word that no protocol hangs on, which is why the models leave it out.
@@ -13,8 +13,11 @@ pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,
 };
 
-use super::copy::{copy_in, copy_out};
+use bytemuck::AnyBitPattern;
+
+use super::copy::{copy_in, copy_out, word};
 use crate::ring::Kind;
+use crate::ring::mem::SlotShape;
 
 /// Something in the region that every attached process shares: atomics, and only atomics.
 ///
@@ -78,29 +81,32 @@ fn can_ask() -> bool {
 
 /// The slots of a ring in mapped memory. Positions are reduced with the private mask, so no value
 /// read from the region can make an access leave it.
-pub struct Slots<T, K> {
+pub struct Slots<K> {
     base: NonNull<u8>,
     mask: u64,
+    shape: SlotShape,
     /// How many slots ahead a sender asks for lines.
     ahead: u64,
-    kind: PhantomData<(fn() -> T, K)>,
+    /// By how many bytes at once values are copied whose type is not known.
+    word: usize,
+    kind: PhantomData<fn() -> K>,
 }
 
-// SAFETY: the pointer is to memory that any thread may access through the racing copies below; the
-// values that cross it are `T`s, which must themselves be able to change threads.
-unsafe impl<T: Send, K> Send for Slots<T, K> {}
+// SAFETY: the pointer is to memory that any thread may access through the racing copies below; what
+// crosses it is bytes, and whoever takes them for a `T` sees to it that a `T` can change threads.
+unsafe impl<K> Send for Slots<K> {}
 
-impl<T: Copy, K: Kind> Slots<T, K> {
+impl<K: Kind> Slots<K> {
     /// # Safety
     ///
-    /// `base` is aligned to [`K::slot_align::<T>()`](Kind::slot_align) and valid for reads and
-    /// writes of `capacity` slots of [`K::stride::<T>()`](Kind::stride) bytes for as long as the
-    /// result is used, and `capacity` is a power of two.
-    pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64) -> Self {
+    /// `base` is aligned as the shape says and valid for reads and writes of `capacity` slots of
+    /// that shape, which is one of `K`'s, for as long as the result is used, and `capacity` is a
+    /// power of two.
+    pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64, shape: SlotShape) -> Self {
         debug_assert!(capacity.is_power_of_two());
         // More than there are: never.
-        let ahead = if can_ask() { (AHEAD / K::stride::<T>()).max(1) as u64 } else { 1 << 60 };
-        Self { base, mask: capacity - 1, ahead, kind: PhantomData }
+        let ahead = if can_ask() { (AHEAD / shape.stride).max(1) as u64 } else { 1 << 60 };
+        Self { base, mask: capacity - 1, shape, ahead, word: word(shape.size), kind: PhantomData }
     }
 
     #[inline(always)]
@@ -108,58 +114,106 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         self.mask + 1
     }
 
+    /// What its slots look like.
     #[inline(always)]
-    fn slot(&self, position: u64) -> *mut u8 {
+    pub(crate) fn shape(&self) -> SlotShape {
+        self.shape
+    }
+
+    /// Where a slot begins, if they are of this shape.
+    #[inline(always)]
+    fn slot(&self, shape: SlotShape, position: u64) -> *mut u8 {
         let index = (position & self.mask) as usize;
-        // SAFETY: `index < capacity`, and `new`'s caller vouched for that many strides.
-        unsafe { self.base.as_ptr().add(index * K::stride::<T>()) }
+        self.base.as_ptr().wrapping_add(index * shape.stride)
+    }
+
+    /// Where a slot's value lies, if they are of this shape.
+    #[inline(always)]
+    pub(crate) fn value_ptr(&self, shape: SlotShape, position: u64) -> *mut u8 {
+        self.slot(shape, position).wrapping_add(shape.value_at)
     }
 
     /// The slot's stamp. Only kinds with stamps have one.
     #[inline(always)]
     pub(crate) fn stamp(&self, position: u64) -> &AtomicU64 {
-        const { assert!(K::STAMPED, "this kind of ring has no stamps") };
-        // SAFETY: a stamped slot begins with an 8-byte aligned stamp (`Kind::stride`, `slot_align`)
-        // that is never accessed but as an atomic.
-        unsafe { AtomicU64::from_ptr(self.slot(position).cast()) }
+        // SAFETY: it is their shape.
+        unsafe { self.stamp_in(self.shape, position) }
     }
 
-    /// Where the slot's value lies, for those who borrow it.
+    /// The same, for those who know the shape.
+    ///
+    /// # Safety
+    ///
+    /// The shape is that of these slots.
     #[inline(always)]
-    pub(crate) fn value_ptr(&self, position: u64) -> *mut T {
-        // SAFETY: the value lies inside the slot, `value_offset` bytes from its start.
-        unsafe { self.slot(position).add(K::value_offset::<T>()).cast() }
+    pub(crate) unsafe fn stamp_in(&self, shape: SlotShape, position: u64) -> &AtomicU64 {
+        const { assert!(K::STAMPED, "this kind of ring has no stamps") };
+        // SAFETY: a stamped slot begins with an 8-byte aligned stamp (`SlotShape`) that is never
+        // accessed but as an atomic.
+        unsafe { AtomicU64::from_ptr(self.slot(shape, position).cast()) }
     }
 
     /// Copies `value` into the slot at `position`.
+    ///
+    /// # Safety
+    ///
+    /// The slots are of the shape that `T`s have.
     #[inline(always)]
-    pub(crate) fn write(&self, position: u64, value: &T) {
+    pub(crate) unsafe fn write<T: Copy>(&self, position: u64, value: &T) {
+        let to = self.value_ptr(const { SlotShape::of::<T, K>() }, position);
+        let (from, size) = (ptr::from_ref(value).cast(), size_of::<T>());
         // SAFETY: source is a valid `T`; destination is one slot's value, aligned as `T` is.
-        unsafe { copy_in(self.value_ptr(position), value, 1) }
+        unsafe { copy_in(to, from, size, word(size)) }
     }
 
     /// Copies the value at `position` out. A peer that writes meanwhile makes it a mixture.
+    ///
+    /// # Safety
+    ///
+    /// The slots are of the shape that `T`s have.
     #[inline(always)]
-    pub(crate) fn read(&self, position: u64) -> T {
+    pub(crate) unsafe fn read<T: AnyBitPattern>(&self, position: u64) -> T {
         let mut value = MaybeUninit::<T>::uninit();
+        let from = self.value_ptr(const { SlotShape::of::<T, K>() }, position);
+        let (to, size) = (value.as_mut_ptr().cast(), size_of::<T>());
         // SAFETY: source is one slot's value; destination is private room for one `T`.
-        unsafe { copy_out(self.value_ptr(position), value.as_mut_ptr(), 1) };
-        // SAFETY: all bytes were just written, and any bytes are a `T` here: what receives is attached
-        // to the bits of its items (`CheckedBitPattern::Bits`), which are `AnyBitPattern`.
+        unsafe { copy_out(from, to, size, word(size)) };
+        // SAFETY: all bytes were just written, and any bytes are a `T`.
         unsafe { value.assume_init() }
     }
 
-    /// Asks for the first line of a slot, without waiting for it.
+    /// Copies a value of whatever type into the slot at `position`. `value` has as many bytes as the
+    /// ring's elements.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
+    pub(crate) fn write_bytes(&self, position: u64, value: &[u8]) {
+        assert_eq!(value.len(), self.shape.size, "an element's bytes");
+        let to = self.value_ptr(self.shape, position);
+        // SAFETY: source and destination have that size; the latter is a slot's value, aligned as
+        // its size tells.
+        unsafe { copy_in(to, value.as_ptr(), value.len(), self.word) }
+    }
+
+    /// Copies the value at `position` out, of whatever type it is. `into` has as many bytes as the
+    /// ring's elements.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
+    pub(crate) fn read_bytes(&self, position: u64, into: &mut [u8]) {
+        assert_eq!(into.len(), self.shape.size, "an element's bytes");
+        let from = self.value_ptr(self.shape, position);
+        // SAFETY: as in `write_bytes`.
+        unsafe { copy_out(from, into.as_mut_ptr(), into.len(), self.word) }
+    }
+
+    /// Asks for the first line of a slot of this shape, without waiting for it.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, position: u64) {
+    pub(crate) fn prefetch(&self, shape: SlotShape, position: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             // SAFETY: accesses nothing, as far as a program can tell.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.slot(position).cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.slot(shape, position).cast()) };
         }
         #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
-        let _ = position;
+        let _ = (shape, position);
     }
 
     /// How many slots ahead a sender asks for lines: about as many as it fills while a line
@@ -169,15 +223,13 @@ impl<T: Copy, K: Kind> Slots<T, K> {
         self.ahead
     }
 
-    /// Asks for the (first) lines of a slot that will be written soon, for this processor alone,
-    /// without waiting for them. Only if they are to come within the capacity: see
-    /// [`ahead`](Self::ahead).
+    /// Asks for the (first) lines of a slot of this shape, for this processor alone.
     #[inline(always)]
-    pub(crate) fn prefetch_to_write(&self, position: u64) {
+    pub(crate) fn prefetch_to_write(&self, shape: SlotShape, position: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
-            let slot = self.slot(position);
-            for line in 0..K::stride::<T>().min(AHEAD).div_ceil(64) {
+            let slot = self.slot(shape, position);
+            for line in 0..shape.stride.min(AHEAD).div_ceil(64) {
                 // SAFETY: accesses nothing, as far as a program can tell.
                 unsafe {
                     std::arch::asm!(
@@ -189,7 +241,7 @@ impl<T: Copy, K: Kind> Slots<T, K> {
             }
         }
         #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
-        let _ = position;
+        let _ = (shape, position);
     }
 
     /// How many of `len` slots from `position` on lie in memory before the wrap.
@@ -199,47 +251,59 @@ impl<T: Copy, K: Kind> Slots<T, K> {
     }
 
     /// Copies `values` into successive slots from `position` on.
+    ///
+    /// # Safety
+    ///
+    /// The slots are of the shape that `T`s have.
     #[inline]
-    pub(crate) fn write_run(&self, position: u64, values: &[T]) {
+    pub(crate) unsafe fn write_run<T: Copy>(&self, position: u64, values: &[T]) {
         debug_assert!(values.len() as u64 <= self.capacity());
         if K::STAMPED {
             for (value, i) in values.iter().zip(0..) {
-                self.write(position.wrapping_add(i), value);
+                // SAFETY: the caller's promise.
+                unsafe { self.write(position.wrapping_add(i), value) };
             }
             return;
         }
+        let shape = const { SlotShape::of::<T, K>() };
         let first = self.before_wrap(position, values.len() as u64) as usize;
         let (head, rest) = values.split_at(first);
-        // SAFETY: unstamped slots are contiguous values, and `first` of them precede the wrap.
-        unsafe { copy_in(self.value_ptr(position), head.as_ptr(), head.len()) };
-        // SAFETY: the rest starts at slot 0 and is no longer than the ring.
-        unsafe {
-            copy_in(self.value_ptr(position.wrapping_add(first as u64)), rest.as_ptr(), rest.len())
+        let copy = |position, values: &[T]| {
+            let to = self.value_ptr(shape, position);
+            // SAFETY: unstamped slots are contiguous values, and none of these is behind the wrap.
+            unsafe { copy_in(to, values.as_ptr().cast(), size_of_val(values), word(shape.size)) };
         };
+        copy(position, head);
+        copy(position.wrapping_add(first as u64), rest);
     }
 
     /// Copies successive slots from `position` on into `into`.
+    ///
+    /// # Safety
+    ///
+    /// The slots are of the shape that `T`s have.
     #[inline]
-    pub(crate) fn read_run(&self, position: u64, into: &mut [T]) {
+    pub(crate) unsafe fn read_run<T: AnyBitPattern>(&self, position: u64, into: &mut [T]) {
         debug_assert!(into.len() as u64 <= self.capacity());
         if K::STAMPED {
             for (value, i) in into.iter_mut().zip(0..) {
-                *value = self.read(position.wrapping_add(i));
+                // SAFETY: the caller's promise.
+                *value = unsafe { self.read(position.wrapping_add(i)) };
             }
             return;
         }
+        let shape = const { SlotShape::of::<T, K>() };
         let first = self.before_wrap(position, into.len() as u64) as usize;
         let (head, rest) = into.split_at_mut(first);
-        // SAFETY: unstamped slots are contiguous values, and `first` of them precede the wrap.
-        unsafe { copy_out(self.value_ptr(position), head.as_mut_ptr(), head.len()) };
-        // SAFETY: the rest starts at slot 0 and is no longer than the ring.
-        unsafe {
-            copy_out(
-                self.value_ptr(position.wrapping_add(first as u64)),
-                rest.as_mut_ptr(),
-                rest.len(),
-            )
+        let copy = |position, into: &mut [T]| {
+            let from = self.value_ptr(shape, position);
+            let (to, bytes) = (into.as_mut_ptr().cast(), size_of_val(into));
+            // SAFETY: unstamped slots are contiguous values, and none of these is behind the wrap;
+            // any bytes are a `T`.
+            unsafe { copy_out(from, to, bytes, word(shape.size)) };
         };
+        copy(position, head);
+        copy(position.wrapping_add(first as u64), rest);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Owner, Role};
 use crate::pipe::{End, RecvEnd, SendEnd};
-use crate::ring::tests::Heap;
+use crate::ring::tests::{Heap, numbers};
 use crate::ring::{Kind, Mpmc, RecvCursor, Refused, SendCursor, Spsc};
 
 #[cfg(not(miri))]
@@ -71,14 +71,14 @@ impl Liveness for Healthy {
 
 /// A sending end with its record.
 struct Sender<K: Kind> {
-    end: SendEnd<u64, K>,
+    end: SendEnd<K>,
     record: usize,
     owner: Owner,
 }
 
 /// A receiving end with its record.
 struct Receiver<K: Kind> {
-    end: RecvEnd<u64, K>,
+    end: RecvEnd<K>,
     record: usize,
     owner: Owner,
 }
@@ -105,17 +105,17 @@ impl<K: Kind> Sender<K> {
         let run = match self.end.claim_slow(1, 1, &Healthy) {
             Ok(run) => run,
             Err(Refused::NotReady) => {
-                self.end.claim_waiting(1, 1, &mut Slumber::default(), &Healthy)?
+                self.end.claim_waiting(numbers(), 1, 1, &mut Slumber::default(), &Healthy)?
             }
             Err(refused) => return Err(refused),
         };
-        self.end.mem.slots.write(run.at, &value);
-        self.end.publish(run, 1);
+        self.end.mem.view(numbers()).write(run.at, &value);
+        self.end.publish(numbers(), run, 1);
         Ok(())
     }
 
     fn leave(mut self) {
-        self.end.close();
+        self.end.leave();
         table::leave(&self.end.mem.words, self.record, self.owner);
         wake_after(&self.end.mem.words, Change::Left(self.owner.role()));
     }
@@ -136,13 +136,13 @@ impl<K: Kind> Receiver<K> {
         let run = match self.end.claim_slow(need, need, &Healthy) {
             Ok(run) => run,
             Err(Refused::NotReady) => {
-                self.end.claim_waiting(need, need, &mut Slumber::default(), &Healthy)?
+                self.end.claim_waiting(numbers(), need, need, &mut Slumber::default(), &Healthy)?
             }
             Err(refused) => return Err(refused),
         };
         let mut values = vec![0; run.items as usize];
-        self.end.copy_out(run, &mut values).expect("an honest ring");
-        self.end.release(run, run.items);
+        self.end.copy_out(numbers(), run, &mut values).expect("an honest ring");
+        self.end.release(numbers(), run, run.items);
         Ok(values)
     }
 
@@ -498,10 +498,10 @@ fn who_waits_asks_nobody_who_is_alive_before_it_doubts() {
         let mut tx = Sender::attach(&heap, 0);
         let mut rx = Receiver::attach(&heap, 1);
         let waited = Err(Refused::Stopped(Stop::Timeout));
-        assert_eq!(rx.end.claim_waiting(1, 1, &mut FewLooks(0), &Away), waited);
+        assert_eq!(rx.end.claim_waiting(numbers(), 1, 1, &mut FewLooks(0), &Away), waited);
         tx.send(1).unwrap();
         tx.send(2).unwrap();
-        assert_eq!(tx.end.claim_waiting(1, 1, &mut FewLooks(0), &Away), waited);
+        assert_eq!(tx.end.claim_waiting(numbers(), 1, 1, &mut FewLooks(0), &Away), waited);
     }
     check::<Spsc>();
     check::<Mpmc>();
@@ -523,7 +523,7 @@ fn a_ring_says_no_length_that_it_cannot_have() {
         ] {
             control.head.store(head, Relaxed);
             control.tail.at.store(tail, Relaxed);
-            assert_eq!(crate::pipe::len(&heap.mem()), len, "from {head} to {tail}");
+            assert_eq!(crate::pipe::len(&heap.mem().words, 4), len, "from {head} to {tail}");
         }
     }
     check::<Spsc>();

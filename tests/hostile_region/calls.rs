@@ -317,7 +317,7 @@ pub fn send_runs_every_way<T: Sample, K: Kind>(
         let outcome = timed!(seen, "wait_for_peer", MOMENT, tx.wait_for_peer(MOMENT));
         seen.met(outcome);
     }
-    look(tx.ring(), seen);
+    look(&tx.ring(), seen);
 }
 
 /// Every receiving call. Values go to `check`.
@@ -409,7 +409,7 @@ pub fn receive_runs_every_way<T: Sample, K: Kind>(
         let outcome = timed!(seen, "wait_for_peer", MOMENT, rx.wait_for_peer(MOMENT));
         seen.met(outcome);
     }
-    look(rx.ring(), seen);
+    look(&rx.ring(), seen);
 }
 
 /// Every question.

@@ -12,7 +12,7 @@ use loom::thread;
 
 use super::death::{check_deaths, until_death};
 use super::ledger::{Ledger, put, send, settle_accounts, take};
-use super::support::{Ring, claim_in_time};
+use super::support::{Ring, claim_in_time, numbers};
 use crate::peers::table::Role;
 use crate::pipe::End;
 use crate::ring::{Kind, Mpmc, Refused, Spsc};
@@ -86,7 +86,7 @@ fn last_sender_dies<K: Kind>(values: &'static [u64]) {
     let mut book = Ledger::default();
     loop {
         let mut pace = interval.clone();
-        match rx.end.claim_waiting(1, 2, &mut pace, &*rx.ring.locks) {
+        match rx.end.claim_waiting(numbers(), 1, 2, &mut pace, &*rx.ring.locks) {
             Ok(run) => take(&mut rx, run, 2, &mut book),
             Err(why) => break assert_eq!(why, Refused::Closed),
         };

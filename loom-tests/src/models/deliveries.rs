@@ -8,6 +8,7 @@ use loom::thread;
 use super::handover::NobodyIsAlive;
 use super::mpmc::{receiver, sender};
 use super::support::{Ring, check};
+use crate::ring::recovery::RecvClaims;
 use crate::ring::recovery::{Remains, settle_receiver};
 use crate::ring::{Mpmc, RecvCursor, mpmc};
 use crate::sync::Ordering::Relaxed;
@@ -28,7 +29,7 @@ fn die_and_adopt(ring: &Ring<Mpmc>) {
     };
     let mut adopter = mpmc::Receiver::attach(&mem, ADOPTER).unwrap();
     adopter.adopt(&mem, run);
-    let run = adopter.claim(&mem, 1, 1).unwrap();
+    let run = adopter.claim(mem.measured(), 1, 1).unwrap();
     adopter.hand_out(&mem, run);
     assert_eq!(adopter.redeliveries(), 1);
 }

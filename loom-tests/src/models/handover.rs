@@ -12,7 +12,7 @@ use std::ops::Range;
 use loom::thread;
 
 use super::mpmc::{How, receiver, sender};
-use super::support::{Ring, check};
+use super::support::{Ring, check, numbers};
 use crate::peers::table::Role;
 use crate::ring::recovery::{self, Alive};
 use crate::ring::{Mpmc, Run};
@@ -143,7 +143,7 @@ fn who_adopts_an_item_sees_its_value() {
         let remains = recovery::settle_receiver(&ring.mem(), THE_FIRST, &NobodyIsAlive::default());
         if let recovery::Remains::Abandoned { run, more: false } = remains {
             assert_eq!((run.at, run.items), (0, 1));
-            assert_eq!(ring.mem().slots.read(run.at), 10);
+            assert_eq!(ring.mem().view(numbers()).read(run.at), 10);
         }
         sending.join().unwrap();
         dying.join().unwrap();

@@ -3,7 +3,7 @@
 
 use loom::thread;
 
-use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check_bounded, claim_in_time};
+use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check_bounded, claim_in_time, numbers};
 use crate::pipe::End;
 use crate::ring::{Mpmc, Refused, Run};
 
@@ -34,8 +34,8 @@ fn mpmc_receiver_that_keeps_its_item_passes_the_wake_on_at_once() {
         };
         let keeping = [keep(1), keep(2)];
         let run = tx.end.claim_slow(2, 2, &*ring.locks).unwrap();
-        tx.end.mem.slots.write_run(run.at, &[1, 2]);
-        tx.end.publish(run, 2);
+        tx.end.mem.view(numbers()).write_run(run.at, &[1, 2]);
+        tx.end.publish(numbers(), run, 2);
         // Neither has released anything.
         let kept = keeping.map(|receiver| receiver.join().unwrap());
         let mut received: Vec<_> =
@@ -76,7 +76,7 @@ fn one_holds_two() -> (Ring<Mpmc>, Tx<Mpmc>, Rx<Mpmc>, impl FnOnce()) {
     let run = leaver.end.claim_slow(2, 2, &*ring.locks).unwrap();
     leaver.end.hand_out(run);
     let leave = move || {
-        leaver.end.release(run, 1);
+        leaver.end.release(numbers(), run, 1);
         leaver.leave();
     };
     (ring, tx, rx, leave)

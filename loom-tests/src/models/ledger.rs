@@ -15,7 +15,7 @@
 //!   can be used.
 
 use super::death::traces;
-use super::support::{Rx, Tx, claim_now};
+use super::support::{Rx, Tx, claim_now, numbers};
 use crate::peers::reap::{Life, Liveness, reap_for_record};
 use crate::peers::table::{self, Owner};
 use crate::pipe::End;
@@ -84,7 +84,7 @@ impl Ledger {
 
     /// Of a receiver that died: what it had claimed, also if it did not live to write that down.
     pub(super) fn with_claim_of(mut self, rx: &mut Rx<Mpmc>) -> Self {
-        if rx.end.has_claim() {
+        if rx.end.leave() {
             // What its private memory says; stores nothing.
             let run = rx.end.claim_slow(1, u64::MAX, &*rx.ring.locks).expect("it has a claim");
             let released = |at: &u64| self.received.iter().any(|item| item.at == *at);
@@ -171,7 +171,7 @@ pub(super) fn send<K: Kind>(
 
 /// Fills a claimed run and publishes it.
 pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut Ledger) {
-    tx.end.mem.slots.write_run(run.at, values);
+    tx.end.mem.view(numbers()).write_run(run.at, values);
     book.begins(
         true,
         values.iter().zip(0..).map(|(&value, i)| {
@@ -179,7 +179,7 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
             (takes, Item { at: run.at + u64::from(i), value, marked: false, told: 0 })
         }),
     );
-    tx.end.publish(run, values.len() as u64);
+    tx.end.publish(numbers(), run, values.len() as u64);
     book.ended_after(u32::MAX);
 }
 
@@ -198,7 +198,7 @@ pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mu
 /// Copies a claimed run out and releases its first items.
 pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut Ledger) -> usize {
     let told = rx.end.redeliveries(run);
-    let lone = (told > 0).then(|| rx.end.items(run).next().expect("an item"));
+    let lone = (told > 0).then(|| rx.end.items(numbers(), run).next().expect("an item"));
     book.counting.extend(lone);
     if !K::RECOVERS || told > 0 {
         rx.end.hand_out(run);
@@ -207,8 +207,8 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
     // Holes, too: nobody looks for them.
     book.held.extend(run.at..run.at + run.slots);
     let mut values = vec![0; run.items as usize];
-    rx.end.copy_out(run, &mut values).expect("the ring is sound");
-    let places: Vec<_> = rx.end.items(run).collect();
+    rx.end.copy_out(numbers(), run, &mut values).expect("the ring is sound");
+    let places: Vec<_> = rx.end.items(numbers(), run).collect();
     let release = release.min(run.items);
     // What was handed out before is counted first.
     let counting = u32::from(run.again > 0);
@@ -222,7 +222,7 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
         }),
     );
     if release > 0 {
-        rx.end.release(run, release);
+        rx.end.release(numbers(), run, release);
     }
     book.ended_after(u32::MAX);
     values.len()

@@ -6,7 +6,7 @@
 use loom::thread;
 
 use super::mpmc;
-use super::support::{CHECKING, Patience, Ring, Rx, SLEEPY, check_bounded};
+use super::support::{CHECKING, Patience, Ring, Rx, SLEEPY, check_bounded, numbers};
 use crate::pipe::End;
 use crate::ring::Mpmc;
 use crate::ring::Refused;
@@ -192,7 +192,7 @@ fn a_dead_senders_slot_is_written_again_after_what_it_wrote_itself() {
         let locks = ring.locks.clone();
         let run = victim.end.claim_slow(1, 1, &*ring.locks).unwrap();
         let dying = thread::spawn(move || {
-            victim.end.mem.slots.write(run.at, &0);
+            victim.end.mem.view(numbers()).write(run.at, &0);
             victim.die();
             liveness.end.check_liveness(&*locks);
         });

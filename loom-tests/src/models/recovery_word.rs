@@ -7,7 +7,7 @@
 use loom::thread;
 
 use super::death::{check_deaths, until_death};
-use super::support::{Ring, Rx, check};
+use super::support::{Ring, Rx, check, numbers};
 use crate::peers::recovery_word::{begin_visit, recover};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::Mpmc;
@@ -16,7 +16,7 @@ use crate::sync::Ordering::Relaxed;
 /// Recovers, unless it is another's turn.
 fn recovers(ring: &Ring<Mpmc>, me: Name) -> bool {
     let mem = ring.mem();
-    recover(&ring.words, me, &*ring.locks, |_| mem.slots.write(0, &1)).is_some()
+    recover(&ring.words, me, &*ring.locks, |_| mem.view(numbers()).write(0, &1)).is_some()
 }
 
 /// The same, of one that attaches and has no record yet.

@@ -4,12 +4,13 @@
 
 use loom::thread;
 
-use super::support::check;
+use super::support::{check, numbers};
+use crate::ring::mem::Mem;
 use crate::ring::spsc::{Consumer, Producer};
-use crate::ring::{Mem, RecvCursor, Refused, SendCursor, Spsc};
+use crate::ring::{RecvCursor, Refused, SendCursor, Spsc};
 use crate::sync;
 
-type Ring = Mem<u64, Spsc>;
+type Ring = Mem<Spsc>;
 
 /// Both ends of a fresh ring.
 fn ring(capacity: usize) -> ((Ring, Producer), (Ring, Consumer)) {
@@ -22,11 +23,11 @@ fn ring(capacity: usize) -> ((Ring, Producer), (Ring, Consumer)) {
 
 /// Sends as many of `values` as there is room for.
 fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
-    match producer.claim(mem, 1, values.len() as u64) {
+    match producer.claim(mem.measured(), 1, values.len() as u64) {
         Ok(run) => {
             let sent = run.items as usize;
-            mem.slots.write_run(run.at, &values[..sent]);
-            producer.publish(mem, run, run.items);
+            mem.view(numbers()).write_run(run.at, &values[..sent]);
+            producer.publish(mem.measured(), run, run.items);
             sent
         }
         Err(blocked) => {
@@ -38,11 +39,11 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
 
 /// Receives what there is, at most `max`.
 fn try_recv(mem: &Ring, consumer: &mut Consumer, max: u64, into: &mut Vec<u64>) {
-    match consumer.claim(mem, 1, max) {
+    match consumer.claim(mem.measured(), 1, max) {
         Ok(run) => {
             let mut values = vec![0; run.items as usize];
-            mem.slots.read_run(run.at, &mut values);
-            consumer.release(mem, run, run.items);
+            mem.view(numbers()).read_run(run.at, &mut values);
+            consumer.release(mem.measured(), run, run.items);
             into.extend(values);
         }
         Err(blocked) => assert_eq!(blocked, Refused::NotReady),
@@ -137,9 +138,9 @@ fn spsc_successor_that_drops_items_frees_them_after_the_dead_ones_reading() {
         theirs.drop_unreleased = true;
         assert_eq!(try_send(&mem, &mut producer, &[1]), 1);
         let dying = thread::spawn(move || {
-            let run = consumer.claim(&theirs, 1, 1).expect("there is one");
+            let run = consumer.claim(theirs.measured(), 1, 1).expect("there is one");
             consumer.hand_out(&theirs, run);
-            assert_eq!(theirs.slots.read(run.at), 1);
+            assert_eq!(theirs.view(numbers()).read(run.at), 1);
             let mut successor = Consumer::attach(&theirs, 1).expect("the ring is sound");
             let mut received = Vec::new();
             try_recv(&theirs, &mut successor, 1, &mut received);

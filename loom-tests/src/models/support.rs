@@ -14,7 +14,8 @@ use crate::peers::recovery_word::Scratch;
 use crate::peers::table::Role;
 use crate::pipe::{End, RecvEnd, SendEnd};
 use crate::ring::control::Words;
-use crate::ring::{Kind, Mem, Refused, Run};
+use crate::ring::mem::{Fixed, Mem};
+use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{self, AtomicBool, AtomicU32, Slots};
 use crate::wait::word::{Ticket, WakeWord};
@@ -159,7 +160,7 @@ impl Liveness for Locks {
 /// A ring to which ends can be attached.
 pub(crate) struct Ring<K> {
     pub(crate) words: Words,
-    slots: Slots<u64, K>,
+    slots: Slots<K>,
     pub(crate) locks: Arc<Locks>,
     /// What dead receivers had not released is dropped.
     pub(crate) drops: bool,
@@ -191,7 +192,7 @@ impl<K: Kind> Ring<K> {
         Self { limit, ..Self::new(capacity, records) }
     }
 
-    pub(crate) fn mem(&self) -> Mem<u64, K> {
+    pub(crate) fn mem(&self) -> Mem<K> {
         let (words, slots) = (self.words.clone(), self.slots.clone());
         Mem { words, slots, drop_unreleased: self.drops, delivery_limit: self.limit }
     }
@@ -392,44 +393,50 @@ impl Pace for Patience {
     }
 }
 
+/// The shape of slots: models send numbers.
+pub(crate) fn numbers<K: Kind>() -> Fixed<u64, K> {
+    // SAFETY: these slots have none.
+    unsafe { Fixed::trusted() }
+}
+
 /// Claims without waiting, as `handles::claim` does it.
-pub(crate) fn claim_now(
-    end: &mut impl End,
+pub(crate) fn claim_now<K: Kind>(
+    end: &mut impl End<Kind = K>,
     need: u64,
     max: u64,
     locks: &Locks,
 ) -> Result<Run, Refused> {
-    match end.claim_fast(need, max) {
+    match end.claim_fast(numbers(), need, max) {
         Some(run) => Ok(run),
         None => end.claim_slow(need, max, locks),
     }
 }
 
 /// Claims and waits for that, as `handles::claim` does it.
-pub(crate) fn claim_in_time(
-    end: &mut impl End,
+pub(crate) fn claim_in_time<K: Kind>(
+    end: &mut impl End<Kind = K>,
     need: u64,
     max: u64,
     pace: &mut impl Pace,
     locks: &Locks,
 ) -> Result<Run, Refused> {
-    match end.claim_fast(need, max) {
+    match end.claim_fast(numbers(), need, max) {
         Some(run) => Ok(run),
-        None => end.claim_waiting(need, max, pace, locks),
+        None => end.claim_waiting(numbers(), need, max, pace, locks),
     }
 }
 
 /// A sending handle: what `handles::send` does with a `SendEnd`.
 pub(crate) struct Tx<K: Kind> {
-    pub(crate) end: SendEnd<u64, K>,
+    pub(crate) end: SendEnd<K>,
     attached: Attached,
     pub(crate) ring: Ring<K>,
 }
 
 impl<K: Kind> Tx<K> {
     pub(crate) fn put(&mut self, run: Run, value: u64) {
-        self.end.mem.slots.write(run.at, &value);
-        self.end.publish(run, 1);
+        self.end.mem.view(numbers()).write(run.at, &value);
+        self.end.publish(numbers(), run, 1);
     }
 
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
@@ -445,7 +452,7 @@ impl<K: Kind> Tx<K> {
     }
 
     pub(crate) fn leave(mut self) {
-        self.end.close();
+        self.end.leave();
         self.ring.detach(self.attached, false);
     }
 
@@ -462,7 +469,7 @@ impl<K: Kind> Tx<K> {
 
 /// A receiving handle: what `handles::recv` does with a `RecvEnd`.
 pub(crate) struct Rx<K: Kind> {
-    pub(crate) end: RecvEnd<u64, K>,
+    pub(crate) end: RecvEnd<K>,
     attached: Attached,
     pub(crate) ring: Ring<K>,
 }
@@ -470,8 +477,8 @@ pub(crate) struct Rx<K: Kind> {
 impl<K: Kind> Rx<K> {
     pub(crate) fn take(&mut self, run: Run) -> Vec<u64> {
         let mut values = vec![0; run.items as usize];
-        self.end.copy_out(run, &mut values).expect("the ring is sound");
-        self.end.release(run, run.items);
+        self.end.copy_out(numbers(), run, &mut values).expect("the ring is sound");
+        self.end.release(numbers(), run, run.items);
         values
     }
 

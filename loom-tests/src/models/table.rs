@@ -14,7 +14,7 @@ use crate::wait::changes::{Change, Concerned};
 /// Sits down, stores something in the ring, without order, and goes as `goes` says. Beside it runs
 /// `look`, which is told what it may see of the store.
 fn come_and_go<R>(goes: impl FnOnce(&Words) + 'static, look: impl FnOnce(&Words) -> R) -> R {
-    let words = sync::ring::<u64, Spsc>(1, 1).words;
+    let words = sync::ring::<Spsc>(1, 1).words;
     let theirs = words.clone();
     let there = thread::spawn(move || goes(&theirs));
     let looked = look(&words);
@@ -60,7 +60,7 @@ fn who_takes_a_record_that_was_left_sees_what_its_owner_stored() {
 #[test]
 fn who_counts_nobody_where_somebody_sat_sees_what_was_stored() {
     check("endpoint table, count", None, || {
-        let words = sync::ring::<u64, Spsc>(1, 1).words;
+        let words = sync::ring::<Spsc>(1, 1).words;
         let sits = table::take(&words.owners[0], Role::Sender, 1, false).expect("it is free");
         let theirs = words.clone();
         let leaving = thread::spawn(move || {
@@ -112,7 +112,7 @@ fn who_sees_a_successor_sees_what_its_predecessor_stored() {
 #[test]
 fn who_sees_that_the_table_changed_sees_the_abandoned_claim() {
     check("endpoint table, change", None, || {
-        let words = sync::ring::<u64, Spsc>(1, 1).words;
+        let words = sync::ring::<Spsc>(1, 1).words;
         let sits = table::take(&words.owners[0], Role::Receiver, 1, false).expect("it is free");
         let theirs = words.clone();
         let leaving = thread::spawn(move || table::abandon(&theirs, 0, sits));
@@ -129,7 +129,7 @@ fn who_sees_that_the_table_changed_sees_the_abandoned_claim() {
 #[test]
 fn two_that_leave_at_once_do_not_both_take_the_other_for_present() {
     check("endpoint table, two leave at once", None, || {
-        let words = sync::ring::<u64, Spsc>(1, 2).words;
+        let words = sync::ring::<Spsc>(1, 2).words;
         let sits = |record, role| table::take(&words.owners[record], role, 1, false).unwrap();
         let (tx, rx) = (sits(0, Role::Sender), sits(1, Role::Receiver));
         let wakes_everybody = |words: &Words, role| {

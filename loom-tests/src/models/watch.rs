@@ -10,7 +10,7 @@ use std::rc::Rc;
 use loom::thread;
 
 use super::death::{check_deaths, until_death};
-use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check, check_bounded};
+use super::support::{Patience, Ring, Rx, SLEEPY, Tx, check, check_bounded, numbers};
 use crate::peers::reap;
 use crate::peers::recovery_word::begin_visit;
 use crate::peers::table::{self, Name, Role};
@@ -244,7 +244,7 @@ fn the_place_of_a_killed_watcher_is_taken() {
             until_death("watcher", &ring.locks, (Role::Receiver, 1), || {
                 // Gives up where it would sleep.
                 let mut pace = Patience { watches: true, stops: true, ..SLEEPY };
-                let _ = victim.end.claim_waiting(1, 1, &mut pace, &*ring.locks);
+                let _ = victim.end.claim_waiting(numbers(), 1, 1, &mut pace, &*ring.locks);
             });
             // Ten intervals pass.
             over.set(true);
@@ -268,7 +268,7 @@ fn the_place_of_a_killed_watcher_is_taken() {
 #[test]
 fn a_newcomer_in_the_watch_is_not_taken_for_dead() {
     check("watch, a newcomer", None, || {
-        let words = sync::ring::<u64, Mpmc>(1, 2).words;
+        let words = sync::ring::<Mpmc>(1, 2).words;
         let sits = |words: &Words, record| {
             table::take(&words.owners[record], Role::Receiver, 1, false).unwrap().name(record)
         };

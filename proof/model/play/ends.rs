@@ -92,10 +92,10 @@ pub trait Ends: Kind {
 
     /// Another end like this one; on an SPSC ring, which knows no such call, from the ring.
     fn another_tx<T: Item>(tx: &SendHandle<T, Self>) -> Attached<SendHandle<T, Self>> {
-        Self::tx(tx.ring())
+        Self::tx(&tx.ring())
     }
     fn another_rx<T: Item>(rx: &RecvHandle<T, Self>) -> Attached<RecvHandle<T, Self>> {
-        Self::rx(rx.ring())
+        Self::rx(&rx.ring())
     }
 
     /// Copies of all the items, by borrowing them in this kind's way.

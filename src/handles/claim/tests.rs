@@ -6,7 +6,8 @@ use crate::peers::ends::Ends;
 use crate::peers::reap::tests::{Told, sit, told};
 use crate::peers::table::Role;
 use crate::pipe::{RecvEnd, SendEnd};
-use crate::ring::tests::Heap;
+use crate::ring::mem::Fixed;
+use crate::ring::tests::{Heap, numbers};
 use crate::ring::{Kind, RecvCursor, SendCursor, Spsc};
 use crate::wait::pace::now;
 
@@ -18,37 +19,37 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     let producer = sit(&heap.mem(), 0, Role::Sender).name(0);
     let consumer = sit(&heap.mem(), 1, Role::Receiver).name(1);
     let cursor = <Spsc as Kind>::Send::attach(&heap.mem(), 0).expect("whole");
-    let mut tx = SendEnd::<u64, Spsc>::new(heap.mem(), producer, cursor, before, &both);
+    let mut tx = SendEnd::<Spsc>::new(heap.mem(), producer, cursor, before, &both);
     let cursor = <Spsc as Kind>::Recv::attach(&heap.mem(), 1).expect("whole");
-    let mut rx = RecvEnd::<u64, Spsc>::new(heap.mem(), consumer, cursor, before, &both);
+    let mut rx = RecvEnd::<Spsc>::new(heap.mem(), consumer, cursor, before, &both);
     let image = Image::current().expect("a page");
     let mut waiting = Waiting::new();
     fn claimer<'a>(
-        end: &'a mut RecvEnd<u64, Spsc>,
+        end: &'a mut RecvEnd<Spsc>,
         waiting: &'a mut Waiting,
         image: &'a Image,
         liveness: &'a Told,
-    ) -> Claimer<'a, RecvEnd<u64, Spsc>, Told> {
-        Claimer { end, waiting, image, liveness }
+    ) -> Claimer<'a, RecvEnd<Spsc>, Fixed<u64, Spsc>, Told> {
+        Claimer { end, shape: numbers(), waiting, image, liveness }
     }
     let mut send = |items| {
         let run = tx.claim_slow(items, items, &both).expect("room");
-        tx.publish(run, items);
+        tx.publish(numbers(), run, items);
     };
     let soon = || std::time::Duration::from_micros(10);
     let coalesce =
-        |rx: &RecvEnd<u64, Spsc>| (rx.cursor().coalesce().told(), rx.cursor().coalesce().began());
+        |rx: &RecvEnd<Spsc>| (rx.cursor().coalesce().told(), rx.cursor().coalesce().began());
 
     send(3);
     let then = now();
     let run = claimer(&mut rx, &mut waiting, &image, &both).fast_coalesced(1, 1).expect("an item");
-    rx.release(run, 1);
+    rx.release(numbers(), run, 1);
     let before = coalesce(&rx);
     assert!((then..=now()).contains(&before.1), "by the clock of waits");
     for _ in 0..2 {
         let run =
             claimer(&mut rx, &mut waiting, &image, &both).fast_coalesced(1, 1).expect("an item");
-        rx.release(run, 1);
+        rx.release(numbers(), run, 1);
     }
     assert_eq!(coalesce(&rx), before, "it had seen all three");
 
@@ -56,13 +57,13 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     for (more, items) in [(1, 1), (2, 4)] {
         send(1);
         let run = claimer(&mut rx, &mut waiting, &image, &both).claim(1, items, soon());
-        rx.release(run.expect("an item"), 1);
+        rx.release(numbers(), run.expect("an item"), 1);
         assert_eq!(coalesce(&rx), ((left - more, true), began));
     }
     let before = coalesce(&rx);
     send(1);
     let run = claimer(&mut rx, &mut waiting, &image, &both).try_claim(1, 1).expect("an item");
-    rx.release(run, 1);
+    rx.release(numbers(), run, 1);
     assert!(claimer(&mut rx, &mut waiting, &image, &both).try_claim(1, 1).is_err());
     assert_eq!(coalesce(&rx), before, "tries neither pause nor tell");
     // What has to be waited for begins anew.

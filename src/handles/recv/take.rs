@@ -1,6 +1,6 @@
 //! Copying out what was claimed, checking it, and releasing it.
 
-use super::super::{Item, as_bits, checked};
+use super::super::item::{Item, as_bits, checked};
 use super::RecvHandle;
 use crate::error::BulkError;
 use crate::ring::{Kind, Refused, Run};
@@ -12,9 +12,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub(super) fn take_at_once(&mut self, run: Run) -> Option<T> {
         debug_assert!(run.slots == 1 && run.items == 1);
         // The result first: it is moved no more, whatever its size.
-        let received = checked(self.end.mem.slots.read(run.at));
+        let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
         self.note(run);
-        self.end.release(run, 1);
+        self.raw.end.release(self.shape, run, 1);
         if received.is_none() {
             self.count_dropped(1);
         }
@@ -24,10 +24,14 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// `Err` if a peer has corrupted the stamps, `None` if the item makes no `T`.
     #[inline(always)]
     pub(super) fn take(&mut self, run: Run) -> Result<Option<T>, Refused> {
-        let bits = self.end.find(run, 0).map(|at| self.end.mem.slots.read(at));
+        let bits = self
+            .raw
+            .end
+            .find(self.shape, run, 0)
+            .map(|at| self.raw.end.mem.view(self.shape).read(at));
         let received = bits.map(checked);
         self.note(run);
-        self.end.release(run, 1);
+        self.raw.end.release(self.shape, run, 1);
         if matches!(received, Some(None)) {
             self.count_dropped(1);
         }
@@ -46,11 +50,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let taken = into.len().min(run.items as usize);
         let into = &mut into[..taken];
         let copied = match as_bits(into) {
-            Some(into) => self.end.copy_out(run, into).map(|()| taken),
+            Some(into) => self.raw.end.copy_out(self.shape, run, into).map(|()| taken),
             None => self.copy_checked(run, into),
         };
         self.note(run);
-        self.end.release(run, taken as u64);
+        self.raw.end.release(self.shape, run, taken as u64);
         let received = copied.map_err(|e| self.bulk(e))?;
         if received == taken {
             return Ok(taken);
@@ -63,11 +67,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Copies those of the first items of the run that make a `T`; the others are left out. How
     /// many.
     fn copy_checked(&self, run: Run, into: &mut [T]) -> Result<usize, Refused> {
-        let mut items = self.end.items(run);
+        let mut items = self.raw.end.items(self.shape, run);
         let mut received = 0;
         for _ in 0..into.len() {
             let at = items.next().ok_or(Refused::Corrupt)?;
-            if let Some(item) = checked(self.end.mem.slots.read(at)) {
+            if let Some(item) = checked(self.raw.end.mem.view(self.shape).read(at)) {
                 into[received] = item;
                 received += 1;
             }
@@ -78,12 +82,12 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Items whose bits make no values.
     #[cold]
     fn count_dropped(&self, items: u64) {
-        self.end.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic
+        self.raw.end.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic
     }
 
     /// Before the release of a run: what to say of its first item.
     #[inline(always)]
     fn note(&mut self, run: Run) {
-        self.again = if run.again > 0 { 1 + self.end.redeliveries(run) as u8 } else { 0 };
+        self.again = if run.again > 0 { 1 + self.raw.end.redeliveries(run) as u8 } else { 0 };
     }
 }

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
-use crate::ring::tests::Heap;
-use crate::ring::{Mpmc, SendCursor};
+use crate::ring::tests::{Heap, numbers};
+use crate::ring::{Mpmc, RecvCursor, SendCursor};
 
 /// Says that these are alive, and counts how often he is asked about one.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Liveness for Told {
 pub(crate) const ME: Name = Name(1 << 2 | 3);
 
 pub(crate) fn reap_pass(
-    mem: &Mem<u64, Mpmc>,
+    mem: &Mem<Mpmc>,
     role: Role,
     liveness: &impl Liveness,
     adopter: Option<&mut <Mpmc as Kind>::Recv>,
@@ -47,7 +47,7 @@ pub(crate) fn told(alive: &[(Role, usize)]) -> Told {
     Told { alive: RefCell::new(alive.to_vec()), asked: Cell::new(0), busy: false }
 }
 
-pub(crate) fn sit<K: Kind>(mem: &Mem<u64, K>, record: usize, role: Role) -> Owner {
+pub(crate) fn sit<K: Kind>(mem: &Mem<K>, record: usize, role: Role) -> Owner {
     let owner = table::take(&mem.words.owners[record], role, 1, true).expect("nobody else comes");
     table::arrived(&mem.words, role);
     owner
@@ -57,11 +57,11 @@ pub(crate) fn sit<K: Kind>(mem: &Mem<u64, K>, record: usize, role: Role) -> Owne
 pub(crate) fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
     let mem = heap.mem();
     let mut cursor = <Mpmc as Kind>::Send::attach(&mem, 0).unwrap();
-    let run = cursor.claim(&mem, slots, slots).unwrap();
+    let run = cursor.claim(mem.measured(), slots, slots).unwrap();
     for index in 0..values {
-        mem.slots.write(run.at + index, &index);
+        mem.view(numbers()).write(run.at + index, &index);
     }
-    cursor.publish(&mem, run, values);
+    cursor.publish(mem.measured(), run, values);
 }
 
 /// A receiver sits down on `record`, claims `items` items, and says no more.
@@ -69,12 +69,12 @@ pub(crate) fn dead_receiver(heap: &Heap<u64, Mpmc>, record: usize, items: u64) -
     let mem = heap.mem();
     let owner = sit(&mem, record, Role::Receiver);
     let mut cursor = <Mpmc as Kind>::Recv::attach(&mem, record).unwrap();
-    assert_eq!(cursor.claim(&mem, items, items).unwrap().items, items);
+    assert_eq!(cursor.claim(mem.measured(), items, items).unwrap().items, items);
     owner
 }
 
 /// How often all sleepers for data have been woken, or the like.
-fn wakes(mem: &Mem<u64, Mpmc>) -> u32 {
+fn wakes(mem: &Mem<Mpmc>) -> u32 {
     mem.words.control.data.load(Relaxed)
 }
 
@@ -166,9 +166,9 @@ fn what_a_dead_receiver_held_is_an_abandoned_claim_until_there_is_an_adopter_and
     assert!(!findings.pending);
     assert_ne!(wakes(&mem), before);
     for at in 0..2 {
-        let run = adopter.claim(&mem, 1, 4).unwrap();
+        let run = adopter.claim(mem.measured(), 1, 4).unwrap();
         assert_eq!((run.at, run.items, run.again), (at, 1, 1), "one at a time");
-        adopter.release(&mem, run, 1);
+        adopter.release(mem.measured(), run, 1);
     }
     // Its record is free once what it had claimed is.
     assert!(!reap_pass(&mem, Role::Receiver, &liveness, None).pending);
@@ -188,15 +188,15 @@ fn what_an_adopter_cannot_take_at_once_is_pending_for_the_next_pass() {
     let mut adopter = <Mpmc as Kind>::Recv::attach(&mem, 3).unwrap();
     let liveness = told(&[(Role::Receiver, 2), (Role::Receiver, 3)]);
     assert!(reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter)).pending);
-    let run = adopter.claim(&mem, 1, 4).unwrap();
+    let run = adopter.claim(mem.measured(), 1, 4).unwrap();
     assert_eq!((run.at, run.items), (0, 1));
-    adopter.release(&mem, run, 1);
+    adopter.release(mem.measured(), run, 1);
     mem.words.records[2].intent.store(0, Relaxed);
     assert!(!reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter)).pending);
     for at in 1..3 {
-        let run = adopter.claim(&mem, 1, 4).unwrap();
+        let run = adopter.claim(mem.measured(), 1, 4).unwrap();
         assert_eq!((run.at, run.items), (at, 1));
-        adopter.release(&mem, run, 1);
+        adopter.release(mem.measured(), run, 1);
     }
 }
 
@@ -283,7 +283,7 @@ fn a_newcomer_without_a_record_succeeds_to_an_abandoned_claim_that_is_to_be_kept
     let owner = dead_receiver(&heap, 1, 2);
     let liveness = told(&[]);
     let succeed =
-        |mem: &Mem<u64, Mpmc>| succeed(mem, ME, &liveness, Some).expect("nobody else is at it");
+        |mem: &Mem<Mpmc>| succeed(mem, ME, &liveness, Some).expect("nobody else is at it");
     assert!(succeed(&heap.mem()).is_none(), "no abandoned claim yet");
     table::abandon(&heap.mem().words, 1, owner);
     let dropping = Mem { drop_unreleased: true, ..heap.mem() };

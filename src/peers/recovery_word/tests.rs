@@ -149,14 +149,16 @@ fn a_turn_that_ends_in_a_panic_is_over() {
 #[test]
 fn of_two_ends_of_one_process_one_recovers_whatever_the_region_says() {
     let ring = crate::Ring::<u64, Mpmc>::options().endpoints(2).create_anonymous().unwrap();
-    ring.with_scratch(|scratch| {
-        assert_eq!(scratch.known.len(), 2);
-        assert!(scratch.stretches.capacity() >= 4);
-        assert_eq!(ring.with_scratch(|_| ()), None);
-        assert_eq!(ring.clone().with_scratch(|_| ()), None);
-    })
-    .expect("nobody else");
-    let panics = std::panic::AssertUnwindSafe(|| ring.with_scratch(|_| panic!("in its turn")));
+    ring.raw()
+        .with_scratch(|scratch| {
+            assert_eq!(scratch.known.len(), 2);
+            assert!(scratch.stretches.capacity() >= 4);
+            assert_eq!(ring.raw().with_scratch(|_| ()), None);
+            assert_eq!(ring.clone().raw().with_scratch(|_| ()), None);
+        })
+        .expect("nobody else");
+    let panics =
+        std::panic::AssertUnwindSafe(|| ring.raw().with_scratch(|_| panic!("in its turn")));
     assert!(std::panic::catch_unwind(panics).is_err());
-    assert!(ring.with_scratch(|_| ()).is_some());
+    assert!(ring.raw().with_scratch(|_| ()).is_some());
 }

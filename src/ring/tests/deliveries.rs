@@ -32,7 +32,7 @@ fn adopter(heap: &Heap<u64, Mpmc>, limit: u32) -> Rx<u64, Mpmc> {
 /// What a receiver is shown next: the position, and how often it is said to have been delivered.
 fn shown<T: Sample, K: Kind>(rx: &mut Rx<T, K>) -> (u64, u32, Run) {
     let run = rx.claim(1, 8).unwrap();
-    let at = rx.cursor.items(&rx.mem, run).next().expect("an item");
+    let at = rx.cursor.items(rx.view(), run).next().expect("an item");
     let redeliveries = if run.again > 0 { rx.cursor.redeliveries() } else { 0 };
     rx.cursor.hand_out(&rx.mem, run);
     (at, redeliveries, run)
@@ -205,7 +205,7 @@ fn a_count_that_somebody_made_up_is_a_wrong_number_and_nothing_worse() {
 fn successor(heap: &Heap<u64, Spsc>, limit: u32) -> Rx<u64, Spsc> {
     let mem = Mem { delivery_limit: limit, ..heap.mem() };
     let cursor = <Spsc as Kind>::Recv::attach(&mem, 1).unwrap();
-    Rx { mem, cursor }
+    Rx { mem, shape: heap.shape(), cursor }
 }
 
 #[test]

@@ -25,8 +25,12 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use bytemuck::AnyBitPattern;
+
 use super::control::Words;
-use super::{Kind, Mem, RecvCursor, Refused, Run, SendCursor};
+use super::mem::{Fixed, Mem, SlotShape, View};
+use super::recovery::{RecvClaims, SendClaims};
+use super::{Kind, RecvCursor, Refused, Run, SendCursor};
 use crate::layout::Geometry;
 use crate::sync::{Shared, Slots};
 
@@ -44,9 +48,10 @@ unsafe impl<T: Send, K> Sync for Heap<T, K> {}
 impl<T: Copy, K: Kind> Heap<T, K> {
     pub(crate) fn new(capacity: u64, endpoints: u32) -> Self {
         let page = 4096;
-        let geometry = Geometry::new::<T, K>(capacity, endpoints, page).expect("a small ring");
+        let shape = SlotShape::of::<T, K>();
+        let geometry = Geometry::new(shape, capacity, endpoints, page).expect("a small ring");
         // Not a byte behind the last slot, so that Miri sees a step beyond it.
-        let len = geometry.slots_at + capacity as usize * K::stride::<T>();
+        let len = geometry.slots_at + capacity as usize * shape.stride;
         let layout = Layout::from_size_align(len, page).expect("a small ring");
         // SAFETY: the layout is of many bytes.
         let base = unsafe { alloc_zeroed(layout) };
@@ -65,7 +70,7 @@ impl<T: Copy, K: Kind> Heap<T, K> {
     }
 
     /// The memory as an algorithm is given it. Not to be used after `self` is gone.
-    pub(crate) fn mem(&self) -> Mem<T, K> {
+    pub(crate) fn mem(&self) -> Mem<K> {
         let records = self.geometry.endpoints as usize;
         let owners = self.at(Geometry::owners_at()).cast();
         let lines = self.at(Geometry::records_at(self.geometry.endpoints)).cast();
@@ -78,9 +83,15 @@ impl<T: Copy, K: Kind> Heap<T, K> {
         let slots = self.at(self.geometry.slots_at);
         // SAFETY: `Geometry` made the block long enough for `capacity` slots from here on, and
         // `slots_at` is aligned as they need.
-        let slots = unsafe { Slots::new(slots, self.geometry.capacity) };
+        let slots = unsafe { Slots::new(slots, self.geometry.capacity, SlotShape::of::<T, K>()) };
         let words = Words { control, owners, records: lines };
         Mem { words, slots, drop_unreleased: false, delivery_limit: 0 }
+    }
+
+    /// That of its slots.
+    pub(crate) fn shape(&self) -> Fixed<T, K> {
+        // SAFETY: its slots are `T`s', and it is used on them alone.
+        unsafe { Fixed::trusted() }
     }
 
     pub(crate) fn intent(&self, record: usize) -> u64 {
@@ -90,13 +101,13 @@ impl<T: Copy, K: Kind> Heap<T, K> {
     pub(crate) fn tx(&self, record: usize) -> Tx<T, K> {
         let mem = self.mem();
         let cursor = K::Send::attach(&mem, record).expect("positions make sense");
-        Tx { mem, cursor }
+        Tx { mem, shape: self.shape(), cursor }
     }
 
     pub(crate) fn rx(&self, record: usize) -> Rx<T, K> {
         let mem = self.mem();
         let cursor = K::Recv::attach(&mem, record).expect("positions make sense");
-        Rx { mem, cursor }
+        Rx { mem, shape: self.shape(), cursor }
     }
 }
 
@@ -109,25 +120,31 @@ impl<T, K> Drop for Heap<T, K> {
 
 /// A bare sending end: a cursor and its memory.
 pub(crate) struct Tx<T, K: Kind> {
-    mem: Mem<T, K>,
+    mem: Mem<K>,
+    shape: Fixed<T, K>,
     cursor: K::Send,
 }
 
 impl<T: Sample, K: Kind> Tx<T, K> {
+    fn view(&self) -> View<'_, Fixed<T, K>> {
+        self.mem.view(self.shape)
+    }
+
     fn claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if self.cursor.forgotten() {
             self.cursor.close(&self.mem);
         }
-        let at_once = if max == 1 { self.cursor.claim_one(&self.mem) } else { None };
-        at_once.map_or_else(|| self.cursor.claim(&self.mem, need, max), Ok)
+        let at_once =
+            if max == 1 { self.cursor.claim_one(self.mem.view(self.shape)) } else { None };
+        at_once.map_or_else(|| self.cursor.claim(self.mem.view(self.shape), need, max), Ok)
     }
 
     /// Fills the first `items` slots of `run` with the samples from `first` on, publishes them and
     /// gives up the rest.
     fn fill(&mut self, run: Run, first: u64, items: u64) {
         let values: Vec<T> = (first..first + items).map(T::nth).collect();
-        self.mem.slots.write_run(run.at, &values);
-        self.cursor.publish(&self.mem, run, items);
+        self.view().write_run(run.at, &values);
+        self.cursor.publish(self.mem.view(self.shape), run, items);
     }
 
     fn send(&mut self, n: u64) -> Result<(), Refused> {
@@ -146,26 +163,32 @@ impl<T: Sample, K: Kind> Tx<T, K> {
 
 /// A bare receiving end.
 pub(crate) struct Rx<T, K: Kind> {
-    mem: Mem<T, K>,
+    mem: Mem<K>,
+    shape: Fixed<T, K>,
     cursor: K::Recv,
 }
 
 impl<T: Sample, K: Kind> Rx<T, K> {
+    fn view(&self) -> View<'_, Fixed<T, K>> {
+        self.mem.view(self.shape)
+    }
+
     fn claim(&mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        let at_once = if max == 1 { self.cursor.claim_one(&self.mem) } else { None };
-        at_once.map_or_else(|| self.cursor.claim(&self.mem, need, max), Ok)
+        let at_once =
+            if max == 1 { self.cursor.claim_one(self.mem.view(self.shape)) } else { None };
+        at_once.map_or_else(|| self.cursor.claim(self.mem.view(self.shape), need, max), Ok)
     }
 
     /// The items of a run, one by one.
     fn values(&self, run: Run) -> Vec<T> {
         (0..run.items)
-            .map(|index| self.cursor.items(&self.mem, run).nth(index as usize).expect("an item"))
-            .map(|at| self.mem.slots.read(at))
+            .map(|index| self.cursor.items(self.view(), run).nth(index as usize).expect("an item"))
+            .map(|at| self.view().read(at))
             .collect()
     }
 
     fn release(&mut self, run: Run, items: u64) {
-        self.cursor.release(&self.mem, run, items);
+        self.cursor.release(self.mem.view(self.shape), run, items);
     }
 
     fn recv(&mut self) -> Result<T, Refused> {
@@ -178,7 +201,7 @@ impl<T: Sample, K: Kind> Rx<T, K> {
         let items = run.items.min(max); // it may hold more than were asked for
         let values = if run.slots == run.items {
             let mut values = vec![T::nth(0); items as usize];
-            self.mem.slots.read_run(run.at, &mut values);
+            self.view().read_run(run.at, &mut values);
             values
         } else {
             let mut values = self.values(run);
@@ -190,9 +213,15 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     }
 }
 
+/// The shape of slots in a ring that carries these.
+pub(crate) fn numbers<K: Kind>() -> Fixed<u64, K> {
+    // SAFETY: tests use it on such rings alone.
+    unsafe { Fixed::trusted() }
+}
+
 /// Values that can be numbered, each number filling all bytes, so that a torn one is told from all
 /// others.
-pub(crate) trait Sample: Copy + PartialEq + Debug + Send + Sync {
+pub(crate) trait Sample: AnyBitPattern + PartialEq + Debug + Send + Sync {
     fn nth(n: u64) -> Self;
 }
 
@@ -214,7 +243,10 @@ impl Sample for u16 {
     }
 }
 
-impl<T: Sample, const N: usize> Sample for [T; N] {
+impl<T: Sample, const N: usize> Sample for [T; N]
+where
+    [T; N]: AnyBitPattern,
+{
     fn nth(n: u64) -> Self {
         [T::nth(n); N]
     }
@@ -230,7 +262,7 @@ impl Sample for u8 {
 macro_rules! aligned {
     ($($name:ident $align:literal,)+) => {$(
         #[repr(C, align($align))]
-        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[derive(Clone, Copy, Debug, PartialEq, AnyBitPattern)]
         struct $name([u8; $align]);
 
         impl Sample for $name {

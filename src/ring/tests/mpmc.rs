@@ -138,7 +138,7 @@ fn a_run_finds_its_items_between_holes() {
     let run = rx.claim(4, 4).unwrap();
     assert_eq!((run.slots, run.items), (7, 4));
     assert_eq!(rx.values(run), [0, 1, 2, 3]);
-    assert_eq!(rx.cursor.items(&rx.mem, run).nth(4), None);
+    assert_eq!(rx.cursor.items(rx.view(), run).nth(4), None);
 
     // Release two: the hole between them goes too, and so do the two before the first item kept.
     rx.release(run, 2);
@@ -184,24 +184,21 @@ fn what_a_dead_receiver_held_is_adopted_and_what_it_released_is_not() {
     let run = rx.claim(3, 3).unwrap();
     rx.release(run, 1);
     // While it lives, nobody touches what it holds.
-    let alive =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[]));
+    let alive = <Receiver as RecvClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(1), &dead(&[]));
     assert!(matches!(alive, Remains::Unclear { .. }), "{alive:?}");
     let Remains::Abandoned { run, more: false } =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]))
+        <Receiver as RecvClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]))
     else {
         panic!("not one abandoned run")
     };
     assert_eq!((run.at, run.slots, run.items, run.again), (1, 2, 2, 2));
     adopter.cursor.adopt(&adopter.mem, run);
     // From here on they are the adopter's, to whoever asks.
-    let left =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
+    let left = <Receiver as RecvClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
     assert!(matches!(left, Remains::Unclear { .. }), "{left:?}");
     assert_eq!(adopter.recv(), Ok(1));
     assert_eq!(adopter.recv(), Ok(2));
-    let left =
-        <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
+    let left = <Receiver as RecvClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
     assert!(matches!(left, Remains::Nothing), "{left:?}");
     assert_eq!(adopter.recv(), Ok(3));
     assert_eq!(tx.send_some(0, 4), Ok(4));
@@ -220,7 +217,7 @@ fn what_a_dead_receiver_held_is_found_in_stretches_around_what_may_be_anothers()
     let settle = |another_intends: u64| {
         heap.mem().words.records[2].intent.store(another_intends, Relaxed);
         let found =
-            <Receiver as RecvCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
+            <Receiver as RecvClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(1), &dead(&[1]));
         match found {
             Remains::Abandoned { run, more } => (run.at, run.slots, more),
             _ => panic!("{found:?}"),
@@ -245,18 +242,16 @@ fn what_a_dead_sender_had_claimed_is_passed_over_and_what_it_published_is_not() 
     }
     let run = victim.claim(3, 3).unwrap();
     // It published one of three and died.
-    victim.mem.slots.write(run.at, &0);
+    victim.mem.view(numbers()).write(run.at, &0);
     let published = Stamp::published(run.at, 8).0;
     victim.mem.slots.stamp(run.at).store(published, Relaxed);
     tx.send(1).unwrap();
     assert_eq!(rx.recv(), Ok(0));
     assert_eq!(rx.recv(), Err(Refused::NotReady));
-    let alive =
-        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &dead(&[]));
+    let alive = <Sender as SendClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(0), &dead(&[]));
     assert!(matches!(alive, Remains::Unclear { progress: false }), "{alive:?}");
     assert_eq!(rx.recv(), Err(Refused::NotReady));
-    let dead =
-        <Sender as SendCursor>::settle::<u64, Mpmc>(&heap.mem(), heap.intent(0), &dead(&[0]));
+    let dead = <Sender as SendClaims>::settle::<Mpmc>(&heap.mem(), heap.intent(0), &dead(&[0]));
     assert!(matches!(dead, Remains::Nothing), "{dead:?}");
     assert_eq!(heap.mem().words.control.tally.skipped.load(Relaxed), 2);
     assert_eq!(rx.recv(), Ok(1));
@@ -381,8 +376,8 @@ fn items_whose_stamps_were_scribbled_on_are_missing_and_nothing_worse() {
     for position in 0..7 {
         rx.mem.slots.stamp(position).store(u64::MAX, Relaxed);
     }
-    assert!(rx.cursor.items(&rx.mem, run).next().is_some(), "the last one");
-    assert_eq!(rx.cursor.items(&rx.mem, run).nth(1), None);
+    assert!(rx.cursor.items(rx.view(), run).next().is_some(), "the last one");
+    assert_eq!(rx.cursor.items(rx.view(), run).nth(1), None);
     rx.release(run, 1);
     assert_eq!(rx.cursor.held(), 0, "of the other six nothing is to be found");
     assert_eq!(tx.send_some(0, 8), Ok(8), "the release put all in order");

@@ -173,7 +173,7 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
                 let mut rest = run.slots;
                 if death % 3 == 2 {
                     // The first is published, and no more is done.
-                    tx.mem.slots.write(run.at, &signed(1, death));
+                    tx.mem.view(numbers()).write(run.at, &signed(1, death));
                     let stamp = tx.mem.slots.stamp(run.at);
                     stamp.store(Stamp::published(run.at, 4).0, Release);
                     rest -= 1;

@@ -18,6 +18,7 @@ macro_rules! both_kinds {
 
 both_kinds! {
     values_of_every_size_and_alignment_cross_whole
+    ends_that_know_no_type_understand_those_that_do
     a_full_ring_takes_nothing_and_an_empty_one_gives_nothing
     a_claim_of_several_is_all_or_nothing
     runs_across_the_end_of_the_ring_keep_their_order
@@ -53,10 +54,45 @@ fn values_of_every_size_and_alignment_cross_whole<K: Kind>() {
     cross::<u32, K>();
     cross::<u64, K>();
     cross::<[u64; 3], K>();
-    cross::<[u8; 100], K>();
+    cross::<[u32; 25], K>();
     cross::<[u32; 25], K>();
     cross::<Aligned16, K>();
     cross::<Aligned32, K>();
+    cross::<Aligned64, K>();
+}
+
+/// Both directions, for every width of words and every place of the value in its slot.
+fn ends_that_know_no_type_understand_those_that_do<K: Kind>() {
+    fn cross<T: Sample, K: Kind>() {
+        let heap = Heap::<T, K>::new(2, 2);
+        let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+        for n in 0..5 {
+            let run = tx.cursor.claim(tx.mem.measured(), 1, 1).expect("room");
+            let value = T::nth(n);
+            // SAFETY: samples have no padding.
+            let bytes = unsafe {
+                std::slice::from_raw_parts((&raw const value).cast::<u8>(), size_of::<T>())
+            };
+            tx.mem.slots.write_bytes(run.at, bytes);
+            tx.cursor.publish(tx.mem.measured(), run, 1);
+            assert_eq!(rx.recv(), Ok(value));
+
+            tx.send(n).unwrap();
+            let run = rx.cursor.claim(rx.mem.measured(), 1, 1).expect("an item");
+            let mut received = vec![0; size_of::<T>()];
+            rx.mem.slots.read_bytes(run.at, &mut received);
+            rx.cursor.release(rx.mem.measured(), run, 1);
+            assert_eq!(received, bytes);
+        }
+    }
+    cross::<u8, K>();
+    cross::<u16, K>();
+    cross::<[u8; 3], K>();
+    cross::<u32, K>();
+    cross::<u64, K>();
+    cross::<[u32; 25], K>();
+    cross::<[u64; 32], K>();
+    cross::<Aligned16, K>();
     cross::<Aligned64, K>();
 }
 

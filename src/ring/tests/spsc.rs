@@ -37,7 +37,7 @@ fn a_producer_that_attaches_vouches_for_no_copy_of_the_newest_item() {
     assert_eq!(inline_at.load(Relaxed), 0);
 }
 
-fn attach_errors(mem: &Mem<u64, Spsc>) -> (Refused, Refused) {
+fn attach_errors(mem: &Mem<Spsc>) -> (Refused, Refused) {
     (
         <Spsc as Kind>::Send::attach(mem, 0).unwrap_err(),
         <Spsc as Kind>::Recv::attach(mem, 1).unwrap_err(),
@@ -89,7 +89,7 @@ fn what_was_handed_out_is_dropped_if_the_ring_is_to_do_so() {
         let mem = Mem { drop_unreleased: true, ..heap.mem() };
         let cursor = <Spsc as Kind>::Recv::attach(&mem, 1).unwrap();
         let dropped = mem.words.control.tally.dropped.load(Relaxed);
-        (Rx { mem, cursor }, dropped)
+        (Rx { mem, shape: heap.shape(), cursor }, dropped)
     };
     let (mut adopter, dropped) = attach();
     assert_eq!((adopter.claim(1, 8).unwrap().items, dropped), (5, 0), "nothing was handed out");

@@ -323,7 +323,7 @@ fn a_prompt_wakes_one_or_all_of_those_who_wait_for_one_item_however_they_sleep()
 fn a_check_that_finds_what_is_of_no_use_to_it_wakes_those_to_whom_it_is() {
     type Wait = fn(&mut Receiver<Mpmc>, &mut CheckOnce);
     let two_items: Wait = |rx, pace| {
-        let waited = rx.end.claim_waiting(2, 2, pace, &Healthy);
+        let waited = rx.end.claim_waiting(numbers(), 2, 2, pace, &Healthy);
         assert_eq!(waited, Err(Refused::Stopped(Stop::Timeout)));
     };
     let a_peer: Wait = |rx, pace| {

@@ -1,0 +1,226 @@
+//! Making and opening rings, whatever their elements are: [`Options`](crate::Options) says how.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Stat};
+
+use super::raw_ring::RawRing;
+use crate::error::{CreateError, OpenError};
+use crate::layout::{
+    Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, Geometry, IDENTITY_LEN, Identity,
+    MAX_ENDPOINTS, TAG_LEN, Unfit,
+};
+use crate::shm::map::{MapOptions, Mapping};
+use crate::shm::place::Place;
+use crate::shm::state::Unclean;
+use crate::shm::{NewRegion, Region, random_u64, read_at};
+
+/// Which pages a ring's memory consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HugePages {
+    /// Pages of the usual size. The default.
+    #[default]
+    Never,
+    /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
+    Advise,
+    /// Pages from the reserved pool, of 2 MiB on x86-64, or an error ([`CreateError::Options`]
+    /// where there can be none, [`CreateError::NoSpace`] where there are not enough). For anonymous
+    /// rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring cannot have them.
+    Require,
+}
+
+/// What [`Options`](crate::Options) say, but for the element type.
+#[derive(Clone, Debug)]
+pub(super) struct Making {
+    pub(super) capacity: usize,
+    pub(super) endpoints: u32,
+    pub(super) mode: u32,
+    pub(super) huge_pages: HugePages,
+    pub(super) map: MapOptions,
+    pub(super) drop_unreleased: bool,
+    pub(super) delivery_limit: u32,
+    pub(super) trusted_owners: Vec<u32>,
+    pub(super) trust_any_owner: bool,
+    pub(super) unclean: Unclean,
+}
+
+impl Default for Making {
+    fn default() -> Self {
+        Self {
+            capacity: 1024,
+            endpoints: 64,
+            mode: 0o600,
+            huge_pages: HugePages::default(),
+            map: MapOptions::default(),
+            drop_unreleased: false,
+            delivery_limit: 0,
+            trusted_owners: Vec::new(),
+            trust_any_owner: false,
+            unclean: Unclean::Refuse,
+        }
+    }
+}
+
+impl Making {
+    /// Creates one, at a place or without.
+    pub(super) fn create_at(
+        &self,
+        format: &Format,
+        place: Option<Place>,
+    ) -> Result<RawRing, CreateError> {
+        let wrong = |what: String| Err(CreateError::Options(what));
+        let &Format { kind, slot, ref element } = format;
+        if self.capacity == 0 {
+            return wrong("a ring has at least one slot".into());
+        }
+        let endpoints = if kind.many { self.endpoints } else { 2 };
+        if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
+            return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
+        }
+        if element.tag.len() > TAG_LEN || element.tag.contains('\0') {
+            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
+        }
+        if self.mode & !0o777 != 0 {
+            return wrong(format!("mode {:o} has more than permission bits", self.mode));
+        }
+        let limit = self.delivery_limit;
+        if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
+            let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
+            return wrong(format!("{limit} deliveries; {least} to {most} are possible"));
+        }
+        let birth = Birth {
+            id: [random_u64(), random_u64()],
+            realtime: clock(rustix::time::ClockId::Realtime),
+            boottime: clock(rustix::time::ClockId::Boottime),
+        };
+        let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
+        let plan = |page| {
+            Geometry::new(slot, self.capacity as u64, endpoints, page)
+                .ok_or(CreateError::TooLarge { needed: None, available: 0 })
+        };
+        let new = NewRegion {
+            mode: self.mode,
+            huge_memfd: self.huge_pages == HugePages::Require && place.is_none(),
+            map: self.map,
+        };
+        let page_seen = std::cell::Cell::new(0);
+        let region = Region::create(
+            place,
+            new,
+            |page| {
+                if self.huge_pages == HugePages::Require && page == rustix::param::page_size() {
+                    let why = "no reserved huge pages on this file system; it takes hugetlbfs";
+                    return Err(CreateError::Options(why.into()));
+                }
+                page_seen.set(page);
+                Ok(plan(page)?.region_len)
+            },
+            |map| {
+                let geometry = plan(page_seen.get()).expect("planned before");
+                let identity = Identity::new(format, &geometry, birth, flags, self.delivery_limit);
+                write_identity(map, &identity);
+            },
+        )?;
+        let geometry = plan(region.page)?;
+        let limit = self.delivery_limit;
+        Ok(RawRing::new(region, format.clone(), geometry, birth, flags, limit))
+    }
+
+    /// Opens the one at a place.
+    pub(super) fn open_at(&self, format: &Format, place: Place) -> Result<RawRing, OpenError> {
+        let name = place.to_string();
+        let region = Region::open(place, self.map, self.unclean, |fd, stat, page| {
+            let (_, geometry) = self.look(format, &name, fd, stat, page)?;
+            Ok(geometry.region_len)
+        })?;
+        self.finish(format, region, &name)
+    }
+
+    /// Opens the one in a memfd that came from elsewhere.
+    pub(super) fn open_fd(&self, format: &Format, fd: OwnedFd) -> Result<RawRing, OpenError> {
+        let region = Region::from_fd(fd, self.map, |fd, stat, page| {
+            let geometry = self.look(format, "descriptor", fd, stat, page)?;
+            Ok(geometry.1.region_len)
+        })?;
+        self.finish(format, region, "descriptor")
+    }
+
+    /// Reads and checks the identity without touching anything.
+    fn look(
+        &self,
+        format: &Format,
+        name: &str,
+        fd: BorrowedFd<'_>,
+        stat: &Stat,
+        page: usize,
+    ) -> Result<(Identity, Geometry), OpenError> {
+        let ring = || name.to_owned();
+        let not_a_ring = |because| OpenError::NotARing { ring: ring(), because };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(not_a_ring("it is no regular file"));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        let owner = stat.st_uid;
+        let trusted = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
+        if !trusted && !self.trust_any_owner {
+            return Err(OpenError::Owner { ring: ring(), owner });
+        }
+        let mut identity = Identity::unread();
+        read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity)).map_err(|source| {
+            match source.kind() {
+                io::ErrorKind::UnexpectedEof => not_a_ring("it is shorter than a ring's header"),
+                _ => OpenError::Io { doing: "reading the header", source },
+            }
+        })?;
+        let geometry = identity.check(format, page).map_err(|unfit| match unfit {
+            Unfit::NotARing => not_a_ring("it does not begin as a ring does"),
+            Unfit::Mismatch(mismatch) => OpenError::Mismatch { ring: ring(), mismatch },
+            Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
+        })?;
+        match u64::try_from(stat.st_size) {
+            Ok(len) if len < geometry.region_len as u64 => {
+                Err(OpenError::Damaged { ring: ring(), what: "it has been truncated" })
+            }
+            Ok(len) if len == geometry.region_len as u64 => Ok((identity, geometry)),
+            _ => Err(OpenError::Damaged { ring: ring(), what: "it has been extended" }),
+        }
+    }
+
+    fn finish(
+        &self,
+        format: &Format,
+        mut region: Region,
+        name: &str,
+    ) -> Result<RawRing, OpenError> {
+        // Once more, from the very file that is now mapped and held: the first look told how much
+        // to map, and the file can have been written since.
+        let stat = rustix::fs::fstat(region.as_fd())
+            .map_err(crate::shm::open_io("asking for the file's status"))?;
+        let (identity, geometry) = self.look(format, name, region.as_fd(), &stat, region.page)?;
+        if geometry.region_len != region.map.len() {
+            return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
+        }
+        let empty_to = if format.kind.stamped() { geometry.region_len } else { geometry.slots_at };
+        region.enter(name, self.unclean, empty_to)?;
+        let (flags, limit) = (identity.flags(), identity.delivery_limit());
+        Ok(RawRing::new(region, format.clone(), geometry, identity.birth(), flags, limit))
+    }
+}
+
+fn clock(id: rustix::time::ClockId) -> u64 {
+    let now = rustix::time::clock_gettime(id);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Nobody else knows of the region yet, but it is shared memory all the same: atomic words.
+fn write_identity(map: &Mapping, identity: &Identity) {
+    use crate::sync::{AtomicU64, Ordering::Relaxed};
+    let words: &[u64; IDENTITY_LEN / 8] = bytemuck::cast_ref(identity);
+    for (i, &word) in words.iter().enumerate() {
+        // SAFETY: the identity lies at the start of the mapping, which is page-aligned and longer.
+        let at = unsafe { AtomicU64::from_ptr(map.at(8 * i).as_ptr().cast()) };
+        at.store(word, Relaxed); // giving the region its name publishes it
+    }
+}

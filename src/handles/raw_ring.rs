@@ -1,0 +1,197 @@
+//! A ring that this process has open, whatever its elements are.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, TryLockError};
+
+use crate::attach::{self, Endpoint, Locks, NoRecord};
+use crate::error::{AttachError, CheckpointError};
+use crate::layout::{Birth, DROP_UNRELEASED, Format, Geometry};
+use crate::peers::hold::{self, Asking, Hold, Share};
+use crate::peers::reap::{Life, Liveness};
+use crate::peers::recovery_word::Scratch;
+use crate::peers::table::Role;
+use crate::ring::Kind;
+use crate::ring::control::Words;
+use crate::ring::mem::Mem;
+use crate::shm::Region;
+use crate::shm::last::Closed;
+use crate::shm::place::Place;
+use crate::sync::{Shared, Slots};
+use crate::wait::barrier;
+
+/// What all handles of one opening share: the mapping, and what its header said when it was opened.
+pub(crate) struct RawRing {
+    pub(super) region: Arc<Region>,
+    pub(super) format: Format,
+    pub(super) geometry: Geometry,
+    pub(super) birth: Birth,
+    drop_unreleased: bool,
+    delivery_limit: u32,
+    pub(super) words: Words,
+    /// For the one end of this process that recovers. Only ever tried to be locked.
+    scratch: Mutex<Scratch>,
+}
+
+impl RawRing {
+    /// The ring in a region whose header says so: it was written, or checked, just before.
+    pub(super) fn new(
+        region: Region,
+        format: Format,
+        geometry: Geometry,
+        birth: Birth,
+        flags: u64,
+        delivery_limit: u32,
+    ) -> Self {
+        let map = &region.map;
+        let records = geometry.endpoints as usize;
+        let owners = map.at(Geometry::owners_at());
+        let lines = map.at(Geometry::records_at(geometry.endpoints));
+        // SAFETY: `Geometry` places the control words within the mapping, aligned; they consist of
+        // atomics; and the region outlives every handle.
+        let control = unsafe { Shared::new(map.at(Geometry::control_at()).cast()) };
+        // SAFETY: likewise for this many owner words.
+        let owners = unsafe { Shared::new(NonNull::slice_from_raw_parts(owners.cast(), records)) };
+        // SAFETY: likewise for this many lines.
+        let lines = unsafe { Shared::new(NonNull::slice_from_raw_parts(lines.cast(), records)) };
+        let words = Words { control, owners, records: lines };
+        Self {
+            region: Arc::new(region),
+            format,
+            geometry,
+            birth,
+            drop_unreleased: flags & DROP_UNRELEASED != 0,
+            delivery_limit,
+            words,
+            scratch: Mutex::new(Scratch::for_records(records)),
+        }
+    }
+
+    /// What the algorithms of kind `K`, which is the ring's, work on.
+    pub(super) fn mem<K: Kind>(&self) -> Mem<K> {
+        assert_eq!(K::INFO.code, self.format.kind.code, "the kind that the ring was opened as");
+        let Geometry { capacity, slots_at, .. } = self.geometry;
+        let base = self.region.map.at(slots_at);
+        // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) of
+        // this shape from `slots_at` on, which is aligned as they need; the region outlives every
+        // handle.
+        let slots = unsafe { Slots::new(base, capacity, self.format.slot) };
+        Mem {
+            words: self.words.clone(),
+            slots,
+            drop_unreleased: self.drop_unreleased,
+            delivery_limit: self.delivery_limit,
+        }
+    }
+
+    /// The ring's name, or its path; `None` if it is anonymous.
+    pub(super) fn name(&self) -> Option<String> {
+        self.region.place.as_ref().map(Place::to_string)
+    }
+
+    /// See [`Ring::checkpoint`](crate::Ring::checkpoint).
+    pub(super) fn checkpoint(self: Arc<Self>) -> Result<(), CheckpointError> {
+        if !self.region.is_ours() {
+            return Err(CheckpointError::Forked);
+        }
+        if !self.region.is_marked() {
+            return Ok(());
+        }
+        let ring = self.name().unwrap_or_default();
+        let alone = Arc::into_inner(self).and_then(|open| Arc::into_inner(open.region));
+        match alone.map(Region::close) {
+            Some(Ok(Closed::Clean)) => Ok(()),
+            Some(Ok(Closed::InUse)) | None => Err(CheckpointError::InUse { ring }),
+            Some(Err(e)) => Err(CheckpointError::Io(e)),
+        }
+    }
+
+    /// Attaches by `attach`, for as long as the reason why it cannot passes.
+    pub(super) fn attach<E>(
+        &self,
+        role: Role,
+        attach: impl FnOnce(&mut Asking) -> Result<E, NoRecord<io::Error>>,
+    ) -> Result<E, AttachError> {
+        if !self.region.is_ours() {
+            return Err(AttachError::Forked);
+        }
+        barrier::register();
+        attach(&mut Asking::new()).map_err(|none| match none {
+            NoRecord::Io(e) => AttachError::Io(e),
+            NoRecord::Corrupt => AttachError::Corrupt,
+            _ if self.format.kind.many => {
+                AttachError::TableFull { endpoints: self.geometry.endpoints }
+            }
+            _ => AttachError::RoleTaken(role),
+        })
+    }
+
+    /// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind.
+    pub(super) fn detach(&self, endpoint: Endpoint<Hold>, abandon: bool) {
+        attach::detach(&self.words, endpoint, self, abandon);
+    }
+
+    /// What an answer about a byte means: nothing if it is not about the ring's file.
+    fn life(&self, held: io::Result<bool>) -> Life {
+        match held {
+            Ok(true) => Life::Alive,
+            Ok(false) if self.region.file().is_still_open() => Life::Dead,
+            // The kernel wants memory to answer. Nobody is dead for that; it will be asked again.
+            Err(e) if e.kind() == io::ErrorKind::OutOfMemory => Life::Alive,
+            _ => Life::Unknown,
+        }
+    }
+}
+
+impl Locks for RawRing {
+    type Hold = Hold;
+    type Error = io::Error;
+
+    fn lock(&self, role: Role, record: usize) -> io::Result<Option<Hold>> {
+        Hold::take(self.region.file(), hold::record_byte(role, record), Share::Exclusive)
+    }
+
+    fn lock_recovery(&self) -> io::Result<Option<Hold>> {
+        Hold::take(self.region.file(), hold::RECOVERY, Share::Exclusive)
+    }
+
+    fn unlock(&self, hold: Hold) {
+        drop(hold);
+    }
+
+    fn process(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+/// Asks the locks ([`hold`]): two system calls at the most, through the region's own descriptor.
+impl Liveness for RawRing {
+    fn alive(&self, role: Role, record: usize) -> Life {
+        self.life(hold::is_held(self.region.as_fd(), hold::record_byte(role, record), 1))
+    }
+
+    fn any_alive(&self, role: Role) -> Life {
+        let records = self.words.owners.len();
+        let life = self.life(hold::any_alive(self.region.as_fd(), role, records));
+        // Another ring's file, under a number that was reused, has living ends, too.
+        if life == Life::Alive && !self.region.file().is_still_open() {
+            Life::Unknown
+        } else {
+            life
+        }
+    }
+
+    fn visitor_alive(&self) -> Life {
+        self.life(hold::is_held(self.region.as_fd(), hold::RECOVERY, 1))
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        match self.scratch.try_lock() {
+            Ok(mut scratch) => Some(work(&mut scratch)),
+            // Whoever panicked has left nothing there that matters.
+            Err(TryLockError::Poisoned(poisoned)) => Some(work(&mut poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
