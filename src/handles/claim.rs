@@ -31,7 +31,7 @@ impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
             return None;
         }
         let run = self.end.claim_fast(self.shape, need, max)?;
-        self.waiting.looked_well();
+        self.waiting.timer.looked_well();
         Some(run)
     }
 
@@ -67,7 +67,7 @@ impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
                 tried = Err(Refused::Stopped(Stop::DescriptorLost));
             }
         } else if tried.is_ok() {
-            self.waiting.looked_well();
+            self.waiting.timer.looked_well();
         }
         tried
     }
@@ -106,7 +106,7 @@ impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
             claimed = self.end.claim_waiting(self.shape, need, max, &mut pace, self.liveness);
         }
         match claimed {
-            Ok(_) => self.waiting.looked_well(),
+            Ok(_) => self.waiting.timer.looked_well(),
             // The wait may have been too short for a liveness check, and the next one be as short.
             Err(Refused::Stopped(stop)) if self.waiting.tried_in_vain() => {
                 let lost = self.end.check_liveness(self.liveness).lost;

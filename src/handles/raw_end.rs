@@ -95,8 +95,7 @@ impl<E: End> RawEnd<E> {
     }
 
     fn waiting_as(mut self, other: &Waiting) -> Self {
-        self.waiting.policy = other.policy;
-        self.waiting.interval = other.interval;
+        self.waiting.wait_as(other);
         self
     }
 

@@ -384,7 +384,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// those eight are killed, or are stopped, does it take the others that long to learn of a
     /// death. A handle that was given another interval always looks for itself.
     pub fn set_liveness_interval(&mut self, interval: Duration) {
-        self.raw.waiting.set_interval(interval);
+        self.raw.waiting.timer.set_interval(interval);
     }
 
     /// A handle with which others can cancel this one's blocking calls.

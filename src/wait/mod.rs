@@ -3,19 +3,24 @@
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
 //! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`watch`] who
 //! looks after the peers for all who sleep, [`pace`] the clock, the policies and cancellation.
-//! [`block`] below is the one loop in which every blocking call of the crate waits. [`coalesce`] is
-//! about less: a fraction of a microsecond, between the messages of a stream.
+//! [`sleeper`] has the steps of a sleep, and [`timer`] tells when to ask whether the peers live: both
+//! are for whoever waits, in whatever way. [`block`] below is the one loop in which every blocking
+//! call of the crate does. [`coalesce`] is about less: a fraction of a microsecond, between the
+//! messages of a stream.
 
 pub(crate) mod barrier;
 pub(crate) mod changes;
 pub(crate) mod coalesce;
 pub(crate) mod pace;
+pub(crate) mod sleeper;
 #[cfg(all(test, not(loom)))]
 mod tests;
+pub(crate) mod timer;
 pub(crate) mod watch;
 pub(crate) mod word;
 
-use watch::{Shift, Watch};
+use sleeper::Sleeper;
+use watch::Watch;
 use word::{Ticket, WakeWord};
 
 /// Why a wait ended without what it waited for.
@@ -123,8 +128,8 @@ pub(crate) fn block<R>(
         }
     }
     let mut check_due = false;
-    let mut announced = None;
-    let mut shift = watch.filter(|_| pace.joins_watch()).map(|watch| Shift::begin(watch, word));
+    let watch = watch.filter(|_| pace.joins_watch());
+    let mut sleeper = Sleeper::new(word, shared, picky, watch);
     loop {
         if !shared
             && let Some(found) = look(Look::Full { check_due: std::mem::take(&mut check_due) })
@@ -133,31 +138,20 @@ pub(crate) fn block<R>(
             // wake by our not doing so.
             return Ok(found);
         }
-        let mut ticket = word.announce(picky, announced);
-        ticket.long = shift.as_mut().is_some_and(Shift::sleeps_long);
+        let ticket = sleeper.announce();
         let outcome = match look(Look::Full { check_due }) {
             Some(found) => Ok(found),
             None => match pace.stop() {
                 Some(stop) => Err(stop),
                 None => {
-                    announced = Some(ticket);
-                    if let Some(shift) = &mut shift
-                        && std::mem::take(&mut check_due)
-                        && shift.check()
-                    {
-                        continue; // there is a place for it in the watch
+                    if sleeper.commit(ticket, std::mem::take(&mut check_due)) {
+                        check_due = pace.sleep(word, ticket);
                     }
-                    check_due = pace.sleep(word, ticket);
                     continue;
                 }
             },
         };
-        if !shared {
-            word.retract(ticket);
-        }
-        if let Some(shift) = shift {
-            shift.end();
-        }
+        sleeper.retract(ticket);
         return outcome;
     }
 }

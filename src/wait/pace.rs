@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::timer::LivenessTimer;
 use super::word::{Ticket, WakeWord};
 use super::{Pace, Stop, Turn};
 use crate::sync::fact::Fact;
@@ -80,19 +81,6 @@ pub enum WaitPolicy {
     Park,
 }
 
-/// The longest sleep before a sleeper looks at the ring and at its peers' lives again.
-pub(crate) const LIVENESS_INTERVAL: Duration = Duration::from_millis(50);
-/// What an interval may be set to.
-pub(crate) const LIVENESS_INTERVALS: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(10);
-
-/// So many intervals one sleeps that leaves it to the watch to look after the peers
-/// ([`watch`](super::watch)).
-const LONG_SLEEP: u32 = 10;
-/// Long sleeps end at multiples of so many nanoseconds, so that a crowd of sleepers wakes in
-/// groups: one interrupt wakes a group, and what one of it has read is in the caches for the next.
-const GRID: u64 = 5_000_000;
-
 /// The longest sleep, in nanoseconds, of one whom a publisher might have overlooked: one that no
 /// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this
 /// time, what such a publisher stored has long been there for everybody to see.
@@ -122,17 +110,13 @@ const TURNS_PER_LOOK: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) policy: WaitPolicy,
-    pub(crate) interval: Duration,
+    pub(crate) timer: LivenessTimer,
     pub(super) budget: u32,
     /// So many waits more make way for nobody.
     wary: u32,
     /// As many as the next time.
     wary_next: u32,
     cancel: Arc<AtomicBool>,
-    /// When it will be time for a liveness check: an interval after this end first looked
-    /// in vain, or last checked. 0: the last look was not in vain. Kept from call to call, so that
-    /// neither many short waits nor wakes that bring nothing put the check off.
-    check_due_at: u64,
 }
 
 impl Waiting {
@@ -141,12 +125,11 @@ impl Waiting {
         many_processors();
         Self {
             policy: WaitPolicy::default(),
-            interval: LIVENESS_INTERVAL,
+            timer: LivenessTimer::new(),
             budget: MOST_TURNS / 4,
             wary: 0,
             wary_next: FEWEST_WARY,
             cancel: Arc::new(AtomicBool::new(false)),
-            check_due_at: 0,
         }
     }
 
@@ -154,53 +137,23 @@ impl Waiting {
         &self.cancel
     }
 
-    pub(crate) fn set_interval(&mut self, interval: Duration) {
-        let (shortest, longest) = LIVENESS_INTERVALS.into_inner();
-        self.interval = interval.clamp(shortest, longest);
-        self.check_due_at = 0; // one that the old interval has put off for long is not waited for
-    }
-
-    /// A look came to something.
-    #[inline(always)]
-    pub(crate) fn looked_well(&mut self) {
-        self.check_due_at = 0;
-    }
-
-    /// A look came to nothing, at `now`: `true` if it is time for a liveness check.
-    pub(super) fn looked_in_vain(&mut self, now: u64) -> bool {
-        self.slept_in_vain(now, false)
-    }
-
-    /// The same before or after a sleep, of one that leaves the checks to the watch if `long`.
-    pub(super) fn slept_in_vain(&mut self, now: u64, long: bool) -> bool {
-        let check_due = self.check_due_at != 0 && now >= self.next_check(long);
-        if check_due || self.check_due_at == 0 {
-            self.check_due_at = now.saturating_add(self.interval.as_nanos() as u64);
-        }
-        check_due
-    }
-
-    /// When it will be time for one.
-    pub(super) fn next_check(&self, long: bool) -> u64 {
-        if !long {
-            return self.check_due_at;
-        }
-        let later = self.interval * (LONG_SLEEP - 1);
-        let at = self.check_due_at.saturating_add(later.as_nanos() as u64);
-        at - at % GRID
+    /// Waits as another handle does.
+    pub(crate) fn wait_as(&mut self, other: &Self) {
+        self.policy = other.policy;
+        self.timer.set_interval(other.timer.interval());
     }
 
     /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks
     /// the coarse clock, which is a few milliseconds behind and costs as many nanoseconds.
     #[cold]
     pub(crate) fn tried_in_vain(&mut self) -> bool {
-        self.looked_in_vain(read_clock(ClockId::MonotonicCoarse))
+        self.timer.looked_in_vain(read_clock(ClockId::MonotonicCoarse), false)
     }
 
     /// Begins a wait.
-    pub(crate) fn until(&mut self, deadline: Deadline) -> Watch<'_> {
+    pub(crate) fn until(&mut self, deadline: Deadline) -> RealPace<'_> {
         let many = many_processors();
-        Watch {
+        RealPace {
             waiting: self,
             deadline,
             turns: 0,
@@ -241,7 +194,7 @@ pub(super) fn make_way_for_others() -> u64 {
 }
 
 /// One wait.
-pub(crate) struct Watch<'a> {
+pub(crate) struct RealPace<'a> {
     waiting: &'a mut Waiting,
     deadline: Deadline,
     pub(super) turns: u32,
@@ -262,7 +215,7 @@ pub(crate) struct Watch<'a> {
     brief_until: Option<u64>,
 }
 
-impl Watch<'_> {
+impl RealPace<'_> {
     /// Having spun in vain: makes way for others on this processor, who may be those it waits for.
     /// `true`: somebody ran, so it is worth a look. Those who do not give the processor back soon
     /// are others, and not made way for again for a while.
@@ -290,7 +243,7 @@ impl Watch<'_> {
     }
 }
 
-impl Pace for Watch<'_> {
+impl Pace for RealPace<'_> {
     fn turn(&mut self) -> Turn {
         let budget = match self.waiting.policy {
             WaitPolicy::Spin => u32::MAX,
@@ -300,7 +253,7 @@ impl Pace for Watch<'_> {
         };
         if !self.to_look && self.turns >= budget {
             if self.turns > 0 && self.let_others_run() {
-                return Turn::Look { check_due: self.waiting.looked_in_vain(now()) };
+                return Turn::Look { check_due: self.waiting.timer.looked_in_vain(now(), false) };
             }
             if self.turns > 0 && !self.crowded {
                 self.waiting.budget = (self.waiting.budget / 2).max(FEWEST_TURNS);
@@ -315,7 +268,7 @@ impl Pace for Watch<'_> {
         }
         self.to_look = false;
         make_way(self.many);
-        Turn::Look { check_due: self.waiting.looked_in_vain(now()) }
+        Turn::Look { check_due: self.waiting.timer.looked_in_vain(now(), false) }
     }
 
     fn poll_at_most(&mut self, polls: u32) {
@@ -336,7 +289,7 @@ impl Pace for Watch<'_> {
     }
 
     fn joins_watch(&self) -> bool {
-        self.waiting.interval == LIVENESS_INTERVAL
+        self.waiting.timer.is_default()
     }
 
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool {
@@ -344,11 +297,12 @@ impl Pace for Watch<'_> {
         if ticket.fresh {
             self.brief_until = Some(began + BRIEF_SLEEP);
         }
-        if self.waiting.slept_in_vain(began, ticket.long) {
+        if self.waiting.timer.looked_in_vain(began, ticket.long) {
             return true;
         }
         let brief_until = self.brief_until.unwrap_or(u64::MAX);
-        let until = self.waiting.next_check(ticket.long).min(self.deadline.0).min(brief_until);
+        let until =
+            self.waiting.timer.next_check(ticket.long).min(self.deadline.0).min(brief_until);
         word.sleep(ticket, until);
         let now = now();
         if now >= brief_until {
@@ -358,6 +312,6 @@ impl Pace for Watch<'_> {
             // Woken so soon: a little more spinning would have done.
             self.waiting.budget = (self.waiting.budget * 2).min(MOST_TURNS);
         }
-        self.waiting.slept_in_vain(now, ticket.long)
+        self.waiting.timer.looked_in_vain(now, ticket.long)
     }
 }

@@ -343,7 +343,7 @@ fn deadlines_and_cancellation_end_a_wait_under_every_policy() {
         let word = WakeWord::new(&word);
         let mut waiting = Waiting::new();
         waiting.policy = policy;
-        waiting.interval = Duration::from_millis(1);
+        waiting.timer.interval = Duration::from_millis(1);
 
         let start = now();
         let wait = Duration::from_millis(3);
@@ -369,7 +369,7 @@ fn a_waiter_doubts_its_peers_once_an_interval_whether_it_spins_or_sleeps() {
         let word = AtomicU32::new(0);
         let mut waiting = Waiting::new();
         waiting.policy = policy;
-        waiting.interval = Duration::from_millis(1);
+        waiting.timer.interval = Duration::from_millis(1);
         let mut looks = 0;
         let mut never = waiting.until(Deadline::NEVER);
         let outcome = block(waiter(WakeWord::new(&word), true), &mut never, |look| {
@@ -389,7 +389,7 @@ fn who_waits_for_long_looks_but_once_an_interval() {
     }
     let mut waiting = Waiting::new();
     waiting.policy = WaitPolicy::Park;
-    waiting.interval = Duration::from_millis(if cfg!(miri) { 3 } else { 100 });
+    waiting.timer.interval = Duration::from_millis(if cfg!(miri) { 3 } else { 100 });
     let (mut looks, mut checks) = (0, 0);
     let mut never = waiting.until(Deadline::NEVER);
     let outcome = block(waiter(WakeWord::new(&word), true), &mut never, |look| {

@@ -41,15 +41,15 @@ fn the_machines_processors_are_counted_not_this_threads() {
 #[test]
 fn a_check_is_due_an_interval_after_the_first_look_in_vain_and_at_each_interval_from_then_on() {
     let mut waiting = Waiting::new();
-    waiting.interval = Duration::from_millis(1);
+    waiting.timer.interval = Duration::from_millis(1);
     for began in [5_000_000, 50_000_000] {
         let looks = [0, 999_999, 1_000_000, 1_000_001, 1_999_999, 2_000_000];
-        let checks = looks.map(|later| waiting.looked_in_vain(began + later));
+        let checks = looks.map(|later| waiting.timer.looked_in_vain(began + later, false));
         assert_eq!(checks, [false, false, true, false, false, true], "from {began} on");
-        waiting.looked_well();
+        waiting.timer.looked_well();
     }
     // The same of tries, by the clock.
-    waiting.interval = Duration::ZERO;
+    waiting.timer.interval = Duration::ZERO;
     assert!(!waiting.tried_in_vain());
     assert!(waiting.tried_in_vain());
 }
@@ -66,7 +66,7 @@ fn turns(waiting: &mut Waiting, many: bool, most: usize) -> Vec<Turn> {
 fn who_waits_spins_as_its_policy_and_the_machine_allow() {
     let (spin, look) = (Turn::Spin(64), Turn::Look { check_due: false });
     let mut waiting = Waiting::new();
-    waiting.interval = Duration::from_secs(10_000); // no check is due
+    waiting.timer.interval = Duration::from_secs(10_000); // no check is due
     waiting.budget = FEWEST_TURNS;
     assert_eq!(turns(&mut waiting, true, 100), [spin, look].repeat(4));
     assert_eq!(turns(&mut waiting, false, 100), [], "the other cannot run meanwhile");
@@ -113,7 +113,7 @@ fn making_way(waiting: &mut Waiting, keep: fn() -> u64) -> Vec<Turn> {
 fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less() {
     let (spin, look) = (Turn::Spin(64), Turn::Look { check_due: false });
     let mut waiting = Waiting::new();
-    waiting.interval = Duration::from_secs(10_000); // no check is due
+    waiting.timer.interval = Duration::from_secs(10_000); // no check is due
     for keep in [|| NOBODY_RAN + 1, || SHORT_SLEEP] {
         waiting.budget = FEWEST_TURNS;
         let mut expected = [spin, look].repeat(4);
@@ -137,7 +137,7 @@ fn who_spins_where_others_want_the_processor_makes_way_for_them_and_spins_less()
 fn who_is_not_given_the_processor_back_soon_is_wary_of_making_way() {
     let (spin, look) = (Turn::Spin(64), Turn::Look { check_due: false });
     let mut waiting = Waiting::new();
-    waiting.interval = Duration::from_secs(10_000); // no check is due
+    waiting.timer.interval = Duration::from_secs(10_000); // no check is due
     let mut spans = Vec::new();
     while spans.len() < 12 {
         waiting.budget = FEWEST_TURNS;
@@ -224,10 +224,10 @@ fn who_has_just_announced_itself_sleeps_briefly_and_then_for_an_interval() {
     let word = AtomicU32::new(0);
     let word = WakeWord::new(&word);
     let mut waiting = Waiting::new();
-    waiting.interval = Duration::from_millis(100);
+    waiting.timer.interval = Duration::from_millis(100);
     // Others may keep this thread from running for as long as that, but not each time.
     let mut slept_on = |fresh_twice: bool, turned_back: bool| {
-        waiting.looked_well();
+        waiting.timer.looked_well();
         let mut watch = waiting.until(Deadline::NEVER);
         let first = word.announce(false, None);
         if turned_back {

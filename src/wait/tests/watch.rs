@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::*;
 use crate::peers::table::Name;
 use crate::ring::control::{WATCH_SLOTS, Words};
-use crate::wait::pace::LIVENESS_INTERVALS;
+use crate::wait::timer::LIVENESS_INTERVALS;
 use crate::wait::watch::{self, Shift, Watch};
 
 /// More receivers than there are slots.
@@ -402,7 +402,7 @@ fn only_ends_with_the_usual_interval_join_the_watch() {
     let mut waiting = Waiting::new();
     assert!(waiting.until(Deadline::NEVER).joins_watch());
     for millis in [1, 49, 51, 10_000] {
-        waiting.interval = Duration::from_millis(millis);
+        waiting.timer.interval = Duration::from_millis(millis);
         assert!(!waiting.until(Deadline::NEVER).joins_watch(), "{millis} ms");
     }
 }
@@ -410,16 +410,16 @@ fn only_ends_with_the_usual_interval_join_the_watch() {
 #[test]
 fn a_new_interval_counts_from_the_next_look_in_vain() {
     let mut waiting = Waiting::new();
-    waiting.set_interval(Duration::from_secs(10));
-    assert!(!waiting.slept_in_vain(1_000, false));
-    waiting.set_interval(Duration::from_millis(1));
-    assert!(!waiting.slept_in_vain(2_000, false));
-    assert!(!waiting.slept_in_vain(2_000 + 999_999, false));
-    assert!(waiting.slept_in_vain(2_000 + 1_000_000, false));
+    waiting.timer.set_interval(Duration::from_secs(10));
+    assert!(!waiting.timer.looked_in_vain(1_000, false));
+    waiting.timer.set_interval(Duration::from_millis(1));
+    assert!(!waiting.timer.looked_in_vain(2_000, false));
+    assert!(!waiting.timer.looked_in_vain(2_000 + 999_999, false));
+    assert!(waiting.timer.looked_in_vain(2_000 + 1_000_000, false));
     let (shortest, longest) = LIVENESS_INTERVALS.into_inner();
     for (asked, given) in [(Duration::ZERO, shortest), (Duration::MAX, longest)] {
-        waiting.set_interval(asked);
-        assert_eq!(waiting.interval, given);
+        waiting.timer.set_interval(asked);
+        assert_eq!(waiting.timer.interval, given);
     }
 }
 
@@ -428,19 +428,19 @@ fn a_long_sleeper_checks_after_ten_intervals_and_at_once_if_it_is_to_watch() {
     const INTERVAL: u64 = 50_000_000;
     let mut waiting = Waiting::new();
     for began in [7_000_000, 5_000_000_000] {
-        assert!(!waiting.slept_in_vain(began, true));
+        assert!(!waiting.timer.looked_in_vain(began, true));
         // At a multiple of 5 ms.
         let due = (began + 10 * INTERVAL) / 5_000_000 * 5_000_000;
-        assert_eq!(waiting.next_check(true), due);
-        assert_eq!(waiting.next_check(false), began + INTERVAL);
+        assert_eq!(waiting.timer.next_check(true), due);
+        assert_eq!(waiting.timer.next_check(false), began + INTERVAL);
         for at in [began + INTERVAL, due - 1] {
-            assert!(!waiting.slept_in_vain(at, true), "{at}");
+            assert!(!waiting.timer.looked_in_vain(at, true), "{at}");
         }
-        assert!(waiting.slept_in_vain(due, true));
-        assert_eq!(waiting.next_check(false), due + INTERVAL);
+        assert!(waiting.timer.looked_in_vain(due, true));
+        assert_eq!(waiting.timer.next_check(false), due + INTERVAL);
         // Woken to take a slot after more than an interval.
-        assert!(waiting.slept_in_vain(due + INTERVAL, false));
-        waiting.looked_well();
+        assert!(waiting.timer.looked_in_vain(due + INTERVAL, false));
+        waiting.timer.looked_well();
     }
 }
 
