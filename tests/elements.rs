@@ -17,6 +17,7 @@ use support::{Name, tests};
 tests!(
     values_with_invalid_bits_travel,
     an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on,
+    an_item_can_be_received_into_memory_that_is_there,
     iterators_pass_over_items_that_make_no_value,
     a_slice_leaves_items_out_that_make_no_value,
     an_exact_call_drops_what_it_cannot_deliver_whole,
@@ -110,6 +111,41 @@ fn an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on() {
     }
     holds::<Spsc>();
     holds::<Mpmc>();
+}
+
+fn an_item_can_be_received_into_memory_that_is_there() {
+    fn check<K: Attach>() {
+        let (mut tx, mut rx) = sent::<K>(&[]);
+        let mut level = Low;
+        assert_eq!(rx.try_recv_into(&mut level), Err(TryRecvError::Empty));
+        let soon = Duration::from_millis(1);
+        assert_eq!(rx.recv_into(&mut level, soon), Err(RecvTimeoutError::Timeout));
+        for [good, bad] in [[Middle, High], [High, Middle]] {
+            tx.try_send_slice(&[good as u8, 77, bad as u8, 99]).unwrap();
+            assert_eq!((rx.try_recv_into(&mut level), level), (Ok(()), good));
+            assert_eq!((rx.try_recv_into(&mut level), level), (Err(TryRecvError::Invalid), good));
+            assert_eq!((rx.recv_into(&mut level, soon), level), (Ok(()), bad));
+            let invalid = Err(RecvTimeoutError::Invalid);
+            assert_eq!((rx.recv_into(&mut level, soon), level), (invalid, bad));
+        }
+        assert_eq!(rx.ring().stats().dropped, 4);
+        drop(tx);
+        assert_eq!(rx.try_recv_into(&mut level), Err(TryRecvError::Closed));
+        assert_eq!(rx.recv_into(&mut level, soon), Err(RecvTimeoutError::Closed));
+    }
+    check::<Spsc>();
+    check::<Mpmc>();
+
+    fn any_bits<K: Kind>((mut tx, mut rx): (SendHandle<[u32; 3], K>, RecvHandle<[u32; 3], K>)) {
+        let mut into = [[0; 3]; 3];
+        for n in 0..10 {
+            tx.send([n; 3]).unwrap();
+            rx.try_recv_into(&mut into[1]).unwrap();
+            assert_eq!(into, [[0; 3], [n; 3], [0; 3]], "its neighbours are left alone");
+        }
+    }
+    any_bits(spsc::channel(2).unwrap());
+    any_bits(mpmc::channel(2).unwrap());
 }
 
 fn iterators_pass_over_items_that_make_no_value() {

@@ -118,16 +118,48 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn try_recv_checked(&mut self) -> Result<T, TryRecvError> {
-        let run = self.claimer().slow(1, 1).map_err(|refused| match refused {
-            Refused::Closed => TryRecvError::Closed,
-            Refused::Forked => TryRecvError::Forked,
-            Refused::Stopped(Stop::DescriptorLost) => TryRecvError::DescriptorLost,
-            Refused::NotReady | Refused::Contended | Refused::Stopped(_) => TryRecvError::Empty,
-            // One item needs no neighbours: the others cannot be.
-            Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
-        })?;
-        let received = self.take(run).map_err(|_| TryRecvError::Corrupt)?;
+        let run = self.claimer().slow(1, 1).map_err(not_received)?;
+        let received = self.take(run).map_err(not_received)?;
         received.ok_or(TryRecvError::Invalid)
+    }
+
+    /// Like [`try_recv`](Self::try_recv), into memory that is there already: a large item is copied
+    /// once, where a value that is returned may be copied again. On an error `into` is as it was.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<[u64; 1024]>(8)?;
+    /// tx.try_send([7; 1024]).unwrap();
+    /// let mut frame = vec![[0; 1024]; 1];
+    /// rx.try_recv_into(&mut frame[0]).unwrap();
+    /// assert_eq!(frame[0][1023], 7);
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    #[inline]
+    pub fn try_recv_into(&mut self, into: &mut T) -> Result<(), TryRecvError> {
+        let run = self.claimer().try_claim(1, 1).map_err(not_received)?;
+        let received = self.take_into(run, into).map_err(not_received)?;
+        received.then_some(()).ok_or(TryRecvError::Invalid)
+    }
+
+    /// Like [`recv_deadline`](Self::recv_deadline), into memory that is there already: see
+    /// [`try_recv_into`](Self::try_recv_into).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    #[inline]
+    pub fn recv_into(
+        &mut self,
+        into: &mut T,
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), RecvTimeoutError> {
+        let run = self.claimer().claim(1, 1, deadline).map_err(not_received_in_time)?;
+        let received = self.take_into(run, into).map_err(not_received_in_time)?;
+        received.then_some(()).ok_or(RecvTimeoutError::Invalid)
     }
 
     /// Receives, waiting for an item while the ring is empty and there is a sender or none has come
@@ -189,17 +221,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
-        let run = self.claimer().waiting(1, 1, deadline).map_err(|e| match e {
-            Refused::Closed => RecvTimeoutError::Closed,
-            Refused::NotReady | Refused::Contended => RecvTimeoutError::Timeout,
-            // One item needs no neighbours: the others cannot be.
-            Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => RecvTimeoutError::Corrupt,
-            Refused::Forked => RecvTimeoutError::Forked,
-            Refused::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
-            Refused::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
-            Refused::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
-        })?;
-        let received = self.take(run).map_err(|_| RecvTimeoutError::Corrupt)?;
+        let run = self.claimer().waiting(1, 1, deadline).map_err(not_received_in_time)?;
+        let received = self.take(run).map_err(not_received_in_time)?;
         received.ok_or(RecvTimeoutError::Invalid)
     }
 
@@ -478,5 +501,31 @@ impl<T: Item, K: Kind> fmt::Debug for RecvHandle<T, K> {
             .field("ring", &self.ring())
             .field("waiting", &self.raw.waiting)
             .finish_non_exhaustive()
+    }
+}
+
+/// The error of a call on one item that does not wait.
+fn not_received(why: Refused) -> TryRecvError {
+    match why {
+        Refused::Closed => TryRecvError::Closed,
+        Refused::Forked => TryRecvError::Forked,
+        Refused::Stopped(Stop::DescriptorLost) => TryRecvError::DescriptorLost,
+        Refused::NotReady | Refused::Contended | Refused::Stopped(_) => TryRecvError::Empty,
+        // One item needs no neighbours: the others cannot be.
+        Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => TryRecvError::Corrupt,
+    }
+}
+
+/// The error of one that does.
+fn not_received_in_time(why: Refused) -> RecvTimeoutError {
+    match why {
+        Refused::Closed => RecvTimeoutError::Closed,
+        Refused::NotReady | Refused::Contended => RecvTimeoutError::Timeout,
+        // One item needs no neighbours: the others cannot be.
+        Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => RecvTimeoutError::Corrupt,
+        Refused::Forked => RecvTimeoutError::Forked,
+        Refused::Stopped(Stop::Timeout) => RecvTimeoutError::Timeout,
+        Refused::Stopped(Stop::Cancelled) => RecvTimeoutError::Cancelled,
+        Refused::Stopped(Stop::DescriptorLost) => RecvTimeoutError::DescriptorLost,
     }
 }

@@ -1,5 +1,7 @@
 //! Copying out what was claimed, checking it, and releasing it.
 
+use std::slice;
+
 use super::super::item::{Item, as_bits, checked};
 use super::RecvHandle;
 use crate::error::BulkError;
@@ -33,6 +35,33 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.note(run);
         self.raw.end.release(self.shape, run, 1);
         if matches!(received, Some(None)) {
+            self.count_dropped(1);
+        }
+        received.ok_or(Refused::Corrupt)
+    }
+
+    /// Takes the run's item into memory that is there already: straight, where any bits make a `T`.
+    /// `false` if these make none.
+    #[inline(always)]
+    pub(super) fn take_into(&mut self, run: Run, into: &mut T) -> Result<bool, Refused> {
+        let mem = self.raw.end.mem.view(self.shape);
+        let found = self.raw.end.find(self.shape, run, 0);
+        let received = found.map(|at| match as_bits(slice::from_mut(into)) {
+            Some(into) => {
+                mem.read_run(at, into);
+                true
+            }
+            None => match checked(mem.read(at)) {
+                Some(item) => {
+                    *into = item;
+                    true
+                }
+                None => false,
+            },
+        });
+        self.note(run);
+        self.raw.end.release(self.shape, run, 1);
+        if received == Some(false) {
             self.count_dropped(1);
         }
         received.ok_or(Refused::Corrupt)
