@@ -22,7 +22,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
             ("K1 wait/word.rs WakeWord::cancel store", "Relaxed"),
             ("K1 handles/cancel.rs Canceller::reset store", "Relaxed"),
             ("K2 handles/cancel.rs Canceller::is_cancelled load", "Relaxed"),
-            ("K2 wait/pace.rs Watch::stop load", "Relaxed"),
+            ("K2 wait/pace.rs RealPace::stop load", "Relaxed"),
         ],
         relies_on: &[],
         reason: "Not in the models: the flag is one process's own, and the ring promises nothing by it. \
