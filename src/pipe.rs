@@ -86,8 +86,8 @@ pub(crate) trait End {
     /// How many pauses to make before looking again for something to claim.
     fn coalesce(&self) -> u32;
 
-    /// What [`claim_slow`](Self::claim_slow) does when all is as it mostly is. `None`: that one knows
-    /// better; nothing is left claimed, or intended.
+    /// What [`claim_slow`](Self::claim_slow) does when all is as it mostly is. `None`: that one
+    /// knows better; nothing is left claimed, or intended.
     fn claim_fast(
         &mut self,
         shape: impl Shape<Kind = Self::Kind>,

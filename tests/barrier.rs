@@ -1,7 +1,7 @@
 //! C7 whoever may call membarrier(2) and whoever may not: publishers that cannot register fence
 //! themselves, sleepers that cannot call it sleep in short intervals, and any mix of them works.
-//! That the barrier is needed, the litmus in `src/wait/tests/litmus.rs` shows; here a wake that is lost
-//! for want of it would be late by a millisecond, which nobody sees.
+//! That the barrier is needed, the litmus in `src/wait/tests/litmus.rs` shows; here a wake that is
+//! lost for want of it would be late by a millisecond, which nobody sees.
 //!
 //! What the call's absence is, the kernel decides: a seccomp filter answers it with an error, or
 //! ends the process.

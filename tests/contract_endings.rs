@@ -222,7 +222,8 @@ fn c08_a_receiver_that_comes_after_the_end_and_requires_a_peer_is_told_of_the_cr
     assert_eq!(late.ending(), Some(Ending::Died(1)));
 }
 
-/// What others were told before this end attached, it is told if nobody has come since, and only then.
+/// What others were told before this end attached, it is told if nobody has come since, and only
+/// then.
 fn c08_a_crash_that_another_was_told_of_is_history_for_one_that_requires_a_peer_and_met_another<
     K: Flavour,
 >() {

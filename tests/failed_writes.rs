@@ -1,5 +1,5 @@
-//! C12 on a disk that fails: the kernel's write-back, `msync`, is made to fail or to be the last call
-//! of its process, by `strace`.
+//! C12 on a disk that fails: the kernel's write-back, `msync`, is made to fail or to be the last
+//! call of its process, by `strace`.
 
 mod support;
 

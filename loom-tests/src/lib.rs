@@ -1,8 +1,8 @@
 //! The algorithms of ringpipe, model checked: the very sources that ship, on loom's atomics.
 //!
-//! The modules below `included` are the crate's own files, as they are. `src/sync/mod.rs` gives them
-//! loom's half of everything shared, because this package's build script says `cfg(loom)`. What
-//! stands between them and a whole ringpipe (mappings, locks, clocks) is replaced by
+//! The modules below `included` are the crate's own files, as they are. `src/sync/mod.rs` gives
+//! them loom's half of everything shared, because this package's build script says `cfg(loom)`.
+//! What stands between them and a whole ringpipe (mappings, locks, clocks) is replaced by
 //! [`support`](models::support); README.md says how to read, run and add a model.
 
 // The sources are a part of a crate here, with nobody to use the rest of it.

@@ -2,8 +2,8 @@
 //!
 //! A model that passes proves little if the checker does not try what could fail. So for each
 //! pattern that the protocols are made of, the outcomes that loom reaches are compared with those
-//! that the memory model allows: all of them, and no others. The first one fails on loom 0.7.2 as it
-//! is in the registry, which is why there is a patched one.
+//! that the memory model allows: all of them, and no others. The first one fails on loom 0.7.2 as
+//! it is in the registry, which is why there is a patched one.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -128,8 +128,9 @@ macro_rules! programs {
             (flag, payload)
         }
 
-        /// A value in a slot, handed over as rings do it: a look whether the slot is free, the copy, and
-        /// a compare-and-swap that says so, with the ordering `publish`, which ought to be `Release`.
+        /// A value in a slot, handed over as rings do it: a look whether the slot is free, the
+        /// copy, and a compare-and-swap that says so, with the ordering `publish`, which ought to
+        /// be `Release`.
         pub fn hand_over(publish: Ordering) {
             let slot = Arc::new((AtomicU64::new(0), UnsafeCell::new(0)));
             let theirs = slot.clone();
@@ -247,9 +248,9 @@ fn the_registrys_loom_misses_the_cas_that_follows_a_load() {
     assert_eq!(*reached.lock().unwrap(), [0].into(), "1 is possible, and is not tried");
 }
 
-/// What the mend is for, in one: an algorithm with a wrong ordering passes on the registry's loom, as it
-/// does on ours with the feature `stock`, and fails on the mended one. The right ordering passes on
-/// all.
+/// What the mend is for, in one: an algorithm with a wrong ordering passes on the registry's loom,
+/// as it does on ours with the feature `stock`, and fails on the mended one. The right ordering
+/// passes on all.
 #[test]
 fn a_wrong_ordering_passes_on_the_registrys_loom_and_fails_on_the_mended_one() {
     for publish in [Release, Relaxed] {
@@ -406,8 +407,8 @@ fn choices_are_explored_in_all_combinations() {
     assert_eq!(outcomes(|| [(); 3].map(|()| loom::choose())), all);
 }
 
-/// One sleeps while a futex word is 0, the other stores a payload, perhaps changes the word, and wakes.
-/// Whether the one slept, and the payload that it sees when it goes on.
+/// One sleeps while a futex word is 0, the other stores a payload, perhaps changes the word, and
+/// wakes. Whether the one slept, and the payload that it sees when it goes on.
 fn sleep_beside_a_waker(change: bool, expires: bool) -> (bool, u64) {
     let places = Arc::new((AtomicU64::new(0), AtomicU32::new(0)));
     let theirs = places.clone();
@@ -427,8 +428,8 @@ fn sleep_beside_a_waker(change: bool, expires: bool) -> (bool, u64) {
     (slept, payload)
 }
 
-/// No lost wake between the check and the sleep, and no happens-before by a wake: not even the waker's
-/// releases.
+/// No lost wake between the check and the sleep, and no happens-before by a wake: not even the
+/// waker's releases.
 #[test]
 fn a_sleeper_is_woken_and_may_not_see_why() {
     let expected = [(false, 0), (false, 1), (true, 0), (true, 1)];
@@ -481,7 +482,8 @@ fn a_wake_that_is_for_others_wakes_nobody() {
     });
 }
 
-/// As [`announce_and_look_by_membarrier`], with a publisher that is not reached: it has to fence itself.
+/// As [`announce_and_look_by_membarrier`], with a publisher that is not reached: it has to fence
+/// itself.
 #[test]
 fn a_membarrier_does_not_reach_a_thread_that_is_left_out() {
     let reached = outcomes(|| {

@@ -1,5 +1,5 @@
-//! How a handle claims, whichever end of the ring it is: by a fast path, by a slow one that says why
-//! nothing was claimed, and by one that waits.
+//! How a handle claims, whichever end of the ring it is: by a fast path, by a slow one that says
+//! why nothing was claimed, and by one that waits.
 
 use crate::error::{BulkError, PeerError};
 use crate::peers::fork::Image;

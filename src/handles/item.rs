@@ -11,8 +11,8 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// integers, floats, `bool`, `char`, arrays of numbers, and your own types by `#[derive(Clone,
 /// Copy, NoUninit, CheckedBitPattern)]` on a `#[repr(C)]` struct or a `#[repr(u8)]` enum (with a
 /// dependency of your own on `bytemuck` 1 and its feature `derive`; arrays of unusual lengths want
-/// its feature `min_const_generics`). Together the two bounds mean that a value has no uninitialised
-/// bytes to leak, and that no byte a hostile peer writes can make an invalid one.
+/// its feature `min_const_generics`). Together the two bounds mean that a value has no
+/// uninitialised bytes to leak, and that no byte a hostile peer writes can make an invalid one.
 ///
 /// What is received is checked on a private copy. An item whose bits make no `T` is dropped, and
 /// counted as [`dropped`](crate::Stats::dropped). A call for one item says `Invalid`, and the next
@@ -20,9 +20,9 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// `None`, and counts nothing when it is released.) Such an item comes from a peer that writes over
 /// the ring, from one whose enum has a variant more (tell versions of a type apart by
 /// [`Options::tag`](crate::Options::tag)), or from a [`commit`](crate::WriteRun::commit) of a slot
-/// that was not written. A type of which all bit patterns are valid (`#[derive(AnyBitPattern)]` instead of `CheckedBitPattern`) is not checked,
-/// costs nothing, and can be borrowed in place ([`ReadRun::slot`](crate::ReadRun::slot)); a checked
-/// one can only be copied.
+/// that was not written. A type of which all bit patterns are valid (`#[derive(AnyBitPattern)]`
+/// instead of `CheckedBitPattern`) is not checked, costs nothing, and can be borrowed in place
+/// ([`ReadRun::slot`](crate::ReadRun::slot)); a checked one can only be copied.
 ///
 /// ```
 /// use bytemuck::{CheckedBitPattern, NoUninit};

@@ -4,7 +4,8 @@
 //! [`Producer`](crate::spsc::Producer), `SendHandle<T, Mpmc>` the
 //! [`Sender`](crate::mpmc::Sender), and so on.
 //!
-//! What does not depend on the type of the elements stands in files of its own and is compiled once:
+//! What does not depend on the type of the elements stands in files of its own and is compiled
+//! once:
 //!
 //! ```text
 //! whatever the elements are                    of a type

@@ -265,8 +265,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.take_slice(run, into, false)
     }
 
-    /// Fills all of `into` with adjacent items or receives none, and never waits. (If one of them is
-    /// [`Invalid`](BulkError::Invalid), all are dropped, and what `into` holds means nothing.)
+    /// Fills all of `into` with adjacent items or receives none, and never waits. (If one of them
+    /// is [`Invalid`](BulkError::Invalid), all are dropped, and what `into` holds means nothing.)
     ///
     /// # Errors
     ///
@@ -402,9 +402,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// How the senders went, once a call has said `Closed`; `None` before that, and once another
     /// sender has come; also while some of several senders live. Where all of them closed, nothing
-    /// that they sent is missing. A sender that was killed, or whose process exited without dropping
-    /// its handle, may have had more to send; so may one that dropped it early, in a panic say: a
-    /// stream that must be whole ends with an item that says so.
+    /// that they sent is missing. A sender that was killed, or whose process exited without
+    /// dropping its handle, may have had more to send; so may one that dropped it early, in a panic
+    /// say: a stream that must be whole ends with an item that says so.
     ///
     /// ```
     /// use ringpipe::{Ending, RecvError, spsc};

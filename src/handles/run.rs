@@ -137,11 +137,11 @@ impl<T: Item + AnyBitPattern, K: Kind> WriteRun<'_, T, K> {
     ///
     /// # Safety
     ///
-    /// From the ring's creation until the reference is gone, its memory and its file are accessed by
-    /// every process through this crate alone, and its `unsafe` methods by callers who keep to this;
-    /// its file is not truncated, no holes are punched into it, and it is not opened
-    /// [as found](crate::Unclean) after others have written to it. No device accesses the slot.
-    /// The reference is not used in a child that is forked meanwhile.
+    /// From the ring's creation until the reference is gone, its memory and its file are accessed
+    /// by every process through this crate alone, and its `unsafe` methods by callers who keep to
+    /// this; its file is not truncated, no holes are punched into it, and it is not opened [as
+    /// found](crate::Unclean) after others have written to it. No device accesses the slot. The
+    /// reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot_mut(&mut self, index: usize) -> &mut T {
         self.end.assert_current();
         let slot = self.view().value_ptr(self.position(index));
@@ -163,11 +163,11 @@ impl<T: Item + AnyBitPattern, K: Kind> ReadRun<'_, T, K> {
     ///
     /// # Safety
     ///
-    /// From the ring's creation until the reference is gone, its memory and its file are accessed by
-    /// every process through this crate alone, and its `unsafe` methods by callers who keep to this;
-    /// its file is not truncated, no holes are punched into it, and it is not opened
-    /// [as found](crate::Unclean) after others have written to it. No device writes to the slot.
-    /// The reference is not used in a child that is forked meanwhile.
+    /// From the ring's creation until the reference is gone, its memory and its file are accessed
+    /// by every process through this crate alone, and its `unsafe` methods by callers who keep to
+    /// this; its file is not truncated, no holes are punched into it, and it is not opened [as
+    /// found](crate::Unclean) after others have written to it. No device writes to the slot. The
+    /// reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot(&self, index: usize) -> &T {
         self.end.assert_current();
         let at = self.position(index).expect("an item of the run");
@@ -356,8 +356,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.end.end.find(self.shape, self.run, index as u64)
     }
 
-    /// Copies of the items, in order, but for those whose bits make no `T`: [`get`](Self::get) tells
-    /// which. (A run that is released counts none of its items as dropped.)
+    /// Copies of the items, in order, but for those whose bits make no `T`: [`get`](Self::get)
+    /// tells which. (A run that is released counts none of its items as dropped.)
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         let (end, view) = (&self.end.end, self.view());
         let len = if self.end.is_current() { self.len } else { 0 };

@@ -45,8 +45,8 @@ pub struct Stats {
     /// tells.
     pub redelivered: u64,
     /// Items that were published and then discarded: unread, or after as many deliveries as
-    /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows, or because their bits made
-    /// no value of the ring's type.
+    /// [`Options::delivery_limit`](crate::Options::delivery_limit) allows, or because their bits
+    /// made no value of the ring's type.
     pub dropped: u64,
     /// Those alone that were delivered so often.
     pub exhausted: u64,

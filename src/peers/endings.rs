@@ -19,8 +19,8 @@
 //! first with the number that the region had recorded when the handle attached. The region records
 //! it each time that somebody is told ([`Told`]), together with how many had arrived: one word
 //! each, so that the two belong together. A sender that finds no receiver when it attaches begins
-//! with the deaths counted by then, as nobody sends a stream to receivers that are gone: what became
-//! of those is history.
+//! with the deaths counted by then, as nobody sends a stream to receivers that are gone: what
+//! became of those is history.
 //!
 //! **Whose end-of-file it is.** The same record says which senders are history. A receiver that
 //! attaches finds that so many senders have arrived, and for how many of them an end-of-file was
@@ -30,7 +30,8 @@
 //! receiver waits for the next one, as a FIFO's reader does. The number is recorded before `Closed`
 //! is returned: a receiver that is killed before that leaves the end-of-file to its successor. (One
 //! that is killed between the two has used it up.) A stream of which something is left in the ring,
-//! or is held by others, is not read to its end: then nothing is recorded, and the end is told again.
+//! or is held by others, is not read to its end: then nothing is recorded, and the end is told
+//! again.
 //!
 //! The region keeps the last two records. An end that attaches after the end and asks for the peers
 //! to be there ([`require_peer`](crate::RecvHandle::require_peer)) is told `Closed` once more for a

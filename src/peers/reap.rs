@@ -1,8 +1,9 @@
 //! Reaping the dead: ends that have died lose their records, and what they had claimed is settled.
 //!
 //! What is left of a claim, and whose it is, [`ring::recovery`](crate::ring::recovery) knows. Here
-//! is who does it and when: an end whose liveness check is due, one that wants a record, one about to say end-of-file.
-//! All of it is atomics and questions to a [`Liveness`], so that `loom-tests` can explore it.
+//! is who does it and when: an end whose liveness check is due, one that wants a record, one about
+//! to say end-of-file. All of it is atomics and questions to a [`Liveness`], so that `loom-tests`
+//! can explore it.
 //!
 //! Records of the dead are freed while the [recovery word](super::recovery_word) names the
 //! recoverer, by compare-and-swap from the exact word their owners had stored, after everything

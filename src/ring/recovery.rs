@@ -60,8 +60,9 @@ pub trait Alive {
     fn room(&self) -> RefMut<'_, Vec<Range<u64>>>;
 }
 
-/// What of a sender's claims outlives it, and what others must know of them. As it stands, that of an
-/// algorithm of which nothing does: claims are private, and the region's positions are always whole.
+/// What of a sender's claims outlives it, and what others must know of them. As it stands, that of
+/// an algorithm of which nothing does: claims are private, and the region's positions are always
+/// whole.
 pub trait SendClaims {
     /// A claim was neither published nor given up: its guard was forgotten.
     fn forgotten(&self) -> bool {
@@ -82,8 +83,8 @@ pub trait SendClaims {
     }
 }
 
-/// What of a receiver's claims outlives it, and what others must know of them. As it stands, that of
-/// an algorithm of which nothing does.
+/// What of a receiver's claims outlives it, and what others must know of them. As it stands, that
+/// of an algorithm of which nothing does.
 pub trait RecvClaims {
     /// Something is claimed and not released, be it but holes.
     fn has_claim(&self) -> bool {
@@ -302,8 +303,8 @@ fn unreleased<K: Kind>(mem: &Mem<K>, position: u64) -> Option<Left> {
     stamp.is_hole(position, capacity).then_some(Left::Hole)
 }
 
-/// Makes an abandoned run the claim of the receiver in `adopter`, which has none. In the recoverer's
-/// turn.
+/// Makes an abandoned run the claim of the receiver in `adopter`, which has none. In the
+/// recoverer's turn.
 pub(crate) fn adopt(words: &Words, adopter: usize, run: Run) {
     words.records[adopter].intent.store(intent(run.at, run.slots), Release); // R2a → X2: what the adopter handed over before
 }

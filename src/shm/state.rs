@@ -70,11 +70,12 @@
 //! last).
 //!
 //! *The lock is on the region's own descriptor*, because at this time there may be no other to be
-//! had (limits, `chroot`, changed credentials). Nor does closing need memory. A forked child has a copy of that descriptor, and
-//! so shares the lock: should the closer be killed in that moment, openers wait until the child
-//! ends. Beside that a forked child has no part in this; its copies of the handles are not its own,
-//! and `sync` is refused there: the kernel tells a description once of a failed write, and the
-//! child, which may make no note of it, would have been told in its parent's stead.
+//! had (limits, `chroot`, changed credentials). Nor does closing need memory. A forked child has a
+//! copy of that descriptor, and so shares the lock: should the closer be killed in that moment,
+//! openers wait until the child ends. Beside that a forked child has no part in this; its copies of
+//! the handles are not its own, and `sync` is refused there: the kernel tells a description once of
+//! a failed write, and the child, which may make no note of it, would have been told in its
+//! parent's stead.
 //!
 //! # Killed on the way
 //!

@@ -5,8 +5,9 @@
 //! Payload is therefore moved by relaxed atomic words, the widest that divide the element, or by
 //! vector instructions that the compiler does not see into: a race yields wrong bytes and nothing
 //! worse. Values only ever exist as `T` in private memory, and `T: AnyBitPattern`, the bits of what
-//! travels, makes wrong bytes a valid `T`. Under Miri the same copies are plain, so that an ordering
-//! too weak to publish the payload shows up as a race instead of hiding behind the atomics.
+//! travels, makes wrong bytes a valid `T`. Under Miri the same copies are plain, so that an
+//! ordering too weak to publish the payload shows up as a race instead of hiding behind the
+//! atomics.
 //!
 //! The vector instructions stand in blocks of assembly that say nothing of what memory they touch,
 //! so the compiler moves none of the accesses that publish a slot across them; nor does an x86-64,
@@ -48,8 +49,8 @@ macro_rules! by_words {
     };
 }
 
-/// The width in bytes of the words that elements of `size` bytes are copied by: the largest power of
-/// two up to 8 that divides the size, hence every address at which a slot's value can lie.
+/// The width in bytes of the words that elements of `size` bytes are copied by: the largest power
+/// of two up to 8 that divides the size, hence every address at which a slot's value can lie.
 #[inline(always)]
 pub(super) const fn word(size: usize) -> usize {
     let lowest = size & size.wrapping_neg();

@@ -182,8 +182,8 @@ impl<K: Kind> Slots<K> {
         unsafe { value.assume_init() }
     }
 
-    /// Copies a value of whatever type into the slot at `position`. `value` has as many bytes as the
-    /// ring's elements.
+    /// Copies a value of whatever type into the slot at `position`. `value` has as many bytes as
+    /// the ring's elements.
     #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
     pub(crate) fn write_bytes(&self, position: u64, value: &[u8]) {
         assert_eq!(value.len(), self.shape.size, "an element's bytes");

@@ -34,8 +34,8 @@
 //! and only a look in those misses it. So:
 //!
 //! * Whoever has just announced itself sleeps for a millisecond at the most, and looks again,
-//!   before it sleeps for long ([`RealPace::sleep`](super::pace::RealPace)). Alone on its word (SPSC
-//!   rings, one end of its role), it learns of what it overlooked after that millisecond.
+//!   before it sleeps for long ([`RealPace::sleep`](super::pace::RealPace)). Alone on its word
+//!   (SPSC rings, one end of its role), it learns of what it overlooked after that millisecond.
 //! * Where several sleep at a word, one that was woken may overlook a second item, take the first
 //!   and be busy with that, while the others, who announced themselves long ago, sleep on. That
 //!   ends with the next item, the busy one's next call, or the interval of one that sleeps.

@@ -3,10 +3,10 @@
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
 //! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`watch`] who
 //! looks after the peers for all who sleep, [`pace`] the clock, the policies and cancellation.
-//! [`sleeper`] has the steps of a sleep, and [`timer`] tells when to ask whether the peers live: both
-//! are for whoever waits, in whatever way. [`block`] below is the one loop in which every blocking
-//! call of the crate does. [`coalesce`] is about less: a fraction of a microsecond, between the
-//! messages of a stream.
+//! [`sleeper`] has the steps of a sleep, and [`timer`] tells when to ask whether the peers live:
+//! both are for whoever waits, in whatever way. [`block`] below is the one loop in which every
+//! blocking call of the crate does. [`coalesce`] is about less: a fraction of a microsecond,
+//! between the messages of a stream.
 
 pub(crate) mod barrier;
 pub(crate) mod changes;

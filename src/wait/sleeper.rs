@@ -1,5 +1,5 @@
-//! How to wait asleep, in steps: for [`block`](super::block), which sleeps at one word at a time, and
-//! for whoever waits in another way.
+//! How to wait asleep, in steps: for [`block`](super::block), which sleeps at one word at a time,
+//! and for whoever waits in another way.
 //!
 //! ```text
 //! announce      from now on a publisher sees that somebody sleeps                W1
@@ -10,13 +10,14 @@
 //! ```
 //!
 //! The order is the protocol of [`word`](super::word), which argues why no wake is lost, and of
-//! [`watch`](super::watch), in which a sleeper takes part if it is one of many: a slot of the watch is
-//! taken after the announcement and before the look, and kept until the sleeper retracts.
+//! [`watch`](super::watch), in which a sleeper takes part if it is one of many: a slot of the watch
+//! is taken after the announcement and before the look, and kept until the sleeper retracts.
 //!
-//! **What a ticket is good for.** The kernel lets one sleep on it as long as the word is as announced.
-//! It may be slept on by another thread than the one that announced, together with other words, or
-//! not at all: it costs nothing but the next publisher's wake. What counts is that a look comes
-//! between the announcement and the sleep, and after each sleep an announcement before the look.
+//! **What a ticket is good for.** The kernel lets one sleep on it as long as the word is as
+//! announced. It may be slept on by another thread than the one that announced, together with other
+//! words, or not at all: it costs nothing but the next publisher's wake. What counts is that a look
+//! comes between the announcement and the sleep, and after each sleep an announcement before the
+//! look.
 //!
 //! **A sleeper that is killed** leaves its bit, which costs one wake in vain, and its slot and its
 //! long bit, which are cleared as those of the dead. One that is dropped without `retract`, by a
@@ -50,8 +51,8 @@ impl<'a> Sleeper<'a> {
         Self { word, shared, picky, committed: None, shift }
     }
 
-    /// Announces the sleep. The caller looks at the ring and the endpoint table after this, and then
-    /// commits to it or [retracts](Self::retract).
+    /// Announces the sleep. The caller looks at the ring and the endpoint table after this, and
+    /// then commits to it or [retracts](Self::retract).
     #[inline]
     pub(crate) fn announce(&mut self) -> Ticket {
         let mut ticket = self.word.announce(self.picky, self.committed);
@@ -59,8 +60,8 @@ impl<'a> Sleeper<'a> {
         ticket
     }
 
-    /// The look after the announcement was in vain: the ticket may be slept on. `false`: announce and
-    /// look once more, as there is a place for this end in the watch. `checked`: the look was a
+    /// The look after the announcement was in vain: the ticket may be slept on. `false`: announce
+    /// and look once more, as there is a place for this end in the watch. `checked`: the look was a
     /// liveness check.
     #[inline]
     pub(crate) fn commit(&mut self, ticket: Ticket, checked: bool) -> bool {

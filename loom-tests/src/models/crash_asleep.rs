@@ -2,8 +2,8 @@
 //! an interval that the dead have cost them.
 //!
 //! Time passes in these models only when a death has cost a wake: a sleeper's interval ends then,
-//! and it checks liveness ([`Interval`]). In all other executions the futex has no timeout, and a lost wake
-//! is a deadlock.
+//! and it checks liveness ([`Interval`]). In all other executions the futex has no timeout, and a
+//! lost wake is a deadlock.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -117,8 +117,9 @@ fn mpmc_both_orders_end() {
     check_bounded("endings, mpmc, both orders", 2, comes_and_goes_while_one_attaches::<Mpmc>);
 }
 
-/// C2, C8: all senders are gone, another comes, sends and goes while the receiver is about to be told so.
-/// If it is told, then not over that item's head: whoever attaches next gets it, and an end.
+/// C2, C8: all senders are gone, another comes, sends and goes while the receiver is about to be
+/// told so. If it is told, then not over that item's head: whoever attaches next gets it, and an
+/// end.
 fn another_comes_and_goes<K: Kind>() {
     let ring = Ring::<K>::new(1, 3);
     let mut rx = ring.receiver(1);
