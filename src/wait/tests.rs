@@ -23,6 +23,7 @@ use crate::ring::{Kind, Mpmc, RecvCursor, Refused, SendCursor, Spsc};
 #[cfg(not(miri))]
 mod litmus;
 mod pace;
+mod steps;
 mod watch;
 
 /// Sleeps at once and until woken.
