@@ -47,10 +47,10 @@ mod tests;
 pub(crate) use recv::RecvEnd;
 pub(crate) use send::SendEnd;
 
-/// More slots than one can look through as fast as at the clock.
+/// More messages than one can look through as fast as at the clock.
 const LONG_RUN: u64 = 256;
 
-/// How often to poll at up to `max` slots before looking at the clock: a look through many takes
+/// How often to poll at up to `max` messages before looking at the clock: a look through many takes
 /// long by itself, beside a scribbler at any rate.
 pub(crate) fn polls(max: u64) -> u32 {
     if max > LONG_RUN { 4 } else { u32::MAX }
@@ -149,7 +149,7 @@ pub(crate) trait End {
             shared: Self::SHARED,
             picky: need > 1,
             coalesce: self.coalesce(),
-            polls: polls(max),
+            polls: polls(max / Self::Kind::UNIT),
             watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
         block(waiter, pace, |look| {

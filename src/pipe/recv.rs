@@ -111,7 +111,7 @@ impl<K: Kind> RecvEnd<K> {
     #[cold]
     #[inline(never)] // it comes before the shortest of paths
     fn pause(&mut self, clock: impl FnOnce() -> u64) {
-        for _ in 0..self.cursor.pauses(self.mem.slots.capacity(), clock) {
+        for _ in 0..self.cursor.pauses(&self.mem, clock) {
             spin_loop();
         }
     }

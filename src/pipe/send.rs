@@ -82,7 +82,7 @@ impl<K: Kind> End for SendEnd<K> {
     /// Having found the ring full: while so much of it drains that the sender can go on for a
     /// while, but not so long that receivers find it empty.
     fn coalesce(&self) -> u32 {
-        (self.mem.slots.capacity() / 16).min(64) as u32
+        (self.mem.slots.capacity() / K::UNIT / 16).min(64) as u32
     }
 
     #[inline(always)]

@@ -142,7 +142,7 @@ pub trait RecvCursor: RecvClaims {
 
     /// If it [seems so](Self::seems_drained) and the call has time: how many pauses to make before
     /// that look, so that it finds more ([`coalesce`](crate::wait::coalesce)).
-    fn pauses(&mut self, _capacity: u64, _clock: impl FnOnce() -> u64) -> u32 {
+    fn pauses<K: Kind>(&mut self, _mem: &Mem<K>, _clock: impl FnOnce() -> u64) -> u32 {
         0
     }
 
@@ -178,6 +178,9 @@ pub struct KindInfo {
     pub(crate) many: bool,
     /// What an end has claimed outlives it, and is settled by others ([`recovery`]).
     pub(crate) recovers: bool,
+    /// How many slots count as one message, where messages are counted: to let them coalesce, and to
+    /// ask for lines ahead.
+    pub(crate) unit: u64,
 }
 
 impl KindInfo {
@@ -212,15 +215,27 @@ pub enum Mpmc {}
 impl Kind for Spsc {
     type Send = spsc::Producer;
     type Recv = spsc::Consumer;
-    const INFO: &'static KindInfo =
-        &KindInfo { code: 1, name: "SPSC", slots: SlotLayout::Bare, many: false, recovers: false };
+    const INFO: &'static KindInfo = &KindInfo {
+        code: 1,
+        name: "SPSC",
+        slots: SlotLayout::Bare,
+        many: false,
+        recovers: false,
+        unit: 1,
+    };
 }
 
 impl Kind for Mpmc {
     type Send = mpmc::Sender;
     type Recv = mpmc::Receiver;
-    const INFO: &'static KindInfo =
-        &KindInfo { code: 2, name: "MPMC", slots: SlotLayout::Stamped, many: true, recovers: true };
+    const INFO: &'static KindInfo = &KindInfo {
+        code: 2,
+        name: "MPMC",
+        slots: SlotLayout::Stamped,
+        many: true,
+        recovers: true,
+        unit: 1,
+    };
 }
 
 /// The algorithm of a ring and how its slots lie in memory. Sealed: [`Spsc`](crate::Spsc) and
@@ -247,4 +262,7 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     #[doc(hidden)]
     /// [`KindInfo::recovers`].
     const RECOVERS: bool = Self::INFO.recovers;
+    #[doc(hidden)]
+    /// [`KindInfo::unit`].
+    const UNIT: u64 = Self::INFO.unit;
 }

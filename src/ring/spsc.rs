@@ -286,8 +286,8 @@ impl RecvCursor for Consumer {
         self.tail_seen == self.head
     }
 
-    fn pauses(&mut self, capacity: u64, clock: impl FnOnce() -> u64) -> u32 {
-        self.coalesce.drained(self.head, capacity, clock)
+    fn pauses<K: Kind>(&mut self, mem: &Mem<K>, clock: impl FnOnce() -> u64) -> u32 {
+        self.coalesce.drained(self.head / K::UNIT, mem.slots.capacity() / K::UNIT, clock)
     }
 
     #[inline]

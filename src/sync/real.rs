@@ -105,7 +105,8 @@ impl<K: Kind> Slots<K> {
     pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64, shape: SlotShape) -> Self {
         debug_assert!(capacity.is_power_of_two());
         // More than there are: never.
-        let ahead = if can_ask() { (AHEAD / shape.stride).max(1) as u64 } else { 1 << 60 };
+        let ahead = (AHEAD / shape.stride).max(K::UNIT as usize) as u64;
+        let ahead = if can_ask() { ahead } else { 1 << 60 };
         Self { base, mask: capacity - 1, shape, ahead, word: word(shape.size), kind: PhantomData }
     }
 
@@ -229,7 +230,8 @@ impl<K: Kind> Slots<K> {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
             let slot = self.slot(shape, position);
-            for line in 0..shape.stride.min(AHEAD).div_ceil(64) {
+            let message = shape.stride * K::UNIT as usize;
+            for line in 0..message.min(AHEAD).div_ceil(64) {
                 // SAFETY: accesses nothing, as far as a program can tell.
                 unsafe {
                     std::arch::asm!(
