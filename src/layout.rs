@@ -298,13 +298,13 @@ impl ElementType {
     }
 }
 
-/// What a region holds, whatever its sizes: all that a program must know to open it.
+/// What a region holds, whatever its capacity: all that a program must know to open it.
 #[derive(Clone, Debug)]
 pub(crate) struct Format {
-    pub(crate) kind: &'static KindInfo,
-    pub(crate) element: ElementType,
+    kind: &'static KindInfo,
+    element: ElementType,
     /// What follows from the two.
-    pub(crate) slot: SlotShape,
+    slot: SlotShape,
 }
 
 impl Format {
@@ -316,6 +316,18 @@ impl Format {
         let fits = align.is_power_of_two() && align <= MAX_ALIGN && size.is_multiple_of(align);
         let slot = fits.then(|| SlotShape::new(kind.stamped(), size, align)).flatten()?;
         Some(Self { kind, element, slot })
+    }
+
+    pub(crate) fn kind(&self) -> &'static KindInfo {
+        self.kind
+    }
+
+    pub(crate) fn element(&self) -> &ElementType {
+        &self.element
+    }
+
+    pub(crate) fn slot(&self) -> SlotShape {
+        self.slot
     }
 }
 

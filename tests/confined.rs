@@ -355,7 +355,7 @@ fn make_every_call<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Can
     must!(tx.ending().is_none() && rx.ending().is_none());
     tx.set_liveness_interval(SHORT);
     rx.set_liveness_interval(SHORT);
-    drop((rx.ring().clone(), tx.canceller()));
+    drop((rx.ring(), tx.canceller()));
     tx.require_peer();
     rx.require_peer();
 }

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use ringpipe::bytemuck::{CheckedBitPattern, NoUninit};
+use ringpipe::bytemuck::{self, CheckedBitPattern, NoUninit};
 use ringpipe::{
     BulkError, Deadline, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle,
     Spsc, TryRecvError, mpmc, spsc,
@@ -18,6 +18,7 @@ tests!(
     values_with_invalid_bits_travel,
     an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on,
     an_item_can_be_received_into_memory_that_is_there,
+    an_item_larger_than_the_stack_can_be_received,
     iterators_pass_over_items_that_make_no_value,
     a_slice_leaves_items_out_that_make_no_value,
     an_exact_call_drops_what_it_cannot_deliver_whole,
@@ -148,6 +149,32 @@ fn an_item_can_be_received_into_memory_that_is_there() {
     any_bits(mpmc::channel(2).unwrap());
 }
 
+/// By slices and into memory that is there: nothing of that size stands on the stack.
+fn an_item_larger_than_the_stack_can_be_received() {
+    type Large = [[u64; 1024]; 256]; // 2 MiB
+    fn pass<K: Kind>((mut tx, mut rx): (SendHandle<Large, K>, RecvHandle<Large, K>)) {
+        let run = move || {
+            let sent: Vec<_> = (0..256_u64).map(|n| [n; 1024]).collect();
+            let mut received = vec![[0_u64; 1024]; 256];
+            for round in 0..3 {
+                tx.try_send_slice(bytemuck::cast_slice(&sent)).unwrap();
+                let place = bytemuck::cast_slice_mut::<_, Large>(&mut received);
+                match round {
+                    0 => rx.try_recv_into(&mut place[0]).unwrap(),
+                    1 => rx.recv_into(&mut place[0], Deadline::NEVER).unwrap(),
+                    _ => assert_eq!(rx.try_recv_slice(place), Ok(1)),
+                }
+                assert!(received == sent);
+                received.fill([0; 1024]);
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(run);
+        thread.unwrap().join().unwrap();
+    }
+    pass(spsc::channel(2).unwrap());
+    pass(mpmc::channel(2).unwrap());
+}
+
 fn iterators_pass_over_items_that_make_no_value() {
     fn holds<K: Attach>() {
         let (mut tx, mut rx) = sent::<K>(&[9, 0, 9, 9, 1, 9]);
@@ -218,7 +245,7 @@ fn a_run_shows_an_item_that_makes_no_value_as_none() {
 fn what_is_received_again_is_checked_again() {
     fn holds<K: Attach>() {
         let (_tx, mut rx) = sent::<K>(&[7, 1]);
-        let ring = rx.ring().clone();
+        let ring = rx.ring();
         rx.try_claim(2).unwrap().abandon();
         drop(rx);
         let mut rx = K::receiver(&ring);

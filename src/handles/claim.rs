@@ -14,38 +14,52 @@ use crate::wait::pace::{Deadline, Waiting, now};
 mod tests;
 
 /// The parts of a handle that a claim takes.
-pub(super) struct Claimer<'a, E, S, D> {
+pub(super) struct Claimer<'a, E, D> {
     pub(super) end: &'a mut E,
-    pub(super) shape: S,
     pub(super) waiting: &'a mut Waiting,
     pub(super) image: &'a Image,
     pub(super) liveness: &'a D,
 }
 
-impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
+impl<E: End, D: Liveness> Claimer<'_, E, D> {
     /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
     /// nothing that would force the claim out of registers.
     #[inline(always)]
-    pub(super) fn fast(&mut self, need: u64, max: u64) -> Option<Run> {
+    pub(super) fn fast(
+        &mut self,
+        shape: impl Shape<Kind = E::Kind>,
+        need: u64,
+        max: u64,
+    ) -> Option<Run> {
         if !self.image.is_current() {
             return None;
         }
-        let run = self.end.claim_fast(self.shape, need, max)?;
+        let run = self.end.claim_fast(shape, need, max)?;
         self.waiting.timer.looked_well();
         Some(run)
     }
 
     /// The same for a call that has time to wait.
     #[inline(always)]
-    pub(super) fn fast_coalesced(&mut self, need: u64, max: u64) -> Option<Run> {
+    pub(super) fn fast_coalesced(
+        &mut self,
+        shape: impl Shape<Kind = E::Kind>,
+        need: u64,
+        max: u64,
+    ) -> Option<Run> {
         self.end.let_coalesce(now);
-        self.fast(need, max)
+        self.fast(shape, need, max)
     }
 
     /// Claims without waiting.
     #[inline(always)]
-    pub(super) fn try_claim(mut self, need: u64, max: u64) -> Result<Run, Refused> {
-        match self.fast(need, max) {
+    pub(super) fn try_claim(
+        mut self,
+        shape: impl Shape<Kind = E::Kind>,
+        need: u64,
+        max: u64,
+    ) -> Result<Run, Refused> {
+        match self.fast(shape, need, max) {
             Some(run) => Ok(run),
             None => self.slow(need, max),
         }
@@ -76,25 +90,38 @@ impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
     #[inline(always)]
     pub(super) fn claim(
         mut self,
+        shape: impl Shape<Kind = E::Kind>,
         need: u64,
         max: u64,
         deadline: impl Into<Deadline>,
     ) -> Result<Run, Refused> {
-        match self.fast_coalesced(need, max) {
+        match self.fast_coalesced(shape, need, max) {
             Some(run) => Ok(run),
-            None => self.waiting_outlined(need, max, deadline.into()),
+            None => self.waiting_outlined(shape, need, max, deadline.into()),
         }
     }
 
     #[cold]
-    fn waiting_outlined(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, Refused> {
-        self.waiting(need, max, deadline)
+    fn waiting_outlined(
+        self,
+        shape: impl Shape<Kind = E::Kind>,
+        need: u64,
+        max: u64,
+        deadline: Deadline,
+    ) -> Result<Run, Refused> {
+        self.waiting(shape, need, max, deadline)
     }
 
     /// Claims, waiting until `deadline`, or says why not. For cold paths, into which it is inlined:
     /// see [`End::claim_waiting`].
     #[inline]
-    pub(super) fn waiting(self, need: u64, max: u64, deadline: Deadline) -> Result<Run, Refused> {
+    pub(super) fn waiting(
+        self,
+        shape: impl Shape<Kind = E::Kind>,
+        need: u64,
+        max: u64,
+        deadline: Deadline,
+    ) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
@@ -103,7 +130,7 @@ impl<E: End, S: Shape<Kind = E::Kind>, D: Liveness> Claimer<'_, E, S, D> {
         if claimed.is_err_and(Refused::is_for_now) {
             let mut pace = self.waiting.until(deadline);
             self.end.waits();
-            claimed = self.end.claim_waiting(self.shape, need, max, &mut pace, self.liveness);
+            claimed = self.end.claim_waiting(shape, need, max, &mut pace, self.liveness);
         }
         match claimed {
             Ok(_) => self.waiting.timer.looked_well(),

@@ -32,7 +32,7 @@ pub enum HugePages {
 }
 
 /// What [`Options`](crate::Options) say, but for the element type.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Making {
     pub(super) capacity: usize,
     pub(super) endpoints: u32,
@@ -71,7 +71,7 @@ impl Making {
         place: Option<Place>,
     ) -> Result<RawRing, CreateError> {
         let wrong = |what: String| Err(CreateError::Options(what));
-        let &Format { kind, slot, ref element } = format;
+        let (kind, slot, element) = (format.kind(), format.slot(), format.element());
         if self.capacity == 0 {
             return wrong("a ring has at least one slot".into());
         }
@@ -202,7 +202,8 @@ impl Making {
         if geometry.region_len != region.map.len() {
             return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
         }
-        let empty_to = if format.kind.stamped() { geometry.region_len } else { geometry.slots_at };
+        let empty_to =
+            if format.kind().stamped() { geometry.region_len } else { geometry.slots_at };
         region.enter(name, self.unclean, empty_to)?;
         let (flags, limit) = (identity.flags(), identity.delivery_limit());
         Ok(RawRing::new(region, format.clone(), geometry, identity.birth(), flags, limit))

@@ -4,19 +4,20 @@
 //! [`Producer`](crate::spsc::Producer), `SendHandle<T, Mpmc>` the
 //! [`Sender`](crate::mpmc::Sender), and so on.
 //!
-//! What does not depend on the type of the elements stands in files of its own and is compiled
-//! once:
+//! What does not depend on the type of the elements stands in files of its own:
 //!
 //! ```text
-//! whatever the elements are                    of a type
-//! making    creates and opens            ◄──   options   the builder
-//! raw_ring  a ring that is open          ◄──   ring      the same, of `T`s
-//! raw_end   an end: claims, waits, goes  ◄──   send, recv, run, iter, pool
+//! whatever the elements are                          for elements of a type
+//! raw_ring  a ring that is open                      item     what can travel
+//! making    creates and opens one                    send, recv, run, iter, pool   ends
+//! raw_end   an end: attaches, waits, leaves          ring     a ring, and its ends
+//! claim     how it claims                            options  the builder
 //! ```
 //!
-//! A typed handle adds the copies in and out and their checks, and the shape of the slots that it
-//! knows when it is compiled ([`ring::mem`](crate::ring::mem)). Files to the right use those to the
-//! left and above them, and never the other way round.
+//! A typed handle adds the copies in and out and their checks, and the shape of its slots, known
+//! when it is compiled ([`ring::mem`](crate::ring::mem)). Imports go from right to left, and from
+//! bottom to top: `options` makes a `ring`, which makes `send` and `recv`. `cancel`, `census` and
+//! `stats` stand by themselves.
 
 pub(crate) mod cancel;
 pub(crate) mod census;

@@ -337,9 +337,18 @@ fn open_or_create<R>(
 impl<T, K> fmt::Debug for Options<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("capacity", &self.making.capacity)
+            .field("endpoints", &self.making.endpoints)
+            .field("mode", &format_args!("{:o}", self.making.mode))
             .field("tag", &self.tag)
             .field("tag_version", &self.tag_version)
-            .field("making", &self.making)
+            .field("huge_pages", &self.making.huge_pages)
+            .field("map", &self.making.map)
+            .field("drop_unreleased", &self.making.drop_unreleased)
+            .field("delivery_limit", &self.making.delivery_limit)
+            .field("trusted_owners", &self.making.trusted_owners)
+            .field("trust_any_owner", &self.making.trust_any_owner)
+            .field("unclean", &self.making.unclean)
             .finish_non_exhaustive()
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct RawEnd<E: End> {
 }
 
 impl<K: Kind> RawEnd<SendEnd<K>> {
-    /// Attaches one. `original`: what the end knows that it is a clone of.
+    /// Attaches one. If it is to be a clone, `original` is what the end knows that is cloned.
     pub(super) fn sender(
         ring: &Arc<RawRing>,
         original: Option<&Ends>,
@@ -48,7 +48,7 @@ impl<K: Kind> RawEnd<SendEnd<K>> {
         Ok(Self::sender(&self.ring, Some(&self.end.ends))?.waiting_as(&self.waiting))
     }
 
-    /// Publishes the first `items` slots of a run, by its guard.
+    /// Publishes the first `items` slots of a run that a [`WriteRun`](super::run::WriteRun) has.
     pub(super) fn publish(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
         if self.is_current() {
             self.end.publish(shape, run, items);
@@ -57,7 +57,7 @@ impl<K: Kind> RawEnd<SendEnd<K>> {
 }
 
 impl<K: Kind> RawEnd<RecvEnd<K>> {
-    /// Attaches one. `original`: what the end knows that it is a clone of.
+    /// Attaches one. If it is to be a clone, `original` is what the end knows that is cloned.
     pub(super) fn receiver(
         ring: &Arc<RawRing>,
         original: Option<&Ends>,
@@ -74,7 +74,7 @@ impl<K: Kind> RawEnd<RecvEnd<K>> {
         Ok(Self::receiver(&self.ring, Some(&self.end.ends))?.waiting_as(&self.waiting))
     }
 
-    /// Releases the first `items` items of a run, by its guard.
+    /// Releases the first `items` items of a run that a [`ReadRun`](super::run::ReadRun) has.
     pub(super) fn release(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
         if self.is_current() {
             self.end.release(shape, run, items);
@@ -99,11 +99,11 @@ impl<E: End> RawEnd<E> {
         self
     }
 
-    /// How it claims, if slots are of this shape.
+    /// How it claims.
     #[inline(always)]
-    pub(super) fn claimer<S>(&mut self, shape: S) -> Claimer<'_, E, S, RawRing> {
+    pub(super) fn claimer(&mut self) -> Claimer<'_, E, RawRing> {
         let Self { end, waiting, image, ring, .. } = self;
-        Claimer { end, shape, waiting, image, liveness: ring }
+        Claimer { end, waiting, image, liveness: ring }
     }
 
     /// The handle is this process's own.
@@ -111,7 +111,7 @@ impl<E: End> RawEnd<E> {
         self.image.is_current()
     }
 
-    /// The same, for those who borrow its slots.
+    /// For those who borrow its slots: panics unless the handle is this process's own.
     pub(super) fn assert_current(&self) {
         assert!(self.is_current(), "the handle of a run belongs to the process that forked");
     }
@@ -130,7 +130,7 @@ impl<E: End> RawEnd<E> {
         self.is_current() && self.end.is_closed(&*self.ring)
     }
 
-    /// With what others can cancel its waiting.
+    /// For others, to cancel its waiting.
     pub(super) fn canceller(&self) -> Canceller {
         let RawRing { words, region, .. } = &*self.ring;
         let role = E::OPPOSITE.opposite();

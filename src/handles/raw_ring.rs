@@ -35,7 +35,8 @@ pub(crate) struct RawRing {
 }
 
 impl RawRing {
-    /// The ring in a region whose header says so: it was written, or checked, just before.
+    /// The ring in a region whose header says all this: it was written, or checked, just before.
+    /// `geometry` was computed from `format`.
     pub(super) fn new(
         region: Region,
         format: Format,
@@ -70,13 +71,14 @@ impl RawRing {
 
     /// What the algorithms of kind `K`, which is the ring's, work on.
     pub(super) fn mem<K: Kind>(&self) -> Mem<K> {
-        assert_eq!(K::INFO.code, self.format.kind.code, "the kind that the ring was opened as");
+        assert_eq!(K::INFO.code, self.format.kind().code, "the kind that the ring was opened as");
         let Geometry { capacity, slots_at, .. } = self.geometry;
         let base = self.region.map.at(slots_at);
-        // SAFETY: `Geometry` made the region long enough for `capacity` slots (a power of two) of
-        // this shape from `slots_at` on, which is aligned as they need; the region outlives every
-        // handle.
-        let slots = unsafe { Slots::new(base, capacity, self.format.slot) };
+        // SAFETY: `Geometry` was computed from this very format, and made the region long enough for
+        // `capacity` slots (a power of two) of its shape from `slots_at` on, which is a multiple of a
+        // line's length and of their alignment; the shape is one of the kind's (`Format::new`), which
+        // is `K`; the region outlives every handle.
+        let slots = unsafe { Slots::new(base, capacity, self.format.slot()) };
         Mem {
             words: self.words.clone(),
             slots,
@@ -120,7 +122,7 @@ impl RawRing {
         attach(&mut Asking::new()).map_err(|none| match none {
             NoRecord::Io(e) => AttachError::Io(e),
             NoRecord::Corrupt => AttachError::Corrupt,
-            _ if self.format.kind.many => {
+            _ if self.format.kind().many => {
                 AttachError::TableFull { endpoints: self.geometry.endpoints }
             }
             _ => AttachError::RoleTaken(role),

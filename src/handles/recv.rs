@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cancel::Canceller;
-use super::claim::{Claimer, exactly, gave_up, up_to};
+use super::claim::{exactly, gave_up, up_to};
 use super::item::Item;
 use super::raw_end::RawEnd;
 use super::raw_ring::RawRing;
@@ -14,7 +14,7 @@ use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endings::Ending;
 use crate::pipe::{self, RecvEnd};
-use crate::ring::mem::Fixed;
+use crate::ring::mem::{Fixed, SlotShape};
 use crate::ring::{Kind, Mpmc, Refused};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
@@ -70,9 +70,9 @@ mod take;
 /// `fstat` is refused, nobody is taken for dead; a call that has waited for an interval then fails,
 /// with `DescriptorLost`.
 pub struct RecvHandle<T: Item, K: Kind> {
-    pub(super) raw: RawEnd<RecvEnd<K>>,
+    raw: RawEnd<RecvEnd<K>>,
     /// What is received is bits, until they are checked.
-    pub(super) shape: Fixed<T::Bits, K>,
+    shape: Fixed<T::Bits, K>,
     /// Of the last item received: 0 if nobody had received it before, else one more than its
     /// redeliveries.
     again: u8,
@@ -85,8 +85,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             let same_align = align_of::<T::Bits>() == align_of::<T>();
             assert!(size_of::<T::Bits>() == size_of::<T>() && same_align);
         }
-        // SAFETY: the slots of a ring of `T`s have the shape of `T`s, which is that of their bits,
-        // and this is used on them alone.
+        assert_eq!(raw.end.mem.slots.shape(), SlotShape::of::<T::Bits, K>(), "a ring of others");
+        // SAFETY: its slots have just been seen to have that shape, and it is used on them alone.
         Self { raw, shape: unsafe { Fixed::trusted() }, again: 0 }
     }
 
@@ -110,7 +110,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.claimer().fast(1, 1) {
+        match self.raw.claimer().fast(self.shape, 1, 1) {
             Some(run) => self.take_at_once(run).ok_or(TryRecvError::Invalid),
             None => self.try_recv_checked(),
         }
@@ -118,13 +118,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn try_recv_checked(&mut self) -> Result<T, TryRecvError> {
-        let run = self.claimer().slow(1, 1).map_err(not_received)?;
+        let run = self.raw.claimer().slow(1, 1).map_err(not_received)?;
         let received = self.take(run).map_err(not_received)?;
         received.ok_or(TryRecvError::Invalid)
     }
 
-    /// Like [`try_recv`](Self::try_recv), into memory that is there already: a large item is copied
-    /// once, where a value that is returned may be copied again. On an error `into` is as it was.
+    /// Like [`try_recv`](Self::try_recv), into memory that is there already. An item of a type of
+    /// which all bit patterns are valid is copied once, from the ring to its place, and never stands
+    /// on the stack, however large; one that is checked is checked on a copy first. On an error
+    /// `into` is as it was.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::spsc::channel::<[u64; 1024]>(8)?;
@@ -140,7 +142,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`try_recv`](Self::try_recv).
     #[inline]
     pub fn try_recv_into(&mut self, into: &mut T) -> Result<(), TryRecvError> {
-        let run = self.claimer().try_claim(1, 1).map_err(not_received)?;
+        let run = self.raw.claimer().try_claim(self.shape, 1, 1).map_err(not_received)?;
         let received = self.take_into(run, into).map_err(not_received)?;
         received.then_some(()).ok_or(TryRecvError::Invalid)
     }
@@ -157,7 +159,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         into: &mut T,
         deadline: impl Into<Deadline>,
     ) -> Result<(), RecvTimeoutError> {
-        let run = self.claimer().claim(1, 1, deadline).map_err(not_received_in_time)?;
+        let run =
+            self.raw.claimer().claim(self.shape, 1, 1, deadline).map_err(not_received_in_time)?;
         let received = self.take_into(run, into).map_err(not_received_in_time)?;
         received.then_some(()).ok_or(RecvTimeoutError::Invalid)
     }
@@ -171,7 +174,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        if let Some(run) = self.claimer().fast_coalesced(1, 1) {
+        if let Some(run) = self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
             return self.take_at_once(run).ok_or(RecvError::Invalid);
         }
         self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
@@ -213,7 +216,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        match self.claimer().fast_coalesced(1, 1) {
+        match self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
             Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Invalid),
             None => self.recv_waiting(deadline.into()),
         }
@@ -221,7 +224,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[cold]
     fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
-        let run = self.claimer().waiting(1, 1, deadline).map_err(not_received_in_time)?;
+        let run =
+            self.raw.claimer().waiting(self.shape, 1, 1, deadline).map_err(not_received_in_time)?;
         let received = self.take(run).map_err(not_received_in_time)?;
         received.ok_or(RecvTimeoutError::Invalid)
     }
@@ -241,7 +245,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().try_claim(1, max).map_err(|e| self.bulk(e))?;
+        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into, false)
     }
 
@@ -261,7 +265,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().claim(1, max, deadline).map_err(|e| self.bulk(e))?;
+        let run =
+            self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into, false)
     }
 
@@ -279,7 +284,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.raw.end)?;
         if len > 0 {
-            let run = self.claimer().try_claim(len, len).map_err(|e| self.bulk(e))?;
+            let run =
+                self.raw.claimer().try_claim(self.shape, len, len).map_err(|e| self.bulk(e))?;
             self.take_slice(run, into, true)?;
         }
         Ok(())
@@ -302,7 +308,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.raw.end)?;
         if len > 0 {
-            let run = self.claimer().claim(len, len, deadline).map_err(|e| self.bulk(e))?;
+            let run = self
+                .raw
+                .claimer()
+                .claim(self.shape, len, len, deadline)
+                .map_err(|e| self.bulk(e))?;
             self.take_slice(run, into, true)?;
         }
         Ok(())
@@ -315,7 +325,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.raw.end).max(1);
-        let run = self.claimer().try_claim(1, max).map_err(|e| self.bulk(e))?;
+        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(|e| self.bulk(e))?;
         self.raw.end.hand_out(run);
         Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
     }
@@ -331,7 +341,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.raw.end).max(1);
-        let run = self.claimer().claim(1, max, deadline).map_err(|e| self.bulk(e))?;
+        let run =
+            self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(|e| self.bulk(e))?;
         self.raw.end.hand_out(run);
         Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
     }
@@ -342,11 +353,6 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             Refused::Held => BulkError::Held { held: self.raw.end.held() as usize },
             why => gave_up(why, BulkError::Empty),
         }
-    }
-
-    #[inline(always)]
-    fn claimer(&mut self) -> Claimer<'_, RecvEnd<K>, Fixed<T::Bits, K>, RawRing> {
-        self.raw.claimer(self.shape)
     }
 
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {

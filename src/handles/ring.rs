@@ -16,6 +16,7 @@ use super::stats::{Peers, Stats};
 use crate::error::{AttachError, CheckpointError, ElementType, OpenError, UnlinkError};
 use crate::peers::hold::RegionFile;
 use crate::pipe;
+use crate::ring::mem::SlotShape;
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::shm::place::Place;
 
@@ -57,7 +58,8 @@ fn is_regular(fd: &OwnedFd) -> bool {
 impl<T: Item, K: Kind> Ring<T, K> {
     /// A ring that was made for `T`s, or opened as such.
     pub(super) fn new(raw: RawRing) -> Self {
-        debug_assert_eq!(raw.format.kind.code, K::INFO.code);
+        assert_eq!(raw.format.kind().code, K::INFO.code, "a ring of another kind");
+        assert_eq!(raw.format.slot(), SlotShape::of::<T, K>(), "a ring of others");
         Self { raw: Arc::new(raw), kind: PhantomData }
     }
 
@@ -102,7 +104,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     /// The element type as the ring records it.
     pub fn element(&self) -> &ElementType {
-        &self.raw.format.element
+        self.raw.format.element()
     }
 
     /// Endpoint records: how many ends can be attached at once.

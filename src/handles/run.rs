@@ -31,7 +31,7 @@ use crate::ring::mem::{Fixed, View};
 use crate::ring::{Kind, Run, Spsc};
 
 /// Free slots that this sender alone may fill, until it commits or abandons them:
-/// [`SendHandle::claim`].
+/// [`SendHandle::claim`](crate::SendHandle::claim).
 ///
 /// Values are copied into the slots one by one; nobody sees them before the
 /// [`commit`](Self::commit). Dropping the run abandons it: on an SPSC ring nothing has happened; on
@@ -192,8 +192,8 @@ impl<T: Item + AnyBitPattern> WriteRun<'_, T, Spsc> {
     /// As for [`slot_mut`](Self::slot_mut), for all of them.
     pub unsafe fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
         self.end.assert_current();
-        let slots = self.view();
-        let [(first, len), (rest, others)] = pieces(slots, self.position(0), self.len);
+        let view = self.view();
+        let [(first, len), (rest, others)] = pieces(view, self.position(0), self.len);
         // SAFETY: as in `slot_mut`, for adjacent slots of an unstamped ring.
         let first = unsafe { slice::from_raw_parts_mut(first, len) };
         // SAFETY: likewise, and these slots are not among the first.
@@ -215,9 +215,9 @@ impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
     /// As for [`slot`](Self::slot), for all of them.
     pub unsafe fn as_slices(&self) -> (&[T], &[T]) {
         self.end.assert_current();
-        let slots = self.view();
+        let view = self.view();
         let at = self.position(0).expect("a run has an item");
-        let [(first, len), (rest, others)] = pieces(slots, at, self.len);
+        let [(first, len), (rest, others)] = pieces(view, at, self.len);
         // SAFETY: as in `slot`, for adjacent slots of an unstamped ring.
         let first = unsafe { slice::from_raw_parts(first.cast(), len) };
         // SAFETY: likewise.
@@ -227,10 +227,10 @@ impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
 }
 
 /// Where `len` values from position `at` on lie, and how many in each piece.
-fn pieces<T: Copy>(slots: View<'_, Fixed<T, Spsc>>, at: u64, len: usize) -> [(*mut T, usize); 2] {
-    let first = slots.slots.before_wrap(at, len as u64) as usize;
-    let rest = slots.value_ptr(at.wrapping_add(first as u64));
-    [(slots.value_ptr(at), first), (rest, len - first)]
+fn pieces<T: Copy>(view: View<'_, Fixed<T, Spsc>>, at: u64, len: usize) -> [(*mut T, usize); 2] {
+    let first = view.slots.before_wrap(at, len as u64) as usize;
+    let rest = view.value_ptr(at.wrapping_add(first as u64));
+    [(view.value_ptr(at), first), (rest, len - first)]
 }
 
 impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
@@ -247,7 +247,7 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
     }
 }
 
-/// Items that this receiver alone has, until it releases them: [`RecvHandle::claim`].
+/// Items that this receiver alone has, until it releases them: [`RecvHandle::claim`](crate::RecvHandle::claim).
 ///
 /// Values are copied out one by one. [`release`](Self::release) gives the slots back to the
 /// senders. What is not released, because the run was dropped or forgotten, stays this receiver's:

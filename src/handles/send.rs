@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cancel::Canceller;
-use super::claim::{Claimer, exactly, gave_up, up_to};
+use super::claim::{exactly, gave_up, up_to};
 use super::item::Item;
 use super::raw_end::RawEnd;
 use super::raw_ring::RawRing;
@@ -14,7 +14,7 @@ use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endings::Ending;
 use crate::pipe::{self, SendEnd};
-use crate::ring::mem::Fixed;
+use crate::ring::mem::{Fixed, SlotShape};
 use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
@@ -36,15 +36,15 @@ use crate::wait::pace::{Deadline, WaitPolicy};
 /// [`RecvHandle`](crate::RecvHandle#what-an-attached-end-needs-of-the-system) lists the system
 /// calls that both kinds of ends make.
 pub struct SendHandle<T: Item, K: Kind> {
-    pub(super) raw: RawEnd<SendEnd<K>>,
-    pub(super) shape: Fixed<T, K>,
+    raw: RawEnd<SendEnd<K>>,
+    shape: Fixed<T, K>,
 }
 
 impl<T: Item, K: Kind> SendHandle<T, K> {
     /// The end of a ring whose elements are `T`s.
     pub(super) fn new(raw: RawEnd<SendEnd<K>>) -> Self {
-        // SAFETY: the slots of a ring of `T`s have the shape of `T`s, and this is used on them
-        // alone.
+        assert_eq!(raw.end.mem.slots.shape(), SlotShape::of::<T, K>(), "a ring of others");
+        // SAFETY: its slots have just been seen to have that shape, and it is used on them alone.
         Self { raw, shape: unsafe { Fixed::trusted() } }
     }
 
@@ -67,7 +67,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// and all are gone; see [`TrySendError`].
     #[inline(always)]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        if let Some(run) = self.claimer().fast(1, 1) {
+        if let Some(run) = self.raw.claimer().fast(self.shape, 1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[cold]
     fn try_send_checked(&mut self, value: T) -> Result<(), TrySendError<T>> {
-        match self.claimer().slow(1, 1) {
+        match self.raw.claimer().slow(1, 1) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -113,7 +113,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// waiting; see [`SendError`]. The value comes back.
     #[inline(always)]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
-        if let Some(run) = self.claimer().fast(1, 1) {
+        if let Some(run) = self.raw.claimer().fast(self.shape, 1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -150,7 +150,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         value: T,
         deadline: impl Into<Deadline>,
     ) -> Result<(), SendTimeoutError<T>> {
-        if let Some(run) = self.claimer().fast(1, 1) {
+        if let Some(run) = self.raw.claimer().fast(self.shape, 1, 1) {
             self.put(run, &value);
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[cold]
     fn send_waiting(&mut self, value: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
-        match self.claimer().waiting(1, 1, deadline) {
+        match self.raw.claimer().waiting(self.shape, 1, 1, deadline) {
             Ok(run) => {
                 self.put(run, &value);
                 Ok(())
@@ -201,7 +201,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().try_claim(1, max).map_err(bulk)?;
+        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -221,7 +221,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         if max == 0 {
             return Ok(0);
         }
-        let run = self.claimer().claim(1, max, deadline).map_err(bulk)?;
+        let run = self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(bulk)?;
         Ok(self.put_slice(run, values))
     }
 
@@ -236,7 +236,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
         let len = exactly(values.len(), &self.raw.end)?;
         if len > 0 {
-            let run = self.claimer().try_claim(len, len).map_err(bulk)?;
+            let run = self.raw.claimer().try_claim(self.shape, len, len).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -258,7 +258,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ) -> Result<(), BulkError> {
         let len = exactly(values.len(), &self.raw.end)?;
         if len > 0 {
-            let run = self.claimer().claim(len, len, deadline).map_err(bulk)?;
+            let run = self.raw.claimer().claim(self.shape, len, len, deadline).map_err(bulk)?;
             self.put_slice(run, values);
         }
         Ok(())
@@ -271,7 +271,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.raw.end).max(1);
-        let run = self.claimer().try_claim(1, max).map_err(bulk)?;
+        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(bulk)?;
         self.raw.end.pass_on();
         Ok(WriteRun::new(&mut self.raw, self.shape, run))
     }
@@ -287,7 +287,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.raw.end).max(1);
-        let run = self.claimer().claim(1, max, deadline).map_err(bulk)?;
+        let run = self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(bulk)?;
         self.raw.end.pass_on();
         Ok(WriteRun::new(&mut self.raw, self.shape, run))
     }
@@ -304,11 +304,6 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         self.raw.end.mem.view(self.shape).write_run(run.at, &values[..sent]);
         self.raw.end.publish(self.shape, run, run.items);
         sent
-    }
-
-    #[inline(always)]
-    fn claimer(&mut self) -> Claimer<'_, SendEnd<K>, Fixed<T, K>, RawRing> {
-        self.raw.claimer(self.shape)
     }
 
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {

@@ -9,7 +9,7 @@ use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::control::Words;
-use crate::ring::mem::{Fixed, Mem, Shape};
+use crate::ring::mem::{Fixed, Kept, Mem, Shape};
 use crate::ring::recovery::RecvClaims;
 use crate::ring::{Kind, RecvCursor, Refused, Run};
 use crate::sync::Ordering::{Acquire, Relaxed};
@@ -201,7 +201,7 @@ impl<K: Kind> RecvEnd<K> {
         }
         let mut items = self.items(shape, run);
         for value in into {
-            *value = mem.read(items.next().ok_or(Refused::Corrupt)?);
+            mem.read_into(items.next().ok_or(Refused::Corrupt)?, value);
         }
         Ok(())
     }
@@ -263,9 +263,9 @@ impl<K: Kind> End for RecvEnd<K> {
         max: u64,
         liveness: &impl Liveness,
     ) -> Result<Run, Refused> {
-        let measured = self.mem.measured_shape();
+        let kept = Kept::shape();
         for _ in 0..ROUNDS {
-            match self.claim_once(measured, need, max) {
+            match self.claim_once(kept, need, max) {
                 Err(Refused::NotReady) => {}
                 settled => return settled,
             }
@@ -276,7 +276,7 @@ impl<K: Kind> End for RecvEnd<K> {
             // what is still to come, as what comes between the two looks is then found by the
             // second.
             let more_to_come = self.cursor.unpublished(&self.mem);
-            match self.claim_once(measured, need, max) {
+            match self.claim_once(kept, need, max) {
                 Err(Refused::NotReady) if !more_to_come => {}
                 settled => return settled,
             }
@@ -286,7 +286,7 @@ impl<K: Kind> End for RecvEnd<K> {
                     return Err(Refused::NotReady);
                 }
                 if self.cursor.held() > 0 {
-                    return self.claim_once(measured, need, max); // it has adopted them
+                    return self.claim_once(kept, need, max); // it has adopted them
                 }
             }
             if self.ends.told_closed(&self.mem.words, || read_to_end(&self.mem)) {

@@ -104,7 +104,7 @@ impl<K: Kind> End for SendEnd<K> {
             self.cursor.close(&self.mem);
             data(&self.mem).notify();
         }
-        self.cursor.claim(self.mem.measured(), need, max)
+        self.cursor.claim(self.mem.kept(), need, max)
     }
 
     #[inline]

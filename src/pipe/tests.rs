@@ -66,10 +66,10 @@ fn it_is_not_the_end_of_the_file_while_something_claimed_is_not_handed_over() {
     let mut rx = receiver(&heap, 1, &told(&[]));
     let owner = sit(&heap.mem(), 0, Role::Sender);
     let mut tx = <Mpmc as Kind>::Send::attach(&heap.mem(), 0).expect("it always can");
-    let run = tx.claim(heap.mem().measured(), 1, 1).expect("room");
+    let run = tx.claim(heap.mem().kept(), 1, 1).expect("room");
     table::leave(&heap.mem().words, 0, owner);
     assert_eq!(rx.claim_slow(1, 1, &all), Err(Refused::NotReady));
-    tx.publish(heap.mem().measured(), run, 0);
+    tx.publish(heap.mem().kept(), run, 0);
     assert_eq!(rx.claim_slow(1, 1, &all), Err(Refused::Closed));
 }
 

@@ -1,24 +1,26 @@
 //! The memory of a ring: what the algorithms work on, whatever its elements are.
 //!
-//! A [`Mem`] knows its elements by size and alignment alone, as a header tells them when a ring is
-//! opened. So attaching, recovery, end-of-file and waiting are compiled once for each kind of ring,
-//! and a ring whose elements no type of this program describes is as good as any other.
+//! A [`Mem`] knows its elements by their size and alignment alone. So attaching, recovery,
+//! end-of-file and the slow paths of claims are written and compiled for a kind of ring, not for a
+//! type of elements.
 //!
-//! The path of every message cannot afford to ask: a slot's address would take a multiplication
-//! where a shift does, and a copy a loop where two registers do. It goes through a [`View`], which
-//! is the same memory together with a [`Shape`]: of a type that the compiler knows ([`Fixed`]), or
-//! as measured ([`Measured`]).
+//! The path of every message is different: with a size that is only known when the program runs, a
+//! slot's address would take a multiplication where a shift does, and a copy a loop where two
+//! registers do. That path goes through a [`View`], which is the same memory together with a
+//! [`Shape`]: what slots look like, said by a type that the compiler knows ([`Fixed`]), or as the
+//! memory itself keeps it ([`Kept`]).
 //!
-//! **Why a view stays within the memory.** Slots are found by the stride of the view's shape. The
-//! shape that was measured is taken from the memory itself. One of a type is made in one place, for
-//! a handle, and is used on that handle's memory alone; [`Fixed::trusted`] says what has to be true
-//! there.
+//! **Why a view stays within the memory.** A slot is found by the stride of the view's shape. The
+//! one that is kept is private memory of this process, computed from this program's own element
+//! type; the header of the region was compared with it when the ring was opened. One that a type
+//! says is made for one handle, which has compared it with the one kept by its own memory
+//! ([`Fixed::trusted`]), and which uses it on that memory alone.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use bytemuck::AnyBitPattern;
+use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::Kind;
 use super::control::Words;
@@ -38,8 +40,8 @@ pub struct SlotShape {
 }
 
 impl SlotShape {
-    /// For values of `size` bytes, aligned to `align`, behind a 64-bit stamp or alone. `None` if
-    /// that is more than there can be.
+    /// For values of `size` bytes, aligned to `align`, a power of two, behind a 64-bit stamp or
+    /// alone. `None` if that is more than there can be.
     pub(crate) const fn new(stamped: bool, size: usize, align: usize) -> Option<Self> {
         // An atomic's alignment: a plain `u64`'s is 4 on some 32-bit machines.
         let stamp = align_of::<AtomicU64>();
@@ -69,23 +71,17 @@ pub struct Mem<K> {
 }
 
 impl<K: Kind> Mem<K> {
-    /// It, with slots of this shape.
+    /// This memory, with slots of this shape.
     #[inline(always)]
     pub(crate) fn view<S: Shape<Kind = K>>(&self, shape: S) -> View<'_, S> {
-        debug_assert_eq!(shape.slot(), self.slots.shape());
+        debug_assert_eq!(shape.slot(self), self.slots.shape());
         View { mem: self, shape }
     }
 
-    /// The shape of its slots, as measured.
+    /// This memory, with slots of the shape that it keeps.
     #[inline(always)]
-    pub(crate) fn measured_shape(&self) -> Measured<K> {
-        Measured(self.slots.shape(), PhantomData)
-    }
-
-    /// It, with slots as they were measured.
-    #[inline(always)]
-    pub(crate) fn measured(&self) -> View<'_, Measured<K>> {
-        self.view(self.measured_shape())
+    pub(crate) fn kept(&self) -> View<'_, Kept<K>> {
+        self.view(Kept::shape())
     }
 }
 
@@ -95,14 +91,18 @@ impl<K> fmt::Debug for Mem<K> {
     }
 }
 
-/// What slots look like to whoever accesses them. The one that has it uses it on the memory that it
-/// is of.
-pub trait Shape: Copy {
+/// What the slots of a ring look like.
+///
+/// # Safety
+///
+/// [`slot`](Self::slot) says what the given memory keeps, whenever it is asked about memory that the
+/// shape may be used on.
+pub unsafe trait Shape: Copy {
     /// What the ring is.
     type Kind: Kind;
 
-    /// Where things lie.
-    fn slot(self) -> SlotShape;
+    /// Where things lie in the slots of this memory.
+    fn slot(self, mem: &Mem<Self::Kind>) -> SlotShape;
 }
 
 /// Slots for values of type `T`.
@@ -113,7 +113,7 @@ impl<T, K: Kind> Fixed<T, K> {
 
     /// # Safety
     ///
-    /// It is used on memory alone whose slots have this shape.
+    /// Use it only on memory whose slots have this shape.
     pub(crate) unsafe fn trusted() -> Self {
         Self(PhantomData)
     }
@@ -133,33 +133,47 @@ impl<T, K> fmt::Debug for Fixed<T, K> {
     }
 }
 
-impl<T, K: Kind> Shape for Fixed<T, K> {
+// SAFETY: whoever made it vouches for the memory that it is used on.
+unsafe impl<T, K: Kind> Shape for Fixed<T, K> {
     type Kind = K;
 
     #[inline(always)]
-    fn slot(self) -> SlotShape {
+    fn slot(self, _: &Mem<K>) -> SlotShape {
         Self::SLOT
     }
 }
 
-/// Slots of the shape that their memory says.
-#[derive(Debug)]
-pub struct Measured<K>(SlotShape, PhantomData<fn() -> K>);
+/// Slots of the shape that their memory keeps.
+pub struct Kept<K>(PhantomData<fn() -> K>);
 
-impl<K> Clone for Measured<K> {
+impl<K> Kept<K> {
+    /// It serves all memory.
+    pub(crate) fn shape() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<K> Clone for Kept<K> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K> Copy for Measured<K> {}
+impl<K> Copy for Kept<K> {}
 
-impl<K: Kind> Shape for Measured<K> {
+impl<K> fmt::Debug for Kept<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+// SAFETY: it says just what the memory keeps.
+unsafe impl<K: Kind> Shape for Kept<K> {
     type Kind = K;
 
     #[inline(always)]
-    fn slot(self) -> SlotShape {
-        self.0
+    fn slot(self, mem: &Mem<K>) -> SlotShape {
+        mem.slots.shape()
     }
 }
 
@@ -192,14 +206,14 @@ impl<'a, S: Shape> View<'a, S> {
     /// The slot's stamp. Only kinds with stamps have one.
     #[inline(always)]
     pub(crate) fn stamp(&self, position: u64) -> &'a AtomicU64 {
-        // SAFETY: the shape is that of these slots.
-        unsafe { self.mem.slots.stamp_in(self.shape.slot(), position) }
+        // SAFETY: by the promise of `Shape`, it is that of these slots.
+        unsafe { self.mem.slots.stamp_in(self.shape.slot(self.mem), position) }
     }
 
     /// Asks for the first line of a slot, without waiting for it.
     #[inline(always)]
     pub(crate) fn prefetch(&self, position: u64) {
-        self.mem.slots.prefetch(self.shape.slot(), position);
+        self.mem.slots.prefetch(self.shape.slot(self.mem), position);
     }
 
     /// Asks for the (first) lines of a slot that will be written soon, for this processor alone,
@@ -207,18 +221,20 @@ impl<'a, S: Shape> View<'a, S> {
     /// [`Slots::ahead`].
     #[inline(always)]
     pub(crate) fn prefetch_to_write(&self, position: u64) {
-        self.mem.slots.prefetch_to_write(self.shape.slot(), position);
+        self.mem.slots.prefetch_to_write(self.shape.slot(self.mem), position);
     }
 }
 
-impl<T: Copy, K: Kind> View<'_, Fixed<T, K>> {
+impl<T, K: Kind> View<'_, Fixed<T, K>> {
     /// Where the slot's value lies, for those who borrow it.
     #[cfg(not(loom))]
     #[inline(always)]
     pub(crate) fn value_ptr(&self, position: u64) -> *mut T {
         self.mem.slots.value_ptr(Fixed::<T, K>::SLOT, position).cast()
     }
+}
 
+impl<T: NoUninit, K: Kind> View<'_, Fixed<T, K>> {
     /// Copies `value` into the slot at `position`.
     #[inline(always)]
     pub(crate) fn write(&self, position: u64, value: &T) {
@@ -226,7 +242,7 @@ impl<T: Copy, K: Kind> View<'_, Fixed<T, K>> {
         unsafe { self.mem.slots.write(position, value) }
     }
 
-    /// Copies `values` into successive slots from `position` on.
+    /// Copies `values`, no more than the ring has slots, into successive slots from `position` on.
     #[inline]
     pub(crate) fn write_run(&self, position: u64, values: &[T]) {
         // SAFETY: as above.
@@ -242,7 +258,14 @@ impl<T: AnyBitPattern, K: Kind> View<'_, Fixed<T, K>> {
         unsafe { self.mem.slots.read(position) }
     }
 
-    /// Copies successive slots from `position` on into `into`.
+    /// The same, into memory that is there: a large value stands nowhere else meanwhile.
+    #[inline]
+    pub(crate) fn read_into(&self, position: u64, into: &mut T) {
+        // SAFETY: as above.
+        unsafe { self.mem.slots.read_into(position, into) }
+    }
+
+    /// Copies successive slots from `position` on into `into`, no more than the ring has.
     #[inline]
     pub(crate) fn read_run(&self, position: u64, into: &mut [T]) {
         // SAFETY: as above.

@@ -275,7 +275,7 @@ impl SendClaims for Sender {
 
     fn close<K: Kind>(&mut self, mem: &Mem<K>) {
         if self.claimed.slots > 0 {
-            self.publish(mem.measured(), self.claimed, 0);
+            self.publish(mem.kept(), self.claimed, 0);
         }
     }
 
@@ -348,7 +348,7 @@ impl Receiver {
         }
         self.adopted.first(mem, held).ok_or_else(|| {
             // Its items cannot be told from holes any more.
-            free(mem.measured(), held.at, held.slots);
+            free(mem.kept(), held.at, held.slots);
             self.skipped += held.slots;
             self.held = NOTHING;
             self.done(mem);
@@ -554,7 +554,7 @@ impl RecvClaims for Receiver {
     }
 
     fn discard<K: Kind>(mem: &Mem<K>, run: Run) {
-        free(mem.measured(), run.at, run.slots);
+        free(mem.kept(), run.at, run.slots);
     }
 
     fn unpublished<K: Kind>(&self, mem: &Mem<K>) -> bool {

@@ -70,15 +70,19 @@ pub trait SendClaims {
     }
 
     /// Gives up what was claimed and not published.
-    fn close<K: Kind>(&mut self, _mem: &Mem<K>) {}
+    fn close<K: Kind>(&mut self, _mem: &Mem<K>) {
+        const { assert!(!K::RECOVERS) };
+    }
 
     /// A slot is free for another sender that comes.
     fn another<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+        const { assert!(!K::MANY) };
         false
     }
 
     /// Settles what a dead sender with this intent had claimed. In the recoverer's turn.
     fn settle<K: Kind>(_mem: &Mem<K>, _intent: u64, _alive: &impl Alive) -> Remains {
+        const { assert!(!K::RECOVERS) };
         Remains::Nothing
     }
 }
@@ -94,11 +98,13 @@ pub trait RecvClaims {
     /// Some position has been claimed by a sender and is neither published nor given up. For when
     /// all senders are gone, and what they had stored is visible.
     fn unpublished<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+        const { assert!(!K::RECOVERS) };
         false
     }
 
     /// An item is ready for another receiver that comes.
     fn another<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+        const { assert!(!K::MANY) };
         false
     }
 
@@ -110,15 +116,20 @@ pub trait RecvClaims {
 
     /// Settles what a dead receiver with this intent had claimed. In the recoverer's turn.
     fn settle<K: Kind>(_mem: &Mem<K>, _intent: u64, _alive: &impl Alive) -> Remains {
+        const { assert!(!K::RECOVERS) };
         Remains::Nothing
     }
 
     /// Takes over what [`settle`](Self::settle) found. In the recoverer's turn; this cursor holds
     /// nothing.
-    fn adopt<K: Kind>(&mut self, _mem: &Mem<K>, _run: Run) {}
+    fn adopt<K: Kind>(&mut self, _mem: &Mem<K>, _run: Run) {
+        const { assert!(!K::RECOVERS) };
+    }
 
     /// Frees what [`settle`](Self::settle) found, undelivered. In the recoverer's turn.
-    fn discard<K: Kind>(_mem: &Mem<K>, _run: Run) {}
+    fn discard<K: Kind>(_mem: &Mem<K>, _run: Run) {
+        const { assert!(!K::RECOVERS) };
+    }
 }
 
 /// The index by which ends of `role` claim.

@@ -20,7 +20,7 @@ pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, 
 /// A word that no protocol hangs on: loom need not see it.
 pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
 
-use bytemuck::AnyBitPattern;
+use bytemuck::{AnyBitPattern, NoUninit};
 use crossbeam_utils::CachePadded;
 
 use crate::ring::Kind;
@@ -93,10 +93,9 @@ impl<K: Kind> Slots<K> {
         self.stamp(position)
     }
 
-    pub(crate) unsafe fn write<T: Copy>(&self, position: u64, value: &T) {
+    pub(crate) unsafe fn write<T: NoUninit>(&self, position: u64, value: &T) {
         const { assert!(size_of::<T>() == size_of::<u64>(), "models send numbers") };
-        // SAFETY: as large as a number, and without padding, as what travels is.
-        let number = unsafe { std::mem::transmute_copy(value) };
+        let number = bytemuck::pod_read_unaligned(bytemuck::bytes_of(value));
         self.slot(position).value.with_mut(|slot| {
             // SAFETY: loom has just checked that every other access is ordered with this one.
             unsafe { *slot = Some(number) }
@@ -111,6 +110,11 @@ impl<K: Kind> Slots<K> {
         bytemuck::pod_read_unaligned(bytemuck::bytes_of(&number))
     }
 
+    pub(crate) unsafe fn read_into<T: AnyBitPattern>(&self, position: u64, into: &mut T) {
+        // SAFETY: the caller's promise.
+        *into = unsafe { self.read(position) };
+    }
+
     pub(crate) fn prefetch(&self, _: SlotShape, _position: u64) {}
 
     pub(crate) fn ahead(&self) -> u64 {
@@ -119,7 +123,7 @@ impl<K: Kind> Slots<K> {
 
     pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64) {}
 
-    pub(crate) unsafe fn write_run<T: Copy>(&self, position: u64, values: &[T]) {
+    pub(crate) unsafe fn write_run<T: NoUninit>(&self, position: u64, values: &[T]) {
         assert!(values.len() as u64 <= self.capacity());
         for (value, i) in values.iter().zip(0..) {
             // SAFETY: the caller's promise.
@@ -131,7 +135,7 @@ impl<K: Kind> Slots<K> {
         assert!(into.len() as u64 <= self.capacity());
         for (value, i) in into.iter_mut().zip(0..) {
             // SAFETY: the caller's promise.
-            *value = unsafe { self.read(position.wrapping_add(i)) };
+            unsafe { self.read_into(position.wrapping_add(i), value) };
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,
 };
 
-use bytemuck::AnyBitPattern;
+use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::copy::{copy_in, copy_out, word};
 use crate::ring::Kind;
@@ -93,15 +93,15 @@ pub struct Slots<K> {
 }
 
 // SAFETY: the pointer is to memory that any thread may access through the racing copies below; what
-// crosses it is bytes, and whoever takes them for a `T` sees to it that a `T` can change threads.
+// crosses it are values that can change threads, as `Item` demands of a type and of its bits.
 unsafe impl<K> Send for Slots<K> {}
 
 impl<K: Kind> Slots<K> {
     /// # Safety
     ///
-    /// `base` is aligned as the shape says and valid for reads and writes of `capacity` slots of
-    /// that shape, which is one of `K`'s, for as long as the result is used, and `capacity` is a
-    /// power of two.
+    /// `base` is aligned as the shape says, and to the [`word`] of its values, and is valid for reads
+    /// and writes of `capacity` slots of that shape for as long as the result is used. The shape is
+    /// one of `K`'s, and its slots are not empty; `capacity` is a power of two.
     pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64, shape: SlotShape) -> Self {
         debug_assert!(capacity.is_power_of_two());
         // More than there are: never.
@@ -160,10 +160,11 @@ impl<K: Kind> Slots<K> {
     ///
     /// The slots are of the shape that `T`s have.
     #[inline(always)]
-    pub(crate) unsafe fn write<T: Copy>(&self, position: u64, value: &T) {
+    pub(crate) unsafe fn write<T: NoUninit>(&self, position: u64, value: &T) {
         let to = self.value_ptr(const { SlotShape::of::<T, K>() }, position);
         let (from, size) = (ptr::from_ref(value).cast(), size_of::<T>());
-        // SAFETY: source is a valid `T`; destination is one slot's value, aligned as `T` is.
+        // SAFETY: source is a `T`, all bytes of which are initialised; destination is one slot's value,
+        // aligned to their word (`new`).
         unsafe { copy_in(to, from, size, word(size)) }
     }
 
@@ -175,12 +176,33 @@ impl<K: Kind> Slots<K> {
     #[inline(always)]
     pub(crate) unsafe fn read<T: AnyBitPattern>(&self, position: u64) -> T {
         let mut value = MaybeUninit::<T>::uninit();
-        let from = self.value_ptr(const { SlotShape::of::<T, K>() }, position);
-        let (to, size) = (value.as_mut_ptr().cast(), size_of::<T>());
-        // SAFETY: source is one slot's value; destination is private room for one `T`.
-        unsafe { copy_out(from, to, size, word(size)) };
+        // SAFETY: the caller's promise; the room is for one `T`.
+        unsafe { self.read_to(position, value.as_mut_ptr()) };
         // SAFETY: all bytes were just written, and any bytes are a `T`.
         unsafe { value.assume_init() }
+    }
+
+    /// The same, into memory that is there.
+    ///
+    /// # Safety
+    ///
+    /// The slots are of the shape that `T`s have.
+    #[inline(always)]
+    pub(crate) unsafe fn read_into<T: AnyBitPattern>(&self, position: u64, into: &mut T) {
+        // SAFETY: the caller's promise; any bytes are a `T`.
+        unsafe { self.read_to(position, into) }
+    }
+
+    /// # Safety
+    ///
+    /// The slots are of the shape that `T`s have, and `to` is private room for one.
+    #[inline(always)]
+    unsafe fn read_to<T>(&self, position: u64, to: *mut T) {
+        let from = self.value_ptr(const { SlotShape::of::<T, K>() }, position);
+        let size = size_of::<T>();
+        // SAFETY: source is one slot's value, aligned to its word (`new`); the room is the caller's
+        // promise.
+        unsafe { copy_out(from, to.cast(), size, word(size)) };
     }
 
     /// Copies a value of whatever type into the slot at `position`. `value` has as many bytes as
@@ -189,8 +211,8 @@ impl<K: Kind> Slots<K> {
     pub(crate) fn write_bytes(&self, position: u64, value: &[u8]) {
         assert_eq!(value.len(), self.shape.size, "an element's bytes");
         let to = self.value_ptr(self.shape, position);
-        // SAFETY: source and destination have that size; the latter is a slot's value, aligned as
-        // its size tells.
+        // SAFETY: source and destination have that size; the latter is a slot's value, aligned to its
+        // word (`new`).
         unsafe { copy_in(to, value.as_ptr(), value.len(), self.word) }
     }
 
@@ -252,14 +274,14 @@ impl<K: Kind> Slots<K> {
         len.min(self.capacity() - (position & self.mask))
     }
 
-    /// Copies `values` into successive slots from `position` on.
+    /// Copies `values`, no more than there are slots, into successive slots from `position` on.
     ///
     /// # Safety
     ///
     /// The slots are of the shape that `T`s have.
     #[inline]
-    pub(crate) unsafe fn write_run<T: Copy>(&self, position: u64, values: &[T]) {
-        debug_assert!(values.len() as u64 <= self.capacity());
+    pub(crate) unsafe fn write_run<T: NoUninit>(&self, position: u64, values: &[T]) {
+        assert!(values.len() as u64 <= self.capacity(), "no more than there are slots");
         if K::STAMPED {
             for (value, i) in values.iter().zip(0..) {
                 // SAFETY: the caller's promise.
@@ -272,7 +294,8 @@ impl<K: Kind> Slots<K> {
         let (head, rest) = values.split_at(first);
         let copy = |position, values: &[T]| {
             let to = self.value_ptr(shape, position);
-            // SAFETY: unstamped slots are contiguous values, and none of these is behind the wrap.
+            // SAFETY: unstamped slots are contiguous values, and these end at the wrap or, as there
+            // are no more than slots, begin there and fit.
             unsafe { copy_in(to, values.as_ptr().cast(), size_of_val(values), word(shape.size)) };
         };
         copy(position, head);
@@ -286,11 +309,11 @@ impl<K: Kind> Slots<K> {
     /// The slots are of the shape that `T`s have.
     #[inline]
     pub(crate) unsafe fn read_run<T: AnyBitPattern>(&self, position: u64, into: &mut [T]) {
-        debug_assert!(into.len() as u64 <= self.capacity());
+        assert!(into.len() as u64 <= self.capacity(), "no more than there are slots");
         if K::STAMPED {
             for (value, i) in into.iter_mut().zip(0..) {
                 // SAFETY: the caller's promise.
-                *value = unsafe { self.read(position.wrapping_add(i)) };
+                unsafe { self.read_into(position.wrapping_add(i), value) };
             }
             return;
         }
@@ -300,8 +323,7 @@ impl<K: Kind> Slots<K> {
         let copy = |position, into: &mut [T]| {
             let from = self.value_ptr(shape, position);
             let (to, bytes) = (into.as_mut_ptr().cast(), size_of_val(into));
-            // SAFETY: unstamped slots are contiguous values, and none of these is behind the wrap;
-            // any bytes are a `T`.
+            // SAFETY: as in `write_run`; and any bytes are a `T`.
             unsafe { copy_out(from, to, bytes, word(shape.size)) };
         };
         copy(position, head);

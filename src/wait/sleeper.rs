@@ -5,8 +5,9 @@
 //! announce      from now on a publisher sees that somebody sleeps                W1
 //! re-check      look at the ring, and at who is there
 //!    something came, or it is time to stop  ──►  retract, and that is all
-//!    nothing                                ──►  commit: the ticket may be slept on;
-//!                                                awake again, for whatever reason: announce
+//!    nothing                                ──►  commit: sleep on the ticket, and then announce
+//!                                                again, whatever ended the sleep; or announce
+//!                                                again at once, if the watch has a place
 //! ```
 //!
 //! The order is the protocol of [`word`](super::word), which argues why no wake is lost, and of
@@ -32,8 +33,8 @@ pub(crate) struct Sleeper<'a> {
     /// Others may sleep there, too.
     shared: bool,
     picky: bool,
-    /// As it last announced itself and committed to sleep.
-    committed: Option<Ticket>,
+    /// As it last announced itself, if it has not taken that back.
+    announced: Option<Ticket>,
     shift: Option<Shift<'a>>,
 }
 
@@ -48,24 +49,24 @@ impl<'a> Sleeper<'a> {
         watch: Option<Watch<'a>>,
     ) -> Self {
         let shift = watch.map(|watch| Shift::begin(watch, word));
-        Self { word, shared, picky, committed: None, shift }
+        Self { word, shared, picky, announced: None, shift }
     }
 
     /// Announces the sleep. The caller looks at the ring and the endpoint table after this, and
     /// then commits to it or [retracts](Self::retract).
     #[inline]
     pub(crate) fn announce(&mut self) -> Ticket {
-        let mut ticket = self.word.announce(self.picky, self.committed);
+        let mut ticket = self.word.announce(self.picky, self.announced);
         ticket.long = self.shift.as_mut().is_some_and(Shift::sleeps_long);
         ticket
     }
 
-    /// The look after the announcement was in vain: the ticket may be slept on. `false`: announce
+    /// The look after the announcement was in vain. `true`: sleep on the ticket. `false`: announce
     /// and look once more, as there is a place for this end in the watch. `checked`: the look was a
     /// liveness check.
     #[inline]
     pub(crate) fn commit(&mut self, ticket: Ticket, checked: bool) -> bool {
-        self.committed = Some(ticket);
+        self.announced = Some(ticket);
         !(checked && self.shift.as_mut().is_some_and(Shift::check))
     }
 

@@ -9,13 +9,14 @@
 
 use std::time::Duration;
 
-/// The longest sleep before a sleeper looks at the ring and at its peers' lives again.
+/// The longest sleep before a sleeper looks at the ring and at its peers' lives again, unless its
+/// handle was given another.
 pub(crate) const LIVENESS_INTERVAL: Duration = Duration::from_millis(50);
 /// What an interval may be set to.
 pub(crate) const LIVENESS_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
-/// So many intervals one sleeps that leaves it to the watch to look after the peers
+/// An end that leaves it to the watch to look after the peers sleeps for so many intervals
 /// ([`watch`](super::watch)).
 const LONG_SLEEP: u32 = 10;
 /// Long sleeps end at multiples of so many nanoseconds, so that a crowd of sleepers wakes in
@@ -41,7 +42,7 @@ impl LivenessTimer {
         self.interval
     }
 
-    /// Other than all others: its end keeps to it, watch or no watch.
+    /// Nobody has set the interval. (An end with one of its own leaves its checks to nobody.)
     pub(crate) fn is_default(&self) -> bool {
         self.interval == LIVENESS_INTERVAL
     }
@@ -68,7 +69,7 @@ impl LivenessTimer {
         due
     }
 
-    /// When it will be time for the next one, for whoever has looked in vain.
+    /// When it will be time for the next check. Means nothing before a look in vain.
     pub(crate) fn next_check(&self, long: bool) -> u64 {
         if !long {
             return self.due_at;

@@ -29,7 +29,7 @@ fn die_and_adopt(ring: &Ring<Mpmc>) {
     };
     let mut adopter = mpmc::Receiver::attach(&mem, ADOPTER).unwrap();
     adopter.adopt(&mem, run);
-    let run = adopter.claim(mem.measured(), 1, 1).unwrap();
+    let run = adopter.claim(mem.kept(), 1, 1).unwrap();
     adopter.hand_out(&mem, run);
     assert_eq!(adopter.redeliveries(), 1);
 }

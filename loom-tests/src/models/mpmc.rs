@@ -44,8 +44,8 @@ impl Sender {
     fn claim(&mut self, max: u64) -> Option<Run> {
         let mem = self.0.mem();
         match self.2 {
-            How::AtOnce if max == 1 => self.1.claim_one(mem.measured()),
-            _ => claimed(self.1.claim(mem.measured(), 1, max)),
+            How::AtOnce if max == 1 => self.1.claim_one(mem.kept()),
+            _ => claimed(self.1.claim(mem.kept(), 1, max)),
         }
     }
 
@@ -56,14 +56,14 @@ impl Sender {
         let Some(run) = self.claim(values.len() as u64) else { return Vec::new() };
         let sent = &values[..publish.min(run.items as usize)];
         mem.view(numbers()).write_run(run.at, sent);
-        self.1.publish(mem.measured(), run, sent.len() as u64);
+        self.1.publish(mem.kept(), run, sent.len() as u64);
         sent.to_vec()
     }
 
     /// Claims one slot, writes into it, and never publishes.
     pub(super) fn claim_and_die(mut self) {
         let mem = self.0.mem();
-        if let Some(run) = claimed(self.1.claim(mem.measured(), 1, 1)) {
+        if let Some(run) = claimed(self.1.claim(mem.kept(), 1, 1)) {
             mem.view(numbers()).write(run.at, &0);
         }
     }
@@ -77,8 +77,8 @@ impl Receiver {
     fn claim(&mut self, max: u64) -> Option<Run> {
         let mem = self.0.mem();
         match self.2 {
-            How::AtOnce if max == 1 => self.1.claim_one(mem.measured()),
-            _ => claimed(self.1.claim(mem.measured(), 1, max)),
+            How::AtOnce if max == 1 => self.1.claim_one(mem.kept()),
+            _ => claimed(self.1.claim(mem.kept(), 1, max)),
         }
     }
 
@@ -86,15 +86,15 @@ impl Receiver {
         let mem = self.0.mem();
         let Some(run) = self.claim(max) else { return Vec::new() };
         let values: Vec<_> =
-            self.1.items(mem.measured(), run).map(|at| mem.view(numbers()).read(at)).collect();
+            self.1.items(mem.kept(), run).map(|at| mem.view(numbers()).read(at)).collect();
         assert_eq!(values.len() as u64, run.items);
-        self.1.release(mem.measured(), run, run.items);
+        self.1.release(mem.kept(), run, run.items);
         values
     }
 
     /// Claims one item and never releases it.
     pub(super) fn claim_and_die(&mut self) {
-        let _ = claimed(self.1.claim(self.0.mem().measured(), 1, 1));
+        let _ = claimed(self.1.claim(self.0.mem().kept(), 1, 1));
     }
 
     pub(super) fn drain(&mut self) -> Vec<u64> {
@@ -190,11 +190,8 @@ fn mpmc_losers_on_the_fast_path_intend_nothing() {
             let (mut tx, mut rx) = (sender(&ring, record), receiver(&ring, record));
             thread::spawn(move || {
                 let mem = ring.mem();
-                let won = if receiving {
-                    rx.1.claim_one(mem.measured())
-                } else {
-                    tx.1.claim_one(mem.measured())
-                };
+                let won =
+                    if receiving { rx.1.claim_one(mem.kept()) } else { tx.1.claim_one(mem.kept()) };
                 // Relaxed: its own.
                 let intent = ring.words.records[record].intent.load(Relaxed);
                 assert_eq!(won.is_some(), intent != 0);

@@ -23,11 +23,11 @@ fn ring(capacity: usize) -> ((Ring, Producer), (Ring, Consumer)) {
 
 /// Sends as many of `values` as there is room for.
 fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
-    match producer.claim(mem.measured(), 1, values.len() as u64) {
+    match producer.claim(mem.kept(), 1, values.len() as u64) {
         Ok(run) => {
             let sent = run.items as usize;
             mem.view(numbers()).write_run(run.at, &values[..sent]);
-            producer.publish(mem.measured(), run, run.items);
+            producer.publish(mem.kept(), run, run.items);
             sent
         }
         Err(blocked) => {
@@ -39,11 +39,11 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
 
 /// Receives what there is, at most `max`.
 fn try_recv(mem: &Ring, consumer: &mut Consumer, max: u64, into: &mut Vec<u64>) {
-    match consumer.claim(mem.measured(), 1, max) {
+    match consumer.claim(mem.kept(), 1, max) {
         Ok(run) => {
             let mut values = vec![0; run.items as usize];
             mem.view(numbers()).read_run(run.at, &mut values);
-            consumer.release(mem.measured(), run, run.items);
+            consumer.release(mem.kept(), run, run.items);
             into.extend(values);
         }
         Err(blocked) => assert_eq!(blocked, Refused::NotReady),
@@ -138,7 +138,7 @@ fn spsc_successor_that_drops_items_frees_them_after_the_dead_ones_reading() {
         theirs.drop_unreleased = true;
         assert_eq!(try_send(&mem, &mut producer, &[1]), 1);
         let dying = thread::spawn(move || {
-            let run = consumer.claim(theirs.measured(), 1, 1).expect("there is one");
+            let run = consumer.claim(theirs.kept(), 1, 1).expect("there is one");
             consumer.hand_out(&theirs, run);
             assert_eq!(theirs.view(numbers()).read(run.at), 1);
             let mut successor = Consumer::attach(&theirs, 1).expect("the ring is sound");

@@ -6,7 +6,6 @@ use crate::peers::ends::Ends;
 use crate::peers::reap::tests::{Told, sit, told};
 use crate::peers::table::Role;
 use crate::pipe::{RecvEnd, SendEnd};
-use crate::ring::mem::Fixed;
 use crate::ring::tests::{Heap, numbers};
 use crate::ring::{Kind, RecvCursor, SendCursor, Spsc};
 use crate::wait::pace::now;
@@ -29,8 +28,8 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
         waiting: &'a mut Waiting,
         image: &'a Image,
         liveness: &'a Told,
-    ) -> Claimer<'a, RecvEnd<Spsc>, Fixed<u64, Spsc>, Told> {
-        Claimer { end, shape: numbers(), waiting, image, liveness }
+    ) -> Claimer<'a, RecvEnd<Spsc>, Told> {
+        Claimer { end, waiting, image, liveness }
     }
     let mut send = |items| {
         let run = tx.claim_slow(items, items, &both).expect("room");
@@ -42,13 +41,16 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
 
     send(3);
     let then = now();
-    let run = claimer(&mut rx, &mut waiting, &image, &both).fast_coalesced(1, 1).expect("an item");
+    let run = claimer(&mut rx, &mut waiting, &image, &both)
+        .fast_coalesced(numbers(), 1, 1)
+        .expect("an item");
     rx.release(numbers(), run, 1);
     let before = coalesce(&rx);
     assert!((then..=now()).contains(&before.1), "by the clock of waits");
     for _ in 0..2 {
-        let run =
-            claimer(&mut rx, &mut waiting, &image, &both).fast_coalesced(1, 1).expect("an item");
+        let run = claimer(&mut rx, &mut waiting, &image, &both)
+            .fast_coalesced(numbers(), 1, 1)
+            .expect("an item");
         rx.release(numbers(), run, 1);
     }
     assert_eq!(coalesce(&rx), before, "it had seen all three");
@@ -56,17 +58,18 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
     let ((left, _), began) = before;
     for (more, items) in [(1, 1), (2, 4)] {
         send(1);
-        let run = claimer(&mut rx, &mut waiting, &image, &both).claim(1, items, soon());
+        let run = claimer(&mut rx, &mut waiting, &image, &both).claim(numbers(), 1, items, soon());
         rx.release(numbers(), run.expect("an item"), 1);
         assert_eq!(coalesce(&rx), ((left - more, true), began));
     }
     let before = coalesce(&rx);
     send(1);
-    let run = claimer(&mut rx, &mut waiting, &image, &both).try_claim(1, 1).expect("an item");
+    let run =
+        claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1).expect("an item");
     rx.release(numbers(), run, 1);
-    assert!(claimer(&mut rx, &mut waiting, &image, &both).try_claim(1, 1).is_err());
+    assert!(claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1).is_err());
     assert_eq!(coalesce(&rx), before, "tries neither pause nor tell");
     // What has to be waited for begins anew.
-    assert!(claimer(&mut rx, &mut waiting, &image, &both).claim(1, 1, soon()).is_err());
+    assert!(claimer(&mut rx, &mut waiting, &image, &both).claim(numbers(), 1, 1, soon()).is_err());
     assert_eq!(coalesce(&rx), ((left - 3, false), began));
 }

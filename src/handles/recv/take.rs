@@ -44,20 +44,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// `false` if these make none.
     #[inline(always)]
     pub(super) fn take_into(&mut self, run: Run, into: &mut T) -> Result<bool, Refused> {
-        let mem = self.raw.end.mem.view(self.shape);
         let found = self.raw.end.find(self.shape, run, 0);
         let received = found.map(|at| match as_bits(slice::from_mut(into)) {
-            Some(into) => {
-                mem.read_run(at, into);
+            Some(bits) => {
+                self.raw.end.mem.view(self.shape).read_into(at, &mut bits[0]);
                 true
             }
-            None => match checked(mem.read(at)) {
-                Some(item) => {
-                    *into = item;
-                    true
-                }
-                None => false,
-            },
+            None => self.read_checked(at, into),
         });
         self.note(run);
         self.raw.end.release(self.shape, run, 1);
@@ -93,6 +86,19 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if nothing { Err(BulkError::Invalid) } else { Ok(received) }
     }
 
+    /// Copies the item at a position into `into` if it makes a `T`. (By itself, so that its copies
+    /// stand on no stack but that of types that need them, optimised or not.)
+    #[inline]
+    fn read_checked(&self, at: u64, into: &mut T) -> bool {
+        match checked(self.raw.end.mem.view(self.shape).read(at)) {
+            Some(item) => {
+                *into = item;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Copies those of the first items of the run that make a `T`; the others are left out. How
     /// many.
     fn copy_checked(&self, run: Run, into: &mut [T]) -> Result<usize, Refused> {
@@ -100,10 +106,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let mut received = 0;
         for _ in 0..into.len() {
             let at = items.next().ok_or(Refused::Corrupt)?;
-            if let Some(item) = checked(self.raw.end.mem.view(self.shape).read(at)) {
-                into[received] = item;
-                received += 1;
-            }
+            received += usize::from(self.read_checked(at, &mut into[received]));
         }
         Ok(received)
     }

@@ -57,11 +57,11 @@ pub(crate) fn sit<K: Kind>(mem: &Mem<K>, record: usize, role: Role) -> Owner {
 pub(crate) fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
     let mem = heap.mem();
     let mut cursor = <Mpmc as Kind>::Send::attach(&mem, 0).unwrap();
-    let run = cursor.claim(mem.measured(), slots, slots).unwrap();
+    let run = cursor.claim(mem.kept(), slots, slots).unwrap();
     for index in 0..values {
         mem.view(numbers()).write(run.at + index, &index);
     }
-    cursor.publish(mem.measured(), run, values);
+    cursor.publish(mem.kept(), run, values);
 }
 
 /// A receiver sits down on `record`, claims `items` items, and says no more.
@@ -69,7 +69,7 @@ pub(crate) fn dead_receiver(heap: &Heap<u64, Mpmc>, record: usize, items: u64) -
     let mem = heap.mem();
     let owner = sit(&mem, record, Role::Receiver);
     let mut cursor = <Mpmc as Kind>::Recv::attach(&mem, record).unwrap();
-    assert_eq!(cursor.claim(mem.measured(), items, items).unwrap().items, items);
+    assert_eq!(cursor.claim(mem.kept(), items, items).unwrap().items, items);
     owner
 }
 
@@ -166,9 +166,9 @@ fn what_a_dead_receiver_held_is_an_abandoned_claim_until_there_is_an_adopter_and
     assert!(!findings.pending);
     assert_ne!(wakes(&mem), before);
     for at in 0..2 {
-        let run = adopter.claim(mem.measured(), 1, 4).unwrap();
+        let run = adopter.claim(mem.kept(), 1, 4).unwrap();
         assert_eq!((run.at, run.items, run.again), (at, 1, 1), "one at a time");
-        adopter.release(mem.measured(), run, 1);
+        adopter.release(mem.kept(), run, 1);
     }
     // Its record is free once what it had claimed is.
     assert!(!reap_pass(&mem, Role::Receiver, &liveness, None).pending);
@@ -188,15 +188,15 @@ fn what_an_adopter_cannot_take_at_once_is_pending_for_the_next_pass() {
     let mut adopter = <Mpmc as Kind>::Recv::attach(&mem, 3).unwrap();
     let liveness = told(&[(Role::Receiver, 2), (Role::Receiver, 3)]);
     assert!(reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter)).pending);
-    let run = adopter.claim(mem.measured(), 1, 4).unwrap();
+    let run = adopter.claim(mem.kept(), 1, 4).unwrap();
     assert_eq!((run.at, run.items), (0, 1));
-    adopter.release(mem.measured(), run, 1);
+    adopter.release(mem.kept(), run, 1);
     mem.words.records[2].intent.store(0, Relaxed);
     assert!(!reap_pass(&mem, Role::Receiver, &liveness, Some(&mut adopter)).pending);
     for at in 1..3 {
-        let run = adopter.claim(mem.measured(), 1, 4).unwrap();
+        let run = adopter.claim(mem.kept(), 1, 4).unwrap();
         assert_eq!((run.at, run.items), (at, 1));
-        adopter.release(mem.measured(), run, 1);
+        adopter.release(mem.kept(), run, 1);
     }
 }
 

@@ -11,7 +11,7 @@
 //! * [`deliveries`] lets one receiver after the other die with the same item.
 //!
 //! [`Heap`] lays a block out as a region is laid out and hands out [`Mem`]s over it, just as
-//! `handles::ring` does over a mapping.
+//! `handles::raw_ring` does over a mapping.
 
 mod deliveries;
 mod mpmc;
@@ -25,7 +25,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use bytemuck::AnyBitPattern;
+use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::control::Words;
 use super::mem::{Fixed, Mem, SlotShape, View};
@@ -221,7 +221,7 @@ pub(crate) fn numbers<K: Kind>() -> Fixed<u64, K> {
 
 /// Values that can be numbered, each number filling all bytes, so that a torn one is told from all
 /// others.
-pub(crate) trait Sample: AnyBitPattern + PartialEq + Debug + Send + Sync {
+pub(crate) trait Sample: AnyBitPattern + NoUninit + PartialEq + Debug + Send + Sync {
     fn nth(n: u64) -> Self;
 }
 
@@ -245,7 +245,7 @@ impl Sample for u16 {
 
 impl<T: Sample, const N: usize> Sample for [T; N]
 where
-    [T; N]: AnyBitPattern,
+    [T; N]: AnyBitPattern + NoUninit,
 {
     fn nth(n: u64) -> Self {
         [T::nth(n); N]
@@ -262,7 +262,7 @@ impl Sample for u8 {
 macro_rules! aligned {
     ($($name:ident $align:literal,)+) => {$(
         #[repr(C, align($align))]
-        #[derive(Clone, Copy, Debug, PartialEq, AnyBitPattern)]
+        #[derive(Clone, Copy, Debug, PartialEq, AnyBitPattern, NoUninit)]
         struct $name([u8; $align]);
 
         impl Sample for $name {
