@@ -80,6 +80,9 @@ pub(crate) trait End {
     /// What this end knows of the others, and where it learns more.
     fn ends(&mut self) -> (&mut Ends, &Words);
 
+    /// The former.
+    fn known(&self) -> &Ends;
+
     /// The longest run that one claim may cover.
     fn longest_run(&self) -> u64;
 
@@ -118,6 +121,9 @@ pub(crate) trait End {
 
     /// There is something that another end of this role could claim.
     fn another(&self) -> bool;
+
+    /// It has claimed something that it has neither handed over nor released.
+    fn has_claim(&self) -> bool;
 
     /// The last thing an end does: hands over what it can of a claim that was forgotten. Whether it
     /// leaves one behind, for others to adopt.

@@ -19,6 +19,14 @@ mod sealed {
 pub trait Cloneable: sealed::Sealed + Send + Sized {
     #[doc(hidden)]
     fn another(&self) -> Result<Self, AttachError>;
+
+    #[doc(hidden)]
+    /// Becomes as good as another of `original`. `false`: it cannot.
+    fn renewed(&mut self, original: &Self) -> bool;
+
+    #[doc(hidden)]
+    /// It keeps slots or items for itself.
+    fn keeps_some(&self) -> bool;
 }
 
 impl<T: Item> sealed::Sealed for SendHandle<T, Mpmc> {}
@@ -28,11 +36,27 @@ impl<T: Item> Cloneable for SendHandle<T, Mpmc> {
     fn another(&self) -> Result<Self, AttachError> {
         self.try_clone()
     }
+
+    fn renewed(&mut self, original: &Self) -> bool {
+        self.renew(original)
+    }
+
+    fn keeps_some(&self) -> bool {
+        self.has_claim()
+    }
 }
 
 impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
     fn another(&self) -> Result<Self, AttachError> {
         self.try_clone()
+    }
+
+    fn renewed(&mut self, original: &Self) -> bool {
+        self.renew(original)
+    }
+
+    fn keeps_some(&self) -> bool {
+        self.has_claim()
     }
 }
 
@@ -44,6 +68,13 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
 /// beside the one that it was made from, which is kept and not lent, up to the ring's endpoint
 /// limit, and closes them all when it is dropped. The lock is held for taking and putting back
 /// alone, never while sending or receiving.
+///
+/// **Borrowers leave nothing to each other.** Each borrowed end waits as the one that the pool was
+/// made from does (policy, interval, [`require_peer`](RecvHandle::require_peer)), whatever the
+/// borrower before has set, and a [`Canceller`](crate::Canceller) serves for one borrow. An end that
+/// keeps items or slots when the borrow ends, because a run was dropped in a panic or forgotten, is
+/// closed instead of put back: its items go to other receivers, marked as redelivered
+/// ([`ReadRun`](crate::ReadRun)).
 ///
 /// ```
 /// use ringpipe::{Pool, mpmc};
@@ -67,7 +98,8 @@ pub struct Pool<H> {
 }
 
 impl<H: Cloneable> Pool<H> {
-    /// A pool that starts from `end`.
+    /// A pool that starts from `end`. If that keeps items or slots, it is the first to be lent, and
+    /// another takes its place.
     pub fn new(end: H) -> Self {
         Self { first: Mutex::new(end), idle: Mutex::new(Vec::new()) }
     }
@@ -80,11 +112,22 @@ impl<H: Cloneable> Pool<H> {
     /// [`AttachError`].
     pub fn get(&self) -> Result<Pooled<'_, H>, AttachError> {
         // A panic while a lock is held leaves nothing half done: poison says nothing here.
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let end = match idle {
-            Some(end) => end,
-            None => self.first.lock().unwrap_or_else(PoisonError::into_inner).another()?,
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.keeps_some() {
+            let fresh = first.another()?;
+            let end = std::mem::replace(&mut *first, fresh);
+            return Ok(Pooled { end: Some(end), idle: &self.idle });
+        }
+        let mut unfit = Vec::new(); // closed without the locks
+        let end = loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut end) = idle else { break first.another()? };
+            if end.renewed(&first) {
+                break end;
+            }
+            unfit.push(end);
         };
+        drop(first);
         Ok(Pooled { end: Some(end), idle: &self.idle })
     }
 }
@@ -98,13 +141,13 @@ impl<H> fmt::Debug for Pool<H> {
 
 /// An end borrowed from a [`Pool`]; dropping it puts it back.
 #[derive(Debug)]
-pub struct Pooled<'a, H> {
+pub struct Pooled<'a, H: Cloneable> {
     /// `None` only while dropping.
     end: Option<H>,
     idle: &'a Mutex<Vec<H>>,
 }
 
-impl<H> Deref for Pooled<'_, H> {
+impl<H: Cloneable> Deref for Pooled<'_, H> {
     type Target = H;
 
     fn deref(&self) -> &H {
@@ -112,15 +155,16 @@ impl<H> Deref for Pooled<'_, H> {
     }
 }
 
-impl<H> DerefMut for Pooled<'_, H> {
+impl<H: Cloneable> DerefMut for Pooled<'_, H> {
     fn deref_mut(&mut self) -> &mut H {
         self.end.as_mut().expect("there until dropped")
     }
 }
 
-impl<H> Drop for Pooled<'_, H> {
+impl<H: Cloneable> Drop for Pooled<'_, H> {
     fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
+        // What keeps some is closed.
+        if let Some(end) = self.end.take().filter(|end| !end.keeps_some()) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(end);
         }
     }

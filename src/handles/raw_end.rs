@@ -9,6 +9,7 @@ use super::claim::Claimer;
 use super::raw_ring::RawRing;
 use crate::attach::{self, Endpoint};
 use crate::error::{AttachError, PeerError};
+use crate::peers::endings::Ending;
 use crate::peers::ends::Ends;
 use crate::peers::fork::Image;
 use crate::peers::hold::{Asking, Hold};
@@ -97,6 +98,25 @@ impl<E: End> RawEnd<E> {
     fn waiting_as(mut self, other: &Waiting) -> Self {
         self.waiting.wait_as(other);
         self
+    }
+
+    /// Becomes as a [clone](Self::try_clone) of `original` would be, and knows what it has learnt
+    /// beside. `false`: it cannot.
+    pub(super) fn renew(&mut self, original: &Self) -> bool {
+        let (known, original_knows) = (self.end.known(), original.end.known());
+        let fit = Arc::ptr_eq(&self.ring, &original.ring)
+            && known.requires() == original_knows.requires()
+            && self.is_current()
+            && !self.end.has_claim();
+        if fit {
+            self.waiting.wait_as(&original.waiting);
+        }
+        fit
+    }
+
+    /// How the ends of the other role went.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.end.known().ending(&self.ring.words)
     }
 
     /// How it claims.

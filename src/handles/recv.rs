@@ -13,7 +13,7 @@ use super::run::ReadRun;
 use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endings::Ending;
-use crate::pipe::{self, RecvEnd};
+use crate::pipe::{self, End, RecvEnd};
 use crate::ring::mem::{Fixed, SlotShape};
 use crate::ring::{Kind, Mpmc, Refused};
 use crate::wait::Stop;
@@ -355,6 +355,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
     }
 
+    /// For a pool: see [`RawEnd::renew`].
+    pub(super) fn renew(&mut self, original: &Self) -> bool {
+        self.raw.renew(&original.raw)
+    }
+
+    pub(super) fn has_claim(&self) -> bool {
+        self.raw.end.has_claim()
+    }
+
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
         &self.raw.ring
     }
@@ -426,7 +435,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn ending(&self) -> Option<Ending> {
-        self.raw.end.ends.ending(&self.raw.end.mem.words)
+        self.raw.ending()
     }
 
     /// From now on, says `Closed` also if no sender is there and none has come, instead of waiting

@@ -13,7 +13,7 @@ use super::run::WriteRun;
 use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endings::Ending;
-use crate::pipe::{self, SendEnd};
+use crate::pipe::{self, End, SendEnd};
 use crate::ring::mem::{Fixed, SlotShape};
 use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
@@ -306,6 +306,15 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         sent
     }
 
+    /// For a pool: see [`RawEnd::renew`].
+    pub(super) fn renew(&mut self, original: &Self) -> bool {
+        self.raw.renew(&original.raw)
+    }
+
+    pub(super) fn has_claim(&self) -> bool {
+        self.raw.end.has_claim()
+    }
+
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
         &self.raw.ring
     }
@@ -356,7 +365,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn ending(&self) -> Option<Ending> {
-        self.raw.end.ends.ending(&self.raw.end.mem.words)
+        self.raw.ending()
     }
 
     /// From now on, says `Closed` also if no receiver has come yet, instead of waiting for the

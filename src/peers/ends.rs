@@ -268,6 +268,11 @@ impl Ends {
         self.sum_up();
     }
 
+    /// Somebody has called [`require`](Self::require), which cannot be undone.
+    pub(crate) fn requires(&self) -> bool {
+        self.required
+    }
+
     /// The opposite ends are gone, and this end is about to be told so: finds out how they went.
     /// `for_all`: the next end of this role need not be told again; asked unless others were told
     /// already. `false`: one has come meanwhile, be it that it has gone again. Then a receiver must

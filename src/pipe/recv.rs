@@ -223,6 +223,10 @@ impl<K: Kind> End for RecvEnd<K> {
         (&mut self.ends, &self.mem.words)
     }
 
+    fn known(&self) -> &Ends {
+        &self.ends
+    }
+
     fn longest_run(&self) -> u64 {
         self.mem.slots.capacity().min(K::Recv::MAX_RUN)
     }
@@ -302,8 +306,12 @@ impl<K: Kind> End for RecvEnd<K> {
         self.cursor.another(&self.mem)
     }
 
-    fn leave(&mut self) -> bool {
+    fn has_claim(&self) -> bool {
         self.cursor.has_claim()
+    }
+
+    fn leave(&mut self) -> bool {
+        self.has_claim()
     }
 
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {

@@ -75,6 +75,10 @@ impl<K: Kind> End for SendEnd<K> {
         (&mut self.ends, &self.mem.words)
     }
 
+    fn known(&self) -> &Ends {
+        &self.ends
+    }
+
     fn longest_run(&self) -> u64 {
         self.mem.slots.capacity().min(K::Send::MAX_RUN)
     }
@@ -110,6 +114,10 @@ impl<K: Kind> End for SendEnd<K> {
     #[inline]
     fn another(&self) -> bool {
         self.cursor.another(&self.mem)
+    }
+
+    fn has_claim(&self) -> bool {
+        self.cursor.forgotten()
     }
 
     fn leave(&mut self) -> bool {

@@ -137,10 +137,13 @@ impl Waiting {
         &self.cancel
     }
 
-    /// Waits as another handle does.
+    /// Waits as another handle does. Whoever could cancel this one no longer can.
     pub(crate) fn wait_as(&mut self, other: &Self) {
         self.policy = other.policy;
         self.timer.set_interval(other.timer.interval());
+        if Arc::strong_count(&self.cancel) > 1 || self.cancel.load(Ordering::Relaxed) {
+            self.cancel = Arc::new(AtomicBool::new(false));
+        }
     }
 
     /// A try came to nothing, and nobody will wait: `true` if it is time for a liveness check. Asks
