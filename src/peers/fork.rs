@@ -10,6 +10,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
@@ -59,6 +60,11 @@ struct Page {
     registered: AtomicU64,
 }
 
+/// How often who finds the gate closed makes way for threads of its own priority before it sleeps.
+const YIELDS: u32 = 8;
+/// And then sleeps at a time: about as long as the gate is closed.
+const MOMENT: Duration = Duration::from_micros(50);
+
 /// While it lives, no other thread of this process forks through libc. (A raw `clone` system call
 /// asks nobody.) Its owner allocates nothing meanwhile: an allocator may have handlers, too.
 #[derive(Debug)]
@@ -91,7 +97,9 @@ impl Drop for HeldOff {
     }
 }
 
-/// A lock that spins: attachments and forks are rare.
+/// A lock: attachments and forks are rare, and it is held for some system calls. Whoever finds it
+/// taken makes way a few times and then sleeps, so that an owner of lower priority, on the same
+/// processor, gets to run.
 impl Page {
     fn close(&self) {
         let me = rustix::thread::gettid().as_raw_nonzero().get() as u64;
@@ -99,8 +107,14 @@ impl Page {
         if self.gate.load(Ordering::Relaxed) != me {
             // F4 ← F3: an ordinary lock.
             let take = || self.gate.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+            let mut tries = 0;
             while take().is_err() {
-                std::thread::yield_now();
+                tries += 1;
+                if tries <= YIELDS {
+                    std::thread::yield_now();
+                } else {
+                    std::thread::sleep(MOMENT);
+                }
             }
         }
         self.depth.fetch_add(1, Ordering::Relaxed); // under the lock
