@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -p killpoints                  # everything
-//! cargo run --release -p killpoints -- --quick       # one kill for each state
+//! cargo run --release -p killpoints -- --quick       # one kill for each state, at random in it
+//! cargo run --release -p killpoints -- --quick --seed 7
 //! cargo run --release -p killpoints -- --operation mpmc/try_send --step 57
 //! cargo run --release -p killpoints -- --on-disk target/tmp --operation visit
 //! ```
@@ -22,7 +23,8 @@
 //! the state is there, and once more at the last instruction before it changes, which costs little
 //! and would show if the argument left something out. Since the kernel might remember something
 //! else of a process, the number of system calls made counts as part of the state: there is a kill
-//! behind each.
+//! behind each. `--quick` kills once in each state, at an instruction that its seed chooses, so that
+//! many runs come to them all.
 //!
 //! Names of rings are made in a `/dev/shm` of the harness's own ([`private`]), so that an operation
 //! that acts on all rings there are acts on nobody else's.
@@ -55,6 +57,8 @@ mod oracle;
 mod orphans;
 mod perform;
 mod private;
+#[path = "../../storm/src/rng.rs"]
+mod rng;
 mod run;
 mod scenario;
 mod shared;
@@ -64,7 +68,7 @@ mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use ringpipe::{Mpmc, Spsc};
@@ -78,9 +82,12 @@ use shared::Diary;
 /// Kills a process at every point of every ringpipe operation and checks what is left.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// One kill for each state, rather than two.
+    /// One kill for each state, at any of its instructions, rather than two.
     #[arg(long)]
     quick: bool,
+    /// Repeats the choices of `--quick`; by default others each time, which is printed.
+    #[arg(long, requires = "quick", default_value_t = seed(), hide_default_value = true)]
+    seed: u64,
     /// Only operations whose name contains this; a whole name means that one alone.
     #[arg(long)]
     operation: Option<String>,
@@ -98,6 +105,11 @@ struct Cli {
     /// Lists the operations.
     #[arg(long)]
     list: bool,
+}
+
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(1, |now| rng::mix(now.as_nanos() as u64) >> 32)
 }
 
 fn main() -> ExitCode {
@@ -155,7 +167,11 @@ fn supervise(cli: &Cli) -> ExitCode {
         }
     }
     watchdog::start();
-    let mode = Mode { quick: cli.quick, step: cli.step, explain: cli.explain };
+    let seed = cli.quick.then_some(cli.seed);
+    if let Some(seed) = seed {
+        println!("killpoints: seed {seed}");
+    }
+    let mode = Mode { seed, step: cli.step, explain: cli.explain };
     let started = Instant::now();
     println!(
         "{:46} {:>6} {:>6} {:>5} {:>6} {:>7}",

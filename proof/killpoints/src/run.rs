@@ -12,6 +12,7 @@ use crate::flavour::{Flavour, options};
 use crate::observe::{Observer, State};
 use crate::oracle::{self, Cost, Survivors};
 use crate::orphans;
+use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::shared::Diary;
 use crate::trace::{Stop, Victim, Wake};
@@ -90,8 +91,8 @@ const ENOUGH: usize = 4;
 /// How to go through an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Mode {
-    /// One kill for each state, rather than two.
-    pub quick: bool,
+    /// One kill for each state, chosen by this, rather than two.
+    pub seed: Option<u64>,
     /// Kills after this many steps alone.
     pub step: Option<usize>,
     /// Tells what distinguishes the states.
@@ -130,15 +131,16 @@ pub fn all<K: Flavour>(scenario: &Scenario, mode: Mode) -> Report {
             points.push((step.min(record.steps()), Survivors::Newcomers));
         }
         None => {
-            for (index, (first, last)) in record.spans().enumerate() {
-                match (mode.quick, index % 2) {
-                    (true, 0) => points.push((first, Survivors::Present)),
-                    (true, _) => points.push((first, Survivors::Newcomers)),
-                    (false, _) => {
-                        points.push((first, Survivors::Present));
-                        points.push((last, Survivors::Newcomers));
-                    }
-                }
+            let mut rng = mode.seed.map(Rng::new);
+            for (first, last) in record.spans() {
+                let Some(rng) = &mut rng else {
+                    points.push((first, Survivors::Present));
+                    points.push((last, Survivors::Newcomers));
+                    continue;
+                };
+                let step = rng.within(first as u64..last as u64 + 1) as usize;
+                let survivors = rng.pick(&[Survivors::Present, Survivors::Newcomers]);
+                points.push((step, survivors));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Random numbers that a seed repeats: SplitMix64. Not worth a dependency. `histories` uses it,
-//! too.
+//! Random numbers that a seed repeats: SplitMix64. Not worth a dependency. `histories` and
+//! `killpoints` use it, too.
 
 #![allow(dead_code, reason = "each program uses a part of this")]
 
