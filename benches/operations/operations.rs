@@ -4,86 +4,59 @@
 //! cargo bench -p operations
 //! cargo bench -p operations -- --save-baseline before    # then change something, then
 //! cargo bench -p operations -- --baseline before
+//! cargo bench -p operations -- instructions    # how many a value takes; with valgrind
 //! ```
 //!
 //! Nothing here tells how fast items travel between processes, which depends on cache lines that
 //! do not move here; that is what `benches/peers` measures, beside others.
 
+mod calls;
+mod instructions;
+
 use std::hint::black_box;
 
+use calls::{BATCH, Both, SLOTS};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use ringpipe::{Item, mpmc, spsc};
-
-const SLOTS: usize = 1024;
-const BATCH: usize = 32;
+use ringpipe::{Item, Kind, RecvHandle, SendHandle, mpmc, spsc};
 
 /// One item in, one item out.
-fn single<T: Item + Default>(c: &mut Criterion, value: T) {
+fn single<T: Item + Default>(c: &mut Criterion) {
+    one_a_call(c, "spsc", spsc::channel::<T>(SLOTS).unwrap());
+    one_a_call(c, "mpmc", mpmc::channel::<T>(SLOTS).unwrap());
+}
+
+fn one_a_call<T: Item + Default, K: Kind>(
+    c: &mut Criterion,
+    kind: &str,
+    ends: (SendHandle<T, K>, RecvHandle<T, K>),
+) {
     let mut group = c.benchmark_group("single");
-    let size = size_of::<T>();
     group.throughput(Throughput::Elements(1));
-    let (mut tx, mut rx) = spsc::channel::<T>(SLOTS).unwrap();
-    group.bench_function(BenchmarkId::new("spsc try", size), |b| {
-        b.iter(|| {
-            tx.try_send(black_box(value)).unwrap();
-            rx.try_recv().unwrap()
-        });
+    let (mut ends, size) = (Both::new(ends), size_of::<T>());
+    group.bench_function(BenchmarkId::new(format!("{kind} try"), size), |b| {
+        b.iter(|| ends.try_one());
     });
-    group.bench_function(BenchmarkId::new("spsc", size), |b| {
-        b.iter(|| {
-            tx.send(black_box(value)).unwrap();
-            rx.recv().unwrap()
-        });
-    });
-    let (mut tx, mut rx) = mpmc::channel::<T>(SLOTS).unwrap();
-    group.bench_function(BenchmarkId::new("mpmc try", size), |b| {
-        b.iter(|| {
-            tx.try_send(black_box(value)).unwrap();
-            rx.try_recv().unwrap()
-        });
-    });
-    group.bench_function(BenchmarkId::new("mpmc", size), |b| {
-        b.iter(|| {
-            tx.send(black_box(value)).unwrap();
-            rx.recv().unwrap()
-        });
-    });
+    group.bench_function(BenchmarkId::new(kind, size), |b| b.iter(|| ends.one()));
 }
 
 /// Many items in, many out: by slice, and in place.
-fn batches<T: Item + Default>(c: &mut Criterion, value: T) {
+fn batches<T: Item + Default>(c: &mut Criterion) {
+    many_a_call(c, "spsc", spsc::channel::<T>(SLOTS).unwrap());
+    many_a_call(c, "mpmc", mpmc::channel::<T>(SLOTS).unwrap());
+}
+
+fn many_a_call<T: Item + Default, K: Kind>(
+    c: &mut Criterion,
+    kind: &str,
+    ends: (SendHandle<T, K>, RecvHandle<T, K>),
+) {
     let mut group = c.benchmark_group("batch of 32");
-    let size = size_of::<T>();
     group.throughput(Throughput::Elements(BATCH as u64));
-    let values = [value; BATCH];
-    let mut into = [T::default(); BATCH];
-    let (mut tx, mut rx) = spsc::channel::<T>(SLOTS).unwrap();
-    group.bench_function(BenchmarkId::new("spsc slice", size), |b| {
-        b.iter(|| {
-            assert_eq!(tx.try_send_slice(black_box(&values)), Ok(BATCH));
-            assert_eq!(rx.try_recv_slice(&mut into), Ok(BATCH));
-        });
+    let (mut ends, size) = (Both::new(ends), size_of::<T>());
+    group.bench_function(BenchmarkId::new(format!("{kind} slice"), size), |b| {
+        b.iter(|| ends.slice());
     });
-    group.bench_function(BenchmarkId::new("spsc run", size), |b| {
-        b.iter(|| {
-            let mut run = tx.try_claim(BATCH).unwrap();
-            for index in 0..BATCH {
-                run.write(index, black_box(value));
-            }
-            run.commit_all();
-            let run = rx.try_claim(BATCH).unwrap();
-            let last = run.iter().last();
-            run.release_all();
-            last
-        });
-    });
-    let (mut tx, mut rx) = mpmc::channel::<T>(SLOTS).unwrap();
-    group.bench_function(BenchmarkId::new("mpmc slice", size), |b| {
-        b.iter(|| {
-            assert_eq!(tx.try_send_slice(black_box(&values)), Ok(BATCH));
-            assert_eq!(rx.try_recv_slice(&mut into), Ok(BATCH));
-        });
-    });
+    group.bench_function(BenchmarkId::new(format!("{kind} run"), size), |b| b.iter(|| ends.run()));
 }
 
 /// What is refused: no room, no item.
@@ -116,17 +89,24 @@ fn lives(c: &mut Criterion) {
 }
 
 fn operations(c: &mut Criterion) {
-    single(c, [1_u64; 1]);
-    single(c, [1_u64; 8]);
-    single(c, [1_u64; 32]);
-    batches(c, [1_u64; 1]);
-    batches(c, [1_u64; 32]);
+    single::<[u64; 1]>(c);
+    single::<[u64; 8]>(c);
+    single::<[u64; 32]>(c);
+    batches::<[u64; 1]>(c);
+    batches::<[u64; 32]>(c);
     refusals(c);
     lives(c);
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    operations(&mut criterion);
-    criterion.final_summary();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.split_first() {
+        Some((what, _)) if what == "instructions" => instructions::count(),
+        Some((what, program)) if what == "pass" => instructions::work(program),
+        _ => {
+            let mut criterion = Criterion::default().configure_from_args();
+            operations(&mut criterion);
+            criterion.final_summary();
+        }
+    }
 }

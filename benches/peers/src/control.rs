@@ -51,6 +51,7 @@ struct Page {
     senders_attached: Line,
     rested: Line,
     senders_done: Line,
+    marks_taken: Line,
 }
 
 /// The page, mapped for as long as the process lives.
@@ -146,6 +147,16 @@ impl Control {
     /// This sender has sent all its items of the turn; `true` for the last one.
     pub fn sender_done(self, senders: u32) -> bool {
         (self.0.senders_done.0.fetch_add(1, AcqRel) + 1).is_multiple_of(senders)
+    }
+
+    /// How many marks receivers have taken, in all turns.
+    pub fn marks_taken(self) -> u32 {
+        self.0.marks_taken.0.load(Acquire)
+    }
+
+    /// This receiver has its mark, and takes nothing more in this turn.
+    pub fn mark_taken(self) {
+        self.0.marks_taken.0.fetch_add(1, AcqRel);
     }
 }
 

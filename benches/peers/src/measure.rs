@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::harness::{Entry, NOTHING, Round, Running};
-use crate::scenario::{Against, Scenario, Target, Unit, is_yardstick};
+use crate::scenario::{Against, Scenario, Takers, Target, Unit, is_yardstick};
 use crate::stats::{Ratio, median};
 
 /// Those that this build leaves out.
@@ -50,15 +50,17 @@ pub fn run(
 ) -> Table {
     let plan = scenario.plan(quick);
     let rounds = rounds.unwrap_or(plan.rounds);
-    let mut absent: Vec<_> = NOT_BUILT.to_vec();
+    let mut absent = match scenario.takers {
+        Takers::Only(_) => Vec::new(),
+        Takers::AllBut(_) => NOT_BUILT.to_vec(),
+    };
     let mut takers: Vec<(Option<Running>, Row)> = Vec::new();
     for entry in entries {
-        let skipped = scenario.skip.contains(&entry.name) && entry.name != scenario.ours;
-        let wanted = only.is_empty()
+        let asked = only.is_empty()
             || is_yardstick(entry.name)
             || only.iter().any(|name| entry.name == name);
         match (entry.fits)(&plan.link) {
-            _ if skipped || !wanted => {}
+            _ if !asked || !scenario.takes(entry.name) => {}
             Err(why) => absent.push((entry.name, why)),
             Ok(()) => {
                 let (name, threads) = (entry.name, entry.threads);

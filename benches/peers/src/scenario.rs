@@ -26,8 +26,16 @@ pub struct Scenario {
     pub link: Link,
     /// Whom the others are compared with.
     pub ours: &'static str,
-    /// Who could take part, but is another scenario's.
-    pub skip: &'static [&'static str],
+    pub takers: Takers,
+}
+
+/// Who takes part, of those who can.
+#[derive(Clone, Copy, Debug)]
+pub enum Takers {
+    /// These.
+    Only(&'static [&'static str]),
+    /// All but these, which are another scenario's; and but those that show a price.
+    AllBut(&'static [&'static str]),
 }
 
 /// Items of all streams but the bulk copy: slots of a ring, items of a batch.
@@ -37,6 +45,13 @@ const BATCH: usize = 32;
 const EFFORT: u32 = 16;
 /// The bulk copy: pages, 16 of them at a time, through 256 KiB.
 pub const BULK: (usize, usize, usize) = (4096, 16, 64);
+
+/// What the crash protocol and waiting cost: a bare ring, the same one with more and more of ours.
+const PRICE_ONE: &[&str] = &["plain-spsc", "ringpipe-polled", "ringpipe"];
+const PRICE_MANY: &[&str] =
+    &["plain-vyukov", "plain-intents", "ringpipe-mpmc-polled", "ringpipe-mpmc"];
+/// Those of them that show nothing else.
+const FOR_PRICE: &[&str] = &["plain-intents", "ringpipe-polled", "ringpipe-mpmc-polled"];
 
 const MANY: &[&str] = &["ringpipe-mpmc", "plain-vyukov", "shaq-mpmc"];
 const ONE: &[&str] = &[
@@ -74,7 +89,7 @@ pub fn all() -> Vec<Scenario> {
         unit,
         link,
         ours: "ringpipe",
-        skip: MANY,
+        takers: Takers::AllBut(MANY),
     };
     let mut all = Vec::new();
     for size in [8, 64, 256, 1024] {
@@ -97,7 +112,7 @@ pub fn all() -> Vec<Scenario> {
         let title = format!("MPMC, {senders} senders, {receivers} receivers, 8 bytes");
         let link = Link { senders, receivers, ..link.clone() };
         let scenario = scenario(name, title, Unit::Stream, link);
-        all.push(Scenario { ours: "ringpipe-mpmc", skip: ONE, ..scenario });
+        all.push(Scenario { ours: "ringpipe-mpmc", takers: Takers::AllBut(ONE), ..scenario });
     }
     for (name, wait) in [("spin", Wait::Spin), ("sleep", Wait::Sleep), ("adaptive", Wait::Adaptive)]
     {
@@ -116,12 +131,38 @@ pub fn all() -> Vec<Scenario> {
         let idle = Link { work: Work::Idle, wait, ..link.clone() };
         let title = format!("A receiver of which nothing comes, waiting: {name}");
         let scenario = scenario(format!("idle-{name}"), title, Unit::Idle, idle);
-        all.push(Scenario { skip: &["plain-vyukov", "shaq-mpmc"], ..scenario });
+        all.push(Scenario { takers: Takers::AllBut(&["plain-vyukov", "shaq-mpmc"]), ..scenario });
+    }
+    for (name, ours, only, senders, receivers) in [
+        ("spsc", "ringpipe", PRICE_ONE, 1, 1),
+        ("mpmc-1x1", "ringpipe-mpmc", PRICE_MANY, 1, 1),
+        ("mpmc-2x2", "ringpipe-mpmc", PRICE_MANY, 2, 2),
+    ] {
+        for (size, batch) in [(8, 1), (64, 1), (8, BATCH), (64, BATCH)] {
+            let link = Link { size, batch, senders, receivers, ..link.clone() };
+            let calls = if batch == 1 { "" } else { "batch-" };
+            let name = format!("price-{name}-{calls}{size}");
+            let title = format!(
+                "What the crash protocol costs: {senders} to {receivers}, {size} bytes, {batch} a call"
+            );
+            let scenario = scenario(name, title, Unit::Stream, link);
+            all.push(Scenario { ours, takers: Takers::Only(only), ..scenario });
+        }
     }
     all
 }
 
 impl Scenario {
+    /// Whether this contender is wanted here, if it can take part.
+    pub fn takes(&self, name: &str) -> bool {
+        match self.takers {
+            Takers::Only(names) => names.contains(&name),
+            Takers::AllBut(names) => {
+                name == self.ours || !names.contains(&name) && !FOR_PRICE.contains(&name)
+            }
+        }
+    }
+
     /// How long, and how often: a turn is as short as it can be and still say something, since what
     /// is compared shall be close together.
     pub fn plan(&self, quick: bool) -> Plan {

@@ -273,10 +273,15 @@ impl Player<'_> {
         if self.control.sender_done(link.senders) {
             let mut mark = P::zeroed();
             mark.set_label(END);
-            for _ in 0..link.receivers {
+            let before = self.control.marks_taken();
+            for sent in 0..link.receivers {
+                // One that receives many a call must not take the others' marks along.
+                while self.control.marks_taken() < before + sent {
+                    std::thread::sleep(Duration::from_micros(50));
+                }
                 tx.send(&mark)?;
+                tx.flush()?;
             }
-            tx.flush()?;
         }
         Ok(None)
     }
@@ -297,6 +302,7 @@ impl Player<'_> {
                 }
                 marks.look(self.control, check.items);
             }
+            self.control.mark_taken();
             // One that had nothing to receive while it counted has not looked.
             marks.look(self.control, check.items);
             Ok(None)
@@ -391,6 +397,7 @@ impl Player<'_> {
                 check.sum = check.sum.wrapping_add(label);
                 marks.look(self.control, check.items);
             }
+            self.control.mark_taken();
             marks.look(self.control, check.items);
             Ok((!idle).then_some(times))
         })?;

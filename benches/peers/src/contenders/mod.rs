@@ -255,8 +255,11 @@ macro_rules! everybody {
         $with!(ours::Spsc);
         $with!(ours::SpscSpin);
         $with!(ours::Mpmc);
+        $with!(ours::SpscPolled);
+        $with!(ours::MpmcPolled);
         $with!(plain::Spsc);
-        $with!(plain::Vyukov);
+        $with!(plain::Vyukov::<false>);
+        $with!(plain::Vyukov::<true>);
         $with!(limits::TwoLines);
         $with!(limits::Futex);
         $with!(rtrb::Rtrb);

@@ -2,9 +2,12 @@
 
 use std::marker::PhantomData;
 
-use ringpipe::{AttachError, Deadline, Kind, RecvHandle, Ring, SendHandle, WaitPolicy};
+use ringpipe::{
+    AttachError, BulkError, Deadline, Kind, RecvHandle, Ring, SendHandle, TryRecvError,
+    TrySendError, WaitPolicy,
+};
 
-use super::{Contender, Door, Laid, Link, Payload, Rx, Tx, Wait};
+use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
 use crate::Outcome;
 
 /// An SPSC ring.
@@ -13,6 +16,10 @@ pub type Spsc = Ours<ringpipe::Spsc, false>;
 pub type SpscSpin = Ours<ringpipe::Spsc, true>;
 /// An MPMC ring.
 pub type Mpmc = Ours<ringpipe::Mpmc, false>;
+/// An SPSC ring that is polled.
+pub type SpscPolled = Polled<ringpipe::Spsc>;
+/// An MPMC ring that is polled.
+pub type MpmcPolled = Polled<ringpipe::Mpmc>;
 
 pub struct Ours<K, const SPIN: bool>(PhantomData<K>);
 
@@ -20,6 +27,7 @@ pub struct Ours<K, const SPIN: bool>(PhantomData<K>);
 pub trait Flavour: Kind + Sized + Sync {
     const ONE_TO_ONE: bool;
     const NAME: [&'static str; 2];
+    const POLLED: &'static str;
     fn sender<P: Payload>(ring: &Ring<P, Self>) -> Result<SendHandle<P, Self>, AttachError>;
     fn receiver<P: Payload>(ring: &Ring<P, Self>) -> Result<RecvHandle<P, Self>, AttachError>;
 }
@@ -27,6 +35,7 @@ pub trait Flavour: Kind + Sized + Sync {
 impl Flavour for ringpipe::Spsc {
     const ONE_TO_ONE: bool = true;
     const NAME: [&'static str; 2] = ["ringpipe", "ringpipe-spin"];
+    const POLLED: &'static str = "ringpipe-polled";
     fn sender<P: Payload>(ring: &Ring<P, Self>) -> Result<SendHandle<P, Self>, AttachError> {
         ring.producer()
     }
@@ -38,6 +47,7 @@ impl Flavour for ringpipe::Spsc {
 impl Flavour for ringpipe::Mpmc {
     const ONE_TO_ONE: bool = false;
     const NAME: [&'static str; 2] = ["ringpipe-mpmc", "ringpipe-mpmc-spin"];
+    const POLLED: &'static str = "ringpipe-mpmc-polled";
     fn sender<P: Payload>(ring: &Ring<P, Self>) -> Result<SendHandle<P, Self>, AttachError> {
         ring.sender()
     }
@@ -142,6 +152,101 @@ impl<P: Payload, K: Flavour> Rx<P> for Receiver<P, K> {
     fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
         let received = self.rx.recv_slice(&mut self.buffer[..max], Deadline::NEVER)?;
         self.buffer[..received].iter().for_each(look);
+        Ok(())
+    }
+}
+
+/// A ring whose ends do not wait in it but try again and again, as those of a bare ring must: what
+/// is left between the two is the crash protocol.
+pub struct Polled<K>(PhantomData<K>);
+
+impl<K: Flavour + 'static> Contender for Polled<K> {
+    const NAME: &'static str = K::POLLED;
+    type Door<P: Payload> = PolledDoor<P, K>;
+
+    fn fits(link: &Link) -> Result<(), &'static str> {
+        Ours::<K, true>::fits(link)
+    }
+
+    fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
+        Ours::<K, true>::lay::<P>(link)
+    }
+
+    fn door<P: Payload>(link: &Link) -> Outcome<PolledDoor<P, K>> {
+        Ok(PolledDoor { open: Ours::<K, true>::door(link)?, pause: link.pause() })
+    }
+}
+
+pub struct PolledDoor<P: Payload, K: Kind> {
+    open: Open<P, K>,
+    pause: Pause,
+}
+
+pub struct PolledSender<P: Payload, K: Kind> {
+    tx: SendHandle<P, K>,
+    pause: Pause,
+}
+
+pub struct PolledReceiver<P: Payload, K: Kind> {
+    receiver: Receiver<P, K>,
+    pause: Pause,
+}
+
+impl<P: Payload, K: Flavour> Door<P> for PolledDoor<P, K> {
+    type Tx = PolledSender<P, K>;
+    type Rx = PolledReceiver<P, K>;
+
+    fn tx(&self) -> Outcome<Self::Tx> {
+        Ok(PolledSender { tx: self.open.tx()?, pause: self.pause })
+    }
+
+    fn rx(&self) -> Outcome<Self::Rx> {
+        Ok(PolledReceiver { receiver: self.open.rx()?, pause: self.pause })
+    }
+}
+
+impl<P: Payload, K: Flavour> Tx<P> for PolledSender<P, K> {
+    #[inline(always)]
+    fn send(&mut self, item: &P) -> Outcome {
+        let sent = self.pause.until(|| match self.tx.try_send(*item) {
+            Err(TrySendError::Full(_)) => None,
+            sent => Some(sent),
+        });
+        Ok(sent.map_err(|e| e.to_string())?)
+    }
+
+    #[inline(always)]
+    fn send_batch(&mut self, mut items: &[P]) -> Outcome {
+        while !items.is_empty() {
+            let sent = self.pause.until(|| match self.tx.try_send_slice(items) {
+                Err(BulkError::Full) => None,
+                sent => Some(sent),
+            });
+            items = &items[sent?..];
+        }
+        Ok(())
+    }
+}
+
+impl<P: Payload, K: Flavour> Rx<P> for PolledReceiver<P, K> {
+    #[inline(always)]
+    fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
+        let received = self.pause.until(|| match self.receiver.rx.try_recv() {
+            Err(TryRecvError::Empty) => None,
+            received => Some(received),
+        });
+        look(&received?);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
+        let Receiver { rx, buffer } = &mut self.receiver;
+        let received = self.pause.until(|| match rx.try_recv_slice(&mut buffer[..max]) {
+            Err(BulkError::Empty) => None,
+            received => Some(received),
+        });
+        buffer[..received?].iter().for_each(look);
         Ok(())
     }
 }

@@ -34,7 +34,14 @@ struct Line(AtomicU64);
 struct Indices {
     tail: Line,
     head: Line,
+    /// How many ends have come: the next one's intent.
+    ends: Line,
+    /// What ends are about to claim, where they say so.
+    intents: [Line; INTENTS],
 }
+
+/// The most ends of a ring whose ends store intents.
+const INTENTS: usize = 8;
 
 const SLOTS_AT: usize = size_of::<Indices>();
 
@@ -59,6 +66,21 @@ impl Memory {
         // SAFETY: the mapping continues behind the indices with as many slots as the mask says.
         unsafe { first.add(SLOTS_AT + (at & self.mask) as usize * size_of::<S>()) }.cast()
     }
+}
+
+/// Shows `count` items that `copy_out` copies out, as contenders do that return values.
+#[inline(always)]
+fn show<P: Payload>(count: usize, copy_out: impl FnOnce(&mut [P]), look: impl FnMut(&P)) {
+    const MOST: usize = 1 << 16;
+    thread_local!(static BUFFER: UnsafeCell<Vec<u64>> = UnsafeCell::new(vec![0; MOST / 8]));
+    BUFFER.with(|buffer| {
+        // SAFETY: this thread's, and not borrowed elsewhere: `look` does not receive.
+        let words = unsafe { &mut *buffer.get() };
+        let into: &mut [P] = bytemuck::cast_slice_mut(words);
+        let into = &mut into[..count];
+        copy_out(into);
+        into.iter().for_each(look);
+    });
 }
 
 /// Lamport's queue with private copies of the peer's index.
@@ -187,29 +209,24 @@ impl<P: Payload> Rx<P> for Side {
 
     #[inline(always)]
     fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
-        const MOST: usize = 1 << 16;
         let items = self.items().min(max as u64);
         let now = self.adjacent(items);
         let slot = self.memory.slot::<P>(self.mine);
-        // Copied out, as the contenders that return values do.
-        thread_local!(static BUFFER: UnsafeCell<Vec<u64>> = UnsafeCell::new(vec![0; MOST / 8]));
-        BUFFER.with(|buffer| {
-            // SAFETY: this thread's, and not borrowed elsewhere: `look` does not receive.
-            let words = unsafe { &mut *buffer.get() };
-            let into: &mut [P] = bytemuck::cast_slice_mut(words);
-            let into = &mut into[..now as usize];
+        let copy_out = |into: &mut [P]| {
             // SAFETY: `now` adjacent published slots, which stay until `head` passes them.
             unsafe { slot.copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
             self.mine += now;
             self.memory.indices.head.0.store(self.mine, Release);
-            into.iter().for_each(look);
-        });
+        };
+        show(now as usize, copy_out, look);
         Ok(())
     }
 }
 
-/// Vyukov's bounded queue.
-pub struct Vyukov;
+/// Vyukov's bounded queue; a batch claims as many slots as it can at once. `INTENTS`: its ends store
+/// what they are about to claim in a line of their own before each claim, and clear it after the
+/// hand-over, which is what makes a claim survive its owner.
+pub struct Vyukov<const INTENTS: bool>;
 
 #[repr(C)]
 struct Cell<P> {
@@ -221,11 +238,14 @@ fn vyukov_len<P>(link: &Link) -> usize {
     SLOTS_AT + link.capacity * size_of::<Cell<P>>()
 }
 
-impl Contender for Vyukov {
-    const NAME: &'static str = "plain-vyukov";
-    type Door<P: Payload> = VyukovDoor;
+impl<const WITH_INTENTS: bool> Contender for Vyukov<WITH_INTENTS> {
+    const NAME: &'static str = if WITH_INTENTS { "plain-intents" } else { "plain-vyukov" };
+    type Door<P: Payload> = VyukovDoor<WITH_INTENTS>;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
+        if WITH_INTENTS && (link.senders + link.receivers) as usize > INTENTS {
+            return Err("eight ends");
+        }
         spins(link)
     }
 
@@ -241,75 +261,149 @@ impl Contender for Vyukov {
         Ok(laid)
     }
 
-    fn door<P: Payload>(link: &Link) -> Outcome<VyukovDoor> {
+    fn door<P: Payload>(link: &Link) -> Outcome<VyukovDoor<WITH_INTENTS>> {
         Ok(VyukovDoor(Memory::open(link, vyukov_len::<P>(link))?))
     }
 }
 
-pub struct VyukovDoor(Memory);
+pub struct VyukovDoor<const INTENTS: bool>(Memory);
 
 /// An end of either side; all state is shared.
-pub struct VyukovEnd(Memory);
+pub struct VyukovEnd<const INTENTS: bool> {
+    memory: Memory,
+    intent: &'static AtomicU64,
+}
 
-impl<P: Payload> Door<P> for VyukovDoor {
-    type Tx = VyukovEnd;
-    type Rx = VyukovEnd;
-
-    fn tx(&self) -> Outcome<VyukovEnd> {
-        Ok(VyukovEnd(self.0))
-    }
-
-    fn rx(&self) -> Outcome<VyukovEnd> {
-        Ok(VyukovEnd(self.0))
+impl<const WITH_INTENTS: bool> VyukovDoor<WITH_INTENTS> {
+    fn end(&self) -> VyukovEnd<WITH_INTENTS> {
+        let indices = self.0.indices;
+        let number = indices.ends.0.fetch_add(1, Relaxed) as usize % INTENTS;
+        VyukovEnd { memory: self.0, intent: &indices.intents[number].0 }
     }
 }
 
-impl VyukovEnd {
-    /// Claims the next position of `index` whose stamp is ahead of it by `ahead`.
+impl<P: Payload, const INTENTS: bool> Door<P> for VyukovDoor<INTENTS> {
+    type Tx = VyukovEnd<INTENTS>;
+    type Rx = VyukovEnd<INTENTS>;
+
+    fn tx(&self) -> Outcome<VyukovEnd<INTENTS>> {
+        Ok(self.end())
+    }
+
+    fn rx(&self) -> Outcome<VyukovEnd<INTENTS>> {
+        Ok(self.end())
+    }
+}
+
+impl<const INTENTS: bool> VyukovEnd<INTENTS> {
+    /// Waits for a position at `index` whose stamp is ahead of it by `ahead`, and claims it and those
+    /// like it behind it, `max` together at the most. Where they begin, and how many they are.
     #[inline(always)]
-    fn claim<P: Payload>(&self, index: &AtomicU64, ahead: u64) -> (u64, &Cell<P>) {
+    fn claim<P: Payload>(&self, index: &AtomicU64, ahead: u64, max: u64) -> (u64, u64) {
         let mut at = index.load(Relaxed);
-        self.0.pause.until(|| {
+        self.memory.pause.until(|| {
             loop {
-                // SAFETY: a slot of the mapping, which stays; its item is touched by owners only.
-                let cell = unsafe { &*self.0.slot::<Cell<P>>(at) };
-                let stamp = cell.stamp.load(Acquire);
-                if stamp != at + ahead {
+                let mut count = 0;
+                while count < max && self.stamp::<P>(at + count).load(Acquire) == at + count + ahead
+                {
+                    count += 1;
+                }
+                if count == 0 {
                     let now = index.load(Relaxed);
                     if now == at {
+                        self.intend(0);
                         return None; // full, or empty
                     }
                     at = now;
                     continue;
                 }
-                match index.compare_exchange_weak(at, at + 1, Relaxed, Relaxed) {
-                    Ok(_) => return Some((at, cell)),
+                self.intend(count << 40 | at & ((1 << 40) - 1));
+                // Whoever sees the claim sees the intent.
+                match index.compare_exchange_weak(at, at + count, Release, Relaxed) {
+                    Ok(_) => return Some((at, count)),
                     Err(now) => at = now,
                 }
             }
         })
     }
+
+    #[inline(always)]
+    fn intend(&self, what: u64) {
+        if INTENTS {
+            self.intent.store(what, Release);
+        }
+    }
+
+    #[inline(always)]
+    fn stamp<P: Payload>(&self, at: u64) -> &AtomicU64 {
+        // SAFETY: a slot of the mapping, which stays; a stamp is only ever accessed as an atomic.
+        unsafe { &(*self.memory.slot::<Cell<P>>(at)).stamp }
+    }
+
+    #[inline(always)]
+    fn item<P: Payload>(&self, at: u64) -> *mut P {
+        // SAFETY: a slot of the mapping, which stays; nothing but an address is taken.
+        let item = unsafe { &raw const (*self.memory.slot::<Cell<P>>(at)).item };
+        UnsafeCell::raw_get(item)
+    }
+
+    /// Publishes the first of these, of which there is one at least. How many.
+    #[inline(always)]
+    fn publish<P: Payload>(&self, items: &[P]) -> usize {
+        let (at, count) = self.claim::<P>(&self.memory.indices.tail.0, 0, items.len() as u64);
+        for (at, item) in (at..at + count).zip(items) {
+            // SAFETY: claimed, so nobody else touches it until the stamp says published.
+            unsafe { self.item::<P>(at).write(*item) };
+        }
+        (at..at + count).for_each(|at| self.stamp::<P>(at).store(at + 1, Release));
+        self.intend(0);
+        count as usize
+    }
+
+    /// Copies out `items` that it has claimed, from position `at` on, and frees their slots.
+    #[inline(always)]
+    fn take<P: Payload>(&self, at: u64, items: &mut [P]) {
+        let positions = at..at + items.len() as u64;
+        for (at, item) in positions.clone().zip(items) {
+            // SAFETY: claimed, so nobody else touches it until the stamp says free.
+            *item = unsafe { self.item::<P>(at).read() };
+        }
+        let lap = self.memory.mask + 1;
+        positions.for_each(|at| self.stamp::<P>(at).store(at + lap, Release));
+        self.intend(0);
+    }
 }
 
-impl<P: Payload> Tx<P> for VyukovEnd {
+impl<P: Payload, const INTENTS: bool> Tx<P> for VyukovEnd<INTENTS> {
     #[inline(always)]
     fn send(&mut self, item: &P) -> Outcome {
-        let (at, cell) = self.claim::<P>(&self.0.indices.tail.0, 0);
-        // SAFETY: claimed, so nobody else touches it until the stamp says published.
-        unsafe { cell.item.get().write(*item) };
-        cell.stamp.store(at + 1, Release);
+        self.publish(std::slice::from_ref(item));
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn send_batch(&mut self, mut items: &[P]) -> Outcome {
+        while !items.is_empty() {
+            items = &items[self.publish(items)..];
+        }
         Ok(())
     }
 }
 
-impl<P: Payload> Rx<P> for VyukovEnd {
+impl<P: Payload, const INTENTS: bool> Rx<P> for VyukovEnd<INTENTS> {
     #[inline(always)]
     fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
-        let (at, cell) = self.claim::<P>(&self.0.indices.head.0, 1);
-        // SAFETY: claimed, so nobody else touches it until the stamp says free.
-        let item = unsafe { cell.item.get().read() };
-        cell.stamp.store(at + self.0.mask + 1, Release);
-        look(&item);
+        let (at, _) = self.claim::<P>(&self.memory.indices.head.0, 1, 1);
+        let mut item = [P::zeroed()];
+        self.take(at, &mut item);
+        look(&item[0]);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
+        let (at, count) = self.claim::<P>(&self.memory.indices.head.0, 1, max as u64);
+        show(count as usize, |into| self.take(at, into), look);
         Ok(())
     }
 }
