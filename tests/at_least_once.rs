@@ -3,65 +3,51 @@
 //! discarded and counted, on a ring that was told to. A job that kills its workers is told by the
 //! number of its redeliveries.
 //!
-//! Workers are processes: this test binary, started again, that does what a line on its standard
-//! input says and answers with a line. So a worker is killed exactly when it has said that it is in
-//! the midst of a job; nothing here depends on when things happen.
+//! Workers are processes that do what a line says and answer with a line. So a worker is killed
+//! exactly when it has said that it is in the midst of a job; nothing here depends on when things
+//! happen.
 
-#[path = "support/by_fork.rs"]
-mod by_fork;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use by_fork::by_fork;
-use ringpipe::{AttachError, CreateError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc};
+use ringpipe::{CreateError, Mpmc, Options, Ring, SendHandle};
 use rustix::process::{Signal, getpid, kill_process};
+use support::{Child, Flavour, Me, Name, both_kinds, options, roles, tests};
 
-/// How long a worker may take to answer: far more than it needs on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
-/// How long a worker looks for jobs, at most: shorter, so that its report comes first.
+roles!(worker);
+
+both_kinds!(
+    a_worker_that_nobody_kills_gets_every_job_once_and_unmarked,
+    jobs_in_the_midst_of_which_a_worker_is_killed_reach_its_successor_marked,
+    what_a_killed_worker_had_released_is_not_delivered_again,
+    jobs_outlive_any_number_of_workers_that_are_killed_in_their_midst,
+    jobs_of_a_worker_that_leaves_with_them_undone_are_delivered_again,
+    a_ring_told_to_drop_discards_the_jobs_of_a_killed_worker_and_counts_them,
+    a_job_that_kills_every_worker_is_told_by_its_redeliveries_and_the_others_are_done,
+    a_job_that_has_killed_as_many_workers_as_the_ring_allows_is_dropped_and_counted,
+);
+
+tests!(
+    jobs_of_a_killed_worker_reach_a_colleague_who_has_work_of_its_own,
+    every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_jobs,
+    a_limit_of_deliveries_is_the_creators_and_within_bounds,
+);
+
+/// How long a worker looks for jobs, at most: shorter than it may live, so that its report comes
+/// first.
 const LOOK: Duration = Duration::from_secs(40);
 
 /// The job that kills whoever looks at it.
 const POISON: u64 = 1013;
 
-const RING: &str = "RINGPIPE_AT_LEAST_ONCE_RING";
-const KIND: &str = "RINGPIPE_AT_LEAST_ONCE_KIND";
-
-/// What SPSC and MPMC rings have in common but call by different names.
-trait Flavour: Kind {
-    const CALLED: &'static str;
-    fn sender(ring: &Ring<u64, Self>) -> SendHandle<u64, Self>;
-    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, AttachError>;
-}
-
-impl Flavour for Mpmc {
-    const CALLED: &'static str = "mpmc";
-    fn sender(ring: &Ring<u64, Self>) -> SendHandle<u64, Self> {
-        ring.sender().unwrap()
-    }
-    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, AttachError> {
-        ring.receiver()
-    }
-}
-
-impl Flavour for Spsc {
-    const CALLED: &'static str = "spsc";
-    fn sender(ring: &Ring<u64, Self>) -> SendHandle<u64, Self> {
-        ring.producer().unwrap()
-    }
-    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, AttachError> {
-        ring.consumer()
-    }
-}
-
 /// A ring whose name goes with it.
-struct Queue<K: Flavour>(Ring<u64, K>);
+struct Queue<K: Flavour> {
+    ring: Ring<u64, K>,
+    name: Name,
+}
 
 impl<K: Flavour> Queue<K> {
     /// With 16 slots, and those jobs in it. The sender stays until it is dropped.
@@ -69,32 +55,22 @@ impl<K: Flavour> Queue<K> {
         set: impl FnOnce(Options<u64, K>) -> Options<u64, K>,
         jobs: std::ops::Range<u64>,
     ) -> (Self, SendHandle<u64, K>) {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test-at-least-once-{}-{count}", std::process::id());
-        let ring = set(Ring::options().capacity(16)).create(&name).unwrap();
-        let mut tx = K::sender(&ring);
+        let name = Name::new();
+        let ring = set(options()).capacity(16).create(&name).unwrap();
+        let mut tx = K::sender(&ring).unwrap();
         tx.try_send_exact(&jobs.collect::<Vec<_>>()).unwrap();
-        (Self(ring), tx)
+        (Self { ring, name }, tx)
     }
 
     fn worker(&self) -> Worker {
-        Worker::start(K::CALLED, &self.0.name().unwrap())
+        let mut worker = Child::start::<K>("worker", &self.name);
+        worker.must_hear("attached");
+        Worker(worker)
     }
 }
 
-impl<K: Flavour> Drop for Queue<K> {
-    fn drop(&mut self) {
-        let _ = self.0.unlink(); // best effort: the test has said what there was to say
-    }
-}
-
-/// A worker as its employer sees it. Dropping it kills it.
-struct Worker {
-    process: Child,
-    orders: Option<ChildStdin>,
-    answers: Receiver<String>,
-}
+/// A worker as its employer sees it.
+struct Worker(Child);
 
 /// What a claim brought: the jobs in order, the first so many of them marked as redelivered.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,42 +97,9 @@ fn adopted(job: u64, redeliveries: u64) -> Claimed {
 }
 
 impl Worker {
-    fn start(kind: &str, ring: &str) -> Self {
-        let this = std::env::current_exe().unwrap();
-        let mut command = Command::new(this);
-        let mut process = by_fork(&mut command)
-            .args([STAGE, "--exact", "--nocapture", "--test-threads=1"])
-            .envs([(RING, ring), (KIND, kind)])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        let (said, answers) = channel();
-        std::thread::spawn(move || {
-            // The test harness speaks, too.
-            let answers = output.lines().map_while(Result::ok);
-            let mut answers = answers.filter_map(|l| Some(l.split_once("worker: ")?.1.to_owned()));
-            answers.try_for_each(|answer| said.send(answer))
-        });
-        let orders = process.stdin.take();
-        let worker = Self { process, orders, answers };
-        assert_eq!(worker.answer(), "attached");
-        worker
-    }
-
-    fn answer(&self) -> String {
-        self.answers.recv_timeout(LIMIT).unwrap_or_else(|e| panic!("a worker does not answer: {e}"))
-    }
-
-    fn order(&mut self, order: &str) -> String {
-        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
-        self.answer()
-    }
-
     /// Lets it claim up to `max` jobs. It is in the midst of them now, until it `release`s.
     fn claim(&mut self, max: usize) -> Claimed {
-        let answer = self.order(&format!("claim {max}"));
+        let answer = self.0.ask(&format!("claim {max}"));
         let mut numbers =
             answer.split(' ').map(|n| n.parse::<u64>().unwrap_or_else(|_| panic!("{answer}")));
         let mut number = || numbers.next().unwrap();
@@ -172,110 +115,76 @@ impl Worker {
         }
     }
 
+    #[track_caller]
     fn release(&mut self, count: usize) {
-        assert_eq!(self.order(&format!("release {count}")), "released");
+        self.0.must(&format!("release {count}"), "released");
     }
 
     /// `kill -9`; returns when it is dead.
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+    fn kill(self) {
+        self.0.kill();
     }
 
     /// Lets it go as it should.
-    fn dismiss(mut self) {
-        self.orders = None;
-        assert!(self.process.wait().unwrap().success());
+    fn dismiss(self) {
+        self.0.finish();
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // No more than an attempt: it may be gone.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The worker's side. Between a claim and its release there is nothing but waiting for orders.
-fn play<K: Flavour>(ring: &str) {
-    let say = |what: &str| {
-        println!("worker: {what}");
-        std::io::stdout().flush().unwrap();
-    };
-    let mut orders = std::io::stdin().lines().map(Result::unwrap);
-    let ring = Ring::<u64, K>::options().open(ring).unwrap();
+/// A role: a worker. Between a claim and its release there is nothing but waiting for orders.
+fn worker<K: Flavour>(mut me: Me) {
+    let ring = options::<K>().open(&me.ring).unwrap();
     let mut rx = K::receiver(&ring).unwrap();
     rx.set_liveness_interval(Duration::from_millis(2));
-    say("attached");
-    while let Some(order) = orders.next() {
+    me.say("attached");
+    while let Some(order) = me.hear() {
         let max = order.strip_prefix("claim ").unwrap().parse().unwrap();
         let run = match rx.claim(max, LOOK) {
             Ok(run) => run,
             Err(why) => {
-                say(&format!("{why:?}"));
+                me.say(format_args!("{why:?}"));
                 continue;
             }
         };
         let jobs: Vec<_> = run.iter().map(|job| job.to_string()).collect();
-        say(&format!("{} {} {}", run.redelivered(), run.redeliveries(), jobs.join(" ")));
+        me.say(format_args!("{} {} {}", run.redelivered(), run.redeliveries(), jobs.join(" ")));
         if jobs.contains(&POISON.to_string()) {
             kill_process(getpid(), Signal::KILL).unwrap();
         }
-        let Some(order) = orders.next() else {
+        let Some(order) = me.hear() else {
             drop(run); // dismissed with the jobs undone
             return;
         };
         run.release(order.strip_prefix("release ").unwrap().parse().unwrap());
-        say("released");
+        me.say("released");
     }
 }
 
-/// The test that plays the workers of all the others.
-const STAGE: &str = "a_worker_that_nobody_kills_gets_every_job_once_and_unmarked";
-
-#[test]
-fn a_worker_that_nobody_kills_gets_every_job_once_and_unmarked() {
-    if let Ok(ring) = std::env::var(RING) {
-        return match std::env::var(KIND).unwrap().as_str() {
-            "spsc" => play::<Spsc>(&ring),
-            _ => play::<Mpmc>(&ring),
-        };
-    }
-    fn check<K: Flavour>() {
-        let (queue, tx) = Queue::<K>::with_jobs(|options| options, 0..6);
-        let mut worker = queue.worker();
-        assert_eq!(worker.claim(4), fresh([0, 1, 2, 3]));
-        worker.release(4);
-        assert_eq!(worker.claim(4), fresh([4, 5]));
-        worker.release(2);
-        drop(tx);
-        assert_eq!(worker.order("claim 4"), "Closed");
-        worker.dismiss();
-        assert_eq!((queue.0.len(), queue.0.stats().redelivered), (0, 0));
-    }
-    check::<Mpmc>();
-    check::<Spsc>();
+fn a_worker_that_nobody_kills_gets_every_job_once_and_unmarked<K: Flavour>() {
+    let (queue, tx) = Queue::<K>::with_jobs(|options| options, 0..6);
+    let mut worker = queue.worker();
+    assert_eq!(worker.claim(4), fresh([0, 1, 2, 3]));
+    worker.release(4);
+    assert_eq!(worker.claim(4), fresh([4, 5]));
+    worker.release(2);
+    drop(tx);
+    assert_eq!(worker.0.ask("claim 4"), "Closed");
+    worker.dismiss();
+    assert_eq!((queue.ring.len(), queue.ring.stats().redelivered), (0, 0));
 }
 
-#[test]
-fn jobs_in_the_midst_of_which_a_worker_is_killed_reach_its_successor_marked() {
-    fn check<K: Flavour>() {
-        let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..4);
-        let mut first = queue.worker();
-        assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
-        first.kill();
-        let mut second = queue.worker();
-        second.does_adopted(0..4);
-        second.dismiss();
-        let stats = queue.0.stats();
-        assert_eq!((queue.0.len(), stats.redelivered, stats.dropped), (0, 4, 0));
-    }
-    check::<Mpmc>();
-    check::<Spsc>();
+fn jobs_in_the_midst_of_which_a_worker_is_killed_reach_its_successor_marked<K: Flavour>() {
+    let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..4);
+    let mut first = queue.worker();
+    assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
+    first.kill();
+    let mut second = queue.worker();
+    second.does_adopted(0..4);
+    second.dismiss();
+    let stats = queue.ring.stats();
+    assert_eq!((queue.ring.len(), stats.redelivered, stats.dropped), (0, 4, 0));
 }
 
-#[test]
 fn jobs_of_a_killed_worker_reach_a_colleague_who_has_work_of_its_own() {
     let (queue, tx) = Queue::<Mpmc>::with_jobs(|options| options, 0..8);
     let (mut victim, mut colleague) = (queue.worker(), queue.worker());
@@ -287,97 +196,76 @@ fn jobs_of_a_killed_worker_reach_a_colleague_who_has_work_of_its_own() {
     colleague.release(2);
     colleague.does_adopted(0..4); // there is nothing else
     drop(tx);
-    assert_eq!(colleague.order("claim 1"), "Closed");
+    assert_eq!(colleague.0.ask("claim 1"), "Closed");
     colleague.dismiss();
 }
 
-#[test]
-fn what_a_killed_worker_had_released_is_not_delivered_again() {
-    fn check<K: Flavour>() {
-        let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..6);
-        let mut first = queue.worker();
-        assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
-        first.release(3);
-        assert_eq!(first.claim(1), given_back(3));
-        first.kill();
-        let mut second = queue.worker();
-        let mut jobs = BTreeMap::new();
-        while jobs.len() < 3 {
-            let claimed = second.claim(4);
-            for (i, &job) in claimed.jobs.iter().enumerate() {
-                assert_eq!(jobs.insert(job, i < claimed.again), None, "{job} twice");
-            }
-            second.release(claimed.jobs.len());
+fn what_a_killed_worker_had_released_is_not_delivered_again<K: Flavour>() {
+    let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..6);
+    let mut first = queue.worker();
+    assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
+    first.release(3);
+    assert_eq!(first.claim(1), given_back(3));
+    first.kill();
+    let mut second = queue.worker();
+    let mut jobs = BTreeMap::new();
+    while jobs.len() < 3 {
+        let claimed = second.claim(4);
+        for (i, &job) in claimed.jobs.iter().enumerate() {
+            assert_eq!(jobs.insert(job, i < claimed.again), None, "{job} twice");
         }
-        assert_eq!(jobs, BTreeMap::from([(3, true), (4, false), (5, false)]));
-        second.dismiss();
+        second.release(claimed.jobs.len());
     }
-    check::<Mpmc>();
-    check::<Spsc>();
+    assert_eq!(jobs, BTreeMap::from([(3, true), (4, false), (5, false)]));
+    second.dismiss();
 }
 
-#[test]
-fn jobs_outlive_any_number_of_workers_that_are_killed_in_their_midst() {
-    fn check<K: Flavour>() {
-        let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..3);
-        for turn in 0..5 {
-            let mut worker = queue.worker();
-            let claimed = if turn == 0 { fresh([0, 1, 2]) } else { adopted(0, turn) };
-            assert_eq!(worker.claim(4), claimed);
-            worker.kill();
-        }
+fn jobs_outlive_any_number_of_workers_that_are_killed_in_their_midst<K: Flavour>() {
+    let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..3);
+    for turn in 0..5 {
         let mut worker = queue.worker();
-        assert_eq!(worker.claim(4), adopted(0, 5));
-        worker.release(1);
-        worker.does_adopted(1..3);
-        worker.dismiss();
-        assert!(queue.0.is_empty());
+        let claimed = if turn == 0 { fresh([0, 1, 2]) } else { adopted(0, turn) };
+        assert_eq!(worker.claim(4), claimed);
+        worker.kill();
     }
-    check::<Mpmc>();
-    check::<Spsc>();
+    let mut worker = queue.worker();
+    assert_eq!(worker.claim(4), adopted(0, 5));
+    worker.release(1);
+    worker.does_adopted(1..3);
+    worker.dismiss();
+    assert!(queue.ring.is_empty());
 }
 
-#[test]
-fn jobs_of_a_worker_that_leaves_with_them_undone_are_delivered_again() {
-    fn check<K: Flavour>() {
-        let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..3);
-        let mut first = queue.worker();
-        assert_eq!(first.claim(4).jobs, [0, 1, 2]);
-        first.dismiss();
-        let mut second = queue.worker();
-        second.does_adopted(0..3);
-        second.dismiss();
-    }
-    check::<Mpmc>();
-    check::<Spsc>();
+fn jobs_of_a_worker_that_leaves_with_them_undone_are_delivered_again<K: Flavour>() {
+    let (queue, _tx) = Queue::<K>::with_jobs(|options| options, 0..3);
+    let mut first = queue.worker();
+    assert_eq!(first.claim(4).jobs, [0, 1, 2]);
+    first.dismiss();
+    let mut second = queue.worker();
+    second.does_adopted(0..3);
+    second.dismiss();
 }
 
-#[test]
-fn a_ring_told_to_drop_discards_the_jobs_of_a_killed_worker_and_counts_them() {
-    fn check<K: Flavour>() {
-        let (queue, tx) = Queue::<K>::with_jobs(|options| options.drop_unreleased(true), 0..6);
-        let mut first = queue.worker();
-        assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
-        first.release(1);
-        assert_eq!(first.claim(3).jobs, [1, 2, 3]);
-        first.kill();
-        let mut second = queue.worker();
-        assert_eq!(second.claim(4), fresh([4, 5]));
-        second.release(2);
-        drop(tx);
-        assert_eq!(second.order("claim 1"), "Closed");
-        second.dismiss();
-        let stats = queue.0.stats();
-        assert_eq!((stats.dropped, stats.redelivered), (3, 0));
-        // The discarded slots are free again.
-        let mut tx = K::sender(&queue.0);
-        tx.try_send_exact(&[7; 16]).unwrap();
-    }
-    check::<Mpmc>();
-    check::<Spsc>();
+fn a_ring_told_to_drop_discards_the_jobs_of_a_killed_worker_and_counts_them<K: Flavour>() {
+    let (queue, tx) = Queue::<K>::with_jobs(|options| options.drop_unreleased(true), 0..6);
+    let mut first = queue.worker();
+    assert_eq!(first.claim(4).jobs, [0, 1, 2, 3]);
+    first.release(1);
+    assert_eq!(first.claim(3).jobs, [1, 2, 3]);
+    first.kill();
+    let mut second = queue.worker();
+    assert_eq!(second.claim(4), fresh([4, 5]));
+    second.release(2);
+    drop(tx);
+    assert_eq!(second.0.ask("claim 1"), "Closed");
+    second.dismiss();
+    let stats = queue.ring.stats();
+    assert_eq!((stats.dropped, stats.redelivered), (3, 0));
+    // The discarded slots are free again.
+    let mut tx = K::sender(&queue.ring).unwrap();
+    tx.try_send_exact(&[7; 16]).unwrap();
 }
 
-#[test]
 fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_jobs() {
     let jobs = 300_u64;
     let (queue, mut tx) = Queue::<Mpmc>::with_jobs(|options| options, 0..0);
@@ -436,7 +324,7 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
     assert!(kills > 10 && duplicates >= kills, "{kills} kills, {duplicates} duplicates");
     drop(tx);
     for mut worker in workers {
-        assert_eq!(worker.order("claim 1"), "Closed");
+        assert_eq!(worker.0.ask("claim 1"), "Closed");
         worker.dismiss();
     }
 }
@@ -444,70 +332,58 @@ fn every_job_is_done_though_workers_are_killed_again_and_again_in_the_midst_of_j
 /// A worker that gets the deadly job, among others or alone, dies of it.
 fn dies_of(mut worker: Worker, claimed: Claimed) {
     assert_eq!(worker.claim(4), claimed);
-    worker.orders = None; // one that lives on would leave now
-    assert_eq!(worker.process.wait().unwrap().signal(), Some(9));
+    assert_eq!(worker.0.wait().signal(), Some(9));
 }
 
-#[test]
-fn a_job_that_kills_every_worker_is_told_by_its_redeliveries_and_the_others_are_done() {
-    fn check<K: Flavour>() {
-        let (queue, mut tx) = Queue::<K>::with_jobs(|options| options, 1011..1015);
-        dies_of(queue.worker(), fresh([1011, 1012, 1013, 1014]));
-        // The next two do what comes before it, and die of it.
-        let mut worker = queue.worker();
-        worker.does_adopted(1011..1013);
-        dies_of(worker, adopted(1013, 1));
-        dies_of(queue.worker(), adopted(1013, 2));
-        tx.try_send_exact(&[1015, 1016]).unwrap();
-        // This one is told, does not look at it closely, and sets it aside.
-        let mut rx = K::receiver(&queue.0).unwrap();
-        rx.set_liveness_interval(Duration::from_millis(2));
-        drop(tx);
-        let (mut done, mut aside) = (Vec::new(), Vec::new());
-        while let Ok(run) = rx.claim(1, LOOK) {
-            let job = run.get(0).unwrap();
-            match run.redeliveries() {
-                3 => aside.push(job),
-                redeliveries => done.push((job, redeliveries)),
-            }
-            run.release_all();
+fn a_job_that_kills_every_worker_is_told_by_its_redeliveries_and_the_others_are_done<K: Flavour>() {
+    let (queue, mut tx) = Queue::<K>::with_jobs(|options| options, 1011..1015);
+    dies_of(queue.worker(), fresh([1011, 1012, 1013, 1014]));
+    // The next two do what comes before it, and die of it.
+    let mut worker = queue.worker();
+    worker.does_adopted(1011..1013);
+    dies_of(worker, adopted(1013, 1));
+    dies_of(queue.worker(), adopted(1013, 2));
+    tx.try_send_exact(&[1015, 1016]).unwrap();
+    // This one is told, does not look at it closely, and sets it aside.
+    let mut rx = K::receiver(&queue.ring).unwrap();
+    rx.set_liveness_interval(Duration::from_millis(2));
+    drop(tx);
+    let (mut done, mut aside) = (Vec::new(), Vec::new());
+    while let Ok(run) = rx.claim(1, LOOK) {
+        let job = run.get(0).unwrap();
+        match run.redeliveries() {
+            3 => aside.push(job),
+            redeliveries => done.push((job, redeliveries)),
         }
-        done.sort_unstable(); // an MPMC receiver sees what nobody had claimed first
-        assert_eq!((done, aside), (vec![(1014, 1), (1015, 0), (1016, 0)], vec![1013]));
-        assert_eq!((queue.0.len(), queue.0.stats().dropped), (0, 0));
+        run.release_all();
     }
-    check::<Mpmc>();
-    check::<Spsc>();
+    done.sort_unstable(); // an MPMC receiver sees what nobody had claimed first
+    assert_eq!((done, aside), (vec![(1014, 1), (1015, 0), (1016, 0)], vec![1013]));
+    assert_eq!((queue.ring.len(), queue.ring.stats().dropped), (0, 0));
 }
 
-#[test]
-fn a_job_that_has_killed_as_many_workers_as_the_ring_allows_is_dropped_and_counted() {
-    fn check<K: Flavour>() {
-        let (queue, tx) = Queue::<K>::with_jobs(|options| options.delivery_limit(3), 1013..1016);
-        dies_of(queue.worker(), fresh([1013, 1014, 1015]));
-        dies_of(queue.worker(), adopted(1013, 1));
-        dies_of(queue.worker(), adopted(1013, 2));
-        let mut worker = queue.worker();
-        worker.does_adopted(1014..1016);
-        drop(tx);
-        assert_eq!(worker.order("claim 1"), "Closed");
-        worker.dismiss();
-        let stats = queue.0.stats();
-        assert_eq!((stats.exhausted, stats.dropped, stats.redelivered), (1, 1, 2));
-        // Its slot is free again.
-        let mut tx = K::sender(&queue.0);
-        tx.try_send_exact(&[7; 16]).unwrap();
-    }
-    check::<Mpmc>();
-    check::<Spsc>();
+fn a_job_that_has_killed_as_many_workers_as_the_ring_allows_is_dropped_and_counted<K: Flavour>() {
+    let (queue, tx) = Queue::<K>::with_jobs(|options| options.delivery_limit(3), 1013..1016);
+    dies_of(queue.worker(), fresh([1013, 1014, 1015]));
+    dies_of(queue.worker(), adopted(1013, 1));
+    dies_of(queue.worker(), adopted(1013, 2));
+    let mut worker = queue.worker();
+    worker.does_adopted(1014..1016);
+    drop(tx);
+    assert_eq!(worker.0.ask("claim 1"), "Closed");
+    worker.dismiss();
+    let stats = queue.ring.stats();
+    assert_eq!((stats.exhausted, stats.dropped, stats.redelivered), (1, 1, 2));
+    // Its slot is free again.
+    let mut tx = K::sender(&queue.ring).unwrap();
+    tx.try_send_exact(&[7; 16]).unwrap();
 }
 
-#[test]
 fn a_limit_of_deliveries_is_the_creators_and_within_bounds() {
     for possible in [2, 15] {
         let (queue, _tx) = Queue::<Mpmc>::with_jobs(|o| o.delivery_limit(possible), 0..1);
         let open = Ring::<u64, Mpmc>::options().delivery_limit(7);
-        assert!(open.open(&queue.0.name().unwrap()).is_ok(), "the opener's is without effect");
+        assert!(open.open(&queue.name).is_ok(), "the opener's is without effect");
     }
     for impossible in [1, 16, u32::MAX] {
         let options = Ring::<u64, Mpmc>::options().delivery_limit(impossible);

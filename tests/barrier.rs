@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use death::{DATA, set_word};
 use ringpipe::{WaitPolicy, opt_out_of_membarrier};
-use support::{Child, Flavour, LONG_INTERVAL, Me, WOKEN, both_kinds, new_ring, options, roles};
+use support::{
+    Child, Flavour, LONG_INTERVAL, Me, WOKEN, both_kinds, new_ring, options, roles, seccomp,
+};
 
 roles!(sends, receives, attaches);
 
@@ -30,33 +32,7 @@ const REGISTER: u32 = 4;
 
 /// From now on this thread's calls of membarrier, or those with this one `command`, get `answer`.
 fn filter_membarrier(command: Option<u32>, answer: u32) {
-    const fn op(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt, jf, k }
-    }
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let answer_with = libc::BPF_RET | libc::BPF_K;
-    // Offsets in `seccomp_data`: the call's number, and the first argument's low half.
-    let argument = if cfg!(target_endian = "little") { 16 } else { 20 };
-    let mut program = [
-        op(load, 0, 0, 0),
-        op(is, libc::SYS_membarrier as u32, 0, 3),
-        op(load, argument, 0, 0),
-        op(is, command.unwrap_or(0), 0, 1),
-        op(answer_with, answer, 0, 0),
-        op(answer_with, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    if command.is_none() {
-        program[3] = op(load, 0, 0, 0); // whatever the command
-    }
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: takes four numbers.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the program outlives the call, and its length is right.
-    let outcome =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    seccomp::answer_to(libc::SYS_membarrier, command.map(|command| (0, command)), answer);
 }
 
 /// "may COUNT" or "may-not COUNT": the number.

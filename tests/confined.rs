@@ -17,13 +17,13 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use ringpipe::{
-    BulkError, Canceller, Deadline, Ending, Mpmc, PeerError, RecvError, RecvTimeoutError,
-    SendError, SendTimeoutError, TryRecvError, TrySendError,
+    BulkError, Canceller, Deadline, Ending, PeerError, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::disk::{self, Disk};
 use support::{Child, Directory, Flavour, Me, Name, POLICIES, Rx, Tx, both_kinds, did_not_run};
-use support::{options, roles};
+use support::{options, roles, seccomp};
 
 /// What the documentation of `RecvHandle` lists.
 const CALLS: [libc::c_long; 9] = [
@@ -108,7 +108,7 @@ fn confined_by<K: Flavour>(confinement: &str) {
 
     let mut victims = Vec::new();
     let mut sender = None;
-    if K::INDEX == Mpmc::INDEX {
+    if K::MANY {
         let mut tx = K::sender(&rings[1]).unwrap();
         tx.try_send_slice(&[1, 2, 3, 4]).unwrap();
         let mut victim = Child::receiver::<K>(&names[1], Default::default());
@@ -137,7 +137,7 @@ fn confined_by<K: Flavour>(confinement: &str) {
     confined.until_asleep(); // for want of room
     last_receiver.kill();
     confined.must_hear("Ok");
-    assert_eq!(rings[1].stats().redelivered, if K::INDEX == Mpmc::INDEX { 2 } else { 0 });
+    assert_eq!(rings[1].stats().redelivered, if K::MANY { 2 } else { 0 });
     if let Some((_disk, [_, failed])) = &on_disk {
         disk::set_word(failed, 0, disk::FAILED);
     }
@@ -297,43 +297,29 @@ fn allow_nothing_but_the_list(on_disk: bool) {
     // SAFETY: the structure outlives the call; the handler makes system calls alone.
     let outcome = unsafe { libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()) };
     assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
-    const fn op(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt, jf, k }
-    }
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let answer = |with| op(libc::BPF_RET | libc::BPF_K, with, 0, 0);
-    // Offsets in `seccomp_data`: the call's number, and the second argument's low half.
-    let command = if cfg!(target_endian = "little") { 24 } else { 28 };
+    use seccomp::{NUMBER, answer, argument, filter, is, load};
     // Before it closes a descriptor, the standard library asks whether that is open: with debug
     // assertions only.
     let may_ask = if cfg!(debug_assertions) { libc::F_GETFD } else { libc::F_OFD_GETLK };
     let may_lock = if on_disk { libc::F_OFD_SETLK } else { libc::F_OFD_GETLK };
     let may_sync = on_disk.then_some(libc::SYS_msync);
     let mut program = vec![
-        op(load, 0, 0, 0),
-        op(is, libc::SYS_fcntl as u32, 0, 6),
-        op(load, command, 0, 0),
-        op(is, libc::F_OFD_GETLK as u32, 3, 0),
-        op(is, may_ask as u32, 2, 0),
-        op(is, may_lock as u32, 1, 0),
+        load(NUMBER),
+        is(libc::SYS_fcntl as u32, 0, 6),
+        load(argument(1)), // the command
+        is(libc::F_OFD_GETLK as u32, 3, 0),
+        is(may_ask as u32, 2, 0),
+        is(may_lock as u32, 1, 0),
         answer(libc::SECCOMP_RET_TRAP),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     for call in
         CALLS.into_iter().chain(OURS).chain(may_sync).filter(|call| *call != libc::SYS_fcntl)
     {
-        program.extend([op(is, call as u32, 0, 1), answer(libc::SECCOMP_RET_ALLOW)]);
+        program.extend([is(call as u32, 0, 1), answer(libc::SECCOMP_RET_ALLOW)]);
     }
     program.push(answer(libc::SECCOMP_RET_TRAP));
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: takes four numbers.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the program outlives the call, and its length is right.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    filter(&mut program);
 }
 
 fn make_every_call<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Canceller; 2]) {
@@ -467,7 +453,7 @@ fn recover<K: Flavour>(rx: &mut Rx<K>) {
     };
     must!(end == RecvTimeoutError::Closed);
     must!(count == [0, 1, 1, 1, 1, 1]);
-    must!(redelivered == if K::INDEX == Mpmc::INDEX { 2 } else { 0 });
+    must!(redelivered == if K::MANY { 2 } else { 0 });
     // On an SPSC ring the only sender was killed; on an MPMC ring one of them was, too.
     must!(rx.is_closed() && rx.ending() == Some(Ending::Died(1)));
     must!(rx.iter().error().is_none());

@@ -14,7 +14,7 @@ use ringpipe::{
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 use support::{Child, Flavour, LONG_INTERVAL, Me, Name, POLICIES, Rx, Tx, both_kinds, options};
-use support::{roles, until};
+use support::{roles, seccomp, until};
 
 roles!(loses_its_descriptor);
 
@@ -170,31 +170,6 @@ fn told_while_full<K: Flavour>(tx: &mut Tx<K>) {
 
 /// From now on `call`, or that with this one `command`, is not permitted.
 fn forbid(call: libc::c_long, command: Option<u32>) {
-    const fn op(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt, jf, k }
-    }
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let answer = libc::BPF_RET | libc::BPF_K;
-    // Offsets in `seccomp_data`: the call's number, and the second argument's low half.
-    let second = if cfg!(target_endian = "little") { 24 } else { 28 };
-    let mut program = [
-        op(load, 0, 0, 0),
-        op(is, call as u32, 0, 3),
-        op(load, second, 0, 0),
-        op(is, command.unwrap_or(0), 0, 1),
-        op(answer, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0),
-        op(answer, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    if command.is_none() {
-        program[3] = op(load, 0, 0, 0); // whatever the command
-    }
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: takes four numbers.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the program outlives the call, and its length is right.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    let not_permitted = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    seccomp::answer_to(call, command.map(|command| (1, command)), not_permitted);
 }

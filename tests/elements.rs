@@ -12,7 +12,7 @@ use ringpipe::{
     BulkError, Deadline, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle,
     Spsc, TryRecvError, mpmc, spsc,
 };
-use support::{Name, tests};
+use support::{Flavour, Name, tests};
 
 tests!(
     values_with_invalid_bits_travel,
@@ -66,40 +66,16 @@ fn values_with_invalid_bits_travel() {
     pass(mpmc::channel(4).unwrap());
 }
 
-/// What both kinds of ring call by different names.
-trait Attach: Kind {
-    fn sender(ring: &Ring<u8, Self>) -> SendHandle<u8, Self>;
-    fn receiver(ring: &Ring<Level, Self>) -> RecvHandle<Level, Self>;
-}
-
-impl Attach for Spsc {
-    fn sender(ring: &Ring<u8, Self>) -> SendHandle<u8, Self> {
-        ring.producer().unwrap()
-    }
-    fn receiver(ring: &Ring<Level, Self>) -> RecvHandle<Level, Self> {
-        ring.consumer().unwrap()
-    }
-}
-
-impl Attach for Mpmc {
-    fn sender(ring: &Ring<u8, Self>) -> SendHandle<u8, Self> {
-        ring.sender().unwrap()
-    }
-    fn receiver(ring: &Ring<Level, Self>) -> RecvHandle<Level, Self> {
-        ring.receiver().unwrap()
-    }
-}
-
 /// These bytes were sent, and their sender is there; a receiver takes them for levels.
-fn sent<K: Attach>(bytes: &[u8]) -> (SendHandle<u8, K>, RecvHandle<Level, K>) {
+fn sent<K: Flavour>(bytes: &[u8]) -> (SendHandle<u8, K>, RecvHandle<Level, K>) {
     let name = Name::new();
-    let mut tx = K::sender(&Ring::options().capacity(8).create(&name).unwrap());
+    let mut tx = K::sender(&Ring::options().capacity(8).create(&name).unwrap()).unwrap();
     assert_eq!(tx.try_send_slice(bytes), Ok(bytes.len()));
-    (tx, K::receiver(&Ring::options().open(&name).unwrap()))
+    (tx, K::receiver(&Ring::options().open(&name).unwrap()).unwrap())
 }
 
 fn an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on() {
-    fn holds<K: Attach>() {
+    fn holds<K: Flavour>() {
         let (_tx, mut rx) = sent::<K>(&[0, 3, 2, 255, 4, 1]);
         assert_eq!(rx.try_recv(), Ok(Low));
         assert_eq!(rx.try_recv(), Err(TryRecvError::Invalid));
@@ -176,7 +152,7 @@ fn an_item_larger_than_the_stack_can_be_received() {
 }
 
 fn iterators_pass_over_items_that_make_no_value() {
-    fn holds<K: Attach>() {
+    fn holds<K: Flavour>() {
         let (mut tx, mut rx) = sent::<K>(&[9, 0, 9, 9, 1, 9]);
         assert_eq!(rx.try_iter().collect::<Vec<_>>(), [Low, Middle]);
         assert_eq!(rx.ring().stats().dropped, 4);
@@ -192,7 +168,7 @@ fn iterators_pass_over_items_that_make_no_value() {
 }
 
 fn a_slice_leaves_items_out_that_make_no_value() {
-    fn holds<K: Attach>() {
+    fn holds<K: Flavour>() {
         let (mut tx, mut rx) = sent::<K>(&[7, 2, 1, 7, 0, 7]);
         let mut into = [Low; 8];
         assert_eq!(rx.try_recv_slice(&mut into), Ok(3));
@@ -208,7 +184,7 @@ fn a_slice_leaves_items_out_that_make_no_value() {
 }
 
 fn an_exact_call_drops_what_it_cannot_deliver_whole() {
-    fn holds<K: Attach>() {
+    fn holds<K: Flavour>() {
         let (tx, mut rx) = sent::<K>(&[2, 1, 7, 0, 1, 2]);
         let mut into = [Low; 4];
         assert_eq!(rx.try_recv_exact(&mut into), Err(BulkError::Invalid));
@@ -222,14 +198,14 @@ fn an_exact_call_drops_what_it_cannot_deliver_whole() {
 }
 
 /// A copying call that has returned holds nothing, and nothing is marked.
-fn all_is_released<K: Attach>(mut tx: SendHandle<u8, K>, mut rx: RecvHandle<Level, K>) {
+fn all_is_released<K: Flavour>(mut tx: SendHandle<u8, K>, mut rx: RecvHandle<Level, K>) {
     assert_eq!(tx.try_send_exact(&[0; 8]), Ok(()));
     assert_eq!(rx.try_recv_exact(&mut [Low; 8]), Ok(()));
     assert!(!rx.redelivered() && rx.ring().stats().redelivered == 0);
 }
 
 fn a_run_shows_an_item_that_makes_no_value_as_none() {
-    fn holds<K: Attach>() {
+    fn holds<K: Flavour>() {
         let (tx, mut rx) = sent::<K>(&[2, 7, 1]);
         let run = rx.try_claim(8).unwrap();
         let items = (0..run.len()).map(|index| run.get(index));
@@ -243,12 +219,12 @@ fn a_run_shows_an_item_that_makes_no_value_as_none() {
 }
 
 fn what_is_received_again_is_checked_again() {
-    fn holds<K: Attach>() {
+    fn holds<K: Flavour>() {
         let (_tx, mut rx) = sent::<K>(&[7, 1]);
         let ring = rx.ring();
         rx.try_claim(2).unwrap().abandon();
         drop(rx);
-        let mut rx = K::receiver(&ring);
+        let mut rx = K::receiver(&ring).unwrap();
         assert_eq!(rx.try_recv(), Err(TryRecvError::Invalid));
         assert!(rx.redelivered());
         assert_eq!(rx.try_recv(), Ok(Middle));

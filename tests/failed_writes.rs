@@ -11,7 +11,7 @@ use support::disk::{
     CLEAN, Disk, FAILED, MARKING, OPEN, UNKNOWN, after_a_reboot, beside, clean, holds, is_refused,
     open, set_word, state,
 };
-use support::{Child, Flavour, Me, both_kinds, did_not_run, options, roles};
+use support::{Child, Flavour, Me, both_kinds, options, roles, strace_is_there};
 
 roles!(writes_to_a_disk_that_fails, empties_on_a_disk_that_fails);
 
@@ -24,12 +24,7 @@ both_kinds!(
 /// A disk whose failures can be had.
 fn failing_disk(what: &str) -> Option<Disk> {
     let disk = Disk::new(what)?;
-    let there = std::process::Command::new("strace").args(["-c", "true"]).output();
-    if !there.is_ok_and(|run| run.status.success()) {
-        did_not_run(what, "no strace");
-        return None;
-    }
-    Some(disk)
+    strace_is_there(what).then_some(disk)
 }
 
 /// A child that plays the role; an `msync` of its fails like that.

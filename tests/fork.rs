@@ -10,7 +10,7 @@ mod death;
 mod support;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -20,11 +20,12 @@ use std::time::Duration;
 use death::{MANY_CHECKS, SHORT_INTERVAL, SOON, checking_receiver};
 use ringpipe::{
     AttachError, BulkError, Mpmc, PeerError, RecvError, RecvTimeoutError, Ring, SendError,
-    SendTimeoutError, Spsc, TryRecvError, TrySendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use support::forked::in_a_fork;
 use support::{
     Child, Flavour, Me, POLICIES, Rx, Tx, asleep, both_kinds, new_ring, options, roles, tests,
 };
@@ -54,32 +55,6 @@ both_kinds!(
 );
 
 tests!(c18_inherited_mpmc_ends_cannot_be_cloned);
-
-/// Forks; the child does `work` and ends. Panics here if it does there.
-fn in_a_fork(work: impl FnOnce()) {
-    let (mut from, to) = std::io::pipe().unwrap();
-    // SAFETY: the child's only thread is this one; the others neither hold locks nor allocate.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "{}", std::io::Error::last_os_error());
-    if child == 0 {
-        let said = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(()) => "done".to_owned(),
-            Err(panic) => match panic.downcast::<String>() {
-                Ok(message) => *message,
-                Err(_) => "panicked".to_owned(),
-            },
-        };
-        let _ = (&to).write_all(said.as_bytes()); // if that fails, it is not "done" either
-        // SAFETY: ends this process, without the parent's exit handlers.
-        unsafe { libc::_exit(0) };
-    }
-    drop(to);
-    let mut said = String::new();
-    from.read_to_string(&mut said).unwrap();
-    // SAFETY: our own child; no status is asked for.
-    let waited = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-    assert_eq!((said.as_str(), waited), ("done", child));
-}
 
 fn region(name: &str) -> Vec<u8> {
     std::fs::read(format!("/dev/shm/{name}")).unwrap()
@@ -510,7 +485,7 @@ fn c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead<K: Flavour
         tx.set_liveness_interval(SHORT_INTERVAL);
         assert_eq!(tx.send_timeout(6, MANY_CHECKS), Err(SendTimeoutError::Timeout(6)));
         assert_eq!(alive(&name), (1, 1));
-        if K::INDEX == Spsc::INDEX {
+        if !K::MANY {
             assert!(matches!(K::receiver(&ring), Err(AttachError::RoleTaken(_))));
         }
         closer.must("recv", "Ok(2)");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ringpipe::{OpenError, Options, Ring, Spsc, TryRecvError, Unclean};
+use ringpipe::{OpenError, Options, Ring, TryRecvError, Unclean};
 use rustix::mm::{MsyncFlags, msync};
 use support::disk::{self, Disk, after_a_reboot, beside};
 use support::region::Raw;
@@ -28,7 +28,7 @@ const PAGE: usize = 4096;
 const CAPACITY: usize = 4096;
 
 fn small<K: Flavour>() -> Options<u64, K> {
-    options().capacity(if K::INDEX == Spsc::INDEX { CAPACITY } else { CAPACITY / 2 }).endpoints(2)
+    options().capacity(if K::MANY { CAPACITY / 2 } else { CAPACITY }).endpoints(2)
 }
 
 /// Two moments of a ring's file: at a `sync`, with values that were sent before it in it, and

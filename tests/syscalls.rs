@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use ringpipe::{Mpmc, RecvTimeoutError, Spsc, WaitPolicy};
-use support::{Child, Directory, Flavour, Me, did_not_run, options, roles, tests};
+use support::{Child, Directory, Flavour, Me, options, roles, strace_is_there, tests};
 
 roles!(pass_messages, attach_and_sleep);
 
@@ -96,22 +96,8 @@ fn attach_and_sleep<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-/// Whether calls can be counted here.
-fn strace_is_there() -> bool {
-    let there = std::process::Command::new("strace").args(["-c", "true"]).output();
-    match there {
-        Ok(output) if output.status.success() => return true,
-        Ok(output) => {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            did_not_run("the count of system calls", &why);
-        }
-        Err(e) => did_not_run("the count of system calls", &format!("strace: {e}")),
-    }
-    false
-}
-
 fn uncontended_messages_make_no_system_calls() {
-    if !strace_is_there() {
+    if !strace_is_there("the count of system calls") {
         return;
     }
     let control = grows::<Spsc>("control", FEW * 20);
@@ -125,7 +111,7 @@ fn uncontended_messages_make_no_system_calls() {
 }
 
 fn an_idle_receiver_makes_three_system_calls_an_interval_at_most() {
-    if !strace_is_there() {
+    if !strace_is_there("the count of system calls") {
         return;
     }
     for (kind, idle) in [("SPSC", count::<Spsc> as fn(&str, u64) -> u64), ("MPMC", count::<Mpmc>)] {
@@ -138,7 +124,7 @@ fn an_idle_receiver_makes_three_system_calls_an_interval_at_most() {
 }
 
 fn one_that_attaches_and_leaves_wakes_the_opposite_role_alone() {
-    if !strace_is_there() {
+    if !strace_is_there("the count of system calls") {
         return;
     }
     let (few, many) = (10, 210);
@@ -152,7 +138,7 @@ fn one_that_attaches_and_leaves_wakes_the_opposite_role_alone() {
 }
 
 fn receivers_beyond_eight_hardly_wake_while_they_wait() {
-    if !strace_is_there() {
+    if !strace_is_there("the count of system calls") {
         return;
     }
     let [eight, more] =

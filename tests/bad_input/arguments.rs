@@ -12,7 +12,7 @@ use ringpipe::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::sandbox::play;
-use super::support::Name;
+use super::support::{Flavour, Me, Name};
 use super::{Quote, Snapshot, Trade, mpmc, our_names, spsc};
 
 #[test]
@@ -231,7 +231,7 @@ fn a_ring_larger_than_memory_or_than_anything_is_refused_before_anything_is_made
 
 /// In a child that may not make large files: were the checks broken, the machine's memory would
 /// otherwise go before the test fails.
-pub fn asker_for_too_much(_: &str) {
+pub fn asker_for_too_much<K: Flavour>(_: Me) {
     let limit = Rlimit { current: Some(1 << 30), maximum: Some(1 << 30) };
     setrlimit(Resource::Fsize, limit).unwrap();
     for capacity in [usize::MAX, 1 << 63, (1 << 62) + 1, 1 << 62] {

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ringpipe::{CreateError, OpenError};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::sandbox::{Directory, is_root, skipped, with_own_mounts};
+use super::sandbox::{Directory, is_root, with_own_mounts};
+use super::support::did_not_run;
 use super::{mpmc, spsc};
 
 /// Operations of the protocol (`include/uapi/linux/fuse.h`).
@@ -123,7 +124,7 @@ fn a_file_on_fuse_is_refused() {
     }
     let device = match File::options().read(true).write(true).open("/dev/fuse") {
         Ok(device) => device,
-        Err(why) => return skipped(&format!("a FUSE file system: /dev/fuse: {why}")),
+        Err(why) => return did_not_run("a FUSE file system", &format!("/dev/fuse: {why}")),
     };
     let directory = Directory::new();
     let mounted_at = directory.0.clone();

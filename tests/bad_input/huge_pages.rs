@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ringpipe::{CreateError, HugePages, Options, Ring, Spsc};
 use rustix::mount::{MountFlags, mount};
 
-use super::sandbox::{Directory, is_root, skipped, with_own_mounts};
+use super::sandbox::{Directory, is_root, with_own_mounts};
+use super::support::did_not_run;
 use super::support::{LONG, Name, within};
 use super::{Snapshot, mpmc, spsc};
 
@@ -41,7 +42,7 @@ impl Reserved {
         let reserved = Self { before: pool("nr_hugepages"), _turn: turn };
         set_pool(pages);
         if pool("free_hugepages") != pages || pool("nr_overcommit_hugepages") != 0 {
-            skipped(&format!("reserved huge pages: the kernel gave no {pages}"));
+            did_not_run("reserved huge pages", &format!("the kernel gave no {pages}"));
             return None;
         }
         Some(reserved)

@@ -16,21 +16,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::sandbox::{
     Directory, NOBODY, become_nobody, is_root, mount_tmpfs, play, space, with_own_mounts,
 };
-use super::support::{LONG, Name, within};
+use super::support::{Flavour, LONG, Me, Name, within};
 use super::{Snapshot, mpmc, our_names, spsc};
-
-/// What a child does, given its argument.
-type Part = fn(&str);
-
-/// The parts that children play for the tests below.
-pub const PARTS: &[(&str, Part)] = &[
-    ("stranger_to_a_ring", stranger_to_a_ring),
-    ("owner_of_a_ring", owner_of_a_ring),
-    ("creator_of_a_closed_ring", creator_of_a_closed_ring),
-    ("process_without_descriptors", process_without_descriptors),
-    ("process_that_may_not_lock", process_that_may_not_lock),
-    ("asker_for_too_much", super::arguments::asker_for_too_much),
-];
 
 #[test]
 fn a_ring_without_permission_is_refused_to_open_and_to_unlink() {
@@ -46,7 +33,8 @@ fn a_ring_without_permission_is_refused_to_open_and_to_unlink() {
     assert_eq!(ring.consumer().unwrap().try_recv(), Ok(1));
 }
 
-fn stranger_to_a_ring(name: &str) {
+pub fn stranger_to_a_ring<K: Flavour>(me: Me) {
+    let name = me.ring.as_str();
     become_nobody();
     let options = spsc::<u64>();
     let error = options.open(name).unwrap_err();
@@ -85,7 +73,8 @@ fn a_ring_of_another_user_is_refused_unless_that_user_is_trusted() {
     assert_eq!(ring.consumer().unwrap().try_recv(), Ok(7));
 }
 
-fn owner_of_a_ring(name: &str) {
+pub fn owner_of_a_ring<K: Flavour>(me: Me) {
+    let name = me.ring.as_str();
     become_nobody();
     let ring = spsc::<u64>().mode(0o666).create(name).unwrap();
     ring.producer().unwrap().try_send(7).unwrap();
@@ -101,7 +90,8 @@ fn a_mode_that_shuts_out_its_own_creator_leaves_nothing_behind() {
     assert!(!name.path().exists());
 }
 
-fn creator_of_a_closed_ring(name: &str) {
+pub fn creator_of_a_closed_ring<K: Flavour>(me: Me) {
+    let name = me.ring.as_str();
     become_nobody();
     for mode in [0, 0o400, 0o200, 0o066] {
         let error = spsc::<u64>().mode(mode).create(name).unwrap_err();
@@ -244,7 +234,8 @@ fn running_out_of_descriptors_is_an_error_and_leaves_nothing() {
     assert!(!name.path().exists());
 }
 
-fn process_without_descriptors(name: &str) {
+pub fn process_without_descriptors<K: Flavour>(me: Me) {
+    let name = me.ring.as_str();
     let ring = spsc::<u64>().create_anonymous().unwrap();
     let spare = ring.as_fd().try_clone_to_owned().unwrap();
     let mut taken = Vec::new();
@@ -283,7 +274,8 @@ fn memory_that_may_not_be_locked_is_an_error_and_leaves_nothing() {
     assert!(!name.path().exists());
 }
 
-fn process_that_may_not_lock(name: &str) {
+pub fn process_that_may_not_lock<K: Flavour>(me: Me) {
+    let name = me.ring.as_str();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Memlock, none).unwrap();
     become_nobody();

@@ -19,8 +19,22 @@ mod support;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use arguments::asker_for_too_much;
 use bytemuck::{AnyBitPattern, NoUninit};
+use limits::{
+    creator_of_a_closed_ring, owner_of_a_ring, process_that_may_not_lock,
+    process_without_descriptors, stranger_to_a_ring,
+};
 use ringpipe::{Mpmc, Options, Ring, Spsc};
+
+support::roles!(
+    asker_for_too_much,
+    creator_of_a_closed_ring,
+    owner_of_a_ring,
+    process_that_may_not_lock,
+    process_without_descriptors,
+    stranger_to_a_ring,
+);
 
 /// 24 bytes.
 #[repr(C)]

@@ -1,33 +1,21 @@
 //! Places where a test may do what would disturb everybody else: mount namespaces of a thread's
 //! own, and children with other credentials and limits.
 //!
-//! These need root. Without it the tests that use them say so on standard error, past the test
-//! harness's capture, and check what they can.
+//! These need root. Without it the tests that use them say so, and check what they can.
 
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
+use ringpipe::Spsc;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::support::by_fork::by_fork;
-use super::support::{LONG, Name, within};
-
-/// Tells which part a child plays; the rest of the line is its argument.
-const PART: &str = "RINGPIPE_BAD_INPUT_PART";
-
-/// Says in one line, past the harness's capture, what was not checked and why.
-pub fn skipped(what: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED {what}");
-}
+use super::support::{Child, LONG, Name, did_not_run, within};
 
 /// Root, who may mount and change users.
 pub fn is_root(for_what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        skipped(&format!("{for_what}: needs root"));
+        did_not_run(for_what, "needs root");
     }
     root
 }
@@ -69,53 +57,9 @@ impl Drop for Directory {
     }
 }
 
-/// Runs this program again as a child that plays one part, and waits for it. Its failure is ours.
-#[track_caller]
-pub fn play(part: &str, argument: &str) {
-    let mut command = Command::new(std::env::current_exe().expect("a program"));
-    let mut child = by_fork(&mut command)
-        .args(["sandbox::plays_a_part", "--exact", "--nocapture"])
-        .env(PART, format!("{part} {argument}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("a child");
-    let deadline = Instant::now() + LONG;
-    let status = loop {
-        match child.try_wait().expect("a status") {
-            Some(status) => break status,
-            None if Instant::now() > deadline => {
-                child.kill().expect("killed");
-                break child.wait().expect("a status");
-            }
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
-    let mut said = String::new();
-    for stream in [
-        child.stdout.as_mut().map(|s| s as &mut dyn Read),
-        child.stderr.as_mut().map(|s| s as &mut dyn Read),
-    ] {
-        stream.expect("a pipe").read_to_string(&mut said).expect("text");
-    }
-    let played = said.contains(&format!("played {part}\n"));
-    assert!(status.success() && played, "{part}: {status}\n{said}");
-}
-
-/// Not a test of its own: what [`play`] starts. Without a part there is nothing to do.
-#[test]
-fn plays_a_part() {
-    let Ok(line) = std::env::var(PART) else {
-        return;
-    };
-    let (part, argument) = line.split_once(' ').expect("a part and its argument");
-    let play = super::limits::PARTS
-        .iter()
-        .find_map(|&(name, play)| (name == part).then_some(play))
-        .expect("a known part");
-    play(argument);
-    println!("played {part}");
+/// Has a child play this role, with a name for its argument. Its failure is ours.
+pub fn play(role: &str, argument: &str) {
+    Child::start::<Spsc>(role, argument).finish();
 }
 
 /// Gives up root for good: user and group `nobody`, no other groups.

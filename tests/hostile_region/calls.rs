@@ -44,31 +44,17 @@ impl Sample for [u64; 16] {
     }
 }
 
-/// Both kinds of ring, with items of any type; and what only one of them can do.
+/// Both kinds of ring, and what only one of them can do.
 pub trait Ends: Flavour {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError>;
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError>;
     /// Clones, and ends lent by pools, if the kind has such.
     fn share<T: Sample>(ring: &Ring<T, Self>, seen: &mut Outcomes);
 }
 
 impl Ends for Spsc {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError> {
-        ring.producer()
-    }
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError> {
-        ring.consumer()
-    }
     fn share<T: Sample>(_: &Ring<T, Self>, _: &mut Outcomes) {}
 }
 
 impl Ends for Mpmc {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError> {
-        ring.sender()
-    }
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError> {
-        ring.receiver()
-    }
     fn share<T: Sample>(ring: &Ring<T, Self>, seen: &mut Outcomes) {
         if let Some(tx) = seen.attach(|| ring.sender()) {
             let clone = seen.attach(|| tx.try_clone());

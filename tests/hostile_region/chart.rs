@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::flips::ring_is_stamped;
 use super::support::region::{Chart, Class, Raw};
 use super::support::{Child, Flavour, both_kinds, new_ring, until_thread_sleeps};
 use ringpipe::Ring;
@@ -15,7 +14,7 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     let (name, ring) = new_ring::<K>(8);
     let raw = Raw::of(&name.path());
     let first = raw.copy();
-    let chart = Chart::of(&first, ring_is_stamped::<K>());
+    let chart = Chart::of(&first, K::STAMPED);
     let mut changed = BTreeSet::new();
     let mut look = || {
         let words = raw.words().iter().zip(&first).enumerate();
@@ -32,7 +31,7 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     tx.try_send_exact(&[7; 5]).unwrap();
     drop(rx.try_claim(2).unwrap());
     look();
-    assert_eq!(rx.try_recv_slice(&mut [0; 8]), Ok(if ring_is_stamped::<K>() { 2 } else { 5 }));
+    assert_eq!(rx.try_recv_slice(&mut [0; 8]), Ok(if K::STAMPED { 2 } else { 5 }));
     drop(tx.try_claim(2).unwrap());
     look();
     drop((tx, rx));
@@ -53,7 +52,7 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     while tx.try_send(1).is_ok() {}
     let _ = tx.send_timeout(1, std::time::Duration::from_millis(20));
     look();
-    if ring_is_stamped::<K>() {
+    if K::STAMPED {
         more_than_eight_sleep(&ring, &mut look);
     }
 
@@ -61,7 +60,7 @@ fn every_word_that_honest_ends_change_is_on_the_chart<K: Flavour>() {
     let stray: Vec<usize> =
         changed.into_iter().filter(|&word| chart.classes()[word] == Class::Unused).collect();
     assert!(stray.is_empty(), "words that ends write and these tests do not know: {stray:?}");
-    let stamped = ring_is_stamped::<K>();
+    let stamped = K::STAMPED;
     let mut all: BTreeSet<Class> = Class::ALL.into();
     all.retain(|class| class.is_on(stamped));
     all.remove(&Class::Header);

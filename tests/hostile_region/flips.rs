@@ -7,7 +7,7 @@ use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvEr
 use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, send_every_way};
 use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
-use super::support::{Flavour, LONG, Name, Random};
+use super::support::{LONG, Name, Random};
 
 const CAPACITY: usize = 4;
 /// In every slot that was ever written.
@@ -20,11 +20,6 @@ struct Victim<K: Ends> {
     good: Vec<u64>,
     chart: Chart,
     options: Options<u64, K>,
-}
-
-/// Whether slots of such rings have stamps.
-pub fn ring_is_stamped<K: Flavour>() -> bool {
-    K::INDEX == Mpmc::INDEX
 }
 
 impl<K: Ends> Victim<K> {
@@ -41,7 +36,7 @@ impl<K: Ends> Victim<K> {
         drop((tx, rx));
         let raw = Raw::of(&name.path());
         let good = raw.copy();
-        let chart = Chart::of(&good, ring_is_stamped::<K>());
+        let chart = Chart::of(&good, K::STAMPED);
         Self { name, good, chart, raw, options }
     }
 

@@ -11,7 +11,6 @@ use ringpipe::{Mpmc, Ring, Spsc, WaitPolicy};
 use super::calls::{
     Ends, INTERVAL, MOMENT, Outcomes, Sample, receive_runs_every_way, send_runs_every_way,
 };
-use super::flips::ring_is_stamped;
 use super::limits::{NOW, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::strafe::{HEAD, Manner, Strafing, TAIL, put};
@@ -45,7 +44,7 @@ impl<T: Sample, K: Ends> LongRing<T, K> {
         let raw = Raw::of(&name.path());
         // From the header: a chart of so many words takes its time.
         let [stride, slots_at] = [6, 7].map(|word: usize| raw.words()[word].load(Relaxed) as usize);
-        let stamped = if ring_is_stamped::<K>() { slots } else { 0 };
+        let stamped = if K::STAMPED { slots } else { 0 };
         let stamps = (0..stamped).map(|slot| (slots_at + slot * stride) / 8).collect();
         Self { raw, stamps, ring, name }
     }
@@ -96,7 +95,7 @@ fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
     let mut buffer = vec![0; SLOTS];
     if sends {
         long.fill(false);
-        let Some(mut tx) = seen.attach(|| K::tx(&long.ring)) else { return };
+        let Some(mut tx) = seen.attach(|| K::sender(&long.ring)) else { return };
         tx.set_liveness_interval(INTERVAL);
         tx.set_wait_policy(WaitPolicy::Park);
         let outcome =
@@ -112,7 +111,7 @@ fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
         timed!(seen, "drop", NOW, drop(tx));
     } else {
         long.fill(true);
-        let Some(mut rx) = seen.attach(|| K::rx(&long.ring)) else { return };
+        let Some(mut rx) = seen.attach(|| K::receiver(&long.ring)) else { return };
         rx.set_liveness_interval(INTERVAL);
         rx.set_wait_policy(WaitPolicy::Park);
         let outcome =
@@ -157,7 +156,7 @@ fn long_slices<K: Ends>() {
                 let sending = scope.spawn(move || {
                     let mut seen = Outcomes::default();
                     for most in few {
-                        if let Some(mut tx) = seen.attach(|| K::tx(ring)) {
+                        if let Some(mut tx) = seen.attach(|| K::sender(ring)) {
                             tx.set_liveness_interval(INTERVAL);
                             send_runs_every_way(&mut tx, 7, most, most < SLOTS, &mut seen);
                         }
@@ -170,7 +169,7 @@ fn long_slices<K: Ends>() {
                 let receiving = scope.spawn(move || {
                     let mut seen = Outcomes::default();
                     for most in many {
-                        if let Some(mut rx) = seen.attach(|| K::rx(ring)) {
+                        if let Some(mut rx) = seen.attach(|| K::receiver(ring)) {
                             rx.set_liveness_interval(INTERVAL);
                             receive_runs_every_way(&mut rx, most, most < SLOTS, &mut seen, &|_| ());
                         }

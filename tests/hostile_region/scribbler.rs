@@ -15,7 +15,6 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, refused, send_every_way};
-use super::flips::ring_is_stamped;
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{Child, LONG, Me, Name, Random, did_not_run};
@@ -45,9 +44,9 @@ pub fn scribbles<K: Ends>(mut me: Me) {
     let counters = counters.words();
     let stop = &counters[Class::ALL.len()];
     let good = raw.copy();
-    let chart = Chart::of(&good, ring_is_stamped::<K>());
+    let chart = Chart::of(&good, K::STAMPED);
     let ring = super::support::options::<K>().open(victim).expect("still a ring");
-    let _alive = ring_is_stamped::<K>().then(|| (K::sender(&ring), K::receiver(&ring)));
+    let _alive = K::STAMPED.then(|| (K::sender(&ring), K::receiver(&ring)));
     let mut random = Random(0x5eed_0009);
     me.say("scribbling");
     while stop.load(Relaxed) == 0 {
@@ -286,7 +285,7 @@ fn beside_a_scribbling_process<K: Ends>() {
         });
         counts.words()[Class::ALL.len()].store(1, Relaxed);
         assert!(scribbler.wait().success());
-        report(K::NAME, counts.words(), users, ring_is_stamped::<K>());
+        report(K::NAME, counts.words(), users, K::STAMPED);
     });
 }
 

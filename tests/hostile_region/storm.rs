@@ -109,7 +109,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     timed!(seen, "drop", NOW, drop(tx.take()));
                 }
                 if tx.is_none() {
-                    tx = seen.attach(|| K::tx(ring));
+                    tx = seen.attach(|| K::sender(ring));
                 }
                 if let Some(tx) = &mut tx {
                     tx.set_liveness_interval(INTERVAL);
@@ -125,7 +125,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     timed!(seen, "drop", NOW, drop(rx.take()));
                 }
                 if rx.is_none() {
-                    rx = seen.attach(|| K::rx(ring));
+                    rx = seen.attach(|| K::receiver(ring));
                 }
                 if let Some(rx) = &mut rx {
                     rx.set_liveness_interval(INTERVAL);

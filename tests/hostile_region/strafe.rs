@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::calls::Ends;
-use super::flips::ring_is_stamped;
 use super::support::at;
 use super::support::region::{Chart, Class, HEADER, Raw};
 use super::support::{Child, Me, Name, Random};
@@ -118,7 +117,7 @@ pub fn strafes<K: Ends>(mut me: Me) {
         true => raw.words()[..HEADER / 8].iter().map(|word| word.load(Relaxed)).collect(),
         false => raw.copy(),
     };
-    let chart = (!indices).then(|| Chart::of(&good, ring_is_stamped::<K>()));
+    let chart = (!indices).then(|| Chart::of(&good, K::STAMPED));
     let mut strafe = Strafe {
         shared: chart.as_ref().map_or(Vec::new(), shared_words),
         kept: if indices || good.len() > LONG_RING { 0 } else { good.len() },

@@ -5,9 +5,11 @@
 //! * [`puppet`]: the role that most tests need, a process that does to a ring what it is told.
 //! * [`asleep`]: waiting until somebody else really sleeps (or spins), so that a test of waking up
 //!   has someone to wake.
+//! * [`flavour`]: what both kinds of ring have in common, under the same names.
+//! * [`forked`], [`seccomp`]: children by `fork` alone; forbidding system calls.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
-//! * Here: what both kinds of ring have in common, names that clean up, the watchdog, numbers that
-//!   look random and are the same in every run.
+//! * Here: names that clean up, the watchdog, numbers that look random and are the same in every
+//!   run.
 //!
 //! Nothing here sleeps to let something happen; whatever waits, waits for a fact, under a limit.
 
@@ -18,8 +20,11 @@ pub mod at;
 pub mod by_fork;
 pub mod child;
 pub mod disk;
+pub mod flavour;
+pub mod forked;
 pub mod puppet;
 pub mod region;
+pub mod seccomp;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -28,7 +33,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 pub use child::{Child, Me};
-use ringpipe::{AttachError, Kind, Mpmc, Options, RecvHandle, Ring, SendHandle, Spsc, WaitPolicy};
+pub use flavour::Flavour;
+use ringpipe::{Options, RecvHandle, Ring, SendHandle, WaitPolicy};
 
 /// How long a test may take, watched from outside; far more than any needs on a busy machine.
 pub const TEST_LIMIT: Duration = Duration::from_secs(90);
@@ -49,34 +55,6 @@ pub const SLEEPING_POLICIES: [WaitPolicy; 2] = [WaitPolicy::Adaptive, WaitPolicy
 pub type Tx<K> = SendHandle<u64, K>;
 /// A receiving end of a ring of numbers.
 pub type Rx<K> = RecvHandle<u64, K>;
-
-/// What SPSC and MPMC rings have in common but call by different names.
-pub trait Flavour: Kind {
-    /// Index of this kind's version of a role.
-    const INDEX: usize;
-    fn sender(ring: &Ring<u64, Self>) -> Result<Tx<Self>, AttachError>;
-    fn receiver(ring: &Ring<u64, Self>) -> Result<Rx<Self>, AttachError>;
-}
-
-impl Flavour for Spsc {
-    const INDEX: usize = 0;
-    fn sender(ring: &Ring<u64, Self>) -> Result<Tx<Self>, AttachError> {
-        ring.producer()
-    }
-    fn receiver(ring: &Ring<u64, Self>) -> Result<Rx<Self>, AttachError> {
-        ring.consumer()
-    }
-}
-
-impl Flavour for Mpmc {
-    const INDEX: usize = 1;
-    fn sender(ring: &Ring<u64, Self>) -> Result<Tx<Self>, AttachError> {
-        ring.sender()
-    }
-    fn receiver(ring: &Ring<u64, Self>) -> Result<Rx<Self>, AttachError> {
-        ring.receiver()
-    }
-}
 
 /// A ring of numbers under a name of its own.
 pub fn new_ring<K: Flavour>(capacity: usize) -> (Name, Ring<u64, K>) {
@@ -164,20 +142,7 @@ impl Drop for Directory {
 
 /// Runs a test, and fails it by name if it does not end.
 pub fn watched(name: &str, test: impl FnOnce() + Send + 'static) {
-    let (done, ended) = channel();
-    let run = move || {
-        let _tell = done; // dropped, whichever way the test ends
-        test();
-    };
-    let thread = std::thread::Builder::new().name(name.into()).spawn(run).unwrap();
-    match ended.recv_timeout(TEST_LIMIT) {
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-            if let Err(panic) = thread.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-        Err(RecvTimeoutError::Timeout) => panic!("{name} hangs: no end after {TEST_LIMIT:?}"),
-    }
+    run_within(TEST_LIMIT, name, test);
 }
 
 /// What no work comes near that does not hang, however busy the machine.
@@ -185,16 +150,24 @@ pub const LONG: Duration = Duration::from_secs(120);
 
 /// Runs `work` in a thread of its own and fails if it is not through in time.
 pub fn within<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Send + 'static) -> R {
-    let (done, is_done) = channel();
-    let worker = std::thread::spawn(move || {
-        let outcome = work();
-        let _ = done.send(()); // unless nobody waits any more
-        outcome
-    });
-    if let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(limit) {
-        panic!("still not through after {limit:?}");
+    run_within(limit, "work with a limit", work)
+}
+
+fn run_within<R: Send + 'static>(
+    limit: Duration,
+    name: &str,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> R {
+    let (done, ended) = channel::<()>();
+    let run = move || {
+        let _tell = done; // dropped, whichever way the work ends
+        work()
+    };
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run).unwrap();
+    if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(limit) {
+        panic!("{name} hangs: no end after {limit:?}");
     }
-    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Marsaglia's xorshift: the same numbers in every run.
@@ -228,6 +201,17 @@ pub fn until<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
 /// Waits until a thread of this process sleeps in a ring, for long.
 pub fn until_thread_sleeps(tid: u32) {
     until("a thread asleep in a ring", || asleep::for_long(std::process::id(), tid).then_some(()));
+}
+
+/// Whether there is `strace`, which this takes; if not, that is said loudly.
+pub fn strace_is_there(what: &str) -> bool {
+    let why = match std::process::Command::new("strace").args(["-c", "true"]).output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(e) => format!("strace: {e}"),
+    };
+    did_not_run(what, &why);
+    false
 }
 
 /// Says loudly that something could not be tested here, and why.
