@@ -229,10 +229,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         let which = hand.which();
         match call {
             Call::AttachSender if self.tx[which].is_none() => {
-                self.sender_attaches(which, None, K::tx(&self.rings[which]));
+                self.sender_attaches(which, None, K::sender(&self.rings[which]));
             }
             Call::AttachReceiver if self.rx[which].is_none() => {
-                self.receiver_attaches(which, None, K::rx(&self.rings[which]));
+                self.receiver_attaches(which, None, K::receiver(&self.rings[which]));
             }
             Call::AnotherSender if self.tx[which].is_none() => {
                 if let Some(other) = self.tx[1 - which].as_ref().map(K::another_tx) {

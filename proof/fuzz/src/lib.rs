@@ -16,46 +16,17 @@
 //! would not get past it in a lifetime. So the input says whether the checksum is put right, or the
 //! whole header is a good one, and what is hostile are the words behind it.
 
-#[path = "../../../tests/support/at.rs"]
-pub mod at;
-#[path = "../../../tests/support/region.rs"]
-pub mod region;
 mod script;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
+use harness::Flavour;
+use harness::region::{Chart, HEADER, Raw, sign};
 use libfuzzer_sys::Corpus;
-use region::{Chart, HEADER, Raw, sign};
-use ringpipe::{AttachError, Item, Kind, Mpmc, RecvHandle, Ring, SendHandle, Spsc};
+use ringpipe::{Item, Ring};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-
-/// Both kinds behind the same names.
-pub trait Ends: Kind {
-    /// Attaches a sending end.
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError>;
-    /// Attaches a receiving end.
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError>;
-}
-
-impl Ends for Spsc {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError> {
-        ring.producer()
-    }
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError> {
-        ring.consumer()
-    }
-}
-
-impl Ends for Mpmc {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Result<SendHandle<T, Self>, AttachError> {
-        ring.sender()
-    }
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Result<RecvHandle<T, Self>, AttachError> {
-        ring.receiver()
-    }
-}
 
 /// What is put right before the bytes are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +59,7 @@ impl Repair {
 }
 
 /// Opens what `data` describes as a ring of kind `K`, of one of three element types.
-pub fn open<K: Ends>(data: &[u8]) -> Corpus {
+pub fn open<K: Flavour>(data: &[u8]) -> Corpus {
     let Some((&[repair, capacity, records, script], rest)) = data.split_first_chunk() else {
         return Corpus::Reject;
     };
@@ -110,7 +81,7 @@ struct Shape {
     records: u32,
 }
 
-fn open_as<K: Ends, T: Item + ringpipe::bytemuck::Zeroable + PartialEq + std::fmt::Debug>(
+fn open_as<K: Flavour, T: Item + ringpipe::bytemuck::Zeroable + PartialEq + std::fmt::Debug>(
     repair: Repair,
     shape: Shape,
     script: &[u8],
@@ -161,7 +132,7 @@ fn sealed(bytes: &[u8]) -> OwnedFd {
 }
 
 /// The header of a real ring, and the length of its region.
-fn good_header<K: Ends, T: Item>(shape: Shape) -> ([u8; HEADER], usize) {
+fn good_header<K: Flavour, T: Item>(shape: Shape) -> ([u8; HEADER], usize) {
     type Known = BTreeMap<(bool, usize, Shape), ([u8; HEADER], usize)>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

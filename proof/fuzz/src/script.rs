@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use harness::Flavour;
+use harness::region::{Chart, Class, Raw};
 use ringpipe::{Item, RecvHandle, Ring, SendHandle, TrySendError, bytemuck};
 
-use super::Ends;
-use super::region::{Chart, Class, Raw};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The bytes of a script, one after the other; after the last, zeros.
@@ -23,7 +23,7 @@ impl Bytes<'_> {
 }
 
 /// What the script works on: two ends of each role, if they are attached.
-struct Stage<'a, T: Item, K: Ends> {
+struct Stage<'a, T: Item, K: Flavour> {
     ring: &'a Ring<T, K>,
     tx: [Option<SendHandle<T, K>>; 2],
     rx: [Option<RecvHandle<T, K>>; 2],
@@ -38,7 +38,7 @@ struct Stage<'a, T: Item, K: Ends> {
 }
 
 /// Performs the script: a byte for the call, the next ones for its arguments.
-pub(crate) fn perform<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
+pub(crate) fn perform<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavour>(
     ring: &Ring<T, K>,
     script: &[u8],
     raw: &Raw,
@@ -55,16 +55,16 @@ pub(crate) fn perform<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug
     // The ends leave one by one, whatever state that finds the ring in.
 }
 
-impl<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends> Stage<'_, T, K> {
+impl<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavour> Stage<'_, T, K> {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let call = bytes.next();
         let which = (call >> 7) as usize;
         match call & 0x7f {
             call @ 0..4 if self.may_attach(call) => {
-                self.tx[which] = attached(K::tx(self.ring), &mut self.refusals);
+                self.tx[which] = attached(K::sender(self.ring), &mut self.refusals);
             }
             call @ 4..8 if self.may_attach(call - 4) => {
-                self.rx[which] = attached(K::rx(self.ring), &mut self.refusals);
+                self.rx[which] = attached(K::receiver(self.ring), &mut self.refusals);
             }
             0..8 => {}
             8 => self.tx[which] = None,
@@ -133,7 +133,7 @@ fn moment(patience: &mut u32, wanted: u64) -> Duration {
     Duration::from_micros(1200)
 }
 
-fn send<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
+fn send<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavour>(
     tx: &mut SendHandle<T, K>,
     call: u64,
     bytes: &mut Bytes<'_>,
@@ -178,7 +178,7 @@ fn send<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
     }
 }
 
-fn receive<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Ends>(
+fn receive<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavour>(
     rx: &mut RecvHandle<T, K>,
     call: u64,
     bytes: &mut Bytes<'_>,

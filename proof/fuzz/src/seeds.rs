@@ -5,8 +5,9 @@ use std::fs::{create_dir_all, write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use harness::Flavour;
 use ringpipe::{Mpmc, Ring, Spsc};
-use ringpipe_fuzz::{Ends, Repair};
+use ringpipe_fuzz::Repair;
 
 fn main() -> std::io::Result<()> {
     let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -34,7 +35,7 @@ const HOSTILE: &[u8] = &[
     8, 9,
 ];
 
-fn of_regions<K: Ends>(directory: &Path) -> std::io::Result<u32> {
+fn of_regions<K: Flavour>(directory: &Path) -> std::io::Result<u32> {
     create_dir_all(directory)?;
     let mut count = 0;
     for capacity_bits in [0_u8, 2, 5] {
@@ -53,10 +54,11 @@ fn of_regions<K: Ends>(directory: &Path) -> std::io::Result<u32> {
 }
 
 /// A region that was used for more than a lap and holds something: items, and claims of the dead.
-fn used_region<K: Ends>(capacity: usize) -> Vec<u8> {
+fn used_region<K: Flavour>(capacity: usize) -> Vec<u8> {
     let options = Ring::<u64, K>::options().capacity(capacity).endpoints(4);
     let ring = options.create_anonymous().expect("a small ring");
-    let (mut tx, mut rx) = (K::tx(&ring).expect("a record"), K::rx(&ring).expect("a record"));
+    let mut tx = K::sender(&ring).expect("a record");
+    let mut rx = K::receiver(&ring).expect("a record");
     for value in 0..2 * capacity as u64 {
         tx.try_send(value).expect("room");
         assert_eq!(rx.try_recv(), Ok(value));

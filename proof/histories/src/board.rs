@@ -4,11 +4,11 @@
 //! all. Everything is an atomic. A worker that is killed leaves its log as it was at that
 //! instruction; an entry counts as returned only when everything else of it is there.
 
-use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
+use harness::memory::{self, Atomics};
 use histories::history::{Again, Answer, SLOTS};
 
 use crate::plan::{CALLS, WORKERS};
@@ -87,20 +87,15 @@ const FRAGMENTED: u64 = 6;
 const GONE: u64 = 7;
 const FIRST_AGAIN: u64 = 1 << 8;
 
+// SAFETY: atomics, and structures and arrays of such.
+unsafe impl Atomics for Board {}
+
 impl Board {
     /// A new one, all zero. It is never unmapped.
     pub fn map() -> Result<&'static Self, String> {
-        let len = size_of::<Self>();
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe { libc::mmap(null_mut(), len, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(format!("the board: {}", std::io::Error::last_os_error()));
-        }
-        // SAFETY: page-aligned, long enough, never unmapped; it consists of atomics, for which zero
-        // is valid.
-        Ok(unsafe { &*base.cast::<Self>() })
+        let mapped = memory::create("histories-board", size_of::<Self>())
+            .and_then(|fd| memory::shared(fd, size_of::<Self>()));
+        mapped.map_err(|e| format!("the board: {e}"))
     }
 
     /// A new moment.

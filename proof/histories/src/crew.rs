@@ -38,10 +38,9 @@ impl Crew {
             -1 => Err(format!("fork: {}", std::io::Error::last_os_error())),
             0 => {
                 // No worker outlives the overseer.
-                // SAFETY: asks for a signal.
-                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                // SAFETY: asks for a number.
-                if unsafe { libc::getppid() } as u32 == overseer
+                let dies = harness::die_with_parent().is_ok();
+                if dies
+                    && std::os::unix::process::parent_id() == overseer
                     && let Err(why) = worker::work(self.board, index, overseer, last, &self.survey)
                 {
                     self.board.lanes[index].wrong.store(1, Relaxed);

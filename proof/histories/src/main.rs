@@ -13,20 +13,20 @@ mod crew;
 mod overseer;
 mod plan;
 mod report;
-#[path = "../../storm/src/rng.rs"]
-mod rng;
 mod survey;
 mod worker;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
+use harness::Rng;
+use harness::processors;
+use harness::rng::seed;
 
 use overseer::Overseer;
 use plan::Plan;
 use report::Report;
-use rng::Rng;
 
 /// Checks histories of processes that use rings, killed ones included, against the specification.
 #[derive(Debug, Parser)]
@@ -46,16 +46,11 @@ struct Cli {
     seed: u64,
 }
 
-fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(1, |now| Rng::new(now.as_nanos() as u64).next() >> 32)
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Without a limit, as long as CI does.
     let seconds = cli.seconds.or((cli.histories == u64::MAX).then_some(15));
-    worker::ALL.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    worker::ALL.get_or_init(|| processors::allowed().unwrap_or(vec![0]));
     println!("histories: seed {}", cli.seed);
     match run(&cli, seconds.map(Duration::from_secs)) {
         Ok(report) => {

@@ -5,15 +5,16 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
+use harness::Flavour;
+use harness::new::slots_are_usable;
 use histories::history::{Again, Answer, Call, End, History, Kind, What};
-use ringpipe::{Mpmc, RecvTimeoutError, Ring, Spsc, TryRecvError, TrySendError};
+use ringpipe::{Mpmc, RecvTimeoutError, Ring, Spsc};
 
 use crate::ambush;
 use crate::board::{Board, sleep, wake};
 use crate::crew::Crew;
 use crate::plan::{Plan, Step};
 use crate::survey::Survey;
-use crate::worker::Flavour;
 
 /// What takes longer hangs: no call waits for more than some milliseconds.
 const HANGS: Duration = Duration::from_secs(20);
@@ -114,7 +115,7 @@ impl Overseer {
         let mut history = self.collect(plan, &deaths);
         let drained = drain(self.board, &stage.ring, plan.parts.len() as u8, &mut history);
         let from = self.board.stamp.load(Relaxed);
-        let outcome = drained.and_then(|()| is_as_good_as_new(&stage.ring));
+        let outcome = drained.and_then(|()| slots_are_usable(&stage.ring, |n| n));
         outcome.map_err(|why| {
             format!("{why} after history {} ({from} stamps):\n{history}", self.number)
         })?;
@@ -254,25 +255,4 @@ fn drain<K: Flavour>(
         }
     }
     Err("more items than can be".into())
-}
-
-/// All of its slots can be used, and it has no end but those of the dead.
-fn is_as_good_as_new<K: Flavour>(ring: &Ring<u64, K>) -> Result<(), String> {
-    let mut rx = K::receiver(ring)?;
-    let mut tx = K::sender(ring)?;
-    for n in 0..ring.capacity() as u64 {
-        tx.try_send(n).map_err(|e| format!("slot {n} of an empty ring: {e}"))?;
-    }
-    if tx.try_send(0) != Err(TrySendError::Full(0)) {
-        return Err("a full ring is not full".into());
-    }
-    for n in 0..ring.capacity() as u64 {
-        if rx.try_recv() != Ok(n) {
-            return Err(format!("item {n} of a full ring is not there"));
-        }
-    }
-    match rx.try_recv() {
-        Err(TryRecvError::Empty) => Ok(()),
-        other => Err(format!("a drained ring says {other:?}")),
-    }
 }

@@ -1,9 +1,9 @@
 //! What the processes of a history are to do: random, and repeated by a seed.
 
+use harness::Rng;
 use histories::history::{End, Kind, SLOTS, Value, What};
 
 use crate::ambush::LONG;
-use crate::rng::Rng;
 
 /// Workers in a history.
 pub const WORKERS: usize = 4;

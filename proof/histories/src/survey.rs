@@ -1,11 +1,12 @@
 //! Which instructions the calls of every form consist of: where ambushes can be laid.
 
+use harness::Flavour;
 use histories::history::{End, Kind, What};
 use ringpipe::{Mpmc, Ring, Spsc, WaitPolicy};
 
 use crate::ambush::trace;
 use crate::plan::{FORMS, Form, Step};
-use crate::worker::{Flavour, Handle, call};
+use crate::worker::{Handle, call};
 
 /// Instructions, by kind, end and form.
 #[derive(Debug, Default)]
@@ -52,7 +53,9 @@ impl Survey {
         let ring = Ring::options().capacity(2).endpoints(8).create_anonymous();
         let ring = ring.map_err(|e| e.to_string())?;
         // With room and items, twice; then without; then at end-of-file and with a broken pipe.
-        let (mut tx, mut rx) = (K::sender(&ring)?, K::receiver(&ring)?);
+        let sender = || K::sender(&ring).map_err(|e| e.to_string());
+        let receiver = || K::receiver(&ring).map_err(|e| e.to_string());
+        let (mut tx, mut rx) = (sender()?, receiver()?);
         if form != Form::Wait {
             // Once is enough: a trace of much spinning takes long.
             tx.set_wait_policy(WaitPolicy::Park);
@@ -71,7 +74,7 @@ impl Survey {
             }
             if kind == Kind::Mpmc {
                 // And what another receiver has left behind.
-                let mut other = Some(Handle::Receiver(K::receiver(&ring)?));
+                let mut other = Some(Handle::Receiver(receiver()?));
                 let keep = Step { form: Form::TryRun, part: 0, ..step };
                 call(&mut tx, Step { form: Form::Try, ..one }, &one.what(End::Sender, 0, 0, 0))?;
                 call(&mut other, keep, &receiving)?;
@@ -80,7 +83,7 @@ impl Survey {
             }
             drop(tx.take());
             traced(&mut rx, &receiving, &mut receives)?;
-            let mut tx = Some(Handle::Sender(K::sender(&ring)?));
+            let mut tx = Some(Handle::Sender(sender()?));
             drop(rx.take());
             traced(&mut tx, &sending, &mut sends)?;
         }

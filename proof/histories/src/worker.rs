@@ -1,9 +1,9 @@
 //! A worker: a process that plays its part in one history after the other.
 
-use std::fs::OpenOptions;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
+use harness::{Flavour, memory, processors};
 use histories::history::{self, Again, Answer, End, SLOTS, What};
 use ringpipe::{
     BulkError, Kind, Mpmc, RecvHandle, RecvTimeoutError, Ring, SendHandle, SendTimeoutError, Spsc,
@@ -17,32 +17,6 @@ use crate::survey::Survey;
 
 /// The shortest there is: deaths should be noticed within a history.
 const INTERVAL: Duration = Duration::from_millis(1);
-
-/// Which ends a ring has.
-pub trait Flavour: Kind {
-    /// A new sending end.
-    fn sender(ring: &Ring<u64, Self>) -> Result<SendHandle<u64, Self>, String>;
-    /// A new receiving end.
-    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, String>;
-}
-
-impl Flavour for Spsc {
-    fn sender(ring: &Ring<u64, Self>) -> Result<SendHandle<u64, Self>, String> {
-        ring.producer().map_err(|e| e.to_string())
-    }
-    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, String> {
-        ring.consumer().map_err(|e| e.to_string())
-    }
-}
-
-impl Flavour for Mpmc {
-    fn sender(ring: &Ring<u64, Self>) -> Result<SendHandle<u64, Self>, String> {
-        ring.sender().map_err(|e| e.to_string())
-    }
-    fn receiver(ring: &Ring<u64, Self>) -> Result<RecvHandle<u64, Self>, String> {
-        ring.receiver().map_err(|e| e.to_string())
-    }
-}
 
 /// A ring as it was last opened: the number of the ring, and the ring.
 type Opened<K> = Option<(u32, Ring<u64, K>)>;
@@ -88,10 +62,8 @@ fn open<'a, K: Flavour>(
 ) -> Result<&'a Ring<u64, K>, String> {
     let wanted = board.ring.load(Relaxed);
     if opened.as_ref().is_none_or(|(ring, _)| *ring != wanted) {
-        let path = format!("/proc/{overseer}/fd/{}", board.descriptor.load(Relaxed));
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|e| format!("{path}: {e}"))?;
-        let ring = Ring::options().from_fd(file.into()).map_err(|e| e.to_string())?;
+        let fd = memory::open(&format!("/proc/{overseer}/fd/{}", board.descriptor.load(Relaxed)))?;
+        let ring = Ring::options().from_fd(fd).map_err(|e| e.to_string())?;
         *opened = Some((wanted, ring));
     }
     opened.as_ref().map(|(_, ring)| ring).ok_or("no ring".into())
@@ -99,29 +71,17 @@ fn open<'a, K: Flavour>(
 
 /// Goes where the history is to take place.
 fn settle_down(places: u32, index: usize) -> Result<(), String> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    // SAFETY: all-zero is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for processor in 0..libc::CPU_SETSIZE as usize {
-        let wanted = match places {
-            p if p == Places::Together as u32 => processor == 0,
-            p if p == Places::Apart as u32 => processor == index % ALL.get().unwrap_or(&processors),
-            _ => processor < *ALL.get().unwrap_or(&processors),
-        };
-        if wanted {
-            // SAFETY: within the set.
-            unsafe { libc::CPU_SET(processor, &mut set) };
-        }
-    }
-    // SAFETY: the set outlives the call.
-    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
-        0 => Ok(()),
-        _ => Err(format!("affinity: {}", std::io::Error::last_os_error())),
-    }
+    let all = ALL.get().map_or(&[][..], Vec::as_slice);
+    let wanted = match places {
+        p if p == Places::Together as u32 => &all[..1],
+        p if p == Places::Apart as u32 => std::slice::from_ref(&all[index % all.len()]),
+        _ => all,
+    };
+    processors::bind(wanted).map_err(|e| format!("affinity: {e}"))
 }
 
 /// Processors, asked before anybody is bound to one.
-pub static ALL: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+pub static ALL: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
 
 /// An end, until it is closed.
 pub enum Handle<K: Kind> {
@@ -144,12 +104,12 @@ fn take_part<K: Flavour>(
         _ => WaitPolicy::Adaptive,
     };
     let (end, handle) = if lane.receives.load(Relaxed) == 0 {
-        let mut tx = K::sender(ring)?;
+        let mut tx = K::sender(ring).map_err(|e| e.to_string())?;
         tx.set_liveness_interval(INTERVAL);
         tx.set_wait_policy(policy);
         (End::Sender, Handle::Sender(tx))
     } else {
-        let mut rx = K::receiver(ring)?;
+        let mut rx = K::receiver(ring).map_err(|e| e.to_string())?;
         rx.set_liveness_interval(INTERVAL);
         rx.set_wait_policy(policy);
         (End::Receiver, Handle::Receiver(rx))

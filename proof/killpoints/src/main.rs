@@ -46,10 +46,7 @@
 compile_error!("killpoints steps through x86-64 instructions on Linux");
 
 mod act;
-#[allow(dead_code, reason = "the tests need more of it")]
-#[path = "../../../tests/support/at.rs"]
-mod at;
-mod flavour;
+mod diary;
 mod item;
 mod observe;
 mod operations;
@@ -57,27 +54,26 @@ mod oracle;
 mod orphans;
 mod perform;
 mod private;
-#[path = "../../storm/src/rng.rs"]
-mod rng;
+mod rings;
 mod run;
 mod scenario;
-mod shared;
 mod trace;
 mod watchdog;
 mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use clap::Parser;
+use harness::rng::seed;
 use ringpipe::{Mpmc, Spsc};
 
 use act::Act;
+use diary::Diary;
 use operations::SCENARIOS;
 use run::{Mode, Report};
 use scenario::{Ring, Scenario, Step};
-use shared::Diary;
 
 /// Kills a process at every point of every ringpipe operation and checks what is left.
 #[derive(Debug, Parser)]
@@ -107,11 +103,6 @@ struct Cli {
     list: bool,
 }
 
-fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(1, |now| rng::mix(now.as_nanos() as u64) >> 32)
-}
-
 fn main() -> ExitCode {
     // The victim's command line is this program's own business.
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -134,7 +125,7 @@ fn victim(name: &str, step: &str, ring: &str) {
             other => panic!("{other:?} is nobody's life"),
         },
     };
-    let diary = Diary::from_stdin().expect("the diary");
+    let diary = Diary::from_stdin();
     match scenario.ring {
         Ring::Spsc => perform::perform::<Spsc>(act, ring, &diary),
         Ring::Mpmc => perform::perform::<Mpmc>(act, ring, &diary),

@@ -8,11 +8,14 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 
-use crate::at;
-use crate::shared::{Diary, Words};
+use harness::at;
+use harness::region::Raw;
+
+use crate::diary::Diary;
 
 /// Where the region's lock bytes lie, as its layout has it.
 const BIRTH: i64 = 1 << 62;
@@ -85,7 +88,7 @@ pub struct Observer {
 struct Outside {
     path: PathBuf,
     records: usize,
-    region: Option<(File, Words)>,
+    region: Option<(File, Raw)>,
     /// Whether the name existed, and locks, when these were last asked for.
     kernel: (bool, u64),
 }
@@ -130,10 +133,9 @@ impl Observer {
 impl Outside {
     fn open(&mut self) -> io::Result<()> {
         if self.region.is_none() && self.path.exists() {
-            let file = File::open(&self.path)?;
-            let len = file.metadata()?.len() as usize;
-            let words = Words::map(file.as_fd(), len, false)?;
-            self.region = Some((file, words));
+            let file = File::options().read(true).write(true).open(&self.path)?;
+            let raw = Raw::of_file(&file);
+            self.region = Some((file, raw));
         }
         Ok(())
     }
@@ -147,7 +149,8 @@ impl Outside {
     fn sight(&self) -> Sight {
         let mut words = Vec::new();
         if let Some((_, region)) = &self.region {
-            words.extend(region.load(CONTROL_WORD));
+            // Relaxed: their writer is stopped, or dead.
+            words.extend(region.words()[CONTROL_WORD..].iter().map(|word| word.load(Relaxed)));
             // So do the inode and its age, which the state line of a file-backed ring tells.
             words[FILE_STATE_WORD - CONTROL_WORD + 4] = 0;
             words[FILE_STATE_WORD - CONTROL_WORD + 5] = 0;

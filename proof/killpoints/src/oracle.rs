@@ -12,14 +12,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use harness::Flavour;
 use ringpipe::error::AttachError;
 use ringpipe::{
     RecvHandle, RecvTimeoutError, SendHandle, SendTimeoutError, TryRecvError, TrySendError,
     UnlinkError,
 };
 
-use crate::flavour::{CAPACITY, Flavour};
 use crate::item::{By, Item};
+use crate::rings::{CAPACITY, records};
 use crate::scenario::Scenario;
 use crate::world::World;
 
@@ -321,11 +322,11 @@ fn refill<K: Flavour>(world: &mut World<K>, first: usize) -> Result<(), String> 
 /// Every endpoint record can be had again.
 fn take_all_records<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-    for _ in 0..K::RECORDS / 2 {
+    for _ in 0..records::<K>() / 2 {
         senders.push(world.new_sender()?);
         receivers.push(world.new_receiver()?);
     }
-    let refused = match K::send_end(world.ring()?) {
+    let refused = match K::sender(world.ring()?) {
         Err(AttachError::TableFull { .. }) => K::MANY,
         Err(AttachError::RoleTaken(_)) => !K::MANY,
         _ => false,

@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use harness::{Flavour, text};
 use ringpipe::error::CreateError;
 use ringpipe::{RecvHandle, SendHandle, remove_orphans};
 
-use crate::flavour::{Flavour, options};
 use crate::item::{By, Item};
 use crate::oracle::{self, Cost, Survivors};
+use crate::rings::options;
 use crate::scenario::{Beside, Scenario};
 use crate::world::World;
 
@@ -28,10 +29,6 @@ fn path(name: &str) -> PathBuf {
     Path::new("/dev/shm").join(name)
 }
 
-fn text(e: impl std::fmt::Display) -> String {
-    e.to_string()
-}
-
 /// What was sent in the rings beside.
 fn value() -> Item {
     Item::new(By::Harness, 0)
@@ -43,8 +40,8 @@ impl<K: Flavour> Other<K> {
         let ring = options().create(&name).map_err(text)?;
         // Known from now on, to be removed also if something fails here.
         let mut other = Self { name, held: None, inode: 0, bytes: Vec::new() };
-        let mut tx = K::send_end(&ring).map_err(text)?;
-        let rx = K::recv_end(&ring).map_err(text)?;
+        let mut tx = K::sender(&ring).map_err(text)?;
+        let rx = K::receiver(&ring).map_err(text)?;
         tx.try_send(value()).map_err(text)?;
         other.held = (beside == Beside::Held).then_some((tx, rx));
         drop(ring);

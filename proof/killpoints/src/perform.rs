@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::Flavour;
 use ringpipe::error::AttachError;
 use ringpipe::{
     RecvError, RecvHandle, RecvTimeoutError, Ring, Role, SendError, TryRecvError, TrySendError,
@@ -9,9 +10,9 @@ use ringpipe::{
 };
 
 use crate::act::Act;
-use crate::flavour::{CAPACITY, Flavour, options};
+use crate::diary::Diary;
 use crate::item::{By, Item};
-use crate::shared::Diary;
+use crate::rings::{CAPACITY, options};
 use crate::trace::marker;
 
 const FOR_EVER: Duration = Duration::from_secs(3600);
@@ -28,8 +29,8 @@ fn mine(numbers: std::ops::Range<usize>) -> Vec<Item> {
 pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
     let options = options::<K>();
     let open = || options.open(name).expect("opening the ring");
-    let sender = || K::send_end(&open()).expect("attaching a sender");
-    let receiver = || K::recv_end(&open()).expect("attaching a receiver");
+    let sender = || K::sender(&open()).expect("attaching a sender");
+    let receiver = || K::receiver(&open()).expect("attaching a receiver");
     match act {
         Act::TrySend => {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
@@ -389,11 +390,11 @@ fn about_to_adopt<K: Flavour>(mut rx: RecvHandle<Item, K>) -> RecvHandle<Item, K
 fn attach<K: Flavour>(ring: &Ring<Item, K>, role: Role) -> Result<(), AttachError> {
     match role {
         Role::Sender => {
-            let _tx = K::send_end(ring)?;
+            let _tx = K::sender(ring)?;
             marker();
         }
         Role::Receiver => {
-            let _rx = K::recv_end(ring)?;
+            let _rx = K::receiver(ring)?;
             marker();
         }
     }

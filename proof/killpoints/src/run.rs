@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use harness::rng::Rng;
+use harness::{Flavour, at};
 use ringpipe::Spsc;
 
 use crate::act::Act;
-use crate::at;
-use crate::flavour::{Flavour, options};
+use crate::diary::Diary;
 use crate::observe::{Observer, State};
 use crate::oracle::{self, Cost, Survivors};
 use crate::orphans;
-use crate::rng::Rng;
+use crate::rings::{options, records};
 use crate::scenario::Scenario;
-use crate::shared::Diary;
 use crate::trace::{Stop, Victim, Wake};
 use crate::watchdog;
 use crate::world::{Life, World, expect};
@@ -221,10 +221,10 @@ struct Stage<K: Flavour> {
 impl<K: Flavour> Stage<K> {
     fn set(scenario: &Scenario) -> Result<Self, String> {
         let name = new_name();
-        let mut observer = Observer::new(&name, K::RECORDS);
+        let mut observer = Observer::new(&name, records::<K>());
         let mut world = World::new(scenario, name)?;
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
-        world.others.iter().for_each(|other| observer.watch(&other.name, K::RECORDS));
+        world.others.iter().for_each(|other| observer.watch(&other.name, records::<K>()));
         // Now, in case the operation takes its name away.
         observer.open().map_err(|e| format!("opening the region: {e}"))?;
         let mut victim = Life::Victim.begin(scenario, &world.name, file)?;

@@ -14,9 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-#[path = "../../../tests/support/asleep.rs"]
-#[allow(dead_code, reason = "some of it is for the tests alone")]
-mod asleep;
+use harness::asleep;
 
 /// The one-byte breakpoint instruction.
 const INT3: u8 = 0xcc;

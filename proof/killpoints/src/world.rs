@@ -7,16 +7,16 @@ use std::ops::Range;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use harness::{Flavour, at};
 use ringpipe::{RecvHandle, Ring, Role, SendHandle};
 
 use crate::act::Act;
-use crate::at;
-use crate::flavour::{Flavour, options};
+use crate::diary::Diary;
 use crate::item::{By, Item};
 use crate::observe::Observer;
 use crate::orphans::Other;
+use crate::rings::{options, records};
 use crate::scenario::{Left, Scenario, Step};
-use crate::shared::Diary;
 use crate::trace::{Stop, Victim};
 
 /// What was sent and what has arrived.
@@ -263,7 +263,7 @@ impl<K: Flavour> World<K> {
         let (diary, file) = Diary::new().map_err(|e| e.to_string())?;
         let mut victim = life.begin(scenario, &self.name, file)?;
         expect(victim.run(false)?, Stop::Breakpoint)?;
-        let mut observer = Observer::new(&self.name, K::RECORDS);
+        let mut observer = Observer::new(&self.name, records::<K>());
         let mut look = || observer.look(&diary, 0).map_err(|e| format!("looking: {e}"));
         let key = (scenario.name, format!("{life:?}"));
         let known = DEATHS.lock().map_err(|e| e.to_string())?.get(&key).cloned();
@@ -326,7 +326,7 @@ impl<K: Flavour> World<K> {
     }
 
     pub fn new_sender(&mut self) -> Result<SendHandle<Item, K>, String> {
-        let attached = K::send_end(self.ring()?);
+        let attached = K::sender(self.ring()?);
         let mut tx = attached.map_err(|e| format!("attaching a sender: {e}"))?;
         tx.set_liveness_interval(INTERVAL);
         self.count(Role::Sender);
@@ -334,7 +334,7 @@ impl<K: Flavour> World<K> {
     }
 
     pub fn new_receiver(&mut self) -> Result<RecvHandle<Item, K>, String> {
-        let attached = K::recv_end(self.ring()?);
+        let attached = K::receiver(self.ring()?);
         let mut rx = attached.map_err(|e| format!("attaching a receiver: {e}"))?;
         rx.set_liveness_interval(INTERVAL);
         self.count(Role::Receiver);

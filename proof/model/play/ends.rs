@@ -1,9 +1,9 @@
 //! Both kinds of ring, and several types of item, behind the same names.
 
+use harness::Flavour;
 use ringpipe::bytemuck::{AnyBitPattern, Zeroable};
 use ringpipe::{
-    AttachError, BulkError, Item, Kind, Mpmc, PeerError, ReadRun, RecvHandle, Ring, SendHandle,
-    Spsc, WriteRun,
+    AttachError, BulkError, Item, Mpmc, PeerError, ReadRun, RecvHandle, SendHandle, Spsc, WriteRun,
 };
 
 use super::pool::Pools;
@@ -85,17 +85,14 @@ impl Thing for [u64; 16] {
 
 type Attached<H> = Result<H, AttachError>;
 
-/// Both kinds behind the same names.
-pub trait Ends: Kind {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Attached<SendHandle<T, Self>>;
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>>;
-
+/// What more the kinds of ring have in common.
+pub trait Ends: Flavour {
     /// Another end like this one; on an SPSC ring, which knows no such call, from the ring.
     fn another_tx<T: Item>(tx: &SendHandle<T, Self>) -> Attached<SendHandle<T, Self>> {
-        Self::tx(&tx.ring())
+        Self::sender(&tx.ring())
     }
     fn another_rx<T: Item>(rx: &RecvHandle<T, Self>) -> Attached<RecvHandle<T, Self>> {
-        Self::rx(&rx.ring())
+        Self::receiver(&rx.ring())
     }
 
     /// Copies of all the items, by borrowing them in this kind's way.
@@ -128,12 +125,6 @@ pub trait Ends: Kind {
 }
 
 impl Ends for Spsc {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Attached<SendHandle<T, Self>> {
-        ring.producer()
-    }
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>> {
-        ring.consumer()
-    }
     unsafe fn borrowed<T: Thing + AnyBitPattern>(run: &ReadRun<'_, T, Self>) -> Vec<T> {
         // SAFETY: the caller's.
         let (first, rest) = unsafe { run.as_slices() };
@@ -152,12 +143,6 @@ impl Ends for Spsc {
 }
 
 impl Ends for Mpmc {
-    fn tx<T: Item>(ring: &Ring<T, Self>) -> Attached<SendHandle<T, Self>> {
-        ring.sender()
-    }
-    fn rx<T: Item>(ring: &Ring<T, Self>) -> Attached<RecvHandle<T, Self>> {
-        ring.receiver()
-    }
     fn another_tx<T: Item>(tx: &SendHandle<T, Self>) -> Attached<SendHandle<T, Self>> {
         tx.try_clone()
     }

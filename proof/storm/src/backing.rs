@@ -1,12 +1,11 @@
 //! Where a storm's ring lives, and how workers come to it.
 
 use std::fmt;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use harness::memory;
 use ringpipe::error::CreateError;
 use ringpipe::{Kind, Options, Ring};
 
@@ -84,9 +83,7 @@ impl Backing {
             e => NoRing::Failed(e.to_string()),
         })?;
         let at = match self {
-            Backing::Anonymous => {
-                format!("/proc/{}/fd/{}", std::process::id(), ring.as_fd().as_raw_fd())
-            }
+            Backing::Anonymous => memory::address(&ring),
             _ => at,
         };
         Ok((ring, Address { backing: self, at }))
@@ -107,10 +104,7 @@ impl Address {
         let opened = match self.backing {
             Backing::Named => options.open(&self.at),
             Backing::File => options.open_file(&self.at),
-            Backing::Anonymous => {
-                let file = File::options().read(true).write(true).open(&self.at);
-                options.from_fd(file.map_err(|e| format!("{}: {e}", self.at))?.into())
-            }
+            Backing::Anonymous => options.from_fd(memory::open(&self.at)?),
         };
         opened.map_err(|e| e.to_string())
     }

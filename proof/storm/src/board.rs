@@ -21,17 +21,15 @@
 //!   death in such a call; the lane says when the call began, to narrow it down.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, compiler_fence};
 use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap};
-use rustix::time::{ClockId, clock_gettime};
-
-use crate::rng::mix;
+use harness::memory;
+use harness::now;
+use harness::rng::mix;
 
 /// What travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -59,12 +57,6 @@ impl Parcel {
 
 fn check(sender: u64, seq: u64, sent_at: u64) -> u64 {
     mix(mix(mix(sender ^ 0x5701_2a5b) ^ seq) ^ sent_at)
-}
-
-/// Nanoseconds of a clock that all processes share.
-pub fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Keeps what is written before it before what comes after it, as far as a kill can tell.
@@ -109,44 +101,29 @@ const LANE: usize = (LOG + ENTRIES as usize * ENTRY).next_multiple_of(512);
 /// The board, mapped for as long as the process lives.
 #[derive(Clone, Copy, Debug)]
 pub struct Board {
-    words: *const AtomicU64,
+    words: &'static [AtomicU64],
     lanes: usize,
 }
-
-// SAFETY: the mapping is never removed, and consists of atomics.
-unsafe impl Send for Board {}
-// SAFETY: likewise.
-unsafe impl Sync for Board {}
 
 impl Board {
     /// A new one. Workers reach it through `/proc`.
     pub fn create(lanes: usize) -> io::Result<(OwnedFd, Self)> {
-        let fd = memfd_create("storm-board", MemfdFlags::CLOEXEC)?;
-        ftruncate(&fd, Self::bytes(lanes) as u64)?;
-        let board = Self::map(fd.as_fd(), lanes)?;
+        let fd = memory::create("storm-board", 8 * Self::words(lanes))?;
+        let board = Self::map(&fd, lanes)?;
         Ok((fd, board))
     }
 
     /// The one behind a descriptor.
-    pub fn map(fd: BorrowedFd<'_>, lanes: usize) -> io::Result<Self> {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let len = Self::bytes(lanes);
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let words =
-            unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }?;
-        Ok(Self { words: words.cast(), lanes })
+    pub fn map(fd: impl AsFd, lanes: usize) -> io::Result<Self> {
+        Ok(Self { words: memory::words(fd, Self::words(lanes))?, lanes })
     }
 
-    fn bytes(lanes: usize) -> usize {
-        (LANES + lanes * LANE) * 8
+    fn words(lanes: usize) -> usize {
+        LANES + lanes * LANE
     }
 
     fn word(&self, index: usize) -> &'static AtomicU64 {
-        assert!(index < LANES + self.lanes * LANE);
-        // SAFETY: within the mapping, of which this is word `index`; it is never unmapped.
-        let word = unsafe { self.words.add(index) };
-        // SAFETY: aligned, zeroed by the kernel, and accessed as an atomic by everybody.
-        unsafe { &*word }
+        &self.words[index]
     }
 
     pub fn phase(&self) -> Phase {
@@ -313,7 +290,8 @@ impl Lane {
 
     /// The buffer for slices. For the lane's worker, once.
     pub fn buffer(&self) -> &'static mut [Parcel] {
-        let start = self.board.words.wrapping_add(self.at + BUFFER).cast_mut().cast::<Parcel>();
+        let buffer = &self.board.words[self.at + BUFFER..][..BATCH * PARCEL];
+        let start = buffer.as_ptr().cast_mut().cast::<Parcel>();
         // SAFETY: `BATCH` parcels from here on lie within the lane; the memory is initialised, any
         // bytes are parcels, and while this worker lives nobody but its one user accesses it.
         unsafe { std::slice::from_raw_parts_mut(start, BATCH) }

@@ -12,16 +12,15 @@ mod drill;
 mod ledger;
 mod matching;
 mod receiver;
-mod rng;
 mod sender;
 mod storm;
 mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use harness::rng::seed;
 use ringpipe::{Mpmc, Spsc};
 
 use backing::Backing;
@@ -116,15 +115,11 @@ enum Inner {
 /// Exit status: nothing went wrong, and nothing was shown.
 const NOT_RUN: u8 = 3;
 
-fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(1, |now| rng::mix(now.as_nanos() as u64) >> 32)
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
-        Some(inner) => die_with_parent()
+        Some(inner) => harness::die_with_parent()
+            .map_err(|e| e.to_string())
             .and_then(|()| match inner {
                 Inner::Worker { kind: RingKind::Mpmc, orders } => worker::work::<Mpmc>(orders),
                 Inner::Worker { kind: RingKind::Spsc, orders } => worker::work::<Spsc>(orders),
@@ -140,12 +135,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// No worker outlives the storm, however that ends.
-fn die_with_parent() -> Outcome {
-    let signal = rustix::process::Signal::KILL;
-    rustix::process::set_parent_process_death_signal(Some(signal)).map_err(|e| e.to_string())
 }
 
 fn supervise(options: &Options) -> Outcome<ExitCode> {

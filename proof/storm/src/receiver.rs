@@ -1,8 +1,9 @@
 //! A receiving end of a worker: every call that receives, at random, each noted before and after.
 
+use harness::now;
 use ringpipe::{BulkError, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
 
-use crate::board::{BATCH, Call, Entry, Mark, Parcel, Phase, now};
+use crate::board::{BATCH, Call, Entry, Mark, Parcel, Phase};
 use crate::worker::{Desk, Outcome, Storm};
 
 /// A receiver at work.

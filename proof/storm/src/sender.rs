@@ -1,8 +1,9 @@
 //! A sending end of a worker: every call that sends, at random, each noted before and after.
 
+use harness::now;
 use ringpipe::{BulkError, SendError, SendHandle, SendTimeoutError, TrySendError};
 
-use crate::board::{BATCH, Parcel, now};
+use crate::board::{BATCH, Parcel};
 use crate::worker::{Desk, Outcome, Storm};
 
 /// A sender at work.

@@ -4,19 +4,19 @@
 //! ledger, reaps the dead, starts successors, and strikes when it is time to. Nothing here waits
 //! for a worker: if one hangs, the loop notices.
 
-use std::os::fd::AsRawFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::new::{Named, records_are_usable, slots_are_usable};
+use harness::{Child, Rng, memory, now};
 use ringpipe::{Ring, Stats};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::Options;
 use crate::backing::{Address, NoRing};
-use crate::board::{Board, Lane, Parcel, Phase, now};
+use crate::board::{Board, Lane, Parcel, Phase};
 use crate::ledger::{Ledger, Reader, Sums};
-use crate::rng::Rng;
 use crate::worker::{ENDS, Outcome, Storm};
-use crate::{Options, drill};
 
 /// No item arrives for so long, though somebody sends and somebody receives: a hang.
 const HANG: Duration = Duration::from_secs(10);
@@ -69,15 +69,6 @@ struct Weather<'a, K: Storm> {
     counts: Counts,
 }
 
-/// Removes the ring's name however the storm ends.
-struct Named<'a, K: Storm>(&'a Ring<Parcel, K>);
-
-impl<K: Storm> Drop for Named<'_, K> {
-    fn drop(&mut self) {
-        let _ = self.0.unlink(); // best effort; it is in nobody's way, or has no name
-    }
-}
-
 /// Lets a storm rage, and sees what is left. Says why if there can be no ring of that backing.
 pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
     let how = Ring::<Parcel, K>::options().capacity(options.capacity).endpoints(options.endpoints);
@@ -86,7 +77,7 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
         Err(NoRing::Unfit(why)) => return Ok(Err(why)),
         Err(NoRing::Failed(why)) => return Err(why),
     };
-    let _named = Named(&ring);
+    let ring = Named(ring);
     println!("  the ring is {}", address.describe());
     let lanes = usize::from(options.workers) * ENDS;
     let (fd, board) = Board::create(lanes).map_err(|e| format!("the board: {e}"))?;
@@ -94,7 +85,7 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
         options,
         address,
         board,
-        board_path: format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()),
+        board_path: memory::address(&fd),
         ring: ring.clone(),
         posts: (0..options.workers).map(|_| Post::default()).collect(),
         ledger: Ledger::default(),
@@ -111,7 +102,8 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
         weather.ledger.in_one_order()?;
     }
     balance::<K>(&sums, &stats, &weather.counts)?;
-    drill::is_as_new(&ring)?;
+    slots_are_usable(&ring, |n| Parcel::new(u64::MAX, n, 0))?;
+    records_are_usable(&ring)?;
     Ok(Ok(Report { lasted, counts: weather.counts, sums, stats }))
 }
 
@@ -138,7 +130,7 @@ impl<K: Storm> Weather<'_, K> {
             .map_err(|e| format!("starting a worker: {e}"))?;
         self.counts.starts += 1;
         let post = &mut self.posts[index];
-        *post = Post { child: Some(child), ..Post::default() };
+        *post = Post { child: Some(Child(child)), ..Post::default() };
         Ok(())
     }
 
@@ -321,16 +313,6 @@ impl<K: Storm> Weather<'_, K> {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
-    }
-}
-
-impl<K: Storm> Drop for Weather<'_, K> {
-    fn drop(&mut self) {
-        for child in self.posts.iter_mut().filter_map(|post| post.child.as_mut()) {
-            // Nothing to be done if it is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

@@ -3,27 +3,23 @@
 //! What its ends do is in [`sender`](crate::sender) and [`receiver`](crate::receiver); which ends
 //! it has, here.
 
-use std::fs::OpenOptions;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use ringpipe::{AttachError, Kind, Mpmc, RecvHandle, Ring, Role, SendHandle, Spsc, WaitPolicy};
+use harness::{Flavour, Rng, memory};
+use ringpipe::{AttachError, Mpmc, Ring, Role, Spsc, WaitPolicy};
 
 use crate::backing::Address;
 use crate::board::{Board, Lane, Parcel, Phase};
 use crate::receiver::Receiver;
-use crate::rng::Rng;
 use crate::sender::Sender;
 
 /// What went wrong, for people.
 pub type Outcome<R = ()> = Result<R, String>;
 
-/// The kinds of ring, as far as taking ends from them differs.
-pub trait Storm: Kind {
+/// The kinds of ring, as far as who works on them differs.
+pub trait Storm: Flavour {
     /// The ends of worker `index`, and whether one thread serves them all.
     fn ends(index: usize) -> (&'static [Role], bool);
-    fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError>;
-    fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError>;
 }
 
 /// The most ends that a worker has.
@@ -40,28 +36,12 @@ impl Storm for Mpmc {
             _ => (&[Sender, Receiver], true),
         }
     }
-
-    fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError> {
-        ring.sender()
-    }
-
-    fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError> {
-        ring.receiver()
-    }
 }
 
 impl Storm for Spsc {
     /// Half want to be the producer and half the consumer; those who cannot stand by.
     fn ends(index: usize) -> (&'static [Role], bool) {
         if index.is_multiple_of(2) { (&[Role::Sender], false) } else { (&[Role::Receiver], false) }
-    }
-
-    fn sender(ring: &Ring<Parcel, Self>) -> Result<SendHandle<Parcel, Self>, AttachError> {
-        ring.producer()
-    }
-
-    fn receiver(ring: &Ring<Parcel, Self>) -> Result<RecvHandle<Parcel, Self>, AttachError> {
-        ring.consumer()
     }
 }
 
@@ -88,9 +68,7 @@ pub struct Orders {
 /// Works until the board says otherwise.
 pub fn work<K: Storm>(orders: &Orders) -> Outcome {
     let Orders { ring, board, lanes, index, seed } = orders;
-    let file = OpenOptions::new().read(true).write(true).open(board);
-    let file = file.map_err(|e| format!("{board}: {e}"))?;
-    let board = Board::map(file.as_fd(), *lanes).map_err(|e| e.to_string())?;
+    let board = Board::map(memory::open(board)?, *lanes).map_err(|e| e.to_string())?;
     let ring = ring.open::<K>()?;
     let (roles, alternating) = K::ends(*index);
     let mut rng = Rng::new(*seed);

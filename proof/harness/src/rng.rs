@@ -1,9 +1,13 @@
-//! Random numbers that a seed repeats: SplitMix64. Not worth a dependency. `histories` and
-//! `killpoints` use it, too.
-
-#![allow(dead_code, reason = "each program uses a part of this")]
+//! Random numbers that a seed repeats: SplitMix64. Not worth a dependency.
 
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Another seed each time.
+pub fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(1, |now| mix(now.as_nanos() as u64) >> 32)
+}
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
@@ -16,6 +20,7 @@ impl Rng {
     }
 
     /// 64 random bits.
+    #[allow(clippy::should_implement_trait, reason = "numbers do not end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)

@@ -1,0 +1,42 @@
+//! What the programs that test and measure ringpipe have in common, once each.
+//!
+//! * [`child`]: processes that outlive nobody.
+//! * [`memory`]: what processes share beside rings: boards, control pages.
+//! * [`new`]: whether a ring is as good as new, after whatever has been done to it; names that go.
+//! * [`processors`], [`now`]: where threads run, and a clock that all processes share.
+//! * [`rng`]: random numbers that a seed repeats.
+//! * Of the tests' own helpers: [`flavour`], both kinds of ring under the same names; [`at`] and
+//!   [`region`], a ring's memory behind the crate's back; [`asleep`], whether a thread sleeps in a
+//!   ring.
+//!
+//! What a harness knows alone (its ledger, its oracle, its watchdog) is its own.
+
+#[path = "../../../tests/support/asleep.rs"]
+pub mod asleep;
+#[path = "../../../tests/support/at.rs"]
+pub mod at;
+pub mod child;
+#[path = "../../../tests/support/flavour.rs"]
+pub mod flavour;
+pub mod memory;
+pub mod new;
+pub mod processors;
+#[path = "../../../tests/support/region.rs"]
+pub mod region;
+pub mod rng;
+
+pub use child::{Child, die_with_parent};
+pub use flavour::Flavour;
+pub use new::Named;
+pub use rng::Rng;
+
+/// An error, for people.
+pub fn text(e: impl std::fmt::Display) -> String {
+    e.to_string()
+}
+
+/// Nanoseconds of a clock that all processes share.
+pub fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
