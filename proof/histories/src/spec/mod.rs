@@ -61,8 +61,22 @@ impl Ends {
         self.presence[usize::from(process)] == Presence::Dead
     }
 
-    fn knows_broken_pipe(&self, sender: u8) -> bool {
-        self.told & (1 << sender) != 0
+    /// A send may find somebody to send to.
+    fn are_open(&self, ends: &[End], sender: u8) -> bool {
+        let knows_broken_pipe = self.told & (1 << sender) != 0;
+        !knows_broken_pipe && self.may_be_there(ends, End::Sender)
+    }
+
+    /// The step of a send that comes to nothing, if its answer says so: for want of room if there is
+    /// too little, or because nobody would receive it.
+    fn refuse(&self, ends: &[End], call: &Call, is_room: bool) -> Option<Self> {
+        let mut after = *self;
+        if answered(call, &Answer::Closed) {
+            after.told |= 1 << call.process;
+            return self.may_be_gone(ends, End::Sender).then_some(after);
+        }
+        let full = answered(call, &Answer::NotReady) && !is_room;
+        (full && self.are_open(ends, call.process)).then_some(after)
     }
 
     fn set(mut self, process: u8, presence: Presence) -> Self {

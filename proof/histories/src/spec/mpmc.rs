@@ -131,26 +131,19 @@ impl<'a> Mpmc<'a> {
             next.push((after, if more { progress + 1 } else { DONE }));
             return;
         }
-        let may_be_there = state.ends.may_be_there(self.ends, End::Sender);
-        let open = may_be_there && !state.ends.knows_broken_pipe(me);
         let free = self.free_in_a_row(state, values.len() as u16);
-        if open && free >= u16::from(*need) {
-            if fits(call, |answer| *answer == Answer::Sent(free as u8)) {
-                let mut after = state.clone();
-                for at in state.tail..state.tail + free {
-                    after.slots[self.slot(at)] = Slot::Claimed { by: me };
-                }
-                after.tail += free;
-                next.push((after, PUBLISHING));
-            }
-        } else if open && answered(call, &Answer::NotReady) {
-            next.push((state.clone(), DONE));
-        }
-        if answered(call, &Answer::Closed) && state.ends.may_be_gone(self.ends, End::Sender) {
+        let is_room = free >= u16::from(*need);
+        let open = state.ends.are_open(self.ends, me);
+        if is_room && open && fits(call, |answer| *answer == Answer::Sent(free as u8)) {
             let mut after = state.clone();
-            after.ends.told |= 1 << me;
-            next.push((after, DONE));
+            for at in state.tail..state.tail + free {
+                after.slots[self.slot(at)] = Slot::Claimed { by: me };
+            }
+            after.tail += free;
+            next.push((after, PUBLISHING));
         }
+        let refused = state.ends.refuse(self.ends, call, is_room);
+        next.extend(refused.map(|ends| (State { ends, ..state.clone() }, DONE)));
     }
 
     fn receive(&self, state: &State, call: &Call, progress: Progress, next: &mut Vec<(State, u8)>) {

@@ -58,20 +58,13 @@ impl<'a> Spsc<'a> {
             return;
         }
         let free = (self.capacity - (state.tail - state.head)).min(values.len() as u16);
-        let may_be_there = state.ends.may_be_there(self.ends, End::Sender);
-        let open = may_be_there && !state.ends.knows_broken_pipe(call.process);
-        if open && free >= u16::from(*need) {
-            if fits(call, |answer| *answer == Answer::Sent(free as u8)) {
-                next.push((state.clone(), LOOKED + (*commit).min(free as u8)));
-            }
-        } else if open && answered(call, &Answer::NotReady) {
-            next.push((state.clone(), DONE));
+        let is_room = free >= u16::from(*need);
+        let open = state.ends.are_open(self.ends, call.process);
+        if is_room && open && fits(call, |answer| *answer == Answer::Sent(free as u8)) {
+            next.push((state.clone(), LOOKED + (*commit).min(free as u8)));
         }
-        if answered(call, &Answer::Closed) && state.ends.may_be_gone(self.ends, End::Sender) {
-            let mut after = state.clone();
-            after.ends.told |= 1 << call.process;
-            next.push((after, DONE));
-        }
+        let refused = state.ends.refuse(self.ends, call, is_room);
+        next.extend(refused.map(|ends| (State { ends, ..state.clone() }, DONE)));
     }
 
     fn receive(&self, state: &State, call: &Call, progress: Progress, next: &mut Vec<(State, u8)>) {
