@@ -4,13 +4,12 @@
 //! The workers of all contenders of a scenario live at the same time, and work in turns; between
 //! them they sleep. The coordinator alone moves a turn on: it is warmed up, measured, and ended.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use harness::memory::{self, Atomics};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::thread::futex;
 
 use crate::Outcome;
@@ -54,6 +53,9 @@ struct Page {
     marks_taken: Line,
 }
 
+// SAFETY: atomics, and structures of such.
+unsafe impl Atomics for Page {}
+
 /// The page, mapped for as long as the process lives.
 #[derive(Clone, Copy)]
 pub struct Control(&'static Page);
@@ -61,8 +63,7 @@ pub struct Control(&'static Page);
 impl Control {
     /// A new page and its descriptor, which workers inherit.
     pub fn create() -> Outcome<(Self, OwnedFd)> {
-        let fd = memfd_create("peers-control", MemfdFlags::CLOEXEC)?;
-        ftruncate(&fd, size_of::<Page>() as u64)?;
+        let fd = memory::create("peers-control", size_of::<Page>())?;
         Ok((Self::map(&fd)?, fd))
     }
 
@@ -73,8 +74,8 @@ impl Control {
         Self::map(&fd)
     }
 
-    fn map(fd: &OwnedFd) -> Outcome<Self> {
-        Ok(Self(shared::<Page>(fd.as_raw_fd(), size_of::<Page>())?))
+    fn map(fd: impl AsFd) -> Outcome<Self> {
+        Ok(Self(memory::shared(fd, size_of::<Page>())?))
     }
 
     /// Which phase it is.
@@ -158,19 +159,4 @@ impl Control {
     pub fn mark_taken(self) {
         self.0.marks_taken.0.fetch_add(1, AcqRel);
     }
-}
-
-/// Maps shared memory as a `T` that is made of atomics, for ever.
-pub fn shared<T>(fd: RawFd, len: usize) -> Outcome<&'static T> {
-    assert!(len >= size_of::<T>());
-    // SAFETY: the descriptor is open for the duration of the call.
-    let fd = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd) };
-    let access = ProtFlags::READ | ProtFlags::WRITE;
-    // Present from the start, so that no contender's first lap is slower for page faults.
-    let flags = MapFlags::SHARED | MapFlags::POPULATE;
-    // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-    let at = unsafe { mmap(std::ptr::null_mut(), len, access, flags, fd, 0) }?;
-    // SAFETY: page-aligned, never unmapped, at least as long as `T`, which is all atomics: callers
-    // pass no other type, and any bytes are a valid one.
-    Ok(unsafe { &*at.cast::<T>() })
 }

@@ -24,9 +24,9 @@ mod charts;
 mod check;
 mod contenders;
 mod control;
-mod harness;
 mod measure;
 mod report;
+mod running;
 mod scale;
 mod scenario;
 mod stats;
@@ -75,7 +75,7 @@ impl Args {
 }
 
 fn main() -> ExitCode {
-    let outcome = match harness::as_worker() {
+    let outcome = match running::as_worker() {
         Some(served) => served,
         None => compare(&Args::parse()),
     };
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(args: &Args) -> Outcome {
-    let entries = harness::entries();
+    let entries = running::entries();
     let scenarios = scenario::all();
     let scales = scale::ALL;
     if args.list {
@@ -105,7 +105,7 @@ fn compare(args: &Args) -> Outcome {
         return Err(format!("no contender {unknown}; --list names them").into());
     }
     let rounds = args.rounds.map(|rounds| rounds as usize);
-    let processors = harness::processors()?.len();
+    let processors = harness::processors::allowed()?.len();
     let machine = report::Machine::now(processors);
     let busy = machine.busy * 100.0;
     println!("{processors} processors, {busy:.1} % in use by others, commit {}\n", machine.commit);
@@ -146,7 +146,7 @@ fn compare(args: &Args) -> Outcome {
     }
     let failed = tables.iter().find_map(|table| {
         let failed =
-            |row: &&measure::Row| row.failed.as_ref().is_some_and(|e| e != harness::NOTHING);
+            |row: &&measure::Row| row.failed.as_ref().is_some_and(|e| e != running::NOTHING);
         let mut ours = table.rows.iter().filter(|row| row.name.starts_with("ringpipe"));
         ours.find(failed).map(|row| format!("{} failed in {}", row.name, table.name))
     });

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::harness::{Entry, NOTHING, Round, Running};
+use crate::running::{Entry, NOTHING, Round, Running};
 use crate::scenario::{Against, Scenario, Takers, Target, Unit, is_yardstick};
 use crate::stats::{Ratio, median};
 

@@ -97,7 +97,7 @@ fn lead(table: &Table, row: &Row) -> Option<Ratio> {
     })
 }
 
-fn of(row: &Row, figure: impl Fn(&crate::harness::Round) -> f64) -> f64 {
+fn of(row: &Row, figure: impl Fn(&crate::running::Round) -> f64) -> f64 {
     median(&row.rounds.iter().map(figure).collect::<Vec<_>>())
 }
 

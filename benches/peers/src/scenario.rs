@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::contenders::{Link, Wait, Work};
-use crate::harness::Plan;
+use crate::running::Plan;
 
 /// What the figures of a scenario are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use harness::{now, processors};
 use hdrhistogram::Histogram;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
@@ -95,7 +95,7 @@ fn play_all<C: Contender, P: Payload>(
     let control = Control::inherit(orders.control)?;
     let doors = orders.links.iter().map(C::door::<P>).collect::<Outcome<Vec<_>>>()?;
     let play = |(role, processor)| {
-        pin(processor)?;
+        processors::bind(&[processor])?;
         how(&Player { orders, control, role }, &doors)
     };
     if let [only] = orders.roles[..] {
@@ -106,12 +106,6 @@ fn play_all<C: Contender, P: Payload>(
         let joined = threads.into_iter().map(|t| t.join().map_err(|_| "a thread panicked")?);
         joined.collect()
     })
-}
-
-fn pin(processor: usize) -> Outcome {
-    let mut set = CpuSet::new();
-    set.set(processor);
-    Ok(sched_setaffinity(None, &set)?)
 }
 
 struct Player<'a> {
@@ -422,12 +416,6 @@ fn histogram() -> Outcome<Histogram<u64>> {
 
 fn quantiles(times: &Histogram<u64>) -> Vec<u64> {
     QUANTILES.iter().map(|quantile| times.value_at_quantile(*quantile)).collect()
-}
-
-/// Nanoseconds of the monotonic clock.
-pub fn now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// What this thread has used.

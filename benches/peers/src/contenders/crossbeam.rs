@@ -16,11 +16,7 @@ impl Contender for Queue {
     type Door<P: Payload> = QueueEnd<P>;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        match link.wait {
-            _ if link.batch > 1 => Err("it has no batches"),
-            Wait::Usual | Wait::Spin => Ok(()),
-            Wait::Sleep | Wait::Adaptive => Err("it cannot sleep"),
-        }
+        if link.batch > 1 { Err("it has no batches") } else { link.needs_no_sleep() }
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<QueueEnd<P>> {

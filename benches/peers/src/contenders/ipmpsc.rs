@@ -28,9 +28,7 @@ impl Contender for Ipmpsc {
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
         let bytes = link.capacity * (size_of::<P>() + OVERHEAD);
         SharedRingBuffer::create(&link.path(), bytes as u32)?;
-        let path = link.path();
-        let clear = move || drop(std::fs::remove_file(path));
-        Ok(Laid { fds: Vec::new(), clear: Some(Box::new(clear)) })
+        Ok(Laid::file(link))
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Path> {

@@ -5,11 +5,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use harness::memory::{self, Atomics};
 
 use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait, Work};
 use crate::Outcome;
-use crate::control::shared;
 
 #[repr(C, align(1024))]
 struct Line {
@@ -18,10 +17,11 @@ struct Line {
     futex: AtomicU32,
 }
 
+// SAFETY: atomics.
+unsafe impl Atomics for Line {}
+
 fn lay() -> Outcome<Laid> {
-    let fd = memfd_create("peers-line", MemfdFlags::CLOEXEC)?;
-    ftruncate(&fd, size_of::<Line>() as u64)?;
-    Ok(Laid::of([fd]))
+    Ok(Laid::of([memory::create("peers-line", size_of::<Line>())?]))
 }
 
 fn trips(link: &Link, wait: Wait) -> Result<(), &'static str> {
@@ -47,7 +47,7 @@ impl Contender for TwoLines {
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<LineDoor> {
-        Ok(LineDoor(shared(link.fds[0], size_of::<Line>())?, link.pause()))
+        Ok(LineDoor(memory::shared(link.fd(), size_of::<Line>())?, link.pause()))
     }
 }
 
@@ -103,7 +103,7 @@ impl Contender for Futex {
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<FutexDoor> {
-        Ok(FutexDoor(shared(link.fds[0], size_of::<Line>())?))
+        Ok(FutexDoor(memory::shared(link.fd(), size_of::<Line>())?))
     }
 }
 

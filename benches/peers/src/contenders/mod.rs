@@ -4,7 +4,8 @@
 //! where it has one, in place where it lends memory, all with the same number of slots. Contenders
 //! that cannot block are polled with [`Pause`], which is what their own examples do.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,9 +84,28 @@ impl Link {
         self.senders == 1 && self.receivers == 1
     }
 
+    /// Fits contenders with two ends.
+    pub fn needs_two_ends(&self) -> Result<(), &'static str> {
+        if self.one_to_one() { Ok(()) } else { Err("one sender, one receiver") }
+    }
+
+    /// Fits contenders that can only be polled.
+    pub fn needs_no_sleep(&self) -> Result<(), &'static str> {
+        match self.wait {
+            Wait::Usual | Wait::Spin => Ok(()),
+            Wait::Sleep | Wait::Adaptive => Err("it cannot sleep"),
+        }
+    }
+
     /// A file for contenders that want a path.
     pub fn path(&self) -> String {
         format!("/dev/shm/{}", self.name)
+    }
+
+    /// The first descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: made by the coordinator, and left open by it and by all who inherit it.
+        unsafe { BorrowedFd::borrow_raw(self.fds[0]) }
     }
 
     pub fn pause(&self) -> Pause {
@@ -112,6 +132,13 @@ impl Drop for Laid {
 impl Laid {
     pub fn of(fds: impl IntoIterator<Item = OwnedFd>) -> Self {
         Self { fds: fds.into_iter().collect(), clear: None }
+    }
+
+    /// The file of a link, which a contender makes.
+    pub fn file(link: &Link) -> Self {
+        let path = link.path();
+        let clear = move || drop(std::fs::remove_file(path));
+        Self { fds: Vec::new(), clear: Some(Box::new(clear)) }
     }
 
     pub fn raw(&self) -> Vec<RawFd> {
@@ -145,6 +172,28 @@ pub trait Door<P: Payload>: Sync {
     /// Comes before all receivers.
     fn tx(&self) -> Outcome<Self::Tx>;
     fn rx(&self) -> Outcome<Self::Rx>;
+}
+
+/// Two ends that were made together, for threads. Each is taken once.
+pub struct Pair<T, R>(Mutex<(Option<T>, Option<R>)>);
+
+impl<T, R> Pair<T, R> {
+    pub fn new(tx: T, rx: R) -> Self {
+        Self(Mutex::new((Some(tx), Some(rx))))
+    }
+}
+
+impl<P: Payload, T: Tx<P> + Send, R: Rx<P> + Send> Door<P> for Pair<T, R> {
+    type Tx = T;
+    type Rx = R;
+
+    fn tx(&self) -> Outcome<T> {
+        Ok(self.0.lock().map_err(|e| e.to_string())?.0.take().ok_or("one sender")?)
+    }
+
+    fn rx(&self) -> Outcome<R> {
+        Ok(self.0.lock().map_err(|e| e.to_string())?.1.take().ok_or("one receiver")?)
+    }
 }
 
 pub trait Tx<P: Payload> {

@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 
+use harness::Flavour;
 use ringpipe::{
-    AttachError, BulkError, Deadline, Kind, RecvHandle, Ring, SendHandle, TryRecvError,
-    TrySendError, WaitPolicy,
+    BulkError, Deadline, Kind, RecvHandle, Ring, SendHandle, TryRecvError, TrySendError, WaitPolicy,
 };
 
 use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
@@ -23,53 +23,31 @@ pub type MpmcPolled = Polled<ringpipe::Mpmc>;
 
 pub struct Ours<K, const SPIN: bool>(PhantomData<K>);
 
-/// What differs between the kinds.
-pub trait Flavour: Kind + Sized + Sync {
-    const ONE_TO_ONE: bool;
+/// What the kinds of ring are called here.
+pub trait Called: Flavour {
     const NAME: [&'static str; 2];
     const POLLED: &'static str;
-    fn sender<P: Payload>(ring: &Ring<P, Self>) -> Result<SendHandle<P, Self>, AttachError>;
-    fn receiver<P: Payload>(ring: &Ring<P, Self>) -> Result<RecvHandle<P, Self>, AttachError>;
 }
 
-impl Flavour for ringpipe::Spsc {
-    const ONE_TO_ONE: bool = true;
+impl Called for ringpipe::Spsc {
     const NAME: [&'static str; 2] = ["ringpipe", "ringpipe-spin"];
     const POLLED: &'static str = "ringpipe-polled";
-    fn sender<P: Payload>(ring: &Ring<P, Self>) -> Result<SendHandle<P, Self>, AttachError> {
-        ring.producer()
-    }
-    fn receiver<P: Payload>(ring: &Ring<P, Self>) -> Result<RecvHandle<P, Self>, AttachError> {
-        ring.consumer()
-    }
 }
 
-impl Flavour for ringpipe::Mpmc {
-    const ONE_TO_ONE: bool = false;
+impl Called for ringpipe::Mpmc {
     const NAME: [&'static str; 2] = ["ringpipe-mpmc", "ringpipe-mpmc-spin"];
     const POLLED: &'static str = "ringpipe-mpmc-polled";
-    fn sender<P: Payload>(ring: &Ring<P, Self>) -> Result<SendHandle<P, Self>, AttachError> {
-        ring.sender()
-    }
-    fn receiver<P: Payload>(ring: &Ring<P, Self>) -> Result<RecvHandle<P, Self>, AttachError> {
-        ring.receiver()
-    }
 }
 
-impl<K: Flavour, const SPIN: bool> Contender for Ours<K, SPIN>
-where
-    K: 'static,
-{
-    const NAME: &'static str = <K as Flavour>::NAME[SPIN as usize];
+impl<K: Called, const SPIN: bool> Contender for Ours<K, SPIN> {
+    const NAME: &'static str = <K as Called>::NAME[SPIN as usize];
     type Door<P: Payload> = Open<P, K>;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        if K::ONE_TO_ONE && !link.one_to_one() {
-            return Err("one sender, one receiver");
-        }
         match link.wait {
             Wait::Sleep | Wait::Adaptive if SPIN => Err("made to spin"),
-            _ => Ok(()),
+            _ if K::MANY => Ok(()),
+            _ => link.needs_two_ends(),
         }
     }
 
@@ -160,7 +138,7 @@ impl<P: Payload, K: Flavour> Rx<P> for Receiver<P, K> {
 /// is left between the two is the crash protocol.
 pub struct Polled<K>(PhantomData<K>);
 
-impl<K: Flavour + 'static> Contender for Polled<K> {
+impl<K: Called> Contender for Polled<K> {
     const NAME: &'static str = K::POLLED;
     type Door<P: Payload> = PolledDoor<P, K>;
 

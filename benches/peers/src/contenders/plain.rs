@@ -5,26 +5,14 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use harness::memory::{self, Atomics};
 
-use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
+use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx};
 use crate::Outcome;
-use crate::control::shared;
-
-const NO_SLEEP: &str = "it cannot sleep";
-
-fn spins(link: &Link) -> Result<(), &'static str> {
-    match link.wait {
-        Wait::Usual | Wait::Spin => Ok(()),
-        Wait::Sleep | Wait::Adaptive => Err(NO_SLEEP),
-    }
-}
 
 /// A memfd of a size, and what maps it.
 fn lay(len: usize) -> Outcome<Laid> {
-    let fd = memfd_create("peers-plain", MemfdFlags::CLOEXEC)?;
-    ftruncate(&fd, len as u64)?;
-    Ok(Laid::of([fd]))
+    Ok(Laid::of([memory::create("peers-plain", len)?]))
 }
 
 #[repr(C, align(128))]
@@ -39,6 +27,9 @@ struct Indices {
     /// What ends are about to claim, where they say so.
     intents: [Line; INTENTS],
 }
+
+// SAFETY: atomics, and structures and arrays of such.
+unsafe impl Atomics for Indices {}
 
 /// The most ends of a ring whose ends store intents.
 const INTENTS: usize = 8;
@@ -55,7 +46,7 @@ struct Memory {
 
 impl Memory {
     fn open(link: &Link, len: usize) -> Outcome<Self> {
-        let indices = shared::<Indices>(link.fds[0], len)?;
+        let indices = memory::shared::<Indices>(link.fd(), len)?;
         Ok(Self { indices, mask: link.capacity as u64 - 1, pause: link.pause() })
     }
 
@@ -95,10 +86,7 @@ impl Contender for Spsc {
     type Door<P: Payload> = SpscDoor;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        if !link.one_to_one() {
-            return Err("one sender, one receiver");
-        }
-        spins(link)
+        link.needs_two_ends().and_then(|()| link.needs_no_sleep())
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
@@ -246,7 +234,7 @@ impl<const WITH_INTENTS: bool> Contender for Vyukov<WITH_INTENTS> {
         if WITH_INTENTS && (link.senders + link.receivers) as usize > INTENTS {
             return Err("eight ends");
         }
-        spins(link)
+        link.needs_no_sleep()
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {

@@ -6,7 +6,7 @@ use ::que::lossless::consumer::Consumer;
 use ::que::lossless::producer::Producer;
 use ::que::page_size::PageSize;
 
-use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
+use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx};
 use crate::Outcome;
 
 /// The capacity is part of its type.
@@ -19,18 +19,14 @@ impl Contender for Que {
     type Door<P: Payload> = Name;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        match link.wait {
-            _ if !link.one_to_one() => Err("one sender, one receiver"),
-            _ if link.capacity != SLOTS => Err("built for another capacity"),
-            Wait::Usual | Wait::Spin => Ok(()),
-            Wait::Sleep | Wait::Adaptive => Err("it cannot sleep"),
+        match link.capacity {
+            SLOTS => link.needs_two_ends().and_then(|()| link.needs_no_sleep()),
+            _ => Err("built for another capacity"),
         }
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
-        let path = link.path();
-        let clear = move || drop(std::fs::remove_file(path));
-        Ok(Laid { fds: Vec::new(), clear: Some(Box::new(clear)) })
+        Ok(Laid::file(link))
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Name> {

@@ -1,11 +1,9 @@
 //! ringbuf: SPSC between threads; single values, and slices by `push_slice`.
 
-use std::sync::Mutex;
-
 use ringbuf::traits::{Consumer as _, Producer as _, Split as _};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
-use super::{Contender, Door, Link, Pause, Payload, Rx, Tx, Wait};
+use super::{Contender, Link, Pair, Pause, Payload, Rx, Tx};
 use crate::Outcome;
 
 pub struct Ringbuf;
@@ -13,31 +11,20 @@ pub struct Ringbuf;
 impl Contender for Ringbuf {
     const NAME: &'static str = "ringbuf";
     const THREADS: bool = true;
-    type Door<P: Payload> = Pair<P>;
+    type Door<P: Payload> = Pair<Sender<P>, Receiver<P>>;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        if !link.one_to_one() {
-            return Err("one sender, one receiver");
-        }
-        match link.wait {
-            Wait::Usual | Wait::Spin => Ok(()),
-            Wait::Sleep | Wait::Adaptive => Err("it cannot sleep"),
-        }
+        link.needs_two_ends().and_then(|()| link.needs_no_sleep())
     }
 
-    fn door<P: Payload>(link: &Link) -> Outcome<Pair<P>> {
+    fn door<P: Payload>(link: &Link) -> Outcome<Pair<Sender<P>, Receiver<P>>> {
         let (tx, rx) = HeapRb::new(link.capacity).split();
         let buffer = vec![P::zeroed(); link.batch];
         let rx = Receiver { rx, buffer, pause: link.pause() };
         let tx = Sender { tx, pause: link.pause() };
-        Ok(Pair(Mutex::new((Some(tx), Some(rx)))))
+        Ok(Pair::new(tx, rx))
     }
 }
-
-/// Taken once each.
-type Ends<P> = (Option<Sender<P>>, Option<Receiver<P>>);
-
-pub struct Pair<P>(Mutex<Ends<P>>);
 
 pub struct Sender<P> {
     tx: HeapProd<P>,
@@ -48,19 +35,6 @@ pub struct Receiver<P> {
     rx: HeapCons<P>,
     buffer: Vec<P>,
     pause: Pause,
-}
-
-impl<P: Payload> Door<P> for Pair<P> {
-    type Tx = Sender<P>;
-    type Rx = Receiver<P>;
-
-    fn tx(&self) -> Outcome<Sender<P>> {
-        Ok(self.0.lock().map_err(|e| e.to_string())?.0.take().ok_or("one sender")?)
-    }
-
-    fn rx(&self) -> Outcome<Receiver<P>> {
-        Ok(self.0.lock().map_err(|e| e.to_string())?.1.take().ok_or("one receiver")?)
-    }
 }
 
 impl<P: Payload> Tx<P> for Sender<P> {

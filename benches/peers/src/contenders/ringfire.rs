@@ -22,9 +22,7 @@ impl Contender for Ringfire {
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
         // Its producer removes the file; this is for one that was ended.
-        let path = link.path();
-        let clear = move || drop(std::fs::remove_file(path));
-        Ok(Laid { fds: Vec::new(), clear: Some(Box::new(clear)) })
+        Ok(Laid::file(link))
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Path> {

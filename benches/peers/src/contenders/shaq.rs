@@ -27,12 +27,6 @@ fn file(link: &Link, create: bool) -> Outcome<File> {
     Ok(OpenOptions::new().read(true).write(true).create_new(create).open(link.path())?)
 }
 
-fn laid(link: &Link) -> Laid {
-    let path = link.path();
-    let clear = move || drop(std::fs::remove_file(path));
-    Laid { fds: Vec::new(), clear: Some(Box::new(clear)) }
-}
-
 /// To whole pages.
 fn rounded(len: usize) -> usize {
     len.next_multiple_of(4096)
@@ -45,14 +39,11 @@ impl Contender for Spsc {
     type Door<P: Payload> = SpscDoor;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        match link.one_to_one() {
-            true => fits(link),
-            false => Err("one sender, one receiver"),
-        }
+        link.needs_two_ends().and_then(|()| fits(link))
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
-        let laid = laid(link);
+        let laid = Laid::file(link);
         let len = rounded(::shaq::spsc::minimum_file_size::<P>(link.capacity));
         // SAFETY: nobody else has the file yet, and both sides use this type.
         unsafe { ::shaq::spsc::Producer::<P>::create(&file(link, true)?, len) }?;
@@ -114,30 +105,6 @@ impl<P: Payload> Tx<P> for SpscTx<P> {
     }
 }
 
-impl<P: Payload> Rx<P> for SpscRx<P> {
-    #[inline(always)]
-    fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
-        match self.1 {
-            Some(pause) => look(&pause.until(|| self.0.try_read())),
-            None => look(&self.0.read_timeout(LONG)?),
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn recv_batch(&mut self, max: usize, mut look: impl FnMut(&P)) -> Outcome {
-        let max = NonZeroUsize::new(max).ok_or("an empty batch")?;
-        let mut pause = self.1.unwrap_or_else(|| unreachable!("batches are polled"));
-        loop {
-            if let Some(batch) = self.0.try_reserve_read_batch(max) {
-                batch.iter().for_each(&mut look);
-                return Ok(());
-            }
-            pause.idle();
-        }
-    }
-}
-
 pub struct Mpmc;
 
 impl Contender for Mpmc {
@@ -149,7 +116,7 @@ impl Contender for Mpmc {
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
-        let laid = laid(link);
+        let laid = Laid::file(link);
         let len = rounded(::shaq::mpmc::minimum_file_size::<P>(link.capacity));
         // SAFETY: nobody else has the file yet, and all sides use this type.
         unsafe { ::shaq::mpmc::Producer::<P>::create(&file(link, true)?, len) }?;
@@ -196,26 +163,32 @@ impl<P: Payload> Tx<P> for MpmcTx<P> {
     }
 }
 
-impl<P: Payload> Rx<P> for MpmcRx<P> {
-    #[inline(always)]
-    fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
-        match self.1 {
-            Some(pause) => look(&pause.until(|| self.0.try_read())),
-            None => look(&self.0.read_timeout(LONG)?),
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn recv_batch(&mut self, max: usize, mut look: impl FnMut(&P)) -> Outcome {
-        let max = NonZeroUsize::new(max).ok_or("an empty batch")?;
-        let mut pause = self.1.unwrap_or_else(|| unreachable!("batches are polled"));
-        loop {
-            if let Some(batch) = self.0.try_reserve_read_batch(max) {
-                batch.iter().for_each(&mut look);
-                return Ok(());
+/// Both consumers, which have the same calls.
+macro_rules! receives {
+    ($($end:ident),+) => {$(
+        impl<P: Payload> Rx<P> for $end<P> {
+            #[inline(always)]
+            fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
+                match self.1 {
+                    Some(pause) => look(&pause.until(|| self.0.try_read())),
+                    None => look(&self.0.read_timeout(LONG)?),
+                }
+                Ok(())
             }
-            pause.idle();
+
+            #[inline(always)]
+            fn recv_batch(&mut self, max: usize, mut look: impl FnMut(&P)) -> Outcome {
+                let max = NonZeroUsize::new(max).ok_or("an empty batch")?;
+                let mut pause = self.1.unwrap_or_else(|| unreachable!("batches are polled"));
+                loop {
+                    if let Some(batch) = self.0.try_reserve_read_batch(max) {
+                        batch.iter().for_each(&mut look);
+                        return Ok(());
+                    }
+                    pause.idle();
+                }
+            }
         }
-    }
+    )+};
 }
+receives!(SpscRx, MpmcRx);

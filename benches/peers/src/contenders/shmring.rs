@@ -16,16 +16,13 @@ impl Contender for Shmring {
 
     fn fits(link: &Link) -> Result<(), &'static str> {
         match link.wait {
-            _ if !link.one_to_one() => Err("one sender, one receiver"),
             Wait::Adaptive => Err("it sleeps at once, or not at all"),
-            _ => Ok(()),
+            _ => link.needs_two_ends(),
         }
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
-        let path = link.path();
-        let clear = move || drop(std::fs::remove_file(path));
-        Ok(Laid { fds: Vec::new(), clear: Some(Box::new(clear)) })
+        Ok(Laid::file(link))
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Name> {

@@ -3,17 +3,17 @@
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, RawFd};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use harness::{Child, now, processors};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::thread::sched_getaffinity;
 
 use crate::Outcome;
 use crate::contenders::{Contender, Item, Laid, Link, Work};
 use crate::control::Control;
-use crate::worker::{self, Account, Orders, Role, Turn, now};
+use crate::worker::{self, Account, Orders, Role, Turn};
 
 /// How long workers may take beside what they are told to.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,12 +100,6 @@ impl Plan {
     }
 }
 
-/// Processors that this process may use.
-pub fn processors() -> Outcome<Vec<usize>> {
-    let set = sched_getaffinity(None)?;
-    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
-}
-
 /// A contender whose workers are there, and sleep between their turns.
 pub struct Running {
     plan: Plan,
@@ -121,7 +115,7 @@ pub struct Running {
 impl Running {
     pub fn start(entry: &Entry, plan: &Plan) -> Outcome<Self> {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let processors = processors()?;
+        let processors = processors::allowed()?;
         let roles: Vec<_> =
             plan.roles().into_iter().zip(processors.iter().copied().cycle()).collect();
         let (control, control_fd) = Control::create()?;
@@ -247,7 +241,7 @@ impl Team {
         set_cloexec(inherited, FdFlags::empty())?;
         let child = command.spawn();
         set_cloexec(inherited, FdFlags::CLOEXEC)?;
-        self.0.push(child?);
+        self.0.push(Child(child?));
         Ok(())
     }
 
@@ -300,16 +294,6 @@ impl Team {
     }
 }
 
-impl Drop for Team {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // Ended ones do not mind; there is nothing to learn from others.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 fn set_cloexec(fds: &[RawFd], flags: FdFlags) -> Outcome {
     for fd in fds {
         // SAFETY: owned by the caller, and open.
@@ -326,8 +310,7 @@ pub fn as_worker() -> Option<Outcome> {
 }
 
 fn serve(orders: &str) -> Outcome {
-    use rustix::process::{Signal, set_parent_process_death_signal};
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    harness::die_with_parent()?;
     let orders: Orders = serde_json::from_str(orders)?;
     let entry = entries().into_iter().find(|entry| entry.name == orders.contender);
     let entry = entry.ok_or_else(|| format!("no contender {}", orders.contender))?;
