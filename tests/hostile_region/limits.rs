@@ -8,11 +8,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::support::prefix;
+use super::support::{prefix, run_within};
 
 /// How far beyond its limit a call may come back. Whoever is that late has worked for ever or slept
 /// on: an honest call overruns by what its thread waits for a processor, and by one look at a long
@@ -122,19 +121,12 @@ pub fn guarded<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Se
     static ONCE: Once = Once::new();
     // SAFETY: the function is safe to call at any time.
     ONCE.call_once(|| _ = unsafe { libc::atexit(at_exit) });
-    let (done, is_done) = channel::<()>();
-    let began = Instant::now();
-    let worker = std::thread::spawn(move || {
-        let _done = done; // dropped, whichever way the work ends
-        work()
-    });
-    while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(Duration::from_millis(100)) {
-        assert!(began.elapsed() < limit, "still not through after {limit:?}");
+    let look = || {
         if let Some(Call { what, limit, began }) = overdue() {
             panic!("{what}, limited to {limit:?}, is still not back after {:?}", began.elapsed());
         }
-    }
-    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    };
+    run_within(limit, "a hostile peer's victim", look, work)
 }
 
 /// What a kind of damage came to, over the whole run.

@@ -208,63 +208,62 @@ fn a_long_mpmc_ring_bears_indices_that_move() {
     long_slices::<Mpmc>();
 }
 
-/// A ring so long that one look at all of it takes longer than a busy machine keeps the process
-/// waiting that moves the indices: each look ends with an index that is another by then.
-#[test]
-fn a_claim_that_is_always_too_late_ends() {
-    const HUGE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 1 << 23 };
+/// Items of a ring so long that one look at all of it takes longer than a busy machine keeps the
+/// process waiting that moves the indices: each look ends with an index that is another by then.
+const HUGE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 1 << 23 };
+
+/// Does `work` on such a ring, with as many items.
+fn where_every_claim_is_too_late(
+    work: impl FnOnce(&LongRing<u8, Mpmc>, &mut [u8], &mut Outcomes) + Send + 'static,
+) {
     guarded(LONG, || {
         let long = LongRing::<u8, Mpmc>::new(HUGE);
         let mut buffer = vec![0; HUGE];
         let mut seen = Outcomes::default();
         let path = long.name.path();
         let strafing = Strafing::start::<Mpmc>(path.to_str().unwrap(), &[Manner::Sweep]);
+        work(&long, &mut buffer, &mut seen);
+        let (stores, bytes) = strafing.stop();
+        println!("{HUGE} items: {seen:?}");
+        tell("MPMC, claims of all of a huge ring", stores, bytes, &seen.clock);
+    });
+}
+
+#[test]
+fn a_claim_that_is_always_too_late_ends() {
+    where_every_claim_is_too_late(|long, buffer, seen| {
         let mut tx = long.ring.sender().unwrap();
         long.fill(false);
         let began = Instant::now();
-        let outcome =
-            timed!(seen, "try_send_slice of a huge ring", NOW, tx.try_send_slice(&buffer));
+        let outcome = timed!(seen, "try_send_slice of a huge ring", NOW, tx.try_send_slice(buffer));
         println!("sending {HUGE} items: {outcome:?} after {:?}", began.elapsed());
         seen.bulk(outcome);
         let mut rx = long.ring.receiver().unwrap();
         long.fill(true);
         let began = Instant::now();
-        let outcome =
-            timed!(seen, "try_recv_slice of a huge ring", NOW, rx.try_recv_slice(&mut buffer));
+        let outcome = timed!(seen, "try_recv_slice of a huge ring", NOW, rx.try_recv_slice(buffer));
         println!("receiving {HUGE} items: {outcome:?} after {:?}", began.elapsed());
         seen.bulk(outcome);
-        let (stores, bytes) = strafing.stop();
-        tell("MPMC, claims of all of a huge ring", stores, bytes, &seen.clock);
     });
 }
 
 /// The same for calls with a deadline, which claim again and again until then.
 #[test]
 fn a_deadline_is_kept_though_every_claim_is_too_late() {
-    const HUGE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 1 << 23 };
-    guarded(LONG, || {
-        let long = LongRing::<u8, Mpmc>::new(HUGE);
-        let mut buffer = vec![0; HUGE];
-        let mut seen = Outcomes::default();
-        let path = long.name.path();
-        let strafing = Strafing::start::<Mpmc>(path.to_str().unwrap(), &[Manner::Sweep]);
+    where_every_claim_is_too_late(|long, buffer, seen| {
         for policy in POLICIES {
             let mut tx = long.ring.sender().unwrap();
             tx.set_wait_policy(policy);
             long.fill(false);
             let outcome =
-                timed!(seen, "send_exact of a huge ring", MOMENT, tx.send_exact(&buffer, MOMENT));
+                timed!(seen, "send_exact of a huge ring", MOMENT, tx.send_exact(buffer, MOMENT));
             seen.bulk(outcome);
             let mut rx = long.ring.receiver().unwrap();
             rx.set_wait_policy(policy);
             long.fill(true);
-            let into = &mut buffer;
             let outcome =
-                timed!(seen, "recv_exact of a huge ring", MOMENT, rx.recv_exact(into, MOMENT));
+                timed!(seen, "recv_exact of a huge ring", MOMENT, rx.recv_exact(buffer, MOMENT));
             seen.bulk(outcome);
         }
-        let (stores, bytes) = strafing.stop();
-        println!("{HUGE} items before a deadline: {seen:?}");
-        tell("MPMC, claims of all of a huge ring", stores, bytes, &seen.clock);
     });
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringpipe::{Kind, Ring};
 
+use crate::support::region::Raw;
 use crate::support::{Child, Flavour, Me, Name, Rx, options};
 
 /// Where the word is that receivers sleep on.
@@ -94,16 +95,11 @@ pub fn trying<R>(mut try_once: impl FnMut() -> Option<R>) -> R {
 pub fn sleep_and_never_act(name: &Name, offset: u64) -> mpsc::Receiver<()> {
     let (told, tell) = (mpsc::channel(), mpsc::channel());
     let ((woken, when_woken), (ready, until_ready)) = (told, tell);
-    let file = std::fs::File::options().read(true).write(true).open(name.path()).unwrap();
+    let region = Raw::of(&name.path());
     std::thread::spawn(move || {
-        use rustix::mm::{MapFlags, ProtFlags, mmap};
-        let (protection, len) = (ProtFlags::READ | ProtFlags::WRITE, 4096);
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let page =
-            unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &file, 0) }
-                .unwrap();
-        let at = page.cast::<u8>().wrapping_add(offset as usize).cast::<u32>();
-        // SAFETY: within the page, aligned, never unmapped.
+        let words = region.words().as_ptr().cast_mut();
+        let at = words.cast::<u8>().wrapping_add(offset as usize).cast::<u32>();
+        // SAFETY: within the region, which is mapped until this thread ends, and aligned.
         let word = unsafe { AtomicU32::from_ptr(at) };
         let announced = word.fetch_or(1, Ordering::SeqCst) | 1;
         ready.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();

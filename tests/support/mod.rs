@@ -142,7 +142,7 @@ impl Drop for Directory {
 
 /// Runs a test, and fails it by name if it does not end.
 pub fn watched(name: &str, test: impl FnOnce() + Send + 'static) {
-    run_within(TEST_LIMIT, name, test);
+    run_within(TEST_LIMIT, name, || (), test);
 }
 
 /// What no work comes near that does not hang, however busy the machine.
@@ -150,12 +150,14 @@ pub const LONG: Duration = Duration::from_secs(120);
 
 /// Runs `work` in a thread of its own and fails if it is not through in time.
 pub fn within<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Send + 'static) -> R {
-    run_within(limit, "work with a limit", work)
+    run_within(limit, "work with a limit", || (), work)
 }
 
-fn run_within<R: Send + 'static>(
+/// Likewise, and calls it `name`, and looks after something meanwhile.
+pub fn run_within<R: Send + 'static>(
     limit: Duration,
     name: &str,
+    mut look: impl FnMut(),
     work: impl FnOnce() -> R + Send + 'static,
 ) -> R {
     let (done, ended) = channel::<()>();
@@ -164,8 +166,10 @@ fn run_within<R: Send + 'static>(
         work()
     };
     let thread = std::thread::Builder::new().name(name.into()).spawn(run).unwrap();
-    if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(limit) {
-        panic!("{name} hangs: no end after {limit:?}");
+    let began = Instant::now();
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(100)) {
+        assert!(began.elapsed() < limit, "{name} hangs: no end after {limit:?}");
+        look();
     }
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
