@@ -19,7 +19,7 @@ use support::disk::{
 };
 use support::forked::in_a_fork;
 use support::{
-    Child, Flavour, Me, Name, Random, both_kinds, did_not_run, new_ring, options, roles, tests,
+    Child, Flavour, Me, Name, Rng, both_kinds, did_not_run, new_ring, options, roles, tests,
 };
 
 roles!(forks, closes_in_a_cage);
@@ -201,21 +201,22 @@ fn c12_whatever_stands_in_the_state_line_is_a_refusal_or_a_ring<K: Flavour>() {
     let path = clean::<K>(&disk, &[1]);
     let bytes = fs::read(&path).unwrap();
     let same: Vec<u64> = (0..6).map(|word| disk::word(&path, word)).collect();
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut random = Rng::new(0x2545_f491_4f6c_dd1d);
     for round in 0..200 {
         fs::write(&path, &bytes).unwrap();
-        let scribble = |random: &mut Random| {
+        let scribble = |random: &mut Rng| {
             for word in 0..16 {
-                let value = match random.below(4) {
+                let value = match random.within(0..4) {
                     0 => random.next(),
-                    1 => random.below(6),
+                    1 => random.within(0..6),
                     _ => same.get(word).copied().unwrap_or(0),
                 };
                 set_word(&path, word, value);
             }
         };
         scribble(&mut random);
-        let choice = [Unclean::Refuse, Unclean::Empty, Unclean::AsFound][random.below(3) as usize];
+        let choice =
+            [Unclean::Refuse, Unclean::Empty, Unclean::AsFound][random.within(0..3) as usize];
         match options::<K>().unclean(choice).open_file(&path) {
             Ok(ring) => {
                 K::sender(&ring).unwrap().try_send(2).unwrap();

@@ -6,7 +6,7 @@ use ringpipe::{Mismatch, Mpmc, OpenError, Options, Ring};
 
 use super::support::at;
 use super::support::region::{CHECKSUM, HEADER as IDENTITY, sign};
-use super::support::{Name, Random};
+use super::support::{Name, Rng};
 use super::{Snapshot, Trade, mpmc, spsc};
 
 fn options() -> Options<Trade, Mpmc> {
@@ -219,14 +219,14 @@ fn a_ring_of_another_length_than_it_says_is_damaged() {
     }
 }
 
-pub fn garbage_of(random: &mut Random, len: usize) -> Vec<u8> {
-    (0..len).map(|_| random.below(256) as u8).collect()
+pub fn garbage_of(random: &mut Rng, len: usize) -> Vec<u8> {
+    (0..len).map(|_| random.within(0..256) as u8).collect()
 }
 
 #[test]
 fn garbage_of_any_length_is_not_a_ring() {
     let name = Name::new();
-    let mut random = Random(0x5eed_0001);
+    let mut random = Rng::new(0x5eed_0001);
     for len in [1, 8, 511, 512, 513, at::OWNERS, 4096, 8192, 65_536, 1 << 20] {
         let mut garbage = garbage_of(&mut random, len);
         let error = refusal(&name, &garbage);

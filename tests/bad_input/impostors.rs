@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 
 use super::header::garbage_of;
 use super::sandbox::{Directory, is_root};
-use super::support::{LONG, Name, Random, within};
+use super::support::{LONG, Name, Rng, within};
 use super::{Snapshot, spsc};
 
 fn options() -> Options<u64, Spsc> {
@@ -175,7 +175,7 @@ fn a_memfd_is_a_ring_only_with_all_three_seals() {
 #[test]
 fn a_sealed_memfd_of_something_else_is_refused() {
     let good = good_bytes();
-    let mut random = Random(0x5eed_0002);
+    let mut random = Rng::new(0x5eed_0002);
     for (bytes, expected) in [
         (vec![], "shorter"),
         (good[..511].to_vec(), "shorter"),

@@ -7,7 +7,7 @@ use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvEr
 use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, send_every_way};
 use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
-use super::support::{LONG, Name, Random};
+use super::support::{LONG, Name, Rng};
 
 const CAPACITY: usize = 4;
 /// In every slot that was ever written.
@@ -139,7 +139,7 @@ fn an_mpmc_ring_bears_every_flipped_byte_of_its_shared_words() {
 fn random_words<K: Ends>(seed: u64) {
     let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
-        let mut random = Random(seed);
+        let mut random = Rng::new(seed);
         let mut seen = Outcomes::default();
         let words = victim.shared_words();
         for round in 0..300 {
@@ -147,12 +147,12 @@ fn random_words<K: Ends>(seed: u64) {
             let sparse = round % 2 == 1;
             let wild = round % 4 < 2;
             for &word in &words {
-                if sparse && random.below(8) > 0 {
+                if sparse && random.within(0..8) > 0 {
                     continue;
                 }
                 let value = match wild {
                     true => random.next(),
-                    false => victim.chart.telling(&victim.raw, word, &mut |n| random.below(n)),
+                    false => victim.chart.telling(&victim.raw, word, &mut |n| random.within(0..n)),
                 };
                 victim.raw.words()[word].store(value, Relaxed);
             }
@@ -215,7 +215,7 @@ fn under_attached_handles<K: Ends>(seed: u64) {
         let victim = Victim::<K>::new();
         let ring = victim.options.open(&victim.name).unwrap();
         let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
-        let mut random = Random(seed);
+        let mut random = Rng::new(seed);
         let mut seen = Outcomes::default();
         let bytes = victim.shared_bytes();
         for round in 0..300 {
@@ -224,14 +224,16 @@ fn under_attached_handles<K: Ends>(seed: u64) {
             tx.set_liveness_interval(INTERVAL);
             rx.set_liveness_interval(INTERVAL);
             for turn in 0..32 {
-                let offset = bytes[random.below(bytes.len() as u64) as usize];
+                let offset = bytes[random.within(0..bytes.len() as u64) as usize];
                 let word = &victim.raw.words()[offset / 8];
                 let was = word.load(Relaxed);
                 let bad = match turn % 4 {
-                    0 => was ^ 1 << random.below(64),
+                    0 => was ^ 1 << random.within(0..64),
                     1 => random.next(),
-                    2 => was.wrapping_add(random.below(9)).wrapping_sub(4),
-                    _ => victim.chart.telling(&victim.raw, offset / 8, &mut |n| random.below(n)),
+                    2 => was.wrapping_add(random.within(0..9)).wrapping_sub(4),
+                    _ => {
+                        victim.chart.telling(&victim.raw, offset / 8, &mut |n| random.within(0..n))
+                    }
                 };
                 word.store(bad, Relaxed);
                 let wait = round % 8 == 0 && turn % 8 == 0;

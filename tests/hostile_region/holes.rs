@@ -20,7 +20,7 @@ use super::calls::{Ends, INTERVAL, Outcomes, receive_every_way, send_every_way};
 use super::limits::tell;
 use super::strafe::{Manner, Strafing};
 use super::support::region::Raw;
-use super::support::{Child, Directory, Me, Name, Random, both_kinds, did_not_run, until};
+use super::support::{Child, Directory, Me, Name, Rng, both_kinds, did_not_run, until};
 
 both_kinds!(
     holes_in_a_named_ring_are_zeros_and_no_worse,
@@ -103,12 +103,12 @@ fn under_holes<K: Ends>(what: &str, ring: Ring<u64, K>) {
                 seen
             })
         });
-        let mut random = Random(0x5eed_000a);
+        let mut random = Rng::new(0x5eed_000a);
         let mut holes = 0;
         while users.iter().any(|user| !user.is_finished()) || holes < 100 {
             holes += 1;
-            let first = random.below(pages);
-            let len = 1 + random.below(pages - first);
+            let first = random.within(0..pages);
+            let len = 1 + random.within(0..pages - first);
             punch(&fd, first * page as u64, len * page as u64).unwrap();
             if holes % 8 == 0 {
                 raw.restore(&good);
@@ -236,10 +236,10 @@ fn holes_under_strafing_are_no_worse_than_either<K: Ends>() {
     let fd = descriptor(&ring);
     let pages = (ring.region_len() / 4096) as u64;
     let mut seen = Outcomes::default();
-    let mut random = Random(0x5eed_0013);
+    let mut random = Rng::new(0x5eed_0013);
     for round in 0..60 {
-        let first = random.below(pages);
-        let len = 1 + random.below(pages - first);
+        let first = random.within(0..pages);
+        let len = 1 + random.within(0..pages - first);
         punch(&fd, 4096 * first, 4096 * len).unwrap();
         if let Some(mut tx) = seen.attach(|| K::sender(&ring)) {
             tx.set_liveness_interval(INTERVAL);

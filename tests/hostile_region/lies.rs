@@ -17,7 +17,7 @@ use super::limits::{MOMENTARY, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::support::at;
 use super::support::region::{HEADER, Raw, sign};
-use super::support::{LONG, Name, Random};
+use super::support::{LONG, Name, Rng};
 
 /// What a lie in a field is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,14 +252,14 @@ fn an_mpmc_header_that_lies_is_refused_for_what_it_says() {
 fn several_fields_lie<K: Ends>() {
     guarded(LONG + seconds(), || {
         let mut liar = Liar::<K>::new();
-        let mut random = Random(0x5eed_0012);
+        let mut random = Rng::new(0x5eed_0012);
         for _ in 0..300 * seconds().as_secs().max(1) {
             let mut header = liar.good;
             // The first that speaks of the ring's shape is the capacity.
-            for _ in 0..2 + random.below(4) {
-                let (_, offset, bytes, _) = FIELDS[8 + random.below(5) as usize];
+            for _ in 0..2 + random.within(0..4) {
+                let (_, offset, bytes, _) = FIELDS[8 + random.within(0..5) as usize];
                 let lies = lies_about(field(&liar.good, offset, bytes));
-                let lie = lies[random.below(lies.len() as u64) as usize];
+                let lie = lies[random.within(0..lies.len() as u64) as usize];
                 set(&mut header, offset, bytes, lie);
             }
             // Other capacities may need as many pages; all else is as it must be.

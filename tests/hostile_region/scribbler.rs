@@ -17,7 +17,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, refused, send_every_way};
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::support::region::{Chart, Class, Raw};
-use super::support::{Child, LONG, Me, Name, Random, did_not_run};
+use super::support::{Child, LONG, Me, Name, Rng, did_not_run};
 
 /// How long the scribbling goes on: see the top of this program.
 const SECONDS: &str = "RINGPIPE_HOSTILE_SECONDS";
@@ -47,27 +47,27 @@ pub fn scribbles<K: Ends>(mut me: Me) {
     let chart = Chart::of(&good, K::STAMPED);
     let ring = super::support::options::<K>().open(victim).expect("still a ring");
     let _alive = K::STAMPED.then(|| (K::sender(&ring), K::receiver(&ring)));
-    let mut random = Random(0x5eed_0009);
+    let mut random = Rng::new(0x5eed_0009);
     me.say("scribbling");
     while stop.load(Relaxed) == 0 {
         let mut written = [0; Class::ALL.len()];
         for _ in 0..VOLLEY {
             // Every class alike: of all words, values and empty places would take most.
-            let class = random.below(Class::ALL.len() as u64) as usize;
+            let class = random.within(0..Class::ALL.len() as u64) as usize;
             let words = chart.of_class(Class::ALL[class]);
             if words.is_empty() {
                 continue; // an SPSC ring has no stamps
             }
-            let word = words[random.below(words.len() as u64) as usize];
-            let bad = match random.below(4) {
+            let word = words[random.within(0..words.len() as u64) as usize];
+            let bad = match random.within(0..4) {
                 0 => random.next(),
-                _ => chart.telling(&raw, word, &mut |n| random.below(n)),
+                _ => chart.telling(&raw, word, &mut |n| random.within(0..n)),
             };
             let word = &raw.words()[word];
             let was = word.swap(bad, Relaxed);
             written[class] += 1;
-            if random.below(16) > 0 {
-                for _ in 0..random.below(200) {
+            if random.within(0..16) > 0 {
+                for _ in 0..random.within(0..200) {
                     std::hint::spin_loop();
                 }
                 // Unless it has been overwritten by an end.
@@ -77,7 +77,7 @@ pub fn scribbles<K: Ends>(mut me: Me) {
         for (counter, more) in counters.iter().zip(written) {
             counter.fetch_add(more, Relaxed);
         }
-        if random.below(8) == 0 {
+        if random.within(0..8) == 0 {
             raw.restore(&good);
         }
     }

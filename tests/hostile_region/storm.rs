@@ -16,7 +16,7 @@ use super::calls::{
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::strafe::{Manner, Strafing};
-use super::support::{LONG, Name, Random};
+use super::support::{LONG, Name, Rng};
 
 /// How one storm differs from the others.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +135,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
             })
         });
         let looking = scope.spawn(move || {
-            let mut random = Random(0x5eed_0011);
+            let mut random = Rng::new(0x5eed_0011);
             rounds(stop, |round, seen| {
                 look(ring, seen);
                 let opened = match shape.anonymous {
@@ -157,8 +157,8 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                 }
                 if shape.punched {
                     let pages = (ring.region_len() / 4096) as u64;
-                    let first = random.below(pages);
-                    let len = 1 + random.below(pages - first);
+                    let first = random.within(0..pages);
+                    let len = 1 + random.within(0..pages - first);
                     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                     fallocate(ring, flags, 4096 * first, 4096 * len).expect("a hole");
                     seen.count("punched");

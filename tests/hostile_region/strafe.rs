@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::calls::Ends;
 use super::support::at;
 use super::support::region::{Chart, Class, HEADER, Raw};
-use super::support::{Child, Me, Name, Random};
+use super::support::{Child, Me, Name, Rng};
 
 /// What a strafing process does, over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Random and telling values into words of all classes.
+    /// Rng and telling values into words of all classes.
     Words,
     /// Bytes, and two, four and eight of them at any address.
     Narrow,
@@ -122,7 +122,7 @@ pub fn strafes<K: Ends>(mut me: Me) {
         shared: chart.as_ref().map_or(Vec::new(), shared_words),
         kept: if indices || good.len() > LONG_RING { 0 } else { good.len() },
         capacity: good[5],
-        random: Random(0x5eed_0010 + 77 * number as u64),
+        random: Rng::new(0x5eed_0010 + 77 * number as u64),
         turn: 0,
         raw,
         good,
@@ -164,7 +164,7 @@ struct Strafe {
     /// So many words are put back as they were.
     kept: usize,
     capacity: u64,
-    random: Random,
+    random: Rng,
     turn: u64,
 }
 
@@ -188,15 +188,15 @@ impl Strafe {
 
     fn word(&mut self) {
         let Self { random, chart: Some(chart), raw, .. } = self else { return };
-        let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
+        let class = Class::ALL[random.within(0..Class::ALL.len() as u64) as usize];
         let words = chart.of_class(class);
         if words.is_empty() {
             return; // an SPSC ring has no stamps
         }
-        let word = words[random.below(words.len() as u64) as usize];
-        let bad = match random.below(4) {
+        let word = words[random.within(0..words.len() as u64) as usize];
+        let bad = match random.within(0..4) {
             0 => random.next(),
-            _ => chart.telling(raw, word, &mut |n| random.below(n)),
+            _ => chart.telling(raw, word, &mut |n| random.within(0..n)),
         };
         raw.words()[word].store(bad, Relaxed);
     }
@@ -204,18 +204,18 @@ impl Strafe {
     fn narrow(&mut self) -> u64 {
         let all = 8 * self.raw.words().len() as u64;
         // Mostly where it hurts: any byte of what is shared, or of the slots.
-        let at = match self.random.below(4) {
-            0 => HEADER as u64 + self.random.below(all - HEADER as u64),
+        let at = match self.random.within(0..4) {
+            0 => HEADER as u64 + self.random.within(0..all - HEADER as u64),
             _ => {
-                let word = self.shared[self.random.below(self.shared.len() as u64) as usize];
-                8 * word as u64 + self.random.below(8)
+                let word = self.shared[self.random.within(0..self.shared.len() as u64) as usize];
+                8 * word as u64 + self.random.within(0..8)
             }
         };
-        let bytes = 1 << self.random.below(4);
+        let bytes = 1 << self.random.within(0..4);
         if at + bytes > all {
             return 0;
         }
-        let value = match self.random.below(3) {
+        let value = match self.random.within(0..3) {
             0 => 0,
             1 => u64::MAX,
             _ => self.random.next(),
@@ -239,11 +239,11 @@ impl Strafe {
 
     fn swap(&mut self) {
         let Self { random, shared, raw, .. } = self;
-        let one = match random.below(2) {
-            0 => [TAIL, HEAD][random.below(2) as usize],
-            _ => shared[random.below(shared.len() as u64) as usize],
+        let one = match random.within(0..2) {
+            0 => [TAIL, HEAD][random.within(0..2) as usize],
+            _ => shared[random.within(0..shared.len() as u64) as usize],
         };
-        let other = shared[random.below(shared.len() as u64) as usize];
+        let other = shared[random.within(0..shared.len() as u64) as usize];
         let value = raw.words()[one].load(Relaxed);
         let value = raw.words()[other].swap(value, Relaxed);
         raw.words()[one].store(value, Relaxed);

@@ -8,8 +8,8 @@
 //! * [`flavour`]: what both kinds of ring have in common, under the same names.
 //! * [`forked`], [`seccomp`]: children by `fork` alone; forbidding system calls.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
-//! * Here: names that clean up, the watchdog, numbers that look random and are the same in every
-//!   run.
+//! * [`rng`]: numbers that look random and are the same in every run.
+//! * Here: names that clean up, the watchdog.
 //!
 //! Nothing here sleeps to let something happen; whatever waits, waits for a fact, under a limit.
 
@@ -24,6 +24,7 @@ pub mod flavour;
 pub mod forked;
 pub mod puppet;
 pub mod region;
+pub mod rng;
 pub mod seccomp;
 
 use std::ops::Deref;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 pub use child::{Child, Me};
 pub use flavour::Flavour;
 use ringpipe::{Options, RecvHandle, Ring, SendHandle, WaitPolicy};
+pub use rng::Rng;
 
 /// How long a test may take, watched from outside; far more than any needs on a busy machine.
 pub const TEST_LIMIT: Duration = Duration::from_secs(90);
@@ -172,22 +174,6 @@ pub fn run_within<R: Send + 'static>(
         look();
     }
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Marsaglia's xorshift: the same numbers in every run.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
 }
 
 /// Looks again and again until `look` finds something; panics after a limit, saying for `what`.

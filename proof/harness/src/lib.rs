@@ -4,10 +4,9 @@
 //! * [`memory`]: what processes share beside rings: boards, control pages.
 //! * [`new`]: whether a ring is as good as new, after whatever has been done to it; names that go.
 //! * [`processors`], [`now`]: where threads run, and a clock that all processes share.
-//! * [`rng`]: random numbers that a seed repeats.
 //! * Of the tests' own helpers: [`flavour`], both kinds of ring under the same names; [`at`] and
 //!   [`region`], a ring's memory behind the crate's back; [`asleep`], whether a thread sleeps in a
-//!   ring.
+//!   ring; [`rng`], random numbers that a seed repeats.
 //!
 //! What a harness knows alone (its ledger, its oracle, its watchdog) is its own.
 
@@ -23,6 +22,7 @@ pub mod new;
 pub mod processors;
 #[path = "../../../tests/support/region.rs"]
 pub mod region;
+#[path = "../../../tests/support/rng.rs"]
 pub mod rng;
 
 pub use child::{Child, die_with_parent};

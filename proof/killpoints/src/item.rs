@@ -1,6 +1,7 @@
 //! What travels: values that show if they were torn, and say who sent them.
 
 use bytemuck::{AnyBitPattern, NoUninit};
+use harness::rng::mix;
 
 /// 24 bytes in three words, each of which follows from the first: a value that is partly another
 /// value, or partly old memory, is not genuine.
@@ -46,11 +47,4 @@ impl Item {
         };
         genuine.then_some((by, (self.id & 0xffff_ffff) as usize))
     }
-}
-
-/// Spreads a change of one bit over the whole word (the finish of splitmix64).
-fn mix(id: u64) -> u64 {
-    let z = (id ^ id >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
 }
