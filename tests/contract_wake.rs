@@ -8,10 +8,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use ringpipe::{Mpmc, RecvError};
+use ringpipe::{Mpmc, RecvError, WaitPolicy};
 use support::{
-    Child, Flavour, Me, Name, POLICIES, SLEEPING_POLICIES, WOKEN, both_kinds, new_ring, options,
-    roles, tests,
+    Child, Flavour, LONG_INTERVAL, Me, Name, POLICIES, SLEEPING_POLICIES, WOKEN, both_kinds,
+    new_ring, options, roles, tests, within,
 };
 
 roles!(send_numbers, receive_numbers);
@@ -26,6 +26,7 @@ both_kinds!(
     c07_a_wait_for_several_items_ends_when_the_last_of_them_comes,
     c07_a_wait_for_several_slots_ends_when_the_last_of_them_is_free,
     c07_a_sleeper_wakes_again_and_again,
+    c07_two_that_sleep_long_pass_thousands_of_values,
 );
 
 tests!(
@@ -256,6 +257,21 @@ fn c07_a_sleeper_wakes_again_and_again<K: Flavour>() {
 }
 
 /// The reason why wakes are passed on: one wake, two who must go.
+fn c07_two_that_sleep_long_pass_thousands_of_values<K: Flavour>() {
+    const COUNT: u64 = 2_000;
+    let (_name, ring) = new_ring::<K>(8);
+    let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+    tx.set_wait_policy(WaitPolicy::Park);
+    tx.set_liveness_interval(LONG_INTERVAL);
+    rx.set_wait_policy(WaitPolicy::Park);
+    rx.set_liveness_interval(LONG_INTERVAL);
+    let sending = std::thread::spawn(move || (0..COUNT).try_for_each(|n| tx.send(n)));
+    // One missing wake, and it takes longer.
+    let received = within(WOKEN, move || rx.iter().collect::<Vec<_>>());
+    assert_eq!(sending.join().unwrap(), Ok(()));
+    assert!(received.into_iter().eq(0..COUNT));
+}
+
 fn c07_two_receivers_asleep_are_both_woken_by_a_publication_out_of_order() {
     for policy in SLEEPING_POLICIES {
         let (name, ring) = new_ring::<Mpmc>(8);

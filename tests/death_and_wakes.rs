@@ -1,5 +1,6 @@
 //! C7 when the one who was woken is killed before it acts, or who should have woken others is:
-//! nobody sleeps on beside an item for longer than an interval.
+//! nobody sleeps on beside an item for longer than an interval. And who finds a death tells those
+//! who sleep long.
 
 #[path = "support/death.rs"]
 mod death;
@@ -19,6 +20,9 @@ tests!(
     c07_a_receiver_killed_while_it_is_stopped_beside_an_item_leaves_it_to_another,
     c07_items_published_behind_a_claim_wake_all_who_can_take_them_when_its_owner_is_killed,
     c07_items_published_behind_a_claim_are_taken_though_the_one_who_is_woken_is_killed,
+    c07_a_sender_that_finds_a_dead_ones_claim_wakes_a_receiver_that_sleeps_long,
+    c07_a_receiver_that_finds_the_last_sender_dead_wakes_one_that_sleeps_long,
+    c07_a_sender_that_finds_the_last_receiver_dead_wakes_one_that_sleeps_long,
 );
 
 /// An interval by which to tell who was woken from whose interval was over.
@@ -120,4 +124,47 @@ fn c07_items_published_behind_a_claim_are_taken_though_the_one_who_is_woken_is_k
     heard.sort();
     assert_eq!(heard, ["Ok(0)", "Ok(1)"]);
     r0.must("try_recv", "Ok(2)");
+}
+
+fn c07_a_sender_that_finds_a_dead_ones_claim_wakes_a_receiver_that_sleeps_long() {
+    let (name, _ring) = new_ring::<Mpmc>(8);
+    let mut rx = Child::receiver::<Mpmc>(&name, WaitPolicy::Park);
+    let mut dead = Child::sender::<Mpmc>(&name, WaitPolicy::Park);
+    dead.must("claim 1", "Ok(1)");
+    dead.kill();
+    let mut tx = Child::checking::<Mpmc>(&name, "sender", WaitPolicy::Park);
+    rx.say("recv");
+    rx.until_asleep();
+    // The last two wait until the claim was passed over, and the receiver has taken an item.
+    for n in 0..9 {
+        tx.must(&format!("send {n}"), "Ok(())");
+    }
+    rx.wakes_with("Ok(0)");
+}
+
+fn c07_a_receiver_that_finds_the_last_sender_dead_wakes_one_that_sleeps_long() {
+    let (name, _ring) = new_ring::<Mpmc>(8);
+    let mut prompt = Child::checking::<Mpmc>(&name, "receiver", WaitPolicy::Park);
+    let mut patient = Child::receiver::<Mpmc>(&name, WaitPolicy::Park);
+    let tx = Child::sender::<Mpmc>(&name, WaitPolicy::Park);
+    patient.say("recv");
+    patient.until_asleep();
+    tx.kill();
+    prompt.must("recv", "Err(Closed)");
+    patient.wakes_with("Err(Closed)");
+}
+
+fn c07_a_sender_that_finds_the_last_receiver_dead_wakes_one_that_sleeps_long() {
+    let (name, _ring) = new_ring::<Mpmc>(8);
+    let mut prompt = Child::checking::<Mpmc>(&name, "sender", WaitPolicy::Park);
+    let mut patient = Child::sender::<Mpmc>(&name, WaitPolicy::Park);
+    let rx = Child::receiver::<Mpmc>(&name, WaitPolicy::Park);
+    for n in 0..8 {
+        prompt.must(&format!("send {n}"), "Ok(())");
+    }
+    patient.say("send 8");
+    patient.until_asleep();
+    rx.kill();
+    prompt.must("send 9", "Err(Closed(9))");
+    patient.wakes_with("Err(Closed(8))");
 }
