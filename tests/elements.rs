@@ -91,7 +91,7 @@ fn an_item_that_makes_no_value_is_dropped_and_the_next_call_goes_on() {
 }
 
 fn an_item_can_be_received_into_memory_that_is_there() {
-    fn check<K: Attach>() {
+    fn check<K: Flavour>() {
         let (mut tx, mut rx) = sent::<K>(&[]);
         let mut level = Low;
         assert_eq!(rx.try_recv_into(&mut level), Err(TryRecvError::Empty));
