@@ -1,5 +1,5 @@
-//! System calls that are forbidden to the thread that asks for it, and to what it starts: filters, as
-//! the kernel takes them.
+//! System calls that are forbidden to the thread that asks for it, and to what it starts: filters,
+//! as the kernel takes them.
 
 /// Where the call's number is in what a filter looks at.
 pub const NUMBER: u32 = 0;

@@ -363,6 +363,6 @@ grants). In `drained-…` a sender makes 16 multiplications before each item, so
 ring empty after each item or two. `plain-spsc` and `plain-vyukov` are our algorithms without waiting, crash protocol and \
 distrust of the peer; `ringpipe-spin` is ringpipe told never to sleep; `two-lines` and `raw-futex` \
 are what a round trip is measured by: two bare cache lines, two bare futexes. In `price-…`, \
-`plain-intents` is `plain-vyukov` whose ends store what they are about to claim, which is what makes \
-claims survive their owner, and `ringpipe-polled` makes `try_` calls again and again, as the bare rings \
-do. Sizes include no headers.\n\n";
+`plain-intents` is `plain-vyukov` whose ends store what they are about to claim, which is what \
+makes claims survive their owner, and `ringpipe-polled` makes `try_` calls again and again, as the \
+bare rings do. Sizes include no headers.\n\n";

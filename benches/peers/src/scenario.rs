@@ -143,7 +143,8 @@ pub fn all() -> Vec<Scenario> {
             let calls = if batch == 1 { "" } else { "batch-" };
             let name = format!("price-{name}-{calls}{size}");
             let title = format!(
-                "What the crash protocol costs: {senders} to {receivers}, {size} bytes, {batch} a call"
+                "What the crash protocol costs: {senders} to {receivers}, {size} bytes, \
+                 {batch} a call"
             );
             let scenario = scenario(name, title, Unit::Stream, link);
             all.push(Scenario { ours, takers: Takers::Only(only), ..scenario });

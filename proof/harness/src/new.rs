@@ -24,8 +24,8 @@ impl<T: Item, K: Kind> Drop for Named<T, K> {
     }
 }
 
-/// A ring on which nobody is attached is empty, takes as many items as it has slots and no more, and
-/// gives them back.
+/// A ring on which nobody is attached is empty, takes as many items as it has slots and no more,
+/// and gives them back.
 pub fn slots_are_usable<T, K>(ring: &Ring<T, K>, item: impl Fn(u64) -> T) -> Result<(), String>
 where
     T: Item + PartialEq + Debug,

@@ -211,9 +211,9 @@ impl<P: Payload> Rx<P> for Side {
     }
 }
 
-/// Vyukov's bounded queue; a batch claims as many slots as it can at once. `INTENTS`: its ends store
-/// what they are about to claim in a line of their own before each claim, and clear it after the
-/// hand-over, which is what makes a claim survive its owner.
+/// Vyukov's bounded queue; a batch claims as many slots as it can at once. `INTENTS`: its ends
+/// store what they are about to claim in a line of their own before each claim, and clear it after
+/// the hand-over, which is what makes a claim survive its owner.
 pub struct Vyukov<const INTENTS: bool>;
 
 #[repr(C)]
@@ -284,8 +284,8 @@ impl<P: Payload, const INTENTS: bool> Door<P> for VyukovDoor<INTENTS> {
 }
 
 impl<const INTENTS: bool> VyukovEnd<INTENTS> {
-    /// Waits for a position at `index` whose stamp is ahead of it by `ahead`, and claims it and those
-    /// like it behind it, `max` together at the most. Where they begin, and how many they are.
+    /// Waits for a position at `index` whose stamp is ahead of it by `ahead`, and claims it and
+    /// those like it behind it, `max` together at the most. Where they begin, and how many they are.
     #[inline(always)]
     fn claim<P: Payload>(&self, index: &AtomicU64, ahead: u64, max: u64) -> (u64, u64) {
         let mut at = index.load(Relaxed);

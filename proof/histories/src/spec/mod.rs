@@ -67,8 +67,8 @@ impl Ends {
         !knows_broken_pipe && self.may_be_there(ends, End::Sender)
     }
 
-    /// The step of a send that comes to nothing, if its answer says so: for want of room if there is
-    /// too little, or because nobody would receive it.
+    /// The step of a send that comes to nothing, if its answer says so: for want of room if there
+    /// is too little, or because nobody would receive it.
     fn refuse(&self, ends: &[End], call: &Call, is_room: bool) -> Option<Self> {
         let mut after = *self;
         if answered(call, &Answer::Closed) {
