@@ -42,9 +42,9 @@ use crate::peers::reap::{self, Liveness, peer_alive};
 use crate::peers::recovery_word::begin_visit;
 use crate::peers::table::{self, Name, Owner, Role};
 use crate::pipe::{RecvEnd, SendEnd};
+use crate::ring::claims::RecvClaims;
 use crate::ring::control::Words;
 use crate::ring::mem::Mem;
-use crate::ring::recovery::RecvClaims;
 use crate::ring::{Kind, RecvCursor, Run, SendCursor};
 use crate::wait::changes::{Change, wake_after};
 

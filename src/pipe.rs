@@ -59,7 +59,7 @@ pub(crate) fn polls(max: u64) -> u32 {
 /// A look at which it is time for a liveness check.
 const CHECK: Look = Look::Full { check_due: true };
 
-/// How many ends that succeed each other while it asks for one that is closed are looked through.
+/// So often [`End::is_closed`] starts over because another peer came meanwhile.
 const SUCCESSIONS: u32 = 8;
 
 /// What both ends of a ring do in the same way, from what each does in its own.
@@ -80,7 +80,7 @@ pub(crate) trait End {
     /// What this end knows of the others, and where it learns more.
     fn ends(&mut self) -> (&mut Ends, &Words);
 
-    /// The former.
+    /// What this end knows of the others, to read.
     fn known(&self) -> &Ends;
 
     /// The longest run that one claim may cover.
@@ -89,8 +89,8 @@ pub(crate) trait End {
     /// How many pauses to make before looking again for something to claim.
     fn coalesce(&self) -> u32;
 
-    /// What [`claim_slow`](Self::claim_slow) does when all is as it mostly is. `None`: that one
-    /// knows better; nothing is left claimed, or intended.
+    /// The fast path. `None`: call [`claim_slow`](Self::claim_slow); nothing is left claimed, or
+    /// intended.
     fn claim_fast(
         &mut self,
         shape: impl Shape<Kind = Self::Kind>,
@@ -105,7 +105,7 @@ pub(crate) trait End {
     /// The claim has to be waited for.
     fn waits(&mut self) {}
 
-    /// The next poll is to come: asks for the lines that it reveals, beside the one that it reads.
+    /// Before a poll: asks for the lines that a poll that finds something will read.
     fn prefetch(&self, _shape: impl Shape<Kind = Self::Kind>) {}
 
     /// Claims at least `need` slots, at most `max`, if that works without waiting. `liveness` is
@@ -116,7 +116,7 @@ pub(crate) trait End {
     /// Looks for the dead: see [`reap`](crate::peers::reap).
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings;
 
-    /// The same for an end that will not take what the dead have left: others shall.
+    /// As [`check_liveness`](Self::check_liveness), but this end adopts nothing: others shall.
     fn check_for_others(&mut self, liveness: &impl Liveness) -> Findings;
 
     /// There is something that another end of this role could claim.

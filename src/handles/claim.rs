@@ -22,8 +22,8 @@ pub(super) struct Claimer<'a, E, D> {
 }
 
 impl<E: End, D: Liveness> Claimer<'_, E, D> {
-    /// The path of a call that finds all as it mostly is: no calls, no waiting, no clock, and
-    /// nothing that would force the claim out of registers.
+    /// The fast path: no system call, no waiting, no clock, and nothing that would force the claim out
+    /// of registers.
     #[inline(always)]
     pub(super) fn fast(
         &mut self,
@@ -39,7 +39,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         Some(run)
     }
 
-    /// The same for a call that has time to wait.
+    /// As [`fast`](Self::fast), after a short pause that lets messages coalesce.
     #[inline(always)]
     pub(super) fn fast_coalesced(
         &mut self,
@@ -125,7 +125,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
-        // Not at once: there may be nothing to wait for but what a fast look does not see.
+        // The full claim first: the fast path may have missed something.
         let mut claimed = self.end.claim_slow(need, max, self.liveness);
         if claimed.is_err_and(Refused::is_for_now) {
             let mut pace = self.waiting.until(deadline);
@@ -134,7 +134,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         }
         match claimed {
             Ok(_) => self.waiting.timer.looked_well(),
-            // The wait may have been too short for a liveness check, and the next one be as short.
+            // Short waits may never reach a liveness check: if one is due, it is made here.
             Err(Refused::Stopped(stop)) if self.waiting.tried_in_vain() => {
                 let lost = self.end.check_liveness(self.liveness).lost;
                 claimed = match self.end.claim_slow(need, max, self.liveness) {

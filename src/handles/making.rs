@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat};
+use rustix::time::ClockId;
 
 use super::raw_ring::RawRing;
 use crate::error::{CreateError, OpenError};
@@ -15,6 +16,7 @@ use crate::shm::map::{MapOptions, Mapping};
 use crate::shm::place::Place;
 use crate::shm::state::Unclean;
 use crate::shm::{NewRegion, Region, random_u64, read_at};
+use crate::wait::pace::read_clock;
 
 /// Which pages a ring's memory consists of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,36 +66,18 @@ impl Default for Making {
 }
 
 impl Making {
-    /// Creates one, at a place or without.
+    /// Creates a ring: at `place`, or anonymous.
     pub(super) fn create_at(
         &self,
         format: &Format,
         place: Option<Place>,
     ) -> Result<RawRing, CreateError> {
-        let wrong = |what: String| Err(CreateError::Options(what));
-        let (kind, slot, element) = (format.kind(), format.slot(), format.element());
-        if self.capacity == 0 {
-            return wrong("a ring has at least one slot".into());
-        }
-        let endpoints = if kind.many { self.endpoints } else { 2 };
-        if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
-            return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
-        }
-        if element.tag.len() > TAG_LEN || element.tag.contains('\0') {
-            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
-        }
-        if self.mode & !0o777 != 0 {
-            return wrong(format!("mode {:o} has more than permission bits", self.mode));
-        }
-        let limit = self.delivery_limit;
-        if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
-            let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
-            return wrong(format!("{limit} deliveries; {least} to {most} are possible"));
-        }
+        let slot = format.slot();
+        let endpoints = self.check(format)?;
         let birth = Birth {
             id: [random_u64(), random_u64()],
-            realtime: clock(rustix::time::ClockId::Realtime),
-            boottime: clock(rustix::time::ClockId::Boottime),
+            realtime: read_clock(ClockId::Realtime),
+            boottime: read_clock(ClockId::Boottime),
         };
         let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
         let plan = |page| {
@@ -126,6 +110,31 @@ impl Making {
         let geometry = plan(region.page)?;
         let limit = self.delivery_limit;
         Ok(RawRing::new(region, format.clone(), geometry, birth, flags, limit))
+    }
+
+    /// These options make sense for such a ring. Gives its number of endpoint records.
+    fn check(&self, format: &Format) -> Result<u32, CreateError> {
+        let wrong = |what: String| Err(CreateError::Options(what));
+        let (kind, element) = (format.kind(), format.element());
+        if self.capacity == 0 {
+            return wrong("a ring has at least one slot".into());
+        }
+        let endpoints = if kind.many { self.endpoints } else { 2 };
+        if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
+            return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
+        }
+        if element.tag.len() > TAG_LEN || element.tag.contains('\0') {
+            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
+        }
+        if self.mode & !0o777 != 0 {
+            return wrong(format!("mode {:o} has more than permission bits", self.mode));
+        }
+        let limit = self.delivery_limit;
+        if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
+            let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
+            return wrong(format!("{limit} deliveries; {least} to {most} are possible"));
+        }
+        Ok(endpoints)
     }
 
     /// Opens the one at a place.
@@ -194,25 +203,21 @@ impl Making {
         mut region: Region,
         name: &str,
     ) -> Result<RawRing, OpenError> {
-        // Once more, from the very file that is now mapped and held: the first look told how much
-        // to map, and the file can have been written since.
+        // Check again, now that the file is mapped and held: it may have changed since the first
+        // look, which told how much to map.
         let stat = rustix::fs::fstat(region.as_fd())
             .map_err(crate::shm::open_io("asking for the file's status"))?;
         let (identity, geometry) = self.look(format, name, region.as_fd(), &stat, region.page)?;
         if geometry.region_len != region.map.len() {
             return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
         }
+        // So much is zeroed when an unclean ring is emptied.
         let empty_to =
             if format.kind().stamped() { geometry.region_len } else { geometry.slots_at };
         region.enter(name, self.unclean, empty_to)?;
         let (flags, limit) = (identity.flags(), identity.delivery_limit());
         Ok(RawRing::new(region, format.clone(), geometry, identity.birth(), flags, limit))
     }
-}
-
-fn clock(id: rustix::time::ClockId) -> u64 {
-    let now = rustix::time::clock_gettime(id);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Nobody else knows of the region yet, but it is shared memory all the same: atomic words.

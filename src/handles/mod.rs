@@ -1,4 +1,4 @@
-//! The handles that users hold: thin and documented; the work is done by the rooms behind them.
+//! The handles that users hold: thin and documented. The modules below do the work.
 //!
 //! One set serves every kind of ring: [`SendHandle<T, Spsc>`](send::SendHandle) is the
 //! [`Producer`](crate::spsc::Producer), `SendHandle<T, Mpmc>` the
@@ -10,8 +10,8 @@
 //! whatever the elements are                          for elements of a type
 //! raw_ring  a ring that is open                      item     what can travel
 //! making    creates and opens one                    send, recv, run, iter, pool   ends
-//! raw_end   an end: attaches, waits, leaves          ring     a ring, and its ends
-//! claim     how it claims                            options  the builder
+//! claim     how an end claims                        ring     a ring, and its ends
+//! raw_end   an end: attaches, waits, leaves          options  the builder
 //! ```
 //!
 //! A typed handle adds the copies in and out and their checks, and the shape of its slots, known

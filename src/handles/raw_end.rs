@@ -32,7 +32,7 @@ pub(super) struct RawEnd<E: End> {
 }
 
 impl<K: Kind> RawEnd<SendEnd<K>> {
-    /// Attaches one. If it is to be a clone, `original` is what the end knows that is cloned.
+    /// Attaches one. `original`: what the end to be cloned knows of its peers.
     pub(super) fn sender(
         ring: &Arc<RawRing>,
         original: Option<&Ends>,
@@ -58,7 +58,7 @@ impl<K: Kind> RawEnd<SendEnd<K>> {
 }
 
 impl<K: Kind> RawEnd<RecvEnd<K>> {
-    /// Attaches one. If it is to be a clone, `original` is what the end knows that is cloned.
+    /// Attaches one. `original`: what the end to be cloned knows of its peers.
     pub(super) fn receiver(
         ring: &Arc<RawRing>,
         original: Option<&Ends>,
@@ -100,8 +100,8 @@ impl<E: End> RawEnd<E> {
         self
     }
 
-    /// Becomes as a [clone](Self::try_clone) of `original` would be, and knows what it has learnt
-    /// beside. `false`: it cannot.
+    /// From now on waits as a [clone](Self::try_clone) of `original` would, and keeps what it has
+    /// learnt of its peers. `false`: it cannot, and is unchanged.
     pub(super) fn renew(&mut self, original: &Self) -> bool {
         let (known, original_knows) = (self.end.known(), original.end.known());
         let fit = Arc::ptr_eq(&self.ring, &original.ring)
@@ -119,7 +119,7 @@ impl<E: End> RawEnd<E> {
         self.end.known().ending(&self.ring.words)
     }
 
-    /// How it claims.
+    /// Lends the parts that a claim needs.
     #[inline(always)]
     pub(super) fn claimer(&mut self) -> Claimer<'_, E, RawRing> {
         let Self { end, waiting, image, ring, .. } = self;

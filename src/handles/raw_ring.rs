@@ -30,7 +30,7 @@ pub(crate) struct RawRing {
     drop_unreleased: bool,
     delivery_limit: u32,
     pub(super) words: Words,
-    /// For the one end of this process that recovers. Only ever tried to be locked.
+    /// For the one end of this process that recovers. Taken by `try_lock` only, so nobody blocks.
     scratch: Mutex<Scratch>,
 }
 
@@ -109,7 +109,7 @@ impl RawRing {
         }
     }
 
-    /// Attaches by `attach`, for as long as the reason why it cannot passes.
+    /// Runs `attach`, which may ask again for what is taken only for a moment; maps its failure.
     pub(super) fn attach<E>(
         &self,
         role: Role,
@@ -134,7 +134,7 @@ impl RawRing {
         attach::detach(&self.words, endpoint, self, abandon);
     }
 
-    /// What an answer about a byte means: nothing if it is not about the ring's file.
+    /// What a lock query tells. `Unknown` if the descriptor leads elsewhere.
     fn life(&self, held: io::Result<bool>) -> Life {
         match held {
             Ok(true) => Life::Alive,

@@ -50,7 +50,7 @@ use crate::ring::{Kind, Run, Spsc};
 /// ```
 #[must_use = "dropping the run abandons it"]
 pub struct WriteRun<'a, T: Item, K: Kind> {
-    end: &'a mut RawEnd<SendEnd<K>>,
+    raw: &'a mut RawEnd<SendEnd<K>>,
     shape: Fixed<T, K>,
     /// `None` once committed.
     run: Option<Run>,
@@ -58,12 +58,12 @@ pub struct WriteRun<'a, T: Item, K: Kind> {
 }
 
 impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
-    pub(super) fn new(end: &'a mut RawEnd<SendEnd<K>>, shape: Fixed<T, K>, run: Run) -> Self {
-        Self { end, shape, run: Some(run), len: run.slots as usize }
+    pub(super) fn new(raw: &'a mut RawEnd<SendEnd<K>>, shape: Fixed<T, K>, run: Run) -> Self {
+        Self { raw, shape, run: Some(run), len: run.slots as usize }
     }
 
     fn view(&self) -> View<'_, Fixed<T, K>> {
-        self.end.end.mem.view(self.shape)
+        self.raw.end.mem.view(self.shape)
     }
 
     /// Slots in the run; at least one.
@@ -79,7 +79,7 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     /// If `index` is not below [`len`](Self::len).
     pub fn write(&mut self, index: usize, value: T) {
         let at = self.position(index);
-        if self.end.is_current() {
+        if self.raw.is_current() {
             self.view().write(at, &value);
         }
     }
@@ -99,7 +99,7 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub fn commit(mut self, count: usize) {
         assert!(count <= self.len, "{count} slots of a run of {}", self.len);
         if let Some(run) = self.run.take() {
-            self.end.publish(self.shape, run, count as u64);
+            self.raw.publish(self.shape, run, count as u64);
         }
     }
 
@@ -143,7 +143,7 @@ impl<T: Item + AnyBitPattern, K: Kind> WriteRun<'_, T, K> {
     /// found](crate::Unclean) after others have written to it. No device accesses the slot. The
     /// reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot_mut(&mut self, index: usize) -> &mut T {
-        self.end.assert_current();
+        self.raw.assert_current();
         let slot = self.view().value_ptr(self.position(index));
         // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
         // vouches that nobody else touches it; its bytes, whatever they are, are a `T`, which is
@@ -169,7 +169,7 @@ impl<T: Item + AnyBitPattern, K: Kind> ReadRun<'_, T, K> {
     /// found](crate::Unclean) after others have written to it. No device writes to the slot. The
     /// reference is not used in a child that is forked meanwhile.
     pub unsafe fn slot(&self, index: usize) -> &T {
-        self.end.assert_current();
+        self.raw.assert_current();
         let at = self.position(index).expect("an item of the run");
         let slot = self.view().value_ptr(at).cast::<T>();
         // SAFETY: the slot is this run's until it ends, which outlives the borrow, and the caller
@@ -191,7 +191,7 @@ impl<T: Item + AnyBitPattern> WriteRun<'_, T, Spsc> {
     ///
     /// As for [`slot_mut`](Self::slot_mut), for all of them.
     pub unsafe fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
-        self.end.assert_current();
+        self.raw.assert_current();
         let view = self.view();
         let [(first, len), (rest, others)] = pieces(view, self.position(0), self.len);
         // SAFETY: as in `slot_mut`, for adjacent slots of an unstamped ring.
@@ -214,7 +214,7 @@ impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
     ///
     /// As for [`slot`](Self::slot), for all of them.
     pub unsafe fn as_slices(&self) -> (&[T], &[T]) {
-        self.end.assert_current();
+        self.raw.assert_current();
         let view = self.view();
         let at = self.position(0).expect("a run has an item");
         let [(first, len), (rest, others)] = pieces(view, at, self.len);
@@ -236,7 +236,7 @@ fn pieces<T: Copy>(view: View<'_, Fixed<T, Spsc>>, at: u64, len: usize) -> [(*mu
 impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
-            self.end.publish(self.shape, run, 0);
+            self.raw.publish(self.shape, run, 0);
         }
     }
 }
@@ -270,7 +270,7 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
 /// ```
 #[must_use = "items that are not released are received again"]
 pub struct ReadRun<'a, T: Item, K: Kind> {
-    end: &'a mut RawEnd<RecvEnd<K>>,
+    raw: &'a mut RawEnd<RecvEnd<K>>,
     shape: Fixed<T::Bits, K>,
     run: Run,
     len: usize,
@@ -278,16 +278,16 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub(super) fn new(
-        end: &'a mut RawEnd<RecvEnd<K>>,
+        raw: &'a mut RawEnd<RecvEnd<K>>,
         shape: Fixed<T::Bits, K>,
         run: Run,
         max: u64,
     ) -> Self {
-        Self { end, shape, run, len: run.items.min(max) as usize }
+        Self { raw, shape, run, len: run.items.min(max) as usize }
     }
 
     fn view(&self) -> View<'_, Fixed<T::Bits, K>> {
-        self.end.end.mem.view(self.shape)
+        self.raw.end.mem.view(self.shape)
     }
 
     /// Items in the run; at least one.
@@ -338,14 +338,14 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn redeliveries(&self) -> u32 {
-        self.end.end.redeliveries(self.run)
+        self.raw.end.redeliveries(self.run)
     }
 
     /// Copies item `index` of the run. `None` if there is no such item; if its bits make no `T`
     /// (release it: it will never make one); if a peer has corrupted the ring meanwhile; in a child
     /// that was forked meanwhile.
     pub fn get(&self, index: usize) -> Option<T> {
-        let at = self.position(index).filter(|_| self.end.is_current())?;
+        let at = self.position(index).filter(|_| self.raw.is_current())?;
         checked(self.view().read(at))
     }
 
@@ -353,14 +353,14 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         if index >= self.len {
             return None;
         }
-        self.end.end.find(self.shape, self.run, index as u64)
+        self.raw.end.find(self.shape, self.run, index as u64)
     }
 
     /// Copies of the items, in order, but for those whose bits make no `T`: [`get`](Self::get)
     /// tells which. (A run that is released counts none of its items as dropped.)
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        let (end, view) = (&self.end.end, self.view());
-        let len = if self.end.is_current() { self.len } else { 0 };
+        let (end, view) = (&self.raw.end, self.view());
+        let len = if self.raw.is_current() { self.len } else { 0 };
         end.items(self.shape, self.run).take(len).filter_map(move |at| checked(view.read(at)))
     }
 
@@ -373,7 +373,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     pub fn release(self, count: usize) {
         assert!(count <= self.len, "{count} items of a run of {}", self.len);
         if count > 0 {
-            self.end.release(self.shape, self.run, count as u64);
+            self.raw.release(self.shape, self.run, count as u64);
         }
     }
 

@@ -26,9 +26,10 @@ use std::ops::Range;
 
 use super::recovery_word::{Scratch, recover};
 use super::table::{self, Name, Owner, Role};
+use crate::ring::claims::{RecvClaims, SendClaims};
 use crate::ring::control::Words;
 use crate::ring::mem::Mem;
-use crate::ring::recovery::{self, Alive, RecvClaims, Remains, SendClaims, effort};
+use crate::ring::recovery::{self, Alive, Remains, effort};
 use crate::ring::{Kind, Run};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::wait::changes::{Change, Concerned, wake};

@@ -5,9 +5,9 @@ use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{Name, Role};
+use crate::ring::claims::SendClaims;
 use crate::ring::control::Words;
 use crate::ring::mem::{Mem, Shape};
-use crate::ring::recovery::SendClaims;
 use crate::ring::{Kind, Refused, Run, SendCursor};
 use crate::wait::word::WakeWord;
 

@@ -12,9 +12,9 @@
 //!
 //! **Why a view stays within the memory.** A slot is found by the stride of the view's shape. The
 //! one that is kept is private memory of this process, computed from this program's own element
-//! type; the header of the region was compared with it when the ring was opened. One that a type
-//! says is made for one handle, which has compared it with the one kept by its own memory
-//! ([`Fixed::trusted`]), and which uses it on that memory alone.
+//! type; the header of the region was compared with it when the ring was opened. A [`Fixed`] belongs
+//! to one handle: the handle compares it once with the shape that its ring keeps, and uses it on that
+//! ring only.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -66,7 +66,7 @@ pub struct Mem<K> {
     pub(crate) slots: Slots<K>,
     /// What a dead receiver had not released is discarded rather than delivered again.
     pub(crate) drop_unreleased: bool,
-    /// So is what was delivered so often; 0: nothing is.
+    /// Items that were delivered so often are discarded, too. 0: no limit.
     pub(crate) delivery_limit: u32,
 }
 
@@ -95,8 +95,7 @@ impl<K> fmt::Debug for Mem<K> {
 ///
 /// # Safety
 ///
-/// [`slot`](Self::slot) says what the given memory keeps, whenever it is asked about memory that the
-/// shape may be used on.
+/// [`slot(mem)`](Self::slot) equals `mem.slots.shape()` for every `mem` that the shape is used with.
 pub unsafe trait Shape: Copy {
     /// What the ring is.
     type Kind: Kind;

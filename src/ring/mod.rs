@@ -12,6 +12,7 @@
 //! second the stamps of the MPMC ring last for more than a century. A slot is `position & mask`,
 //! with the mask from private memory, so a corrupted position reaches a wrong slot, never beyond.
 
+pub mod claims;
 pub mod control;
 pub(crate) mod deliveries;
 pub mod mem;
@@ -23,8 +24,8 @@ mod stamp;
 pub(crate) mod tests;
 
 use crate::wait::Stop;
+use claims::{RecvClaims, SendClaims};
 use mem::{Mem, Shape, View};
-use recovery::{RecvClaims, SendClaims};
 
 /// Slots that one end has claimed: `slots` of them from position `at` on, `items` of which hold
 /// (or will hold) a value. `items < slots` only on the receiving end of an MPMC ring, where a
@@ -71,7 +72,7 @@ impl Refused {
 /// is somebody's success, so honest peers never come near this; a hostile one must not keep us.
 pub(crate) const PATIENCE: u32 = 10_000;
 
-/// The sending end of an algorithm: the queue. What of its claims outlives it: [`SendClaims`].
+/// The sending end of an algorithm. [`SendClaims`] has what others must know of its claims.
 pub trait SendCursor: SendClaims {
     /// The longest run that one claim may cover.
     const MAX_RUN: u64;
@@ -86,15 +87,14 @@ pub trait SendCursor: SendClaims {
     /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. No claim is outstanding.
     fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused>;
 
-    /// Claims one slot if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
-    /// better.
+    /// The fast path for one slot. `None`: call [`claim`](Self::claim), which may still find one.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
     /// Publishes the first `items` slots of the run and gives up the others.
     fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 }
 
-/// The receiving end of an algorithm: the queue. What of its claims outlives it: [`RecvClaims`].
+/// The receiving end of an algorithm. [`RecvClaims`] has what others must know of its claims.
 pub trait RecvCursor: RecvClaims {
     /// The longest run that one claim may cover.
     const MAX_RUN: u64;
@@ -110,8 +110,8 @@ pub trait RecvCursor: RecvClaims {
     /// and has not released come first and alone; those that it has adopted, one at a time.
     fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused>;
 
-    /// Claims one item if that is as simple as it mostly is. `None`: [`claim`](Self::claim) knows
-    /// better; there may be an item behind a hole.
+    /// The fast path for one item. `None`: call [`claim`](Self::claim), which may still find one, say
+    /// behind a hole.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
     /// The items of a claimed run are about to be shown to somebody before they are released:
@@ -128,7 +128,7 @@ pub trait RecvCursor: RecvClaims {
     /// Releases the first `items` items of the run; the others remain this cursor's.
     fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 
-    /// What comes next was handed out before, and is there: a claim of one item will find it.
+    /// The next item was handed out before and is ready: a claim of one item will find it.
     fn repeats(&self) -> bool;
 
     /// Items that are received again first: a guard gave them back, or was forgotten, or they were
@@ -178,8 +178,7 @@ pub struct KindInfo {
     pub(crate) many: bool,
     /// What an end has claimed outlives it, and is settled by others ([`recovery`]).
     pub(crate) recovers: bool,
-    /// How many slots count as one message, where messages are counted: to let them coalesce, and to
-    /// ask for lines ahead.
+    /// Slots per message. Pauses and prefetching count in messages.
     pub(crate) unit: u64,
 }
 
@@ -190,12 +189,13 @@ impl KindInfo {
     }
 }
 
+/// All there are.
+const KINDS: [&KindInfo; 2] = [Spsc::INFO, Mpmc::INFO];
+const _: () = assert!(KINDS[0].code != KINDS[1].code, "the header must tell them apart");
+
 /// What messages call the kind with this code.
 pub(crate) fn kind_name(code: u32) -> &'static str {
-    [Spsc::INFO, Mpmc::INFO]
-        .into_iter()
-        .find_map(|known| (known.code == code).then_some(known.name))
-        .unwrap_or("unknown")
+    KINDS.into_iter().find(|known| known.code == code).map_or("unknown", |known| known.name)
 }
 
 mod sealed {

@@ -61,9 +61,10 @@
 
 use crossbeam_utils::Backoff;
 
+use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::Adopted;
 use super::mem::{Mem, Shape, View};
-use super::recovery::{self, Alive, RecvClaims, Remains, SendClaims};
+use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
 use super::{Kind, PATIENCE, RecvCursor, Refused, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};

@@ -26,9 +26,9 @@
 //! Wait-free: every step is bounded. Source: Lamport 1977 ("Proving the correctness of
 //! multiprocess programs"), with the cached positions of FastForward/MCRingBuffer and rtrb.
 
+use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::{is_exhausted, once_more, times_of, word};
 use super::mem::{Mem, Shape, View};
-use super::recovery::{RecvClaims, SendClaims};
 use super::{Kind, RecvCursor, Refused, Run, SendCursor};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::coalesce::Coalesce;

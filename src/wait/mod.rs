@@ -68,8 +68,8 @@ pub(crate) trait Pace {
     fn joins_watch(&self) -> bool {
         false
     }
-    /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep;
-    /// true if it has been an interval since a look was not in vain, or since the last check.
+    /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep.
+    /// `true`: a liveness check is due.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
 }
 
@@ -82,8 +82,8 @@ pub(crate) struct Waiter<'a> {
     pub(crate) shared: bool,
     /// A wake may be of no use to this one though it would be to another.
     pub(crate) picky: bool,
-    /// How many pauses to make before the first poll: one that waits behind a queue anyway does
-    /// well not to pull the line that it waits for out of the hands of those it waits for.
+    /// Pauses before the first poll. At a full ring, polling at once would take the line away from the
+    /// receivers that make room.
     pub(crate) coalesce: u32,
     /// No more polls than this between two full checks, which look at the clock, too.
     pub(crate) polls: u32,
@@ -134,8 +134,7 @@ pub(crate) fn block<R>(
         if !shared
             && let Some(found) = look(Look::Full { check_due: std::mem::take(&mut check_due) })
         {
-            // Alone on this word: no need to announce before looking, as none but us could miss a
-            // wake by our not doing so.
+            // This end alone sleeps at the word, so an unannounced look costs nobody a wake.
             return Ok(found);
         }
         let ticket = sleeper.announce();

@@ -16,7 +16,8 @@ pub(crate) fn now() -> u64 {
     read_clock(ClockId::Monotonic)
 }
 
-fn read_clock(clock: ClockId) -> u64 {
+/// Nanoseconds of a clock.
+pub(crate) fn read_clock(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

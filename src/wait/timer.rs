@@ -1,9 +1,9 @@
 //! When it is time for a liveness check: to ask whether the peers are alive, as nobody tells of a
 //! death.
 //!
-//! One timer an end. It runs from the first look that came to nothing, across calls, and is stopped
-//! by a look that came to something: so neither many short waits nor wakes that bring nothing put
-//! the check off, and an end in flow never asks. It reads no clock by itself and sleeps nowhere:
+//! One timer an end. It starts at the first look that came to nothing and keeps running across calls;
+//! a look that came to something stops it. So neither many short waits nor wakes that bring nothing
+//! postpone the check, and an end in flow never asks. It reads no clock by itself and sleeps nowhere:
 //! whoever waits, in whatever way, tells it the time after each look in vain, and sleeps no longer
 //! than until the [next check](LivenessTimer::next_check).
 
@@ -50,7 +50,7 @@ impl LivenessTimer {
     pub(crate) fn set_interval(&mut self, interval: Duration) {
         let (shortest, longest) = LIVENESS_INTERVALS.into_inner();
         self.interval = interval.clamp(shortest, longest);
-        self.due_at = 0; // one that the old interval has put off for long is not waited for
+        self.due_at = 0; // the old interval may have put it off for long
     }
 
     /// A look came to something.

@@ -8,7 +8,7 @@ use loom::thread;
 use super::handover::NobodyIsAlive;
 use super::mpmc::{receiver, sender};
 use super::support::{Ring, check};
-use crate::ring::recovery::RecvClaims;
+use crate::ring::claims::RecvClaims;
 use crate::ring::recovery::{Remains, settle_receiver};
 use crate::ring::{Mpmc, RecvCursor, mpmc};
 use crate::sync::Ordering::Relaxed;

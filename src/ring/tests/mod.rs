@@ -27,9 +27,9 @@ use std::ptr::NonNull;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
+use super::claims::{RecvClaims, SendClaims};
 use super::control::Words;
 use super::mem::{Fixed, Mem, SlotShape, View};
-use super::recovery::{RecvClaims, SendClaims};
 use super::{Kind, RecvCursor, Refused, Run, SendCursor};
 use crate::layout::Geometry;
 use crate::sync::{Shared, Slots};
