@@ -71,9 +71,6 @@ pub(crate) trait End {
     /// Others of this role may sleep at the same word.
     const SHARED: bool = Self::Kind::MANY;
 
-    /// Where ends of this role sleep.
-    fn word_in(words: &Words) -> WakeWord<'_>;
-
     /// This end, to the others.
     fn me(&self) -> Name;
 
@@ -151,7 +148,7 @@ pub(crate) trait End {
         let role = Self::OPPOSITE.opposite();
         let alive = |record| liveness.alive(role, record) != Life::Dead;
         let waiter = Waiter {
-            word: Self::word_in(&words),
+            word: WakeWord::of(&words.control, role),
             shared: Self::SHARED,
             picky: need > 1,
             coalesce: self.coalesce(),
@@ -217,7 +214,7 @@ pub(crate) trait End {
         let role = Self::OPPOSITE.opposite();
         let alive = |record| liveness.alive(role, record) != Life::Dead;
         let waiter = Waiter {
-            word: Self::word_in(&words),
+            word: WakeWord::of(&words.control, role),
             shared: Self::SHARED,
             picky: true,
             coalesce: 0,
@@ -254,11 +251,11 @@ pub(crate) trait End {
 }
 
 fn data<K>(mem: &Mem<K>) -> WakeWord<'_> {
-    WakeWord::new(&mem.words.control.data)
+    WakeWord::of(&mem.words.control, Role::Receiver)
 }
 
 fn space<K>(mem: &Mem<K>) -> WakeWord<'_> {
-    WakeWord::new(&mem.words.control.space)
+    WakeWord::of(&mem.words.control, Role::Sender)
 }
 
 /// A try inside a wait: `None` means wait on.

@@ -1,5 +1,5 @@
-//! Put into the copy of `loom-tests` whose orderings can be weakened: decides, from the environment,
-//! what each site uses in this process.
+//! Put into the copy of `loom-tests` whose orderings can be weakened: decides, from the
+//! environment, what each site uses in this process.
 //!
 //! All mutants are one program, so that nothing is compiled for one of them. `ORDERING_MUTANT` says
 //! which sites are weakened, as `17=Relaxed,23=nothing`; `ORDERING_REACHED` names a file to which

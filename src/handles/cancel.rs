@@ -49,11 +49,7 @@ impl Canceller {
     ///
     /// Everyone who sleeps in the same direction of the ring is woken for a look, and sleeps on.
     pub fn cancel(&self) {
-        let word = match self.role {
-            Role::Sender => &self.control.space,
-            Role::Receiver => &self.control.data,
-        };
-        WakeWord::new(word).cancel(&self.flag);
+        WakeWord::of(&self.control, self.role).cancel(&self.flag);
     }
 
     /// Lets the handle wait again.

@@ -22,8 +22,8 @@ pub(super) struct Claimer<'a, E, D> {
 }
 
 impl<E: End, D: Liveness> Claimer<'_, E, D> {
-    /// The fast path: no system call, no waiting, no clock, and nothing that would force the claim out
-    /// of registers.
+    /// The fast path: no system call, no waiting, no clock, and nothing that would force the claim
+    /// out of registers.
     #[inline(always)]
     pub(super) fn fast(
         &mut self,

@@ -71,9 +71,9 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
 ///
 /// **Borrowers leave nothing to each other.** Each borrowed end waits as the one that the pool was
 /// made from does (policy, interval, [`require_peer`](RecvHandle::require_peer)), whatever the
-/// borrower before has set, and a [`Canceller`](crate::Canceller) serves for one borrow. An end that
-/// keeps items or slots when the borrow ends, because a run was dropped in a panic or forgotten, is
-/// closed instead of put back: its items go to other receivers, marked as redelivered
+/// borrower before has set, and a [`Canceller`](crate::Canceller) serves for one borrow. An end
+/// that keeps items or slots when the borrow ends, because a run was dropped in a panic or
+/// forgotten, is closed instead of put back: its items go to other receivers, marked as redelivered
 /// ([`ReadRun`](crate::ReadRun)).
 ///
 /// ```

@@ -124,9 +124,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Like [`try_recv`](Self::try_recv), into memory that is there already. An item of a type of
-    /// which all bit patterns are valid is copied once, from the ring to its place, and never stands
-    /// on the stack, however large; one that is checked is checked on a copy first. On an error
-    /// `into` is as it was.
+    /// which all bit patterns are valid is copied once, from the ring to its place, and never
+    /// stands on the stack, however large; one that is checked is checked on a copy first. On an
+    /// error `into` is as it was.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::spsc::channel::<[u64; 1024]>(8)?;

@@ -247,7 +247,8 @@ impl<T: Item, K: Kind> fmt::Debug for WriteRun<'_, T, K> {
     }
 }
 
-/// Items that this receiver alone has, until it releases them: [`RecvHandle::claim`](crate::RecvHandle::claim).
+/// Items that this receiver alone has, until it releases them:
+/// [`RecvHandle::claim`](crate::RecvHandle::claim).
 ///
 /// Values are copied out one by one. [`release`](Self::release) gives the slots back to the
 /// senders. What is not released, because the run was dropped or forgotten, stays this receiver's:

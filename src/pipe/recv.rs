@@ -211,10 +211,6 @@ impl<K: Kind> End for RecvEnd<K> {
     type Kind = K;
     const OPPOSITE: Role = Role::Sender;
 
-    fn word_in(words: &Words) -> WakeWord<'_> {
-        WakeWord::new(&words.control.data)
-    }
-
     fn me(&self) -> Name {
         self.me
     }

@@ -63,10 +63,6 @@ impl<K: Kind> End for SendEnd<K> {
     type Kind = K;
     const OPPOSITE: Role = Role::Receiver;
 
-    fn word_in(words: &Words) -> WakeWord<'_> {
-        WakeWord::new(&words.control.space)
-    }
-
     fn me(&self) -> Name {
         self.me
     }

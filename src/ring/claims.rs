@@ -1,5 +1,5 @@
-//! What other ends must know of an end's claims: to settle them after its death, and to be woken for
-//! what it leaves to them.
+//! What other ends must know of an end's claims: to settle them after its death, and to be woken
+//! for what it leaves to them.
 //!
 //! The defaults fit a kind of ring whose claims are private: nothing shared tells of them, the
 //! positions in the region are always whole, and a death leaves nothing behind. A kind whose ends

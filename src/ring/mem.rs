@@ -12,9 +12,9 @@
 //!
 //! **Why a view stays within the memory.** A slot is found by the stride of the view's shape. The
 //! one that is kept is private memory of this process, computed from this program's own element
-//! type; the header of the region was compared with it when the ring was opened. A [`Fixed`] belongs
-//! to one handle: the handle compares it once with the shape that its ring keeps, and uses it on that
-//! ring only.
+//! type; the header of the region was compared with it when the ring was opened. A [`Fixed`]
+//! belongs to one handle: the handle compares it once with the shape that its ring keeps, and uses
+//! it on that ring only.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -95,7 +95,8 @@ impl<K> fmt::Debug for Mem<K> {
 ///
 /// # Safety
 ///
-/// [`slot(mem)`](Self::slot) equals `mem.slots.shape()` for every `mem` that the shape is used with.
+/// [`slot(mem)`](Self::slot) equals `mem.slots.shape()` for every `mem` that the shape is used
+/// with.
 pub unsafe trait Shape: Copy {
     /// What the ring is.
     type Kind: Kind;

@@ -110,8 +110,8 @@ pub trait RecvCursor: RecvClaims {
     /// and has not released come first and alone; those that it has adopted, one at a time.
     fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused>;
 
-    /// The fast path for one item. `None`: call [`claim`](Self::claim), which may still find one, say
-    /// behind a hole.
+    /// The fast path for one item. `None`: call [`claim`](Self::claim), which may still find one,
+    /// say behind a hole.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
     /// The items of a claimed run are about to be shown to somebody before they are released:

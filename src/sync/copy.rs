@@ -221,8 +221,8 @@ unsafe fn words_in(to: *mut u8, from: *const u8, bytes: usize, word: usize) {
 ///
 /// # Safety
 ///
-/// `from` is readable and `to` writable for that many bytes, of which `word` is a divisor. `from` is
-/// aligned to `word`, and nobody accesses it other than by atomics, or by copies as this one.
+/// `from` is readable and `to` writable for that many bytes, of which `word` is a divisor. `from`
+/// is aligned to `word`, and nobody accesses it other than by atomics, or by copies as this one.
 #[inline(always)]
 pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, bytes: usize, word: usize) {
     if cfg!(miri) {

@@ -99,9 +99,9 @@ unsafe impl<K> Send for Slots<K> {}
 impl<K: Kind> Slots<K> {
     /// # Safety
     ///
-    /// `base` is aligned as the shape says, and to the [`word`] of its values, and is valid for reads
-    /// and writes of `capacity` slots of that shape for as long as the result is used. The shape is
-    /// one of `K`'s, and its slots are not empty; `capacity` is a power of two.
+    /// `base` is aligned as the shape says, and to the [`word`] of its values, and is valid for
+    /// reads and writes of `capacity` slots of that shape for as long as the result is used. The
+    /// shape is one of `K`'s, and its slots are not empty; `capacity` is a power of two.
     pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64, shape: SlotShape) -> Self {
         debug_assert!(capacity.is_power_of_two());
         // More than there are: never.

@@ -115,11 +115,12 @@ pub(crate) fn wake_after(words: &Words, change: Change) {
 
 /// After changes of the endpoint table.
 pub(crate) fn wake(words: &Words, Concerned { senders, receivers }: Concerned) {
-    for (word, told) in [(&words.control.data, receivers), (&words.control.space, senders)] {
+    for (role, told) in [(Role::Receiver, receivers), (Role::Sender, senders)] {
+        let word = WakeWord::of(&words.control, role);
         match told {
             Told::Nothing => {}
-            Told::TurnedBack => WakeWord::new(word).turn_back(),
-            Told::Woken => WakeWord::new(word).wake_all(),
+            Told::TurnedBack => word.turn_back(),
+            Told::Woken => word.wake_all(),
         }
     }
 }

@@ -82,8 +82,8 @@ pub(crate) struct Waiter<'a> {
     pub(crate) shared: bool,
     /// A wake may be of no use to this one though it would be to another.
     pub(crate) picky: bool,
-    /// Pauses before the first poll. At a full ring, polling at once would take the line away from the
-    /// receivers that make room.
+    /// Pauses before the first poll. At a full ring, polling at once would take the line away from
+    /// the receivers that make room.
     pub(crate) coalesce: u32,
     /// No more polls than this between two full checks, which look at the clock, too.
     pub(crate) polls: u32,

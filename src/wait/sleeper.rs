@@ -28,13 +28,13 @@
 //!
 //! * After a ticket that is `fresh`, the first sleep is a brief one: a millisecond at the most
 //!   ([`barrier`](super::barrier) says why; [`RealPace`](super::pace::RealPace) does it).
-//! * Sleep no longer than until the timer's next check ([`timer`](super::timer)), and when one is due
-//!   make it ([`End::check_liveness`](crate::pipe::End::check_liveness)). If that finds the descriptor
-//!   lost, stop with an error, as nothing else would end the wait.
+//! * Sleep no longer than until the timer's next check ([`timer`](super::timer)), and when one is
+//!   due make it ([`End::check_liveness`](crate::pipe::End::check_liveness)). If that finds the
+//!   descriptor lost, stop with an error, as nothing else would end the wait.
 //! * Stop only after a full look: what can be done without waiting is done.
 //! * Whoever was woken and goes without claiming may have taken the wake that another needs: be
-//!   `picky`, so that wakes go to all, or announce, look whether there is something for another, and
-//!   pass the wake on.
+//!   `picky`, so that wakes go to all, or announce, look whether there is something for another,
+//!   and pass the wake on.
 //! * One that is picky prompts the others at a check, if it finds what it cannot use itself.
 //! * Ask at each entry whether the end is this process's own
 //!   ([`Image`](crate::peers::fork::Image)).

@@ -1,11 +1,11 @@
 //! When it is time for a liveness check: to ask whether the peers are alive, as nobody tells of a
 //! death.
 //!
-//! One timer an end. It starts at the first look that came to nothing and keeps running across calls;
-//! a look that came to something stops it. So neither many short waits nor wakes that bring nothing
-//! postpone the check, and an end in flow never asks. It reads no clock by itself and sleeps nowhere:
-//! whoever waits, in whatever way, tells it the time after each look in vain, and sleeps no longer
-//! than until the [next check](LivenessTimer::next_check).
+//! One timer an end. It starts at the first look that came to nothing and keeps running across
+//! calls; a look that came to something stops it. So neither many short waits nor wakes that bring
+//! nothing postpone the check, and an end in flow never asks. It reads no clock by itself and
+//! sleeps nowhere: whoever waits, in whatever way, tells it the time after each look in vain, and
+//! sleeps no longer than until the [next check](LivenessTimer::next_check).
 
 use std::time::Duration;
 

@@ -73,6 +73,8 @@
 //! [`turn_back`]: WakeWord::turn_back
 
 use super::barrier;
+use crate::peers::table::Role;
+use crate::ring::control::Control;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU32, futex};
 
@@ -112,8 +114,18 @@ pub(crate) struct Ticket {
 }
 
 impl<'a> WakeWord<'a> {
+    #[cfg(any(test, loom))]
     pub(crate) fn new(word: &'a AtomicU32) -> Self {
         Self(word)
+    }
+
+    /// Where ends of this role sleep.
+    #[inline(always)]
+    pub(crate) fn of(control: &'a Control, role: Role) -> Self {
+        Self(match role {
+            Role::Sender => &control.space,
+            Role::Receiver => &control.data,
+        })
     }
 
     /// W1. `picky`: not every wake serves this sleeper, so wakers must wake all. `before`: as this

@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use ringpipe::{Mpmc, Spsc, WaitPolicy};
+use ringpipe::{Kind, Mpmc, Spsc, WaitPolicy};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
@@ -77,7 +77,7 @@ impl Child {
         command
             .args([STAGE, "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
-            .env(KIND, usize::from(K::MANY).to_string())
+            .env(KIND, K::NAME)
             .env(RING, ring)
             .env(PARENT, std::process::id().to_string())
             .stdin(OwnedFd::from(there))
@@ -364,7 +364,9 @@ pub fn stage(roles: Roles<'_>) {
     let mut me =
         Me { ring: variable(RING), socket: BufReader::new(socket.into()), heard: Instant::now() };
     me.say(rustix::thread::gettid().as_raw_nonzero());
-    let kind: usize = variable(KIND).parse().unwrap();
+    let kind = variable(KIND);
+    let kind =
+        [Spsc::NAME, Mpmc::NAME].iter().position(|name| *name == kind).expect("a known kind");
     let (_, play) = roles
         .iter()
         .find(|(name, _)| *name == role)

@@ -1,7 +1,7 @@
 //! Sequences of calls on a ring, of either kind, beside the model of what the documentation says.
 //!
-//! The same play and the same model as in `proof/model`, where proptest chooses the calls at random;
-//! here they are chosen by what reaches new code.
+//! The same play and the same model as in `proof/model`, where proptest chooses the calls at
+//! random; here they are chosen by what reaches new code.
 
 #![no_main]
 

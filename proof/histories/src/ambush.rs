@@ -1,11 +1,11 @@
 //! Stalls or kills this process in the midst of a call, at a given instruction.
 //!
-//! Two processors never run so much at once that chance alone would interrupt calls everywhere. So at
-//! the start ([`Marks::survey`]) calls of every form are traced, by the processor's trap flag, for
-//! the instructions that they consist of. An ambush puts a breakpoint on one or two of them. Its
-//! handler either waits until the others have gone on, or sends this process a `SIGKILL`. Tracing
-//! itself would do the same, but costs some 16 µs per instruction in a virtual machine; a breakpoint
-//! costs one trap.
+//! Two processors never run so much at once that chance alone would interrupt calls everywhere. So
+//! at the start ([`Marks::survey`]) calls of every form are traced, by the processor's trap flag,
+//! for the instructions that they consist of. An ambush puts a breakpoint on one or two of them.
+//! Its handler either waits until the others have gone on, or sends this process a `SIGKILL`.
+//! Tracing itself would do the same, but costs some 16 µs per instruction in a virtual machine; a
+//! breakpoint costs one trap.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The others may have nothing left to do, or wait for this one: then it goes on after this.
 const LONGEST: Duration = Duration::from_micros(400);
-/// Likewise, of stalls for [`LONG`] moments or more: long enough for others to check whether this one's
-/// peers are alive, and to recover what a dead one had claimed beside this one.
+/// Likewise, of stalls for [`LONG`] moments or more: long enough for others to check whether this
+/// one's peers are alive, and to recover what a dead one had claimed beside this one.
 const VERY_LONGEST: Duration = Duration::from_millis(5);
 /// From so many moments on a stall is a long one.
 pub const LONG: u8 = 64;

@@ -17,8 +17,8 @@ use crate::plan::{CALLS, WORKERS};
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct Board {
-    /// Moments: each is drawn once. Draws order the memory accesses around them, as whatever tells one
-    /// process that another's call is over does.
+    /// Moments: each is drawn once. Draws order the memory accesses around them, as whatever tells
+    /// one process that another's call is over does.
     pub stamp: AtomicU64,
     /// The history's number.
     pub history: AtomicU64,

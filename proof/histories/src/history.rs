@@ -1,8 +1,8 @@
 //! What was observed: the calls of some processes on one ring, with their answers.
 //!
 //! Moments are numbers from one counter. A call's `invoked` was drawn before it began, `returned`
-//! after it ended, so a call whose `returned` is below another's `invoked` was over before the other
-//! began, and their callers could have known.
+//! after it ended, so a call whose `returned` is below another's `invoked` was over before the
+//! other began, and their callers could have known.
 
 use std::fmt;
 

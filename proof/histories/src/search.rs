@@ -5,12 +5,13 @@
 //! call, that ends every call with the answer it gave. With one step to a call this is Herlihy and
 //! Wing's linearizability; [`spec`](crate::spec) says which calls need two, and why.
 //!
-//! The algorithm is Wing and Gong's, with Lowe's memoization, breadth first: "just in time". It goes
-//! through invocations and returns in order and keeps *every* configuration (state of the object,
-//! progress of the pending calls) that explains what came so far. Steps are taken as late as
-//! possible: only a return forces any, its own call's and those of others that must come before. A
-//! step that is not needed for that return can as well come later, so nothing is lost. No
-//! configuration left: the history is rejected, and the return that could not be explained is named.
+//! The algorithm is Wing and Gong's, with Lowe's memoization, breadth first: "just in time". It
+//! goes through invocations and returns in order and keeps *every* configuration (state of the
+//! object, progress of the pending calls) that explains what came so far. Steps are taken as late
+//! as possible: only a return forces any, its own call's and those of others that must come before.
+//! A step that is not needed for that return can as well come later, so nothing is lost. No
+//! configuration left: the history is rejected, and the return that could not be explained is
+//! named.
 
 use std::collections::HashSet;
 use std::fmt::Debug;

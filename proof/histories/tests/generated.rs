@@ -2,8 +2,8 @@
 //! falsified must not.
 //!
 //! A textbook FIFO is run call by call; the moments of the calls are then stretched, as far as one
-//! call of a process at a time allows, so that they overlap. Each call still has a moment at which it
-//! took effect, so every specification must explain the history.
+//! call of a process at a time allows, so that they overlap. Each call still has a moment at which
+//! it took effect, so every specification must explain the history.
 
 use histories::history::{Again, Answer, Call, End, History, Kind, What};
 use histories::search::explain;

@@ -1,5 +1,5 @@
-//! Histories that no ring may produce, each of which must be rejected, next to its honest twin, which
-//! must be explained: a checker that accepts everything proves nothing.
+//! Histories that no ring may produce, each of which must be rejected, next to its honest twin,
+//! which must be explained: a checker that accepts everything proves nothing.
 
 use histories::history::{Again, Answer, Call, End, History, Kind, Value, What};
 use histories::search::explain;
@@ -55,7 +55,8 @@ fn is_explained(history: &History) -> bool {
     explain(&Mpmc::new(history), history).is_ok()
 }
 
-/// The SPSC ring's and the textbook's specification must judge this history as the MPMC ring's does.
+/// The SPSC ring's and the textbook's specification must judge this history as the MPMC ring's
+/// does.
 fn is_explained_by_all(history: &History) -> bool {
     let answer = is_explained(history);
     let single = history.ends.iter().filter(|&&end| end == S).count() == 1

@@ -23,8 +23,8 @@
 //! the state is there, and once more at the last instruction before it changes, which costs little
 //! and would show if the argument left something out. Since the kernel might remember something
 //! else of a process, the number of system calls made counts as part of the state: there is a kill
-//! behind each. `--quick` kills once in each state, at an instruction that its seed chooses, so that
-//! many runs come to them all.
+//! behind each. `--quick` kills once in each state, at an instruction that its seed chooses, so
+//! that many runs come to them all.
 //!
 //! Names of rings are made in a `/dev/shm` of the harness's own ([`private`]), so that an operation
 //! that acts on all rings there are acts on nobody else's.
