@@ -4,14 +4,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use super::item::Item;
 use super::making::{HugePages, Making};
 use super::ring::Ring;
 use crate::error::{CreateError, OpenError, OpenOrCreateError};
 use crate::layout::{ElementType, Format, MAX_ALIGN};
+use crate::peers::hold::Asking;
 use crate::ring::Kind;
 use crate::shm::place::Place;
+use crate::shm::random_u64;
 use crate::shm::state::Unclean;
 
 /// How a ring is created or opened: a builder, from
@@ -232,7 +235,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 
     /// Opens the named ring, or creates it if there is none: for programs that may start in any
-    /// order. The creator's capacity is the one that counts.
+    /// order. The creator's capacity is the one that counts. If there is no room for the ring, it is
+    /// tried again for a second: there may be room for one, and another program be making it.
     ///
     /// # Errors
     ///
@@ -314,24 +318,43 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 }
 
+/// How often others may create and unlink a ring while it is opened or created.
+const ROUNDS: u32 = 100;
+
 fn open_or_create<R>(
     open: impl Fn() -> Result<R, OpenError>,
     create: impl Fn() -> Result<R, CreateError>,
 ) -> Result<R, OpenOrCreateError> {
     // Someone may create between our open and create, or unlink between create and open; each such
     // round is their doing, so honest programs end this soon.
-    let mut last = None;
-    for _ in 0..100 {
+    let mut rounds = 0;
+    let mut asking = Asking::new();
+    loop {
         match open() {
             Err(OpenError::NotFound { .. }) => {}
             other => return other.map_err(OpenOrCreateError::Open),
         }
-        match create() {
-            Err(e @ CreateError::Exists { .. }) => last = Some(e),
-            other => return other.map_err(OpenOrCreateError::Create),
+        let error = match create() {
+            Ok(ring) => return Ok(ring),
+            Err(error) => error,
+        };
+        let again = match error {
+            CreateError::Exists { .. } => {
+                rounds += 1;
+                rounds < ROUNDS
+            }
+            // Somebody else may be making the same ring at this moment, and there is room for one:
+            // whoever gives up first leaves it to the other.
+            CreateError::NoSpace { .. } | CreateError::TooLarge { needed: Some(_), .. } => {
+                std::thread::sleep(Duration::from_micros(random_u64() % 4096));
+                asking.again()
+            }
+            _ => false,
+        };
+        if !again {
+            return Err(OpenOrCreateError::Create(error));
         }
     }
-    Err(OpenOrCreateError::Create(last.expect("at least one round")))
 }
 
 impl<T, K> fmt::Debug for Options<T, K> {

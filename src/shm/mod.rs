@@ -75,6 +75,12 @@ impl Region {
         len: impl FnOnce(usize) -> Result<usize, CreateError>,
         fill: impl FnOnce(&Mapping),
     ) -> Result<Self, CreateError> {
+        // Before there is a file to make room for.
+        let not_taken = || match &place {
+            Some(place) if place.is_taken() => Err(CreateError::Exists { ring: place.to_string() }),
+            _ => Ok(()),
+        };
+        not_taken()?;
         let unnamed = match &place {
             Some(place) => place.create_unnamed(Mode::from_raw_mode(new.mode))?,
             None => place::Unnamed::from_fd(create_memfd(new.huge_memfd)?),
@@ -82,7 +88,8 @@ impl Region {
         let fd = unnamed.fd();
         let page = reserve::page_size(fd).map_err(create_io("asking for the page size"))?;
         let len = len(page)?;
-        reserve::reserve(fd, len as u64)?;
+        // If there is no room for two, whoever has the name by now has taken it.
+        reserve::reserve(fd, len as u64).map_err(|full| not_taken().err().unwrap_or(full))?;
         if place.is_none() {
             fcntl_add_seals(fd, SEALS).map_err(create_io("sealing the region"))?;
         }

@@ -130,6 +130,11 @@ impl Place {
         }
     }
 
+    /// Something has the name.
+    pub(crate) fn is_taken(&self) -> bool {
+        statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// The name still belongs to the file with this status.
     pub(crate) fn leads_to(&self, stat: &Stat) -> bool {
         statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW)

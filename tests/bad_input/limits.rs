@@ -6,8 +6,10 @@ use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
 
-use ringpipe::{CreateError, OpenError, UnlinkError, unlink};
+use ringpipe::{CreateError, OpenError, OpenOrCreateError, UnlinkError, unlink};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_remount};
@@ -143,6 +145,51 @@ fn a_file_backed_ring_that_its_disk_has_no_room_for_is_refused_at_creation() {
     a_full_file_system_is_noticed(c"size=1m", || {
         let options = mpmc::<u64>().capacity(1 << 20);
         options.create_file("/dev/shm/too-large").unwrap_err()
+    });
+}
+
+#[test]
+fn a_name_that_is_taken_is_said_to_be_though_there_is_no_room() {
+    if !is_root("a full file system") {
+        return;
+    }
+    with_own_mounts(|| {
+        mount_tmpfs("/dev/shm", c"size=6m");
+        let options = spsc::<[u8; 4096]>().capacity(1024);
+        let ring = options.create("ring").unwrap();
+        for error in
+            [options.create("ring").unwrap_err(), options.create_file("/dev/shm/ring").unwrap_err()]
+        {
+            assert!(matches!(error, CreateError::Exists { .. }), "{error:?}");
+        }
+        assert_eq!(options.open_or_create("ring").unwrap().id(), ring.id());
+        let full = options.open_or_create("other").unwrap_err();
+        assert!(matches!(full, OpenOrCreateError::Create(CreateError::NoSpace { .. })), "{full:?}");
+    });
+}
+
+/// Two copies of the ring do not fit: whoever makes one must not be in the way of who makes it.
+#[test]
+fn programs_that_start_together_find_one_ring_though_there_is_room_for_one_alone() {
+    if !is_root("a small file system") {
+        return;
+    }
+    with_own_mounts(|| {
+        mount_tmpfs("/dev/shm", c"size=34m");
+        let options = spsc::<[u8; 4096]>().capacity(8 << 10);
+        for round in 0..8 {
+            let start = Barrier::new(4);
+            let open = || {
+                start.wait();
+                options.open_or_create("ring").unwrap()
+            };
+            let rings: Vec<_> = thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                all.into_iter().map(|one| one.join().expect("it has the ring")).collect()
+            });
+            assert!(rings.iter().all(|ring| ring.id() == rings[0].id()), "{round}");
+            rings[0].unlink().unwrap();
+        }
     });
 }
 
