@@ -127,6 +127,13 @@ fn sends_nothing<K: Flavour>(tx: &mut Tx<K>) {
     assert_eq!(tx.send_exact(&[9], SOON), Err(BulkError::Forked));
     assert_eq!(tx.try_claim(1).err(), Some(BulkError::Forked));
     assert_eq!(tx.claim(1, SOON).err(), Some(BulkError::Forked));
+    // Nor do calls that are asked for nothing say that all is well.
+    assert_eq!(tx.try_send_slice(&[]), Err(BulkError::Forked));
+    assert_eq!(tx.send_slice(&[], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.try_send_exact(&[]), Err(BulkError::Forked));
+    assert_eq!(tx.send_exact(&[], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.try_claim(0).err(), Some(BulkError::Forked));
+    assert_eq!(tx.claim(0, SOON).err(), Some(BulkError::Forked));
     assert_eq!(tx.wait_for_peer(SOON), Err(PeerError::Forked));
 }
 
@@ -141,6 +148,12 @@ fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!(rx.recv_exact(&mut one, SOON), Err(BulkError::Forked));
     assert_eq!(rx.try_claim(1).err(), Some(BulkError::Forked));
     assert_eq!(rx.claim(1, SOON).err(), Some(BulkError::Forked));
+    assert_eq!(rx.try_recv_slice(&mut []), Err(BulkError::Forked));
+    assert_eq!(rx.recv_slice(&mut [], SOON), Err(BulkError::Forked));
+    assert_eq!(rx.try_recv_exact(&mut []), Err(BulkError::Forked));
+    assert_eq!(rx.recv_exact(&mut [], SOON), Err(BulkError::Forked));
+    assert_eq!(rx.try_claim(0).err(), Some(BulkError::Forked));
+    assert_eq!(rx.claim(0, SOON).err(), Some(BulkError::Forked));
     assert_eq!(rx.wait_for_peer(SOON), Err(PeerError::Forked));
     assert_eq!((rx.iter().next(), rx.try_iter().next()), (None, None));
 }

@@ -4,7 +4,7 @@
 //! mapped for reading or writing, and no one is disturbed.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, slice};
 
@@ -110,8 +110,7 @@ fn each_ring<R>(
         let Ok(place) = Place::named(&name) else {
             continue;
         };
-        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let Ok(fd) = rustix::fs::open(place.path(), flags, Mode::empty()) else {
+        let Some(fd) = open_file(&place, access) else {
             continue;
         };
         let Ok(identity) = read_identity(fd.as_fd()) else {
@@ -122,11 +121,20 @@ fn each_ring<R>(
     Ok(found)
 }
 
+/// Opens what has the place's name if it is a regular file. To open something else might disturb
+/// somebody: a FIFO's writer takes it for the reader that it waits for.
+fn open_file(place: &Place, access: OFlags) -> Option<OwnedFd> {
+    let look = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let path = rustix::fs::open(place.path(), look, Mode::empty()).ok()?;
+    let kind = FileType::from_raw_mode(fstat(&path).ok()?.st_mode);
+    // The very file that was looked at, whatever has the name by now.
+    let found = format!("/proc/thread-self/fd/{}", path.as_raw_fd());
+    let open = || rustix::fs::open(found, access | OFlags::CLOEXEC, Mode::empty()).ok();
+    (kind == FileType::RegularFile).then(open)?
+}
+
 fn read_identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
     let mut identity = Identity::unread();
-    if FileType::from_raw_mode(fstat(fd)?.st_mode) != FileType::RegularFile {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
     read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity))?;
     identity.check_layout().map_err(|_| io::ErrorKind::InvalidData)?;
     Ok(identity)

@@ -8,7 +8,7 @@ use super::cancel::Canceller;
 use super::claim::Claimer;
 use super::raw_ring::RawRing;
 use crate::attach::{self, Endpoint};
-use crate::error::{AttachError, PeerError};
+use crate::error::{AttachError, BulkError, PeerError};
 use crate::peers::endings::Ending;
 use crate::peers::ends::Ends;
 use crate::peers::fork::Image;
@@ -129,6 +129,11 @@ impl<E: End> RawEnd<E> {
     /// The handle is this process's own.
     pub(super) fn is_current(&self) -> bool {
         self.image.is_current()
+    }
+
+    /// What a call says that was asked for nothing.
+    pub(super) fn nothing_to_do(&self) -> Result<(), BulkError> {
+        if self.is_current() { Ok(()) } else { Err(BulkError::Forked) }
     }
 
     /// For those who borrow its slots: panics unless the handle is this process's own.

@@ -15,7 +15,7 @@ use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutErro
 use crate::peers::endings::Ending;
 use crate::pipe::{self, End, RecvEnd};
 use crate::ring::mem::{Fixed, SlotShape};
-use crate::ring::{Kind, Mpmc, Refused};
+use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
 
@@ -243,7 +243,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub fn try_recv_slice(&mut self, into: &mut [T]) -> Result<usize, BulkError> {
         let max = up_to(into.len(), &self.raw.end);
         if max == 0 {
-            return Ok(0);
+            return self.raw.nothing_to_do().map(|()| 0);
         }
         let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(|e| self.bulk(e))?;
         self.take_slice(run, into, false)
@@ -263,7 +263,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ) -> Result<usize, BulkError> {
         let max = up_to(into.len(), &self.raw.end);
         if max == 0 {
-            return Ok(0);
+            return self.raw.nothing_to_do().map(|()| 0);
         }
         let run =
             self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(|e| self.bulk(e))?;
@@ -283,11 +283,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline]
     pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.raw.end)?;
-        if len > 0 {
-            let run =
-                self.raw.claimer().try_claim(self.shape, len, len).map_err(|e| self.bulk(e))?;
-            self.take_slice(run, into, true)?;
+        if len == 0 {
+            return self.raw.nothing_to_do();
         }
+        let run = self.raw.claimer().try_claim(self.shape, len, len).map_err(|e| self.bulk(e))?;
+        self.take_slice(run, into, true)?;
         Ok(())
     }
 
@@ -307,24 +307,27 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<(), BulkError> {
         let len = exactly(into.len(), &self.raw.end)?;
-        if len > 0 {
-            let run = self
-                .raw
-                .claimer()
-                .claim(self.shape, len, len, deadline)
-                .map_err(|e| self.bulk(e))?;
-            self.take_slice(run, into, true)?;
+        if len == 0 {
+            return self.raw.nothing_to_do();
         }
+        let run =
+            self.raw.claimer().claim(self.shape, len, len, deadline).map_err(|e| self.bulk(e))?;
+        self.take_slice(run, into, true)?;
         Ok(())
     }
 
-    /// Claims up to `max` items for reading in place, and never waits: see [`ReadRun`].
+    /// Claims up to `max` items for reading in place, and never waits: see [`ReadRun`]. At least one,
+    /// unless `max` is 0.
     ///
     /// # Errors
     ///
     /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end).max(1);
+        let max = up_to(max, &self.raw.end);
+        if max == 0 {
+            self.raw.nothing_to_do()?;
+            return Ok(ReadRun::new(&mut self.raw, self.shape, Run::NONE, 0));
+        }
         let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(|e| self.bulk(e))?;
         self.raw.end.hand_out(run);
         Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
@@ -340,7 +343,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         max: usize,
         deadline: impl Into<Deadline>,
     ) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end).max(1);
+        let max = up_to(max, &self.raw.end);
+        if max == 0 {
+            self.raw.nothing_to_do()?;
+            return Ok(ReadRun::new(&mut self.raw, self.shape, Run::NONE, 0));
+        }
         let run =
             self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(|e| self.bulk(e))?;
         self.raw.end.hand_out(run);

@@ -59,17 +59,21 @@ pub struct WriteRun<'a, T: Item, K: Kind> {
 
 impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
     pub(super) fn new(raw: &'a mut RawEnd<SendEnd<K>>, shape: Fixed<T, K>, run: Run) -> Self {
-        Self { raw, shape, run: Some(run), len: run.slots as usize }
+        Self { raw, shape, run: Some(run).filter(|run| run.slots > 0), len: run.slots as usize }
     }
 
     fn view(&self) -> View<'_, Fixed<T, K>> {
         self.raw.end.mem.view(self.shape)
     }
 
-    /// Slots in the run; at least one.
-    #[allow(clippy::len_without_is_empty, reason = "never empty")]
+    /// Slots in the run.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// No slots were asked for.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Copies `value` into slot `index` of the run.
@@ -193,7 +197,8 @@ impl<T: Item + AnyBitPattern> WriteRun<'_, T, Spsc> {
     pub unsafe fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
         self.raw.assert_current();
         let view = self.view();
-        let [(first, len), (rest, others)] = pieces(view, self.position(0), self.len);
+        let [(first, len), (rest, others)] =
+            pieces(view, self.run.map_or(0, |run| run.at), self.len);
         // SAFETY: as in `slot_mut`, for adjacent slots of an unstamped ring.
         let first = unsafe { slice::from_raw_parts_mut(first, len) };
         // SAFETY: likewise, and these slots are not among the first.
@@ -216,8 +221,7 @@ impl<T: Item + AnyBitPattern> ReadRun<'_, T, Spsc> {
     pub unsafe fn as_slices(&self) -> (&[T], &[T]) {
         self.raw.assert_current();
         let view = self.view();
-        let at = self.position(0).expect("a run has an item");
-        let [(first, len), (rest, others)] = pieces(view, at, self.len);
+        let [(first, len), (rest, others)] = pieces(view, self.run.at, self.len);
         // SAFETY: as in `slot`, for adjacent slots of an unstamped ring.
         let first = unsafe { slice::from_raw_parts(first.cast(), len) };
         // SAFETY: likewise.
@@ -291,10 +295,14 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.raw.end.mem.view(self.shape)
     }
 
-    /// Items in the run; at least one.
-    #[allow(clippy::len_without_is_empty, reason = "never empty")]
+    /// Items in the run.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// No items were asked for.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// How many of the items, the first ones, had been handed to a receiver before, which died, was

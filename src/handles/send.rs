@@ -199,7 +199,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, BulkError> {
         let max = up_to(values.len(), &self.raw.end);
         if max == 0 {
-            return Ok(0);
+            return self.raw.nothing_to_do().map(|()| 0);
         }
         let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(bulk)?;
         Ok(self.put_slice(run, values))
@@ -219,7 +219,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ) -> Result<usize, BulkError> {
         let max = up_to(values.len(), &self.raw.end);
         if max == 0 {
-            return Ok(0);
+            return self.raw.nothing_to_do().map(|()| 0);
         }
         let run = self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(bulk)?;
         Ok(self.put_slice(run, values))
@@ -235,10 +235,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     #[inline]
     pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
         let len = exactly(values.len(), &self.raw.end)?;
-        if len > 0 {
-            let run = self.raw.claimer().try_claim(self.shape, len, len).map_err(bulk)?;
-            self.put_slice(run, values);
+        if len == 0 {
+            return self.raw.nothing_to_do();
         }
+        let run = self.raw.claimer().try_claim(self.shape, len, len).map_err(bulk)?;
+        self.put_slice(run, values);
         Ok(())
     }
 
@@ -257,20 +258,26 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         deadline: impl Into<Deadline>,
     ) -> Result<(), BulkError> {
         let len = exactly(values.len(), &self.raw.end)?;
-        if len > 0 {
-            let run = self.raw.claimer().claim(self.shape, len, len, deadline).map_err(bulk)?;
-            self.put_slice(run, values);
+        if len == 0 {
+            return self.raw.nothing_to_do();
         }
+        let run = self.raw.claimer().claim(self.shape, len, len, deadline).map_err(bulk)?;
+        self.put_slice(run, values);
         Ok(())
     }
 
-    /// Claims up to `max` free slots for writing in place, and never waits: see [`WriteRun`].
+    /// Claims up to `max` free slots for writing in place, and never waits: see [`WriteRun`]. At
+    /// least one, unless `max` is 0.
     ///
     /// # Errors
     ///
     /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end).max(1);
+        let max = up_to(max, &self.raw.end);
+        if max == 0 {
+            self.raw.nothing_to_do()?;
+            return Ok(WriteRun::new(&mut self.raw, self.shape, Run::NONE));
+        }
         let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(bulk)?;
         self.raw.end.pass_on();
         Ok(WriteRun::new(&mut self.raw, self.shape, run))
@@ -286,7 +293,11 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         max: usize,
         deadline: impl Into<Deadline>,
     ) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end).max(1);
+        let max = up_to(max, &self.raw.end);
+        if max == 0 {
+            self.raw.nothing_to_do()?;
+            return Ok(WriteRun::new(&mut self.raw, self.shape, Run::NONE));
+        }
         let run = self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(bulk)?;
         self.raw.end.pass_on();
         Ok(WriteRun::new(&mut self.raw, self.shape, run))

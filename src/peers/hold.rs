@@ -250,7 +250,8 @@ pub(crate) fn lock_own(fd: BorrowedFd<'_>, byte: i64, share: Option<Share>) -> i
     let kind = share.map_or(libc::F_UNLCK, Share::kind);
     match lock_command(fd, libc::F_OFD_SETLK, kind, byte, 1) {
         Ok(_) => Ok(true),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        // Elsewhere it may be EACCES; on Linux that is a security module, which forbids it for good.
+        Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Ok(false),
         Err(e) => Err(e),
     }
 }

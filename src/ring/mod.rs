@@ -39,6 +39,11 @@ pub struct Run {
     pub(crate) again: u64,
 }
 
+impl Run {
+    /// No slots.
+    pub(crate) const NONE: Self = Self { at: 0, slots: 0, items: 0, again: 0 };
+}
+
 /// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {

@@ -109,8 +109,6 @@ pub(super) fn positions(at: u64, distances: std::ops::Range<u64>) -> impl Iterat
     distances.map(move |distance| at.wrapping_add(distance))
 }
 
-const NOTHING: Run = Run { at: 0, slots: 0, items: 0, again: 0 };
-
 /// How many stamps one claim looks at before it gives up, or four times what it asked for, or once
 /// at all there are (the whole ring may be holes, with an item behind): neither others who are
 /// faster nor a scribbler who moves the index back and forth make it look for ever.
@@ -157,7 +155,7 @@ impl SendCursor for Sender {
     const MAX_RUN: u64 = INTENT_MAX_COUNT;
 
     fn attach<K: Kind>(_: &Mem<K>, record: usize) -> Result<Self, Refused> {
-        Ok(Self { record, claimed: NOTHING, goes_on_at: None })
+        Ok(Self { record, claimed: Run::NONE, goes_on_at: None })
     }
 
     #[inline(always)]
@@ -351,7 +349,7 @@ impl Receiver {
             // Its items cannot be told from holes any more.
             free(mem.kept(), held.at, held.slots);
             self.skipped += held.slots;
-            self.held = NOTHING;
+            self.held = Run::NONE;
             self.done(mem);
             Refused::Corrupt
         })
@@ -372,7 +370,7 @@ impl RecvCursor for Receiver {
     const MAX_RUN: u64 = INTENT_MAX_COUNT;
 
     fn attach<K: Kind>(_: &Mem<K>, record: usize) -> Result<Self, Refused> {
-        Ok(Self { record, held: NOTHING, adopted: Adopted::default(), skipped: 0 })
+        Ok(Self { record, held: Run::NONE, adopted: Adopted::default(), skipped: 0 })
     }
 
     #[inline(always)]

@@ -76,8 +76,8 @@ impl Place {
         let base = OFlags::RDWR | OFlags::CLOEXEC;
         let made = match openat(CWD, &self.directory, base | OFlags::TMPFILE, mode) {
             Ok(fd) => Ok(Unnamed { fd, temporary: None }),
-            // The file system, or the kernel, has no O_TMPFILE.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+            // The file system, or the kernel, has no O_TMPFILE, or a security module knows none.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::ACCESS | Errno::PERM) => {
                 let path = self.directory.join(format!(".ringpipe-{:016x}", super::random_u64()));
                 openat(CWD, &path, base | OFlags::CREATE | OFlags::EXCL, mode)
                     .map(|fd| Unnamed { fd, temporary: Some(TemporaryName(path.clone())) })
@@ -158,6 +158,8 @@ impl Place {
         let stat = fstat(file.fd).map_err(|e| UnlinkError::Io(e.into()))?;
         match () {
             () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
+            // Renamed.
+            () if !self.is_taken() => Err(UnlinkError::NotFound { ring: self.to_string() }),
             () if !self.leads_to(&stat) => Err(UnlinkError::Replaced { ring: self.to_string() }),
             () => self.unlink(),
         }
