@@ -1,0 +1,139 @@
+//! What others do on the same machine, and what a security module forbids.
+
+mod support;
+
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringpipe::{AttachError, BulkError, CreateError, Deadline, Mpmc, Spsc, UnlinkError, list};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use support::{Flavour, Name, both_kinds, new_ring, options, seccomp, tests};
+
+both_kinds!(
+    a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held,
+    a_run_of_nothing_claims_nothing,
+);
+tests!(
+    a_ring_is_made_though_nameless_files_are_forbidden,
+    a_ring_whose_file_was_renamed_has_no_name,
+    listing_wakes_no_writer_of_a_fifo,
+);
+
+const fn refuses(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno as u32
+}
+
+fn a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held<K: Flavour>() {
+    let (_name, ring) = new_ring::<K>(2);
+    let command = Some((1, libc::F_OFD_SETLK as u32));
+    seccomp::answer_to(libc::SYS_fcntl, command, refuses(libc::EACCES));
+    for error in [K::sender(&ring).err(), K::receiver(&ring).err()] {
+        match error {
+            Some(AttachError::Io(e)) => assert_eq!(e.kind(), ErrorKind::PermissionDenied),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn a_run_of_nothing_claims_nothing<K: Flavour>() {
+    let (_name, ring) = new_ring::<K>(2);
+    let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+    assert_eq!(tx.claim(0, Deadline::NEVER).unwrap().len(), 0);
+    tx.try_claim(0).unwrap().commit(0);
+    assert_eq!(tx.try_send_slice(&[1, 2]), Ok(2), "nothing was taken");
+    assert!(tx.try_claim(0).unwrap().is_empty(), "of a full ring, too");
+    assert_eq!(tx.try_claim(1).err(), Some(BulkError::Full));
+    let run = rx.claim(0, Deadline::NEVER).unwrap();
+    assert!(run.is_empty() && run.get(0).is_none() && run.iter().next().is_none());
+    assert_eq!((run.redelivered(), run.redeliveries()), (0, 0));
+    run.release_all();
+    assert_eq!((rx.recv(), rx.recv()), (Ok(1), Ok(2)));
+    assert!(rx.try_claim(0).unwrap().is_empty(), "of an empty ring, too");
+    assert_eq!(ring.stats().skipped, 0);
+}
+
+fn a_ring_is_made_though_nameless_files_are_forbidden() {
+    for errno in [libc::EPERM, libc::EACCES, libc::EOPNOTSUPP] {
+        // A filter is the thread's own, and for good.
+        let made = std::thread::spawn(move || {
+            // The flags that the call has, in all.
+            let flags = (TMPFILE | OFlags::LARGEFILE).bits();
+            seccomp::answer_to(libc::SYS_openat, Some((2, flags)), refuses(errno));
+            let name = Name::new();
+            assert_eq!(tmpfile(), Err(errno), "the filter knows the call");
+            options::<Spsc>().create(&name).map(|ring| (ring, name))
+        });
+        let (ring, _name) = made.join().unwrap().unwrap_or_else(|e| panic!("{errno}: {e}"));
+        ring.producer().unwrap().send(1).unwrap();
+        assert_eq!(ring.consumer().unwrap().recv(), Ok(1));
+    }
+    // Where no file at all can be made, that is said.
+    let refused = std::thread::spawn(|| {
+        let name = Name::new();
+        seccomp::answer_to(libc::SYS_openat, None, refuses(libc::EACCES));
+        options::<Spsc>().create(&name).err()
+    });
+    let error = refused.join().unwrap();
+    assert!(matches!(error, Some(CreateError::Permission { .. })), "{error:?}");
+}
+
+const TMPFILE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::TMPFILE);
+
+fn tmpfile() -> Result<(), i32> {
+    let made = rustix::fs::openat(CWD, "/dev/shm", TMPFILE, Mode::RUSR);
+    made.map(drop).map_err(|e| e.raw_os_error())
+}
+
+fn a_ring_whose_file_was_renamed_has_no_name() {
+    let (name, ring) = new_ring::<Mpmc>(2);
+    let moved = Name::new();
+    std::fs::rename(name.path(), moved.path()).unwrap();
+    let error = ring.unlink();
+    assert!(matches!(error, Err(UnlinkError::NotFound { .. })), "{error:?}");
+    let _other = options::<Mpmc>().create(&name).unwrap();
+    let error = ring.unlink();
+    assert!(matches!(error, Err(UnlinkError::Replaced { .. })), "{error:?}");
+    assert!(name.path().exists() && moved.path().exists());
+}
+
+/// A writer of a FIFO waits for a reader; who looks for rings is none.
+fn listing_wakes_no_writer_of_a_fifo() {
+    let name = Name::new();
+    let fifo = name.path();
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let opened = AtomicBool::new(false);
+    let (tell, told) = std::sync::mpsc::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let (opened, fifo) = (&opened, &fifo);
+        scope.spawn(move || {
+            tell.send(rustix::thread::gettid()).unwrap();
+            let file = std::fs::OpenOptions::new().write(true).open(fifo).unwrap();
+            opened.store(true, Ordering::SeqCst);
+            // It sleeps on, opened or not.
+            let _ = wait.recv();
+            drop(file);
+        });
+        let writer = told.recv().unwrap();
+        until_asleep(writer);
+        let rings = list().unwrap();
+        assert!(rings.iter().all(|ring| *ring.name != *name), "a FIFO is no ring");
+        until_asleep(writer);
+        let woken = opened.load(Ordering::SeqCst);
+        // Now a reader comes.
+        let reader = OFlags::RDONLY | OFlags::NONBLOCK;
+        let _reader = rustix::fs::openat(CWD, fifo, reader, Mode::empty()).unwrap();
+        drop(go);
+        assert!(!woken, "the writer was told of a reader");
+    });
+}
+
+/// Asleep in whatever call.
+fn until_asleep(thread: rustix::process::Pid) {
+    let stat = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
+    // What follows the name, which is in parentheses.
+    let sleeps = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S"));
+    while !sleeps(&std::fs::read_to_string(&stat).unwrap()) {
+        std::thread::yield_now();
+    }
+}
