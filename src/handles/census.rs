@@ -4,7 +4,7 @@
 //! mapped for reading or writing, and no one is disturbed.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, slice};
 
@@ -124,13 +124,14 @@ fn each_ring<R>(
 /// Opens what has the place's name if it is a regular file. To open something else might disturb
 /// somebody: a FIFO's writer takes it for the reader that it waits for.
 fn open_file(place: &Place, access: OFlags) -> Option<OwnedFd> {
-    let look = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let path = rustix::fs::open(place.path(), look, Mode::empty()).ok()?;
-    let kind = FileType::from_raw_mode(fstat(&path).ok()?.st_mode);
-    // The very file that was looked at, whatever has the name by now.
-    let found = format!("/proc/thread-self/fd/{}", path.as_raw_fd());
-    let open = || rustix::fs::open(found, access | OFlags::CLOEXEC, Mode::empty()).ok();
-    (kind == FileType::RegularFile).then(open)?
+    let open = |flags| {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::open(place.path(), flags, Mode::empty()).ok()?;
+        let kind = FileType::from_raw_mode(fstat(&fd).ok()?.st_mode);
+        (kind == FileType::RegularFile).then_some(fd)
+    };
+    open(OFlags::PATH)?;
+    open(access | OFlags::NONBLOCK) // again regular, or put there just now
 }
 
 fn read_identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {

@@ -48,8 +48,17 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// ```compile_fail
 /// let (tx, rx) = ringpipe::spsc::channel::<[u8; 0]>(8).unwrap();
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel through a ring",
+    label = "not plain data whose bits can be checked",
+    note = "for a type of your own: `#[derive(Clone, Copy, NoUninit, CheckedBitPattern)]`, from \
+            `bytemuck` with the feature `derive`, and `#[repr(C)]` without padding or, for an enum, \
+            `#[repr(u8)]`",
+    note = "no references, pointers, `String` or `Vec`: another process could not follow them"
+)]
 pub trait Item: NoUninit + CheckedBitPattern<Bits: Send + Sync> + Send + Sync {}
 
+#[diagnostic::do_not_recommend]
 impl<T: NoUninit + CheckedBitPattern<Bits: Send + Sync> + Send + Sync> Item for T {}
 
 /// The value that these bits make, if they make one.

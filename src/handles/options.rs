@@ -38,7 +38,7 @@ use crate::shm::state::Unclean;
 /// ```
 #[derive(Clone)]
 #[must_use = "options create and open rings; alone they do nothing"]
-pub struct Options<T, K> {
+pub struct Options<T: Item, K: Kind> {
     tag: String,
     tag_version: u32,
     making: Making,
@@ -357,7 +357,7 @@ fn open_or_create<R>(
     }
 }
 
-impl<T, K> fmt::Debug for Options<T, K> {
+impl<T: Item, K: Kind> fmt::Debug for Options<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("capacity", &self.making.capacity)

@@ -25,7 +25,7 @@ use crate::shm::place::Place;
 /// Cheap to clone. The ends taken from it keep the mapping alive by themselves. All questions
 /// ([`len`](Self::len), [`peers`](Self::peers), [`stats`](Self::stats), …) can be asked at any
 /// time, also by an onlooker, and disturb nobody.
-pub struct Ring<T, K> {
+pub struct Ring<T: Item, K: Kind> {
     /// Its elements are `T`s.
     raw: Arc<RawRing>,
     kind: PhantomData<(fn() -> T, K)>,
@@ -276,7 +276,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 }
 
-impl<T, K> Clone for Ring<T, K> {
+impl<T: Item, K: Kind> Clone for Ring<T, K> {
     fn clone(&self) -> Self {
         Self { raw: Arc::clone(&self.raw), kind: PhantomData }
     }
@@ -284,7 +284,7 @@ impl<T, K> Clone for Ring<T, K> {
 
 /// The region's descriptor, to be handed to another process; there, see
 /// [`Options::from_fd`](crate::Options::from_fd).
-impl<T, K> AsFd for Ring<T, K> {
+impl<T: Item, K: Kind> AsFd for Ring<T, K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.raw.region.as_fd()
     }
