@@ -86,14 +86,20 @@ fn tmpfile() -> Result<(), i32> {
 
 fn a_ring_whose_file_was_renamed_has_no_name() {
     let (name, ring) = new_ring::<Mpmc>(2);
+    assert!(ring.is_linked());
     let moved = Name::new();
     std::fs::rename(name.path(), moved.path()).unwrap();
     let error = ring.unlink();
     assert!(matches!(error, Err(UnlinkError::NotFound { .. })), "{error:?}");
-    let _other = options::<Mpmc>().create(&name).unwrap();
+    assert!(!ring.is_linked());
+    let other = options::<Mpmc>().create(&name).unwrap();
+    assert!(!ring.is_linked() && other.is_linked());
     let error = ring.unlink();
     assert!(matches!(error, Err(UnlinkError::Replaced { .. })), "{error:?}");
     assert!(name.path().exists() && moved.path().exists());
+    std::fs::rename(moved.path(), name.path()).unwrap();
+    assert!(ring.is_linked() && !other.is_linked());
+    assert!(!options::<Mpmc>().create_anonymous().unwrap().is_linked());
 }
 
 /// A writer of a FIFO waits for a reader; who looks for rings is none.

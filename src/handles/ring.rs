@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, fstat};
 
 use super::item::Item;
 use super::raw_end::RawEnd;
@@ -51,8 +51,7 @@ pub fn unlink(name: &str) -> Result<(), UnlinkError> {
 }
 
 fn is_regular(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 impl<T: Item, K: Kind> Ring<T, K> {
@@ -130,6 +129,26 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// The ring's name, or its path; `None` if it is anonymous.
     pub fn name(&self) -> Option<String> {
         self.raw.name()
+    }
+
+    /// The ring's name still leads to it: whoever opens the name comes here. `false` if it was
+    /// unlinked (then nobody else will ever come, and whoever waits for a peer waits in vain), if
+    /// another ring has the name by now, if the file was renamed, and for anonymous rings. One system
+    /// call or two.
+    ///
+    /// ```
+    /// # let name = format!("doc-linked-{}", std::process::id());
+    /// let ring = ringpipe::spsc::Ring::<u64>::options().create(&name)?;
+    /// assert!(ring.is_linked());
+    /// std::fs::remove_file(format!("/dev/shm/{name}"))?; // somebody tidies up
+    /// assert!(!ring.is_linked());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_linked(&self) -> bool {
+        let region = &self.raw.region;
+        let leads_here =
+            |place: &Place| fstat(region.as_fd()).is_ok_and(|stat| place.leads_to(&stat));
+        region.place.as_ref().is_some_and(leads_here)
     }
 
     /// Removes the ring's name, if it is still this ring's. Attached processes go on, the last of
