@@ -313,6 +313,20 @@ impl Storm {
     }
 }
 
+/// Does this until the puppet has handled signals meanwhile: where others keep the storm from the
+/// processors, none may come in a tenth of a second.
+fn until_in_the_storm(child: &mut Child, mut act: impl FnMut(&mut Child)) {
+    // Some come between the calls: more than these.
+    const BETWEEN: u64 = 2;
+    loop {
+        let before = noticed(child);
+        act(child);
+        if noticed(child) > before + BETWEEN {
+            return;
+        }
+    }
+}
+
 /// Signals that the puppet has handled.
 fn noticed(child: &mut Child) -> u64 {
     child.ask("signals").parse().unwrap()
@@ -367,18 +381,24 @@ fn c11_signals_do_not_shorten_a_timeout<K: Flavour>() {
         let tx = K::sender(&ring).unwrap();
         let mut rx = Child::receiver::<K>(&name, policy);
         let storm = Storm::over_puppet(&mut rx);
-        rx.must("recv_timeout 100", "Err(Timeout)");
-        assert!(rx.took() >= wait, "only {:?}", rx.took());
+        until_in_the_storm(&mut rx, |rx| {
+            rx.must("recv_timeout 100", "Err(Timeout)");
+            assert!(rx.took() >= wait, "only {:?}", rx.took());
+        });
         drop(storm);
         drop((tx, rx));
 
         let mut tx = Child::sender::<K>(&name, policy);
         tx.must("send 1", "Ok(())");
         let storm = Storm::over_puppet(&mut tx);
-        tx.must("send_timeout 2 100", "Err(Timeout(2))");
-        assert!(tx.took() >= wait, "only {:?}", tx.took());
-        tx.must("wait_for_peer 100", "Err(Timeout)");
-        assert!(tx.took() >= wait, "only {:?}", tx.took());
+        until_in_the_storm(&mut tx, |tx| {
+            tx.must("send_timeout 2 100", "Err(Timeout(2))");
+            assert!(tx.took() >= wait, "only {:?}", tx.took());
+        });
+        until_in_the_storm(&mut tx, |tx| {
+            tx.must("wait_for_peer 100", "Err(Timeout)");
+            assert!(tx.took() >= wait, "only {:?}", tx.took());
+        });
         drop(storm);
     }
 }

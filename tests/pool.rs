@@ -4,13 +4,17 @@ mod support;
 
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringpipe::{
-    Pool, RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, WaitPolicy,
-    mpmc,
+    AttachError, Mpmc, Pool, RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError,
+    TrySendError, WaitPolicy, mpmc,
 };
-use support::tests;
+use support::forked::in_a_fork;
+use support::{Child, new_ring, roles, tests};
+
+roles!();
 
 tests!(
     items_kept_by_a_borrower_go_to_others,
@@ -21,6 +25,10 @@ tests!(
     a_borrower_requires_a_peer_if_the_pool_does,
     ends_of_another_ring_are_not_lent,
     ends_are_used_again,
+    a_pool_learns_of_a_death_though_each_borrow_is_short,
+    an_end_that_is_not_put_back_leaves_its_record,
+    a_forked_child_is_told_so_whoever_has_the_pool,
+    a_borrower_is_told_nothing_of_items_before,
 );
 
 /// What borrowers do that keep items: they panic, return early, or release a part.
@@ -156,4 +164,77 @@ fn ends_are_used_again() {
         assert_eq!(rx.recv(), Ok(n));
     }
     assert_eq!(rx.ring().stats().sender_arrivals, 2);
+}
+
+/// What one looks for in vain, the next goes on looking for.
+fn a_pool_learns_of_a_death_though_each_borrow_is_short() {
+    let (name, ring) = new_ring::<Mpmc>(2);
+    for waits in [Duration::ZERO, Duration::from_millis(3)] {
+        let pool = Pool::new(ring.receiver().unwrap());
+        let mut tx = Child::sender::<Mpmc>(&name, WaitPolicy::Park);
+        tx.must("send 1", "Ok(())");
+        assert_eq!(pool.get().unwrap().recv(), Ok(1));
+        tx.kill();
+        loop {
+            match pool.get().unwrap().recv_timeout(waits) {
+                Err(RecvTimeoutError::Timeout) => {}
+                told => break assert_eq!(told, Err(RecvTimeoutError::Closed)),
+            }
+        }
+    }
+}
+
+fn an_end_that_is_not_put_back_leaves_its_record() {
+    let options = mpmc::Ring::<u64>::options().capacity(4).endpoints(3);
+    let ring = options.create_anonymous().unwrap();
+    let _rx = ring.receiver().unwrap();
+    let pool = Pool::new(ring.sender().unwrap());
+    for _ in 0..3 {
+        pool.get().unwrap().require_peer(); // cannot be undone
+    }
+    let lent = pool.get().unwrap();
+    assert!(matches!(pool.get(), Err(AttachError::TableFull { .. })));
+    drop(lent);
+    assert!(pool.get().is_ok());
+}
+
+/// Also if another thread of its parent had the pool's locks when it was forked.
+fn a_forked_child_is_told_so_whoever_has_the_pool() {
+    let (tx, _rx) = mpmc::channel::<u64>(4).unwrap();
+    let pool = Pool::new(tx);
+    let mut lent = Some(pool.get().unwrap());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    pool.get().unwrap().require_peer(); // so that the next attaches
+                }
+            });
+        }
+        for _ in 0..30 {
+            in_a_fork(|| {
+                assert!(matches!(pool.get(), Err(AttachError::Forked)));
+                drop(lent.take());
+                let _ = format!("{pool:?}");
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    lent.expect("the parent's").send(1).unwrap();
+}
+
+fn a_borrower_is_told_nothing_of_items_before() {
+    let (mut tx, rx) = mpmc::channel::<u64>(4).unwrap();
+    tx.try_send(1).unwrap();
+    let mut leaves = rx.try_clone().unwrap();
+    leaves.try_claim(1).unwrap().abandon();
+    drop(leaves);
+    let pool = Pool::new(rx);
+    let mut lent = pool.get().unwrap();
+    assert_eq!(lent.recv_timeout(Duration::from_secs(20)), Ok(1));
+    assert!(lent.redelivered());
+    drop(lent);
+    let lent = pool.get().unwrap();
+    assert!(!lent.redelivered() && lent.redeliveries() == 0);
 }

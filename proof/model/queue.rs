@@ -228,6 +228,11 @@ impl<T: Copy + PartialEq> Model<T> {
         }
     }
 
+    /// This sender has forgotten a run.
+    pub fn forgot(&self, who: usize) -> bool {
+        self.slots.iter().any(|(what, _)| matches!(what, What::Claimed(by) if *by == who))
+    }
+
     fn give_up_forgotten(&mut self, who: usize) {
         for (what, _) in &mut self.slots {
             if matches!(what, What::Claimed(by) if *by == who) {

@@ -4,14 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::item::Item;
 use super::making::{HugePages, Making};
 use super::ring::Ring;
 use crate::error::{CreateError, OpenError, OpenOrCreateError};
 use crate::layout::{ElementType, Format, MAX_ALIGN};
-use crate::peers::hold::Asking;
 use crate::ring::Kind;
 use crate::shm::place::Place;
 use crate::shm::random_u64;
@@ -236,7 +235,8 @@ impl<T: Item, K: Kind> Options<T, K> {
 
     /// Opens the named ring, or creates it if there is none: for programs that may start in any
     /// order. The creator's capacity is the one that counts. If there is no room for the ring, it is
-    /// tried again for a second: there may be room for one, and another program be making it.
+    /// tried again for a second, or longer if a try takes long: there may be room for one, and another
+    /// program be making it.
     ///
     /// # Errors
     ///
@@ -269,7 +269,8 @@ impl<T: Item, K: Kind> Options<T, K> {
         self.open_at(Place::file(path.as_ref()).map_err(OpenError::Name)?)
     }
 
-    /// Opens the ring in a file, or creates it if there is none.
+    /// Opens the ring in a file, or creates it if there is none, as
+    /// [`open_or_create`](Self::open_or_create) does it.
     ///
     /// # Errors
     ///
@@ -320,6 +321,10 @@ impl<T: Item, K: Kind> Options<T, K> {
 
 /// How often others may create and unlink a ring while it is opened or created.
 const ROUNDS: u32 = 100;
+/// For how long at least it is tried again where there is no room.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A pause between two tries that take no time.
+const SHORT_PAUSE: Duration = Duration::from_millis(8);
 
 fn open_or_create<R>(
     open: impl Fn() -> Result<R, OpenError>,
@@ -328,12 +333,13 @@ fn open_or_create<R>(
     // Someone may create between our open and create, or unlink between create and open; each such
     // round is their doing, so honest programs end this soon.
     let mut rounds = 0;
-    let mut asking = Asking::new();
+    let began = Instant::now();
     loop {
         match open() {
             Err(OpenError::NotFound { .. }) => {}
             other => return other.map_err(OpenOrCreateError::Open),
         }
+        let tried = Instant::now();
         let error = match create() {
             Ok(ring) => return Ok(ring),
             Err(error) => error,
@@ -343,11 +349,14 @@ fn open_or_create<R>(
                 rounds += 1;
                 rounds < ROUNDS
             }
-            // Somebody else may be making the same ring at this moment, and there is room for one:
-            // whoever gives up first leaves it to the other.
+            // Somebody else may be making the same ring at this moment, and there is room for one.
+            // Should both have tried at once, and failed, one is to be through before the other
+            // tries again: the pauses differ by more than a try takes.
             CreateError::NoSpace { .. } | CreateError::TooLarge { needed: Some(_), .. } => {
-                std::thread::sleep(Duration::from_micros(random_u64() % 4096));
-                asking.again()
+                let took = tried.elapsed();
+                let most = (took * 8).max(SHORT_PAUSE).as_micros() as u64;
+                std::thread::sleep(Duration::from_micros(random_u64() % most));
+                began.elapsed() < PATIENCE + took * 32
             }
             _ => false,
         };

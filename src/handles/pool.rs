@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::item::Item;
+use super::raw_end::Terms;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
 use crate::error::AttachError;
@@ -21,8 +22,12 @@ pub trait Cloneable: sealed::Sealed + Send + Sized {
     fn another(&self) -> Result<Self, AttachError>;
 
     #[doc(hidden)]
-    /// Becomes as good as another of `original`. `false`: it cannot.
-    fn renewed(&mut self, original: &Self) -> bool;
+    /// What all ends of the pool have in common.
+    fn terms(&self) -> Terms;
+
+    #[doc(hidden)]
+    /// Becomes as good as another of the end with these terms. `false`: it cannot.
+    fn renewed(&mut self, terms: &Terms) -> bool;
 
     #[doc(hidden)]
     /// It keeps slots or items for itself.
@@ -37,8 +42,12 @@ impl<T: Item> Cloneable for SendHandle<T, Mpmc> {
         self.try_clone()
     }
 
-    fn renewed(&mut self, original: &Self) -> bool {
-        self.renew(original)
+    fn terms(&self) -> Terms {
+        self.terms()
+    }
+
+    fn renewed(&mut self, terms: &Terms) -> bool {
+        self.renew(terms)
     }
 
     fn keeps_some(&self) -> bool {
@@ -51,8 +60,12 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
         self.try_clone()
     }
 
-    fn renewed(&mut self, original: &Self) -> bool {
-        self.renew(original)
+    fn terms(&self) -> Terms {
+        self.terms()
+    }
+
+    fn renewed(&mut self, terms: &Terms) -> bool {
+        self.renew(terms)
     }
 
     fn keeps_some(&self) -> bool {
@@ -66,15 +79,17 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
 /// [`get`](Self::get) takes an idle end or attaches a new one; it goes back to the pool when the
 /// borrow ends and stays attached. So the pool grows to as many ends as were ever borrowed at once,
 /// beside the one that it was made from, which is kept and not lent, up to the ring's endpoint
-/// limit, and closes them all when it is dropped. The lock is held for taking and putting back
-/// alone, never while sending or receiving.
+/// limit, and closes them all when it is dropped. Its locks are held for taking and putting back,
+/// and, by one borrower at a time, for attaching; never while sending or receiving.
 ///
 /// **Borrowers leave nothing to each other.** Each borrowed end waits as the one that the pool was
 /// made from does (policy, interval, [`require_peer`](RecvHandle::require_peer)), whatever the
-/// borrower before has set, and a [`Canceller`](crate::Canceller) serves for one borrow. An end
-/// that keeps items or slots when the borrow ends, because a run was dropped in a panic or
-/// forgotten, is closed instead of put back: its items go to other receivers, marked as redelivered
-/// ([`ReadRun`](crate::ReadRun)).
+/// borrower before has set, and a [`Canceller`](crate::Canceller) serves for one borrow. An end that
+/// keeps items or slots when the borrow ends is closed instead of put back, so that its items go to
+/// other receivers, marked as redelivered: that of a run that was not released whole
+/// ([`ReadRun`](crate::ReadRun)) or not committed, and that of one who has received some of the items
+/// that a dead receiver had left, and not all. What an end knows of its peers stays with it:
+/// [`ending`](RecvHandle::ending) may tell of an end-of-file that a borrower before was told of.
 ///
 /// ```
 /// use ringpipe::{Pool, mpmc};
@@ -95,47 +110,66 @@ pub struct Pool<H> {
     /// Never borrowed: what new ends are made from, and what keeps this side of the ring open.
     first: Mutex<H>,
     idle: Mutex<Vec<H>>,
+    terms: Terms,
 }
 
 impl<H: Cloneable> Pool<H> {
     /// A pool that starts from `end`. If that keeps items or slots, it is the first to be lent, and
     /// another takes its place.
     pub fn new(end: H) -> Self {
-        Self { first: Mutex::new(end), idle: Mutex::new(Vec::new()) }
+        let terms = end.terms();
+        Self { first: Mutex::new(end), idle: Mutex::new(Vec::new()), terms }
     }
 
-    /// Borrows an end.
+    /// Borrows an end. Blocks while another borrower attaches one, if none is idle.
     ///
     /// # Errors
     ///
-    /// [`AttachError::TableFull`] if none is idle and the ring has no record left; others of
-    /// [`AttachError`].
+    /// [`AttachError::TableFull`] if none is idle and the ring has no record left,
+    /// [`AttachError::Forked`] in a forked child; others of [`AttachError`].
     pub fn get(&self) -> Result<Pooled<'_, H>, AttachError> {
-        // A panic while a lock is held leaves nothing half done: poison says nothing here.
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.keeps_some() {
-            let fresh = first.another()?;
-            let end = std::mem::replace(&mut *first, fresh);
-            return Ok(Pooled { end: Some(end), idle: &self.idle });
+        let pooled = |end| Pooled { end: Some(end), pool: self };
+        if !self.terms.are_current() {
+            return Err(AttachError::Forked); // whoever had the locks is not here
         }
-        let mut unfit = Vec::new(); // closed without the locks
-        let end = loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(mut end) = idle else { break first.another()? };
-            if end.renewed(&first) {
-                break end;
+        if let Some(end) = self.idle() {
+            return Ok(pooled(end));
+        }
+        let mut first = locked(&self.first);
+        let attached = first.another();
+        match attached {
+            // It has items for somebody: another takes its place.
+            Ok(fresh) if first.keeps_some() => Ok(pooled(std::mem::replace(&mut *first, fresh))),
+            Ok(end) => Ok(pooled(end)),
+            Err(error) => {
+                drop(first);
+                // One may have come back meanwhile.
+                self.idle().map(pooled).ok_or(error)
             }
-            unfit.push(end);
-        };
-        drop(first);
-        Ok(Pooled { end: Some(end), idle: &self.idle })
+        }
     }
+
+    /// One that is idle, as good as new.
+    fn idle(&self) -> Option<H> {
+        loop {
+            let mut end = locked(&self.idle).pop()?;
+            if end.renewed(&self.terms) {
+                return Some(end);
+            }
+            // Closed, without the lock.
+        }
+    }
+}
+
+/// A panic while a lock is held leaves nothing half done: poison says nothing here.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<H> fmt::Debug for Pool<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
-        f.debug_struct("Pool").field("idle", &idle).finish_non_exhaustive()
+        let idle = self.idle.try_lock().map(|idle| idle.len());
+        f.debug_struct("Pool").field("idle", &idle.ok()).finish_non_exhaustive()
     }
 }
 
@@ -144,7 +178,7 @@ impl<H> fmt::Debug for Pool<H> {
 pub struct Pooled<'a, H: Cloneable> {
     /// `None` only while dropping.
     end: Option<H>,
-    idle: &'a Mutex<Vec<H>>,
+    pool: &'a Pool<H>,
 }
 
 impl<H: Cloneable> Deref for Pooled<'_, H> {
@@ -163,9 +197,12 @@ impl<H: Cloneable> DerefMut for Pooled<'_, H> {
 
 impl<H: Cloneable> Drop for Pooled<'_, H> {
     fn drop(&mut self) {
-        // What keeps some is closed.
-        if let Some(end) = self.end.take().filter(|end| !end.keeps_some()) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        // What keeps some is closed; what a child has inherited touches nothing.
+        if let Some(end) = self.end.take()
+            && self.pool.terms.are_current()
+            && !end.keeps_some()
+        {
+            locked(&self.pool.idle).push(end);
         }
     }
 }

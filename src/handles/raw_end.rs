@@ -1,8 +1,10 @@
 //! An end of a ring in this process, whatever its elements are.
 
 use std::cell::Cell;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cancel::Canceller;
 use super::claim::Claimer;
@@ -17,7 +19,7 @@ use crate::peers::table::Role;
 use crate::pipe::{End, RecvEnd, SendEnd};
 use crate::ring::mem::Shape;
 use crate::ring::{Kind, Run};
-use crate::wait::pace::{Deadline, Waiting};
+use crate::wait::pace::{Deadline, WaitPolicy, Waiting};
 
 /// An end that is attached until it is dropped.
 pub(super) struct RawEnd<E: End> {
@@ -29,6 +31,28 @@ pub(super) struct RawEnd<E: End> {
     image: Image,
     /// `Send`, not `Sync`: one record holds one claim at a time.
     not_sync: PhantomData<Cell<()>>,
+}
+
+/// What the ends of a pool have in common.
+pub struct Terms {
+    ring: Arc<RawRing>,
+    policy: WaitPolicy,
+    interval: Duration,
+    requires_peer: bool,
+    image: Image,
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms").finish_non_exhaustive()
+    }
+}
+
+impl Terms {
+    /// They are this process's own, rather than inherited through `fork`.
+    pub(super) fn are_current(&self) -> bool {
+        self.image.is_current()
+    }
 }
 
 impl<K: Kind> RawEnd<SendEnd<K>> {
@@ -96,20 +120,30 @@ impl<E: End> RawEnd<E> {
     }
 
     fn waiting_as(mut self, other: &Waiting) -> Self {
-        self.waiting.wait_as(other);
+        self.waiting.wait_as(other.policy, other.timer.interval());
         self
     }
 
-    /// From now on waits as a [clone](Self::try_clone) of `original` would, and keeps what it has
-    /// learnt of its peers. `false`: it cannot, and is unchanged.
-    pub(super) fn renew(&mut self, original: &Self) -> bool {
-        let (known, original_knows) = (self.end.known(), original.end.known());
-        let fit = Arc::ptr_eq(&self.ring, &original.ring)
-            && known.requires() == original_knows.requires()
+    /// What its clones take over.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            ring: Arc::clone(&self.ring),
+            policy: self.waiting.policy,
+            interval: self.waiting.timer.interval(),
+            requires_peer: self.end.known().requires(),
+            image: self.image,
+        }
+    }
+
+    /// From now on waits as a clone of the end with these terms would, and keeps what it has learnt of
+    /// its peers. `false`: it cannot, and is unchanged.
+    pub(super) fn renew(&mut self, terms: &Terms) -> bool {
+        let fit = Arc::ptr_eq(&self.ring, &terms.ring)
+            && self.end.known().requires() == terms.requires_peer
             && self.is_current()
             && !self.end.has_claim();
         if fit {
-            self.waiting.wait_as(&original.waiting);
+            self.waiting.wait_as(terms.policy, terms.interval);
         }
         fit
     }

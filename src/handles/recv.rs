@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cancel::Canceller;
 use super::claim::{exactly, gave_up, up_to};
 use super::item::Item;
-use super::raw_end::RawEnd;
+use super::raw_end::{RawEnd, Terms};
 use super::raw_ring::RawRing;
 use super::run::ReadRun;
 use super::stats::Peers;
@@ -362,9 +362,15 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
     }
 
+    /// For a pool: see [`RawEnd::terms`].
+    pub(super) fn terms(&self) -> Terms {
+        self.raw.terms()
+    }
+
     /// For a pool: see [`RawEnd::renew`].
-    pub(super) fn renew(&mut self, original: &Self) -> bool {
-        self.raw.renew(&original.raw)
+    pub(super) fn renew(&mut self, terms: &Terms) -> bool {
+        self.again = 0;
+        self.raw.renew(terms)
     }
 
     pub(super) fn has_claim(&self) -> bool {

@@ -131,10 +131,10 @@ impl<T: Item, K: Kind> Ring<T, K> {
         self.raw.name()
     }
 
-    /// The ring's name still leads to it: whoever opens the name comes here. `false` if it was
-    /// unlinked (then nobody else will ever come, and whoever waits for a peer waits in vain), if
-    /// another ring has the name by now, if the file was renamed, and for anonymous rings. One system
-    /// call or two.
+    /// The ring's name leads to it: whoever opens the name comes here. `false` if it was unlinked (then
+    /// nobody comes by that name, and a peer that starts anew is waited for in vain), if another ring
+    /// has the name by now, while the file has another name, for anonymous rings, and if the kernel
+    /// cannot be asked. Two system calls.
     ///
     /// ```
     /// # let name = format!("doc-linked-{}", std::process::id());

@@ -3,8 +3,8 @@
 //!
 //! The defaults fit a kind of ring whose claims are private: nothing shared tells of them, the
 //! positions in the region are always whole, and a death leaves nothing behind. A kind whose ends
-//! record their claims ([`KindInfo::recovers`](super::KindInfo)) implements all of it; where a
-//! default would lose claims, the compiler says so.
+//! record their claims ([`KindInfo::recovers`](super::KindInfo)) implements all of it. (The compiler
+//! insists on most: not on `forgotten`, `has_claim` and `take_skipped`.)
 
 use super::mem::Mem;
 use super::recovery::{Alive, Remains};

@@ -99,10 +99,10 @@ impl Region {
             .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
             .and_then(|hold| hold.ok_or_else(|| Errno::BUSY.into()))
             .map_err(|source| match source.kind() {
-                io::ErrorKind::PermissionDenied => CreateError::Options(format!(
-                    "mode {:o} under the umask keeps the ring's own creator out",
-                    new.mode
-                )),
+                // Unless it is the lock that is forbidden.
+                io::ErrorKind::PermissionDenied if !may_reopen(fd) => CreateError::Options(
+                    format!("mode {:o} under the umask keeps the ring's own creator out", new.mode),
+                ),
                 _ => CreateError::Io { doing: "locking the region", source },
             })?;
         let marked = reserve::is_on_disk(fd).map_err(create_io("asking for the file system"))?;
@@ -332,4 +332,9 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, offset: usize, into: &mut [u8]) -> io:
         }
     }
     Ok(())
+}
+
+/// The file's mode lets its owner in.
+fn may_reopen(fd: BorrowedFd<'_>) -> bool {
+    fstat(fd).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::RUSR | Mode::WUSR))
 }

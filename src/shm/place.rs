@@ -138,7 +138,7 @@ impl Place {
     /// The name still belongs to the file with this status.
     pub(crate) fn leads_to(&self, stat: &Stat) -> bool {
         statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|named| (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino))
+            .is_ok_and(|named| same_file(&named, stat))
     }
 
     /// Removes the name if it belongs to the file behind `fd`.
@@ -158,22 +158,33 @@ impl Place {
         let stat = fstat(file.fd).map_err(|e| UnlinkError::Io(e.into()))?;
         match () {
             () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
-            // Renamed.
-            () if !self.is_taken() => Err(UnlinkError::NotFound { ring: self.to_string() }),
-            () if !self.leads_to(&stat) => Err(UnlinkError::Replaced { ring: self.to_string() }),
-            () => self.unlink(),
+            () => match statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if !same_file(&named, &stat) => {
+                    Err(UnlinkError::Replaced { ring: self.to_string() })
+                }
+                Ok(_) => self.unlink(),
+                Err(e) => Err(self.not_unlinked(e)), // renamed, perhaps
+            },
         }
     }
 
     /// Removes the name, whatever it leads to.
     pub(crate) fn unlink(&self) -> Result<(), UnlinkError> {
-        let ring = || self.to_string();
-        unlinkat(CWD, self.path(), AtFlags::empty()).map_err(|e| match e {
-            Errno::NOENT | Errno::NOTDIR => UnlinkError::NotFound { ring: ring() },
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => UnlinkError::Permission { ring: ring() },
-            e => UnlinkError::Io(e.into()),
-        })
+        unlinkat(CWD, self.path(), AtFlags::empty()).map_err(|e| self.not_unlinked(e))
     }
+
+    fn not_unlinked(&self, why: Errno) -> UnlinkError {
+        let ring = self.to_string();
+        match why {
+            Errno::NOENT | Errno::NOTDIR => UnlinkError::NotFound { ring },
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => UnlinkError::Permission { ring },
+            e => UnlinkError::Io(e.into()),
+        }
+    }
+}
+
+fn same_file(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 /// A file that does not have its name yet. Dropped without [`link`](Self::link), it is gone.

@@ -138,12 +138,16 @@ impl Waiting {
         &self.cancel
     }
 
-    /// Waits as another handle does. Whoever could cancel this one no longer can.
-    pub(crate) fn wait_as(&mut self, other: &Self) {
-        self.policy = other.policy;
-        self.timer.set_interval(other.timer.interval());
-        if Arc::strong_count(&self.cancel) > 1 || self.cancel.load(Ordering::Relaxed) {
-            self.cancel = Arc::new(AtomicBool::new(false));
+    /// Waits as another handle does, and whoever could cancel this one no longer can.
+    pub(crate) fn wait_as(&mut self, policy: WaitPolicy, interval: Duration) {
+        self.policy = policy;
+        // Else it goes on running: others may look in vain by turns.
+        if self.timer.interval() != interval {
+            self.timer.set_interval(interval);
+        }
+        match Arc::get_mut(&mut self.cancel) {
+            Some(flag) => *flag = AtomicBool::new(false),
+            None => self.cancel = Arc::new(AtomicBool::new(false)),
         }
     }
 

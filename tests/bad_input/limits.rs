@@ -175,16 +175,17 @@ fn programs_that_start_together_find_one_ring_though_there_is_room_for_one_alone
         return;
     }
     with_own_mounts(|| {
-        mount_tmpfs("/dev/shm", c"size=34m");
-        let options = spsc::<[u8; 4096]>().capacity(8 << 10);
-        for round in 0..8 {
-            let start = Barrier::new(4);
+        mount_tmpfs("/dev/shm", c"size=60m");
+        let options = spsc::<[u8; 4096]>().capacity(8 << 10); // 32 MiB and a bit
+        // Two of them get far before they are in each other's way.
+        for (round, programs) in [2, 4, 2, 4, 2, 2].into_iter().enumerate() {
+            let start = Barrier::new(programs);
             let open = || {
                 start.wait();
                 options.open_or_create("ring").unwrap()
             };
             let rings: Vec<_> = thread::scope(|scope| {
-                let all: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                let all: Vec<_> = (0..programs).map(|_| scope.spawn(open)).collect();
                 all.into_iter().map(|one| one.join().expect("it has the ring")).collect()
             });
             assert!(rings.iter().all(|ring| ring.id() == rings[0].id()), "{round}");

@@ -10,6 +10,9 @@ pub fn in_a_fork(work: impl FnOnce()) {
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "{}", std::io::Error::last_os_error());
     if child == 0 {
+        // One that hangs ends before the test's limit does, and says nothing.
+        // SAFETY: takes a number.
+        unsafe { libc::alarm(60) };
         let said = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(()) => "done".to_owned(),
             Err(panic) => match panic.downcast::<String>() {

@@ -1,6 +1,12 @@
 //! System calls that are forbidden to the thread that asks for it, and to what it starts: filters,
 //! as the kernel takes them.
 
+/// The number of the call that asks for locks and sets them.
+#[cfg(not(all(target_pointer_width = "32", not(target_arch = "x86_64"))))]
+pub const FCNTL: libc::c_long = libc::SYS_fcntl;
+#[cfg(all(target_pointer_width = "32", not(target_arch = "x86_64")))]
+pub const FCNTL: libc::c_long = libc::SYS_fcntl64;
+
 /// Where the call's number is in what a filter looks at.
 pub const NUMBER: u32 = 0;
 

@@ -167,7 +167,7 @@ fn send<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavour>(
         }
         _ => {
             if let Ok(mut run) = tx.try_claim(count) {
-                assert!((1..=count.max(1)).contains(&run.len()));
+                assert!((count.min(1)..=count).contains(&run.len()));
                 for index in 0..run.len() {
                     run.write(index, value);
                 }
@@ -206,7 +206,7 @@ fn receive<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavou
         }
         _ => {
             if let Ok(run) = rx.try_claim(count) {
-                assert!((1..=count.max(1)).contains(&run.len()));
+                assert!((count.min(1)..=count).contains(&run.len()));
                 assert!(run.redelivered() <= run.len());
                 assert!(run.iter().count() <= run.len());
                 let _ = run.get(run.len() / 2);

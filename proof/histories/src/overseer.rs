@@ -24,7 +24,7 @@ const STUCK: Duration = Duration::from_secs(10);
 const USES: u32 = 64;
 
 /// A ring for histories.
-struct Stage<K> {
+struct Stage<K: ringpipe::Kind> {
     ring: Ring<u64, K>,
     number: u32,
     uses: u32,

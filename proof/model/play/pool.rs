@@ -14,6 +14,9 @@ pub trait Pools {
 
 impl<T: Thing> Pools for Stage<T, Mpmc> {
     fn pool_senders(&mut self, hand: Hand) {
+        if self.model.forgot(hand.which()) {
+            return; // it would be lent itself: see `tests/pool.rs`
+        }
         let Some(first) = self.tx[hand.which()].take() else { return };
         let pool = Pool::new(first);
         let mut lent = Vec::new();
@@ -35,6 +38,10 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
         if made == 2 {
             let mut again = pool.get().expect("the idle one");
             self.send(MADE[1], &mut again, hand, Call::Write { max: 3, end: End::Forget });
+            drop(again);
+            if self.model.forgot(MADE[1]) {
+                self.model.sender_closes(MADE[1]); // instead of being idle
+            }
         }
         if let Some(tx) = lent.first_mut() {
             self.send(who, tx, hand, Call::Send);
@@ -56,20 +63,23 @@ impl<T: Thing> Pools for Stage<T, Mpmc> {
         }
         let Some(rx) = self.rx[first].take() else { return };
         let pool = Pool::new(rx);
-        let room = self.model.receiver_attaches(MADE[0], Some(first));
-        self.again[MADE[0]] = None;
-        match pool.get() {
-            Ok(mut rx) => {
-                assert!(room);
-                rx.set_liveness_interval(super::INTERVAL);
-                self.receive(MADE[0], &mut rx, hand, Call::Read { max: 3, end: End::Part(100) });
-                drop(rx);
-                // It has gone back, and with it what it had not released.
-                let mut rx = pool.get().expect("the idle one");
-                self.receive(MADE[0], &mut rx, hand, Call::RecvSlice(1));
+        for call in [Call::Read { max: 3, end: End::Part(100) }, Call::RecvSlice(1)] {
+            // Idle, unless it is the first time, or the one before had items left.
+            let idle = self.model.receivers[MADE[0]].is_some();
+            let room = idle || self.model.receiver_attaches(MADE[0], Some(first));
+            self.again[MADE[0]] = None;
+            match pool.get() {
+                Ok(mut rx) => {
+                    assert!(room);
+                    rx.set_liveness_interval(super::INTERVAL);
+                    self.receive(MADE[0], &mut rx, hand, call);
+                }
+                Err(AttachError::TableFull { .. }) => assert!(!room),
+                Err(other) => panic!("{other}"),
             }
-            Err(AttachError::TableFull { .. }) => assert!(!room),
-            Err(other) => panic!("{other}"),
+            if self.model.holds(MADE[0]) {
+                self.model.receiver_closes(MADE[0]);
+            }
         }
         self.look();
         drop(pool);

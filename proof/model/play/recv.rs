@@ -88,6 +88,11 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 agree(&got.map(|()| into).map_err(empty), expected);
                 self.copied(who, rx, got.map_or(0, |()| len));
             }
+            Call::Read { max: 0, .. } => {
+                assert!(rx.try_claim(0).expect("nothing is claimed").is_empty());
+                let run = rx.claim(0, ringpipe::Deadline::NEVER);
+                assert!(run.expect("nothing is claimed").is_empty());
+            }
             Call::Read { max, end } => {
                 let (expected, wait) = self.readable(who, max, hand.wait);
                 let run = match wait {
@@ -168,7 +173,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
 
     /// What a claim of up to `max` items comes to.
     fn readable(&mut self, who: usize, max: usize, wait: Wait) -> (Result<Vec<T>, Refused>, Wait) {
-        let most = max.min(self.model.capacity).max(1);
+        let most = max.min(self.model.capacity);
         let (mut expected, wait) = self.items(who, 1, most, wait);
         if let Ok(items) = &mut expected {
             items.truncate(most); // it may hold more

@@ -79,6 +79,11 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 self.sent(who, &values[..expected.unwrap_or(0)]);
             }
             Call::Write { max, end } | Call::WriteSome { max, end } => {
+                if max == 0 {
+                    assert!(tx.try_claim(0).expect("nothing is claimed").is_empty());
+                    let run = tx.claim(0, ringpipe::Deadline::NEVER);
+                    return assert!(run.expect("nothing is claimed").is_empty());
+                }
                 let gaps = matches!(call, Call::WriteSome { .. });
                 let (expected, wait, values) = self.writable(who, max, hand.wait, gaps);
                 let run = match wait {
@@ -149,7 +154,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
         wait: Wait,
         gaps: bool,
     ) -> (Result<usize, Refused>, Wait, Vec<Option<T>>) {
-        let most = max.min(self.model.capacity).max(1);
+        let most = max.min(self.model.capacity);
         let (expected, wait) = self.slots(who, 1, most, wait);
         let values = self.values(expected.unwrap_or(0));
         let write = |(index, value)| if gaps && index % 2 == 1 { None } else { Some(value) };
