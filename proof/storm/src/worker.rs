@@ -149,7 +149,7 @@ fn alternate<K: Storm>(desks: Vec<(Role, Desk<K>)>) -> Outcome {
 }
 
 /// What an end works with.
-pub struct Desk<K> {
+pub struct Desk<K: ringpipe::Kind> {
     pub ring: Ring<Parcel, K>,
     pub board: Board,
     pub lane: Lane,
