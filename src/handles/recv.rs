@@ -238,7 +238,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
+    /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Invalid`], [`BulkError::Corrupt`],
+    /// [`BulkError::DescriptorLost`], and on a handle that was inherited through `fork`
+    /// [`BulkError::Forked`], also where `into` is empty.
     #[inline]
     pub fn try_recv_slice(&mut self, into: &mut [T]) -> Result<usize, BulkError> {
         let max = up_to(into.len(), &self.raw.end);
@@ -253,8 +255,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Timeout`], [`Closed`](BulkError::Closed), [`Cancelled`](BulkError::Cancelled),
-    /// [`Corrupt`](BulkError::Corrupt).
+    /// [`BulkError::Timeout`], [`Cancelled`](BulkError::Cancelled), and those of
+    /// [`try_recv_slice`](Self::try_recv_slice) but for `Empty`.
     #[inline]
     pub fn recv_slice(
         &mut self,
@@ -316,12 +318,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         Ok(())
     }
 
-    /// Claims up to `max` items for reading in place, and never waits: see [`ReadRun`]. At least one,
-    /// unless `max` is 0.
+    /// Claims up to `max` items for reading in place, and never waits: see [`ReadRun`]. At least
+    /// one, unless `max` is 0.
     ///
     /// # Errors
     ///
-    /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Corrupt`].
+    /// Those of [`try_recv_slice`](Self::try_recv_slice) but for `Invalid`. A claim of 0 items
+    /// succeeds, whatever the ring is like: a loop over claims is one of at least 1.
     pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.raw.end);
         if max == 0 {

@@ -194,7 +194,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Full`], [`BulkError::Closed`], [`BulkError::Corrupt`].
+    /// [`BulkError::Full`], [`BulkError::Closed`], [`BulkError::Corrupt`],
+    /// [`BulkError::DescriptorLost`], and on a handle that was inherited through `fork`
+    /// [`BulkError::Forked`], also where `values` is empty.
     #[inline]
     pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, BulkError> {
         let max = up_to(values.len(), &self.raw.end);
@@ -209,8 +211,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Timeout`], [`Closed`](BulkError::Closed), [`Cancelled`](BulkError::Cancelled),
-    /// [`Corrupt`](BulkError::Corrupt).
+    /// [`BulkError::Timeout`], [`Cancelled`](BulkError::Cancelled), and those of
+    /// [`try_send_slice`](Self::try_send_slice) but for `Full`.
     #[inline]
     pub fn send_slice(
         &mut self,
@@ -271,7 +273,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Full`] if there is not one, [`BulkError::Closed`], [`BulkError::Corrupt`].
+    /// [`BulkError::Full`] if there is not one, and those of
+    /// [`try_send_slice`](Self::try_send_slice). A claim of 0 slots succeeds, whatever the ring is
+    /// like.
     pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
         let max = up_to(max, &self.raw.end);
         if max == 0 {
