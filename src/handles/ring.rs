@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FileType, fstat};
 
@@ -19,6 +20,7 @@ use crate::pipe;
 use crate::ring::mem::SlotShape;
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::shm::place::Place;
+use crate::wait::pace::Deadline;
 
 /// A ring that this process has open and mapped, without being one of its ends.
 ///
@@ -250,6 +252,33 @@ impl<T: Item> Ring<T, Spsc> {
         Ok(SendHandle::new(RawEnd::sender(&self.raw, None)?))
     }
 
+    /// Like [`producer`](Self::producer), but waits, asking every few milliseconds, while there is
+    /// another one: for a successor that is started when the one before it dies. The kernel may take
+    /// some time to tear a large process down, and until it has, its role is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Self::producer); `RoleTaken` if there still is one at `deadline`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = ringpipe::spsc::channel::<u64>(8)?;
+    /// let ring = rx.ring();
+    /// let soon = Duration::from_millis(20);
+    /// assert!(ring.producer_deadline(soon).is_err());
+    /// let successor = std::thread::spawn(move || ring.producer_deadline(Duration::from_secs(20)));
+    /// drop(tx);
+    /// assert!(successor.join().unwrap().is_ok());
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn producer_deadline(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<SendHandle<T, Spsc>, AttachError> {
+        in_time(deadline.into(), || self.producer())
+    }
+
     /// Becomes the ring's consumer.
     ///
     /// # Errors
@@ -258,6 +287,39 @@ impl<T: Item> Ring<T, Spsc> {
     /// [`AttachError`].
     pub fn consumer(&self) -> Result<RecvHandle<T, Spsc>, AttachError> {
         Ok(RecvHandle::new(RawEnd::receiver(&self.raw, None)?))
+    }
+
+    /// Like [`consumer`](Self::consumer), but waits while there is another one: see
+    /// [`producer_deadline`](Self::producer_deadline).
+    ///
+    /// # Errors
+    ///
+    /// As [`consumer`](Self::consumer); `RoleTaken` if there still is one at `deadline`.
+    pub fn consumer_deadline(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<RecvHandle<T, Spsc>, AttachError> {
+        in_time(deadline.into(), || self.consumer())
+    }
+}
+
+/// How long those who wait for a place sleep before they ask for it again.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// Attaches as soon as there is a place, until `deadline`.
+fn in_time<E>(
+    deadline: Deadline,
+    attach: impl Fn() -> Result<E, AttachError>,
+) -> Result<E, AttachError> {
+    loop {
+        match attach() {
+            Err(AttachError::RoleTaken(_) | AttachError::TableFull { .. })
+                if !deadline.has_passed() =>
+            {
+                std::thread::sleep(AGAIN);
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -271,6 +333,19 @@ impl<T: Item> Ring<T, Mpmc> {
         Ok(SendHandle::new(RawEnd::sender(&self.raw, None)?))
     }
 
+    /// Like [`sender`](Self::sender), but waits, asking every few milliseconds, while all endpoint
+    /// records are taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`sender`](Self::sender); `TableFull` if they still are at `deadline`.
+    pub fn sender_deadline(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<SendHandle<T, Mpmc>, AttachError> {
+        in_time(deadline.into(), || self.sender())
+    }
+
     /// Attaches a new receiving end.
     ///
     /// # Errors
@@ -278,6 +353,19 @@ impl<T: Item> Ring<T, Mpmc> {
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn receiver(&self) -> Result<RecvHandle<T, Mpmc>, AttachError> {
         Ok(RecvHandle::new(RawEnd::receiver(&self.raw, None)?))
+    }
+
+    /// Like [`receiver`](Self::receiver), but waits, asking every few milliseconds, while all endpoint
+    /// records are taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`receiver`](Self::receiver); `TableFull` if they still are at `deadline`.
+    pub fn receiver_deadline(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<RecvHandle<T, Mpmc>, AttachError> {
+        in_time(deadline.into(), || self.receiver())
     }
 }
 

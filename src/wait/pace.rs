@@ -43,6 +43,11 @@ impl Deadline {
     /// Wait for ever: in intervals, after each of which it is asked who lives
     /// ([`set_liveness_interval`](crate::RecvHandle::set_liveness_interval)).
     pub const NEVER: Self = Self(u64::MAX);
+
+    /// It is that late.
+    pub(crate) fn has_passed(self) -> bool {
+        self != Self::NEVER && now() >= self.0
+    }
 }
 
 impl From<Duration> for Deadline {
@@ -293,7 +298,7 @@ impl Pace for RealPace<'_> {
         if self.waiting.cancel.load(Ordering::Acquire) {
             return Some(Stop::Cancelled);
         }
-        (self.deadline != Deadline::NEVER && now() >= self.deadline.0).then_some(Stop::Timeout)
+        self.deadline.has_passed().then_some(Stop::Timeout)
     }
 
     fn joins_watch(&self) -> bool {
