@@ -5,9 +5,13 @@ mod support;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringpipe::{AttachError, BulkError, CreateError, Deadline, Mpmc, Spsc, UnlinkError, list};
+use ringpipe::{
+    AttachError, BulkError, CreateError, Deadline, Mpmc, OpenError, Spsc, UnlinkError, list,
+};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
-use support::{Flavour, Name, both_kinds, new_ring, options, seccomp, tests};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use support::forked::in_a_fork;
+use support::{Flavour, Name, both_kinds, did_not_run, new_ring, options, seccomp, tests};
 
 both_kinds!(
     a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held,
@@ -17,6 +21,7 @@ tests!(
     a_ring_is_made_though_nameless_files_are_forbidden,
     a_ring_whose_file_was_renamed_has_no_name,
     listing_wakes_no_writer_of_a_fifo,
+    nobody_is_trusted_for_having_no_number_here,
 );
 
 const fn refuses(errno: i32) -> u32 {
@@ -139,6 +144,42 @@ fn listing_wakes_no_writer_of_a_fifo() {
         assert!(!woken, "the writer was told of a reader");
     });
 }
+
+/// In a user namespace, another user's ring looks as if it were one's own, or that of somebody whom
+/// one trusts: all have the number that stands for whoever is not known there.
+fn nobody_is_trusted_for_having_no_number_here() {
+    // SAFETY: takes no argument.
+    if unsafe { libc::geteuid() } != 0 {
+        return did_not_run("users unknown to a namespace", "not root");
+    }
+    let name = Name::new();
+    drop(options::<Mpmc>().mode(0o666).create(&name).unwrap());
+    let everybody = Mode::from_bits_truncate(0o666);
+    rustix::fs::chmodat(CWD, name.path(), everybody, rustix::fs::AtFlags::empty()).unwrap();
+    let chown = |uid| std::os::unix::fs::chown(name.path(), Some(uid), None).unwrap();
+    chown(1000);
+    let refused = |options: ringpipe::Options<u64, Mpmc>| match options.open(&name).err() {
+        Some(OpenError::Owner { owner, .. }) => assert_eq!(owner, UNKNOWN),
+        other => panic!("{other:?}"),
+    };
+    in_a_fork(|| {
+        // SAFETY: no descriptor table is unshared, and this process has one thread.
+        unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }.unwrap();
+        // SAFETY: takes no argument.
+        assert_eq!(unsafe { libc::geteuid() }, UNKNOWN, "the ring's owner has this number, too");
+        refused(options());
+        refused(options().trust_owner(UNKNOWN));
+        assert!(options::<Mpmc>().trust_any_owner().open(&name).is_ok());
+    });
+    // Where the number is somebody's, it is as good as any.
+    chown(UNKNOWN);
+    assert!(options::<Mpmc>().trust_owner(UNKNOWN).open(&name).is_ok());
+    let error = options::<Mpmc>().open(&name).err();
+    assert!(matches!(error, Some(OpenError::Owner { owner: UNKNOWN, .. })), "{error:?}");
+}
+
+/// The number of users that a namespace does not know.
+const UNKNOWN: u32 = 65534;
 
 /// Lets the writer of a FIFO go, whatever has come of the test: a reader comes.
 struct Release<'a>(&'a std::path::Path, std::sync::mpsc::Sender<()>);

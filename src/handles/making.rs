@@ -172,7 +172,8 @@ impl Making {
         }
         let me = rustix::process::geteuid().as_raw();
         let owner = stat.st_uid;
-        let trusted = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
+        let known = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
+        let trusted = known && !stands_for_anybody(owner);
         if !trusted && !self.trust_any_owner {
             return Err(OpenError::Owner { ring: ring(), owner });
         }
@@ -218,6 +219,29 @@ impl Making {
         let (flags, limit) = (identity.flags(), identity.delivery_limit());
         Ok(RawRing::new(region, format.clone(), geometry, identity.birth(), flags, limit))
     }
+}
+
+/// In a user namespace, every user that it knows nothing of has one number, and so has a process
+/// whose own user is none of it: this is that number, and nobody's own.
+fn stands_for_anybody(uid: u32) -> bool {
+    const USUAL: u32 = 65534;
+    let read = |path| std::fs::read_to_string(path).ok();
+    let number = || read("/proc/sys/kernel/overflowuid")?.trim().parse().ok();
+    uid == number().unwrap_or(USUAL)
+        && !read("/proc/self/uid_map").is_some_and(|map| maps(&map, uid))
+}
+
+/// A namespace with this map (lines of: first inside, first outside, how many) has such a user.
+fn maps(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        match (numbers.next(), numbers.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => {
+                (first..first.saturating_add(count)).contains(&u64::from(uid))
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Nobody else knows of the region yet, but it is shared memory all the same: atomic words.

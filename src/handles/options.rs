@@ -162,7 +162,9 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 
     /// Opens rings of this user too. By default a ring must belong to this process's effective
-    /// user, or to root, lest someone who squats on the name pass for the peer.
+    /// user, or to root, lest someone who squats on the name pass for the peer. In a user namespace
+    /// that has no such user, no ring is this user's: the number that stands there for all others
+    /// (65534) is never trusted.
     pub fn trust_owner(mut self, uid: u32) -> Self {
         self.making.trusted_owners.push(uid);
         self
