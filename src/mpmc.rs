@@ -21,7 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Claiming a position is lock-free; handing it over is wait-free. **FIFO order has a price**: the
+//! Claiming a position takes no lock, and a claim that fails is another's success; handing it over
+//! is wait-free. **FIFO order has a price**, by which the queue as a whole is not lock-free: the
 //! next item to receive is the one at the next position, so a sender that is stopped (`SIGSTOP`, a
 //! debugger) in the midst of a call holds up the receivers until it goes on, and a receiver stopped
 //! there holds up the senders a lap later; so does one that keeps a run in hand. Ends that are slow

@@ -236,9 +236,9 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 
     /// Opens the named ring, or creates it if there is none: for programs that may start in any
-    /// order. The creator's capacity is the one that counts. If there is no room for the ring, it is
-    /// tried again for a second, or longer if a try takes long: there may be room for one, and another
-    /// program be making it.
+    /// order. The creator's capacity is the one that counts. If there is no room for the ring, it
+    /// is tried again for a second, or longer if a try takes long: there may be room for one, and
+    /// another program be making it.
     ///
     /// # Errors
     ///
@@ -286,8 +286,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 
     /// Creates a ring without a name, in a sealed memfd: for threads of this process, for children
-    /// that inherit its descriptor, and for whoever is handed it ([`Ring`](crate::Ring) is
-    /// [`AsFd`](std::os::fd::AsFd)).
+    /// that inherit a duplicate of its descriptor (the ring's own is closed by `exec`), and for
+    /// whoever is handed it ([`Ring`](crate::Ring) is [`AsFd`](std::os::fd::AsFd)).
     ///
     /// # Errors
     ///

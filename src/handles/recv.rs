@@ -39,9 +39,10 @@ mod take;
 /// [set](Self::set_liveness_interval)) and it asks whether the peers are alive, or it would say
 /// end-of-file but other receivers hold items, and it asks whether those live. (The clock, which a
 /// blocking call on an SPSC ring asks now and then, is one only where the kernel has none to be
-/// read without.) But for such a call, `try_` calls are wait-free on an SPSC ring and lock-free on
-/// an MPMC ring. Closing an end, and asking for the peers ([`is_closed`](Self::is_closed),
-/// [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
+/// read without.) But for such a call, `try_` calls are wait-free on an SPSC ring. On an MPMC ring
+/// they do not block: a claim that fails is another's success. Closing an end, and asking for the
+/// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system
+/// calls.
 ///
 /// # What an attached end needs of the system
 ///

@@ -28,7 +28,8 @@ use crate::wait::pace::{Deadline, WaitPolicy};
 /// No call that sends makes a system call or allocates unless it waits, someone sleeps who must be
 /// woken, or nothing has come of the calls for an interval (50 ms unless
 /// [set](Self::set_liveness_interval)) and it asks whether the peers are alive. But for such a
-/// call, `try_` calls are wait-free on an SPSC ring and lock-free on an MPMC ring. Closing an end,
+/// call, `try_` calls are wait-free on an SPSC ring. On an MPMC ring they do not block: a
+/// claim that fails is another's success. Closing an end,
 /// and asking for the peers ([`is_closed`](Self::is_closed),
 /// [`wait_for_peer`](Self::wait_for_peer)), takes system calls.
 ///
