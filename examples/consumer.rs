@@ -52,7 +52,9 @@ fn run(args: &Args) -> Outcome {
     let mut output = BufWriter::with_capacity(1 << 16, support::children::raw_stdout()?);
     let printed = print(&mut rx, &mut output);
     drop(rx); // before the output is flushed: the producer need not wait for that
-    let printed = printed.and_then(|()| Ok(output.flush()?));
+    // Also before an error: what was received is the user's.
+    let flushed = output.flush().map_err(Into::into);
+    let printed = printed.and(flushed);
     // What could not be written has been reported; the buffer must not try again when dropped.
     let _ = output.into_parts();
     if args.unlink {

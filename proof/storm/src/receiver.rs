@@ -91,10 +91,10 @@ impl<K: Storm> Receiver<K> {
                 let wait = self.desk.a_while();
                 self.slice(batch, |rx, into| rx.recv_slice(into, wait))
             }
-            7 => self.slice(batch, |rx, into| rx.try_recv_exact(into).map(|()| into.len())),
+            7 => self.slice(batch, |rx, into| exactly(into.len(), rx.try_recv_exact(into))),
             8 => {
                 let wait = self.desk.a_while();
-                self.slice(batch, |rx, into| rx.recv_exact(into, wait).map(|()| into.len()))
+                self.slice(batch, |rx, into| exactly(into.len(), rx.recv_exact(into, wait)))
             }
             15 if K::MANY && self.desk.rng.one_in(64) => {
                 // Another record; what it had given back goes to whoever comes first.
@@ -202,6 +202,15 @@ impl<K: Storm> Receiver<K> {
         lane.log([Entry::Released(release as u64)].into_iter());
         lane.called();
         Ok(Got::Something)
+    }
+}
+
+/// What came of a call for so many or none. `Closed` says that there will never be so many: fewer may
+/// be left, so it is not the end.
+fn exactly(count: usize, outcome: Result<(), BulkError>) -> Result<usize, BulkError> {
+    match outcome {
+        Err(BulkError::Closed) => Err(BulkError::Empty),
+        outcome => outcome.map(|()| count),
     }
 }
 
