@@ -9,15 +9,15 @@
 //! ```text
 //! whatever the elements are                          for elements of a type
 //! raw_ring  a ring that is open                      item     what can travel
-//! making    creates and opens one                    send, recv, run, iter, pool   ends
+//! making    creates and opens one                    send, recv, run, iter         ends
 //! claim     how an end claims                        ring     a ring, and its ends
 //! raw_end   an end: attaches, waits, leaves          options  the builder
 //! ```
 //!
 //! A typed handle adds the copies in and out and their checks, and the shape of its slots, known
 //! when it is compiled ([`ring::mem`](crate::ring::mem)). Imports go from right to left, and from
-//! bottom to top: `options` makes a `ring`, which makes `send` and `recv`. `cancel`, `census` and
-//! `stats` stand by themselves.
+//! bottom to top: `options` makes a `ring`, which makes `send` and `recv`. `cancel`, `census`, `pool`
+//! and `stats` stand by themselves.
 
 pub(crate) mod cancel;
 pub(crate) mod census;

@@ -4,14 +4,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::item::Item;
 use super::raw_end::Terms;
-use super::recv::RecvHandle;
-use super::send::SendHandle;
 use crate::error::AttachError;
-use crate::ring::Mpmc;
 
-mod sealed {
+pub(super) mod sealed {
     pub trait Sealed {}
 }
 
@@ -34,45 +30,6 @@ pub trait Cloneable: sealed::Sealed + Send + Sized {
     fn keeps_some(&self) -> bool;
 }
 
-impl<T: Item> sealed::Sealed for SendHandle<T, Mpmc> {}
-impl<T: Item> sealed::Sealed for RecvHandle<T, Mpmc> {}
-
-impl<T: Item> Cloneable for SendHandle<T, Mpmc> {
-    fn another(&self) -> Result<Self, AttachError> {
-        self.try_clone()
-    }
-
-    fn terms(&self) -> Terms {
-        self.terms()
-    }
-
-    fn renewed(&mut self, terms: &Terms) -> bool {
-        self.renew(terms)
-    }
-
-    fn keeps_some(&self) -> bool {
-        self.has_claim()
-    }
-}
-
-impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
-    fn another(&self) -> Result<Self, AttachError> {
-        self.try_clone()
-    }
-
-    fn terms(&self) -> Terms {
-        self.terms()
-    }
-
-    fn renewed(&mut self, terms: &Terms) -> bool {
-        self.renew(terms)
-    }
-
-    fn keeps_some(&self) -> bool {
-        self.has_claim()
-    }
-}
-
 /// Senders or receivers of one MPMC ring, to be borrowed by any thread: [`Sync`], where a single
 /// end is not.
 ///
@@ -83,13 +40,13 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
 /// and, by one borrower at a time, for attaching; never while sending or receiving.
 ///
 /// **Borrowers leave nothing to each other.** Each borrowed end waits as the one that the pool was
-/// made from does (policy, interval, [`require_peer`](RecvHandle::require_peer)), whatever the
+/// made from does (policy, interval, [`require_peer`](crate::RecvHandle::require_peer)), whatever the
 /// borrower before has set, and a [`Canceller`](crate::Canceller) serves for one borrow. An end that
 /// keeps items or slots when the borrow ends is closed instead of put back, so that its items go to
 /// other receivers, marked as redelivered: that of a run that was not released whole
 /// ([`ReadRun`](crate::ReadRun)) or not committed, and that of one who has received some of the items
 /// that a dead receiver had left, and not all. What an end knows of its peers stays with it:
-/// [`ending`](RecvHandle::ending) may tell of an end-of-file that a borrower before was told of.
+/// [`ending`](crate::RecvHandle::ending) may tell of an end-of-file that a borrower before was told of.
 ///
 /// ```
 /// use ringpipe::{Pool, mpmc};

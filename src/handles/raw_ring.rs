@@ -12,6 +12,7 @@ use crate::peers::hold::{self, Asking, Hold, Share};
 use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::Role;
+use crate::pipe;
 use crate::ring::Kind;
 use crate::ring::control::Words;
 use crate::ring::mem::Mem;
@@ -85,6 +86,16 @@ impl RawRing {
             drop_unreleased: self.drop_unreleased,
             delivery_limit: self.delivery_limit,
         }
+    }
+
+    /// Slots.
+    pub(super) fn capacity(&self) -> usize {
+        self.geometry.capacity as usize
+    }
+
+    /// Items in it at this moment.
+    pub(super) fn len(&self) -> usize {
+        pipe::len(&self.words, self.geometry.capacity) as usize
     }
 
     /// The ring's name, or its path; `None` if it is anonymous.

@@ -16,7 +16,6 @@ use super::send::SendHandle;
 use super::stats::{Peers, Stats};
 use crate::error::{AttachError, CheckpointError, ElementType, OpenError, UnlinkError};
 use crate::peers::hold::RegionFile;
-use crate::pipe;
 use crate::ring::mem::SlotShape;
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::shm::place::Place;
@@ -72,14 +71,14 @@ impl<T: Item, K: Kind> Ring<T, K> {
 
     /// Slots, a power of two.
     pub fn capacity(&self) -> usize {
-        self.raw.geometry.capacity as usize
+        self.raw.capacity()
     }
 
     /// Items in the ring at this moment. On an SPSC ring: published and not yet released. On an
     /// MPMC ring: sent, or being sent, and not yet taken by a receiver; positions that a sender has
     /// given up count until a receiver passes over them.
     pub fn len(&self) -> usize {
-        pipe::len(&self.raw.words, self.raw.geometry.capacity) as usize
+        self.raw.len()
     }
 
     /// No items in the ring at this moment.

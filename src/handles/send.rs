@@ -7,13 +7,15 @@ use std::time::Duration;
 use super::cancel::Canceller;
 use super::claim::{exactly, gave_up, up_to};
 use super::item::Item;
+use super::pool::Cloneable;
+use super::pool::sealed::Sealed;
 use super::raw_end::{RawEnd, Terms};
 use super::raw_ring::RawRing;
 use super::run::WriteRun;
 use super::stats::Peers;
 use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endings::Ending;
-use crate::pipe::{self, End, SendEnd};
+use crate::pipe::{End, SendEnd};
 use crate::ring::mem::{Fixed, SlotShape};
 use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
@@ -322,20 +324,6 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         sent
     }
 
-    /// For a pool: see [`RawEnd::terms`].
-    pub(super) fn terms(&self) -> Terms {
-        self.raw.terms()
-    }
-
-    /// For a pool: see [`RawEnd::renew`].
-    pub(super) fn renew(&mut self, terms: &Terms) -> bool {
-        self.raw.renew(terms)
-    }
-
-    pub(super) fn has_claim(&self) -> bool {
-        self.raw.end.has_claim()
-    }
-
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
         &self.raw.ring
     }
@@ -419,12 +407,12 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     /// Slots, a power of two.
     pub fn capacity(&self) -> usize {
-        self.raw.ring.geometry.capacity as usize
+        self.raw.ring.capacity()
     }
 
     /// Items in the ring at this moment: see [`Ring::len`](crate::Ring::len).
     pub fn len(&self) -> usize {
-        pipe::len(&self.raw.ring.words, self.raw.ring.geometry.capacity) as usize
+        self.raw.ring.len()
     }
 
     /// No items in the ring at this moment.
@@ -455,6 +443,26 @@ impl<T: Item> SendHandle<T, Mpmc> {
     /// [`AttachError::TableFull`] while all endpoint records are taken; others of [`AttachError`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
         Ok(Self::new(self.raw.try_clone()?))
+    }
+}
+
+impl<T: Item> Sealed for SendHandle<T, Mpmc> {}
+
+impl<T: Item> Cloneable for SendHandle<T, Mpmc> {
+    fn another(&self) -> Result<Self, AttachError> {
+        self.try_clone()
+    }
+
+    fn terms(&self) -> Terms {
+        self.raw.terms()
+    }
+
+    fn renewed(&mut self, terms: &Terms) -> bool {
+        self.raw.renew(terms)
+    }
+
+    fn keeps_some(&self) -> bool {
+        self.raw.end.has_claim()
     }
 }
 
