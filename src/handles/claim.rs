@@ -67,23 +67,33 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
 
     /// Claims without waiting, or says why not.
     #[cold]
-    pub(super) fn slow(self, need: u64, max: u64) -> Result<Run, Refused> {
+    pub(super) fn slow(mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
         }
-        let mut tried = self.end.claim_slow(need, max, self.liveness);
-        if tried.is_err_and(Refused::is_for_now)
-            && (self.end.take_more_to_adopt() || self.waiting.tried_in_vain())
-        {
-            let lost = self.end.check_liveness(self.liveness).lost;
-            tried = self.end.claim_slow(need, max, self.liveness);
-            if lost && tried.is_err_and(Refused::is_for_now) {
-                tried = Err(Refused::Stopped(Stop::DescriptorLost));
+        let tried = self.end.claim_slow(need, max, self.liveness);
+        match tried {
+            Ok(_) => self.waiting.timer.looked_well(),
+            Err(refused)
+                if refused.is_for_now()
+                    && (self.end.take_more_to_adopt() || self.waiting.tried_in_vain()) =>
+            {
+                return self.check(need, max, refused);
             }
-        } else if tried.is_ok() {
-            self.waiting.timer.looked_well();
+            Err(_) => {}
         }
         tried
+    }
+
+    /// Makes a liveness check and claims once more; says `otherwise` if that comes to nothing again.
+    fn check(&mut self, need: u64, max: u64, otherwise: Refused) -> Result<Run, Refused> {
+        let lost = self.end.check_liveness(self.liveness).lost;
+        match self.end.claim_slow(need, max, self.liveness) {
+            Err(refused) if refused.is_for_now() => {
+                Err(if lost { Refused::Stopped(Stop::DescriptorLost) } else { otherwise })
+            }
+            settled => settled,
+        }
     }
 
     /// Claims, waiting until `deadline`.
@@ -116,7 +126,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
     /// see [`End::claim_waiting`].
     #[inline]
     pub(super) fn waiting(
-        self,
+        mut self,
         shape: impl Shape<Kind = E::Kind>,
         need: u64,
         max: u64,
@@ -135,14 +145,8 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         match claimed {
             Ok(_) => self.waiting.timer.looked_well(),
             // Short waits may never reach a liveness check: if one is due, it is made here.
-            Err(Refused::Stopped(stop)) if self.waiting.tried_in_vain() => {
-                let lost = self.end.check_liveness(self.liveness).lost;
-                claimed = match self.end.claim_slow(need, max, self.liveness) {
-                    Err(refused) if refused.is_for_now() => {
-                        Err(Refused::Stopped(if lost { Stop::DescriptorLost } else { stop }))
-                    }
-                    settled => settled,
-                };
+            Err(stopped @ Refused::Stopped(_)) if self.waiting.tried_in_vain() => {
+                claimed = self.check(need, max, stopped);
             }
             Err(_) => {}
         }
