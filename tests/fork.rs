@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use death::{MANY_CHECKS, SHORT_INTERVAL, SOON, checking_receiver};
@@ -24,7 +24,7 @@ use ringpipe::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use support::forked::in_a_fork;
 use support::{
     Child, Flavour, Me, POLICIES, Rx, Tx, asleep, both_kinds, new_ring, options, roles, tests,
@@ -38,6 +38,8 @@ roles!(
     becomes_another_program,
     closes_everything,
     forks_while_it_attaches,
+    forks_in_signal_handlers_while_it_attaches,
+    is_forked_past_the_gate,
     forks_while_it_registers,
     attaches_while_it_starts_programs,
 );
@@ -49,6 +51,8 @@ both_kinds!(
     c18_a_killed_parent_is_dead_though_its_child_lives,
     c18_a_program_that_becomes_another_has_left,
     c18_a_child_forked_in_the_middle_of_attaching_holds_nothing,
+    c18_a_child_forked_by_a_signal_handler_holds_nothing,
+    c18_what_a_child_forked_past_the_gate_has_is_free_when_it_ends,
     c18_a_child_forked_in_the_first_attachment_of_its_parent_attaches_anew,
     c18_programs_started_meanwhile_keep_no_role_taken,
     c18_who_closes_every_descriptor_lives_on_and_takes_nobody_for_dead,
@@ -374,6 +378,113 @@ fn forks_while_it_attaches<K: Flavour>(mut me: Me) {
     assert_eq!(alive(&me.ring), (0, 0));
     drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
     drop(idle);
+    me.say("Ok");
+    me.hear();
+}
+
+fn c18_a_child_forked_by_a_signal_handler_holds_nothing<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(1);
+    plays::<K>("forks_in_signal_handlers_while_it_attaches", &name);
+}
+
+/// It attaches and leaves, over and over. A signal, which interrupts it anywhere, makes it fork
+/// children that live on.
+fn forks_in_signal_handlers_while_it_attaches<K: Flavour>(mut me: Me) {
+    const CHILDREN: usize = 300;
+    static FORKED: [AtomicI32; CHILDREN] = [const { AtomicI32::new(0) }; CHILDREN];
+    static FORKS: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn forks(_: libc::c_int) {
+        let Some(forked) = FORKED.get(FORKS.load(Ordering::Relaxed)) else { return };
+        // SAFETY: the child makes system calls alone.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            lives_on();
+        }
+        forked.store(child, Ordering::Relaxed);
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    me.hear();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let handler = forks as extern "C" fn(libc::c_int);
+    // SAFETY: the handler keeps to what handlers may do; nobody else uses the signal.
+    unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
+    // SAFETY: asks for a name.
+    let attaching = unsafe { libc::pthread_self() };
+    std::thread::scope(|scope| {
+        // One after the other, as the next comes when the one before is handled.
+        scope.spawn(|| {
+            for forks in 0..CHILDREN {
+                // SAFETY: the thread lives as long as this scope.
+                assert_eq!(unsafe { libc::pthread_kill(attaching, libc::SIGALRM) }, 0);
+                while FORKS.load(Ordering::Relaxed) == forks {
+                    std::thread::yield_now();
+                }
+                (0..forks * 7 % 150).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        while FORKS.load(Ordering::Relaxed) < CHILDREN {
+            drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
+        }
+    });
+    let seen = alive(&me.ring);
+    FORKED.iter().for_each(|child| end(child.load(Ordering::Relaxed)));
+    assert_eq!(seen, (0, 0), "living children hold what their parent has left");
+    me.say("Ok");
+    me.hear();
+}
+
+/// What a child does that is to hold what it has inherited until it is killed, or for a minute if
+/// its parent has panicked.
+fn lives_on() -> ! {
+    // SAFETY: takes a number.
+    unsafe { libc::sleep(60) };
+    // SAFETY: ends this process.
+    unsafe { libc::_exit(0) }
+}
+
+/// Kills a child, and waits for its end.
+fn end(child: i32) {
+    assert!(child > 0, "no child's number");
+    let child = Pid::from_raw(child);
+    kill_process(child.unwrap(), Signal::KILL).unwrap();
+    waitpid(child, WaitOptions::empty()).unwrap();
+}
+
+fn c18_what_a_child_forked_past_the_gate_has_is_free_when_it_ends<K: Flavour>() {
+    let (name, _ring) = new_ring::<K>(1);
+    plays::<K>("is_forked_past_the_gate", &name);
+}
+
+/// A raw system call asks no handlers (nor does glibc's `_Fork`): its child may have the description
+/// of an end that is just attaching. It has it for as long as it lives.
+fn is_forked_past_the_gate<K: Flavour>(mut me: Me) {
+    me.hear();
+    let ring = options::<K>().open(&me.ring).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut children = Vec::new();
+    std::thread::scope(|scope| {
+        let attaching = scope.spawn(|| {
+            // Until a child has got hold of something, or there are enough of them.
+            while !stop.load(Ordering::Relaxed) {
+                let Ok(ends) = K::sender(&ring).and_then(|tx| Ok((tx, K::receiver(&ring)?))) else {
+                    return;
+                };
+                drop(ends);
+            }
+        });
+        while children.len() < 300 && !attaching.is_finished() {
+            // SAFETY: no flags: a fork without handlers. The child makes one system call.
+            let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+            if child == 0 {
+                lives_on();
+            }
+            children.push(child as i32);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    children.into_iter().for_each(end);
+    assert_eq!(alive(&me.ring), (0, 0), "it outlives those who had it");
+    drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
     me.say("Ok");
     me.hear();
 }

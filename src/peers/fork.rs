@@ -9,6 +9,8 @@
 //! may do nothing but `exec`.
 
 use std::io;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -65,14 +67,21 @@ const YIELDS: u32 = 8;
 /// And then sleeps at a time: about as long as the gate is closed.
 const MOMENT: Duration = Duration::from_micros(50);
 
-/// While it lives, no other thread of this process forks through libc. (A raw `clone` system call
-/// asks nobody.) Its owner allocates nothing meanwhile: an allocator may have handlers, too.
+/// While it lives, nobody in this process forks through libc: other threads wait at the gate, and no
+/// signal handler interrupts the one that has closed it. (A raw `clone` system call asks nobody, nor
+/// does glibc's `_Fork`.) Its owner allocates nothing meanwhile: an allocator may have handlers, too.
 #[derive(Debug)]
-pub(crate) struct HeldOff(());
+pub(crate) struct HeldOff {
+    /// Opens the gate before signals come through again.
+    _gate: Gate,
+    _signals: NoSignals,
+}
 
 /// Holds forks off.
 pub(crate) fn hold_off() -> io::Result<HeldOff> {
     let page = page()?;
+    // First: a handler that found the gate closed by its own thread could fork.
+    let signals = NoSignals::begin()?;
     // F2 ← F1: the handlers are registered.
     if page.registered.load(Ordering::Acquire) == 0 {
         // Two threads may come here at once, or a child that has inherited its parent's handlers:
@@ -86,14 +95,50 @@ pub(crate) fn hold_off() -> io::Result<HeldOff> {
         page.registered.store(1, Ordering::Release); // F1 → F2: the handlers are registered
     }
     page.close();
-    Ok(HeldOff(()))
+    Ok(HeldOff { _gate: Gate, _signals: signals })
 }
 
-impl Drop for HeldOff {
+/// Opens the gate.
+#[derive(Debug)]
+struct Gate;
+
+impl Drop for Gate {
     fn drop(&mut self) {
         if let Some(page) = mapped() {
             page.open();
         }
+    }
+}
+
+/// While it lives, no signal interrupts this thread, but for those of its own faults.
+#[derive(Debug)]
+struct NoSignals {
+    before: libc::sigset_t,
+    /// A mask is a thread's own.
+    not_send: PhantomData<*const ()>,
+}
+
+impl NoSignals {
+    fn begin() -> io::Result<Self> {
+        let mut all = MaybeUninit::uninit();
+        // SAFETY: fills the set that it is given.
+        unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        let mut before = MaybeUninit::uninit();
+        // SAFETY: reads the set just filled, and writes the other, which is long enough.
+        let outcome =
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+        if outcome != 0 {
+            return Err(io::Error::from_raw_os_error(outcome));
+        }
+        // SAFETY: the call has succeeded, so it is written.
+        Ok(Self { before: unsafe { before.assume_init() }, not_send: PhantomData })
+    }
+}
+
+impl Drop for NoSignals {
+    fn drop(&mut self) {
+        // SAFETY: reads a set that the system has filled in; the previous one is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut()) };
     }
 }
 

@@ -43,3 +43,26 @@ fn who_waits_at_the_gate_sleeps() {
         waits.join().expect("it gets its turn");
     });
 }
+
+/// Of a thread that has closed the gate, a handler could fork: the gate is its own.
+#[test]
+fn no_signal_handler_runs_while_forks_are_held_off() {
+    static CAME: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn comes(_: libc::c_int) {
+        CAME.fetch_add(1, Ordering::Relaxed);
+    }
+    let handler = comes as extern "C" fn(libc::c_int);
+    // SAFETY: the handler adds to an atomic; nobody else uses the signal.
+    unsafe { libc::signal(libc::SIGWINCH, handler as libc::sighandler_t) };
+    // SAFETY: sends a signal that has a handler to this thread.
+    let interrupt = || unsafe { libc::raise(libc::SIGWINCH) };
+    let came = || CAME.load(Ordering::Relaxed);
+    interrupt();
+    assert_eq!(came(), 1);
+    let outer = hold_off().unwrap();
+    interrupt();
+    drop(hold_off().unwrap());
+    assert_eq!(came(), 1, "it waits until the outermost is gone");
+    drop(outer);
+    assert_eq!(came(), 2);
+}
