@@ -98,7 +98,7 @@ pub use error::{
     SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::cancel::Canceller;
-pub use handles::census::{Listing, list, remove_orphans};
+pub use handles::census::{Listing, list, orphans, remove_orphan, remove_orphans};
 pub use handles::item::Item;
 pub use handles::iter::{Iter, TryIter};
 pub use handles::making::HugePages;

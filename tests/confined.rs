@@ -337,7 +337,7 @@ fn make_every_call<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Can
     let (peers, stats) = (tx.peers(), rx.ring().stats());
     must!(peers.senders == 1 && peers.receivers == 1 && stats.sent == stats.received);
     must!(tx.capacity() == 8 && rx.is_empty() && !tx.is_full() && rx.capacity() == 8);
-    must!(!rx.redelivered() && rx.redeliveries() == 0);
+    must!(rx.redelivered() == 0 && rx.redeliveries() == 0);
     must!(tx.ending().is_none() && rx.ending().is_none());
     tx.set_liveness_interval(SHORT);
     rx.set_liveness_interval(SHORT);
@@ -449,7 +449,7 @@ fn recover<K: Flavour>(rx: &mut Rx<K>) {
             Ok(_) => failed("failed in line", line!()),
             Err(end) => break end,
         }
-        redelivered += u32::from(rx.redelivered());
+        redelivered += rx.redelivered() as u32;
     };
     must!(end == RecvTimeoutError::Closed);
     must!(count == [0, 1, 1, 1, 1, 1]);

@@ -324,7 +324,7 @@ fn c02_items_that_are_adopted_after_the_end_of_file_are_followed_by_another() {
         (got.len() == 2).then_some(())
     });
     assert_eq!(got, [1, 2]);
-    assert!(rx.redelivered());
+    assert_eq!(rx.redelivered(), 1);
     assert_eq!(rx.recv_timeout(SOON), Err(RecvTimeoutError::Closed));
     assert_eq!(rx.ending(), Some(Ending::Closed), "no sender has died");
 }

@@ -95,7 +95,7 @@ fn who_adopts_less_than_it_waits_for_is_told_so() {
     // Not so for six: while waiting, it adopts one.
     assert_eq!(adopter.recv_exact(&mut six, Deadline::NEVER), Err(BulkError::Held { held: 1 }));
     assert_eq!(adopter.recv(), Ok(1));
-    assert!(adopter.redelivered());
+    assert_eq!(adopter.redelivered(), 1);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_table_full_of_abandoned_claims_lets_new_receivers_in_and_loses_nothing() {
         rx.set_liveness_interval(Duration::from_millis(1));
         rx.require_peer();
         while let Ok(value) = rx.recv() {
-            got.push((value, rx.redelivered()));
+            got.push((value, rx.redelivered() > 0));
         }
     }
     got.sort();

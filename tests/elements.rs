@@ -12,7 +12,7 @@ use ringpipe::{
     BulkError, Deadline, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle,
     Spsc, TryRecvError, mpmc, spsc,
 };
-use support::{Flavour, Name, tests};
+use support::{Flavour, Name, Rng, tests};
 
 tests!(
     values_with_invalid_bits_travel,
@@ -23,6 +23,7 @@ tests!(
     a_slice_leaves_items_out_that_make_no_value,
     an_exact_call_drops_what_it_cannot_deliver_whole,
     a_run_shows_an_item_that_makes_no_value_as_none,
+    a_run_with_holes_shows_its_items_by_number,
     what_is_received_again_is_checked_again,
 );
 
@@ -201,7 +202,7 @@ fn an_exact_call_drops_what_it_cannot_deliver_whole() {
 fn all_is_released<K: Flavour>(mut tx: SendHandle<u8, K>, mut rx: RecvHandle<Level, K>) {
     assert_eq!(tx.try_send_exact(&[0; 8]), Ok(()));
     assert_eq!(rx.try_recv_exact(&mut [Low; 8]), Ok(()));
-    assert!(!rx.redelivered() && rx.ring().stats().redelivered == 0);
+    assert_eq!((rx.redelivered(), rx.ring().stats().redelivered), (0, 0));
 }
 
 fn a_run_shows_an_item_that_makes_no_value_as_none() {
@@ -218,6 +219,26 @@ fn a_run_shows_an_item_that_makes_no_value_as_none() {
     holds::<Mpmc>();
 }
 
+/// In whatever order they are asked for, past positions that senders gave up.
+fn a_run_with_holes_shows_its_items_by_number() {
+    let (mut tx, mut rx) = mpmc::channel::<u64>(64).unwrap();
+    for value in 0..12 {
+        tx.try_claim(value as usize % 4).unwrap().abandon();
+        tx.try_send(value).unwrap();
+    }
+    let run = rx.try_claim(64).unwrap();
+    assert_eq!(run.len(), 12);
+    let mut rng = Rng::new(3);
+    let random = (0..200).map(|_| rng.next() as usize % 14);
+    for index in (0..14).chain((0..14).rev()).chain(random) {
+        assert_eq!(run.get(index), (index < 12).then_some(index as u64));
+    }
+    run.release(5);
+    let run = rx.try_claim(64).unwrap();
+    assert!((0..7).map(|index| run.get(index)).eq((5..12).map(Some)));
+    run.release_all();
+}
+
 fn what_is_received_again_is_checked_again() {
     fn holds<K: Flavour>() {
         let (_tx, mut rx) = sent::<K>(&[7, 1]);
@@ -226,9 +247,15 @@ fn what_is_received_again_is_checked_again() {
         drop(rx);
         let mut rx = K::receiver(&ring).unwrap();
         assert_eq!(rx.try_recv(), Err(TryRecvError::Invalid));
-        assert!(rx.redelivered());
+        assert_eq!(rx.redelivered(), 0, "nothing was received");
         assert_eq!(rx.try_recv(), Ok(Middle));
-        assert!(rx.redelivered());
+        assert_eq!(rx.redelivered(), 1);
+        // Two of three, the first of which is left out.
+        let (_tx, mut rx) = sent::<K>(&[7, 1, 2]);
+        rx.try_claim(2).unwrap().abandon();
+        let mut into = [Low; 3];
+        let received = rx.try_recv_slice(&mut into).unwrap();
+        assert_eq!((&into[..received], rx.redelivered()), (&[Middle, High][..received], 1));
     }
     holds::<Spsc>();
     holds::<Mpmc>();

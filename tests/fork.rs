@@ -156,6 +156,7 @@ fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!(rx.recv_slice(&mut [], SOON), Err(BulkError::Forked));
     assert_eq!(rx.try_recv_exact(&mut []), Err(BulkError::Forked));
     assert_eq!(rx.recv_exact(&mut [], SOON), Err(BulkError::Forked));
+    assert_eq!(rx.clear(), Err(BulkError::Forked));
     assert_eq!(rx.try_claim(0).err(), Some(BulkError::Forked));
     assert_eq!(rx.claim(0, SOON).err(), Some(BulkError::Forked));
     assert_eq!(rx.wait_for_peer(SOON), Err(PeerError::Forked));
@@ -395,12 +396,7 @@ fn forks_in_signal_handlers_while_it_attaches<K: Flavour>(mut me: Me) {
     static FORKS: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn forks(_: libc::c_int) {
         let Some(forked) = FORKED.get(FORKS.load(Ordering::Relaxed)) else { return };
-        // SAFETY: the child makes system calls alone.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            lives_on();
-        }
-        forked.store(child, Ordering::Relaxed);
+        forked.store(fork_past_handlers(), Ordering::Relaxed);
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
     me.hear();
@@ -433,13 +429,19 @@ fn forks_in_signal_handlers_while_it_attaches<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-/// What a child does that is to hold what it has inherited until it is killed, or for a minute if
-/// its parent has panicked.
-fn lives_on() -> ! {
-    // SAFETY: takes a number.
-    unsafe { libc::sleep(60) };
-    // SAFETY: ends this process.
-    unsafe { libc::_exit(0) }
+/// Forks by a raw system call, which asks no handlers, nor for locks of the C library's. The child
+/// has what it has inherited until it is killed, or for a minute if its parent has panicked.
+fn fork_past_handlers() -> i32 {
+    // SAFETY: no flags: nothing is shared. The child makes two more system calls.
+    let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    if child == 0 {
+        let minute = libc::timespec { tv_sec: 60, tv_nsec: 0 };
+        // SAFETY: reads the time.
+        unsafe { libc::nanosleep(&minute, std::ptr::null_mut()) };
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(0) }
+    }
+    child as i32
 }
 
 /// Kills a child, and waits for its end.
@@ -455,8 +457,8 @@ fn c18_what_a_child_forked_past_the_gate_has_is_free_when_it_ends<K: Flavour>() 
     plays::<K>("is_forked_past_the_gate", &name);
 }
 
-/// A raw system call asks no handlers (nor does glibc's `_Fork`): its child may have the description
-/// of an end that is just attaching. It has it for as long as it lives.
+/// The child of another thread that asks no handlers (nor does glibc's `_Fork`) may have the
+/// description of an end that is just attaching. It has it for as long as it lives.
 fn is_forked_past_the_gate<K: Flavour>(mut me: Me) {
     me.hear();
     let ring = options::<K>().open(&me.ring).unwrap();
@@ -473,12 +475,7 @@ fn is_forked_past_the_gate<K: Flavour>(mut me: Me) {
             }
         });
         while children.len() < 300 && !attaching.is_finished() {
-            // SAFETY: no flags: a fork without handlers. The child makes one system call.
-            let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-            if child == 0 {
-                lives_on();
-            }
-            children.push(child as i32);
+            children.push(fork_past_handlers());
         }
         stop.store(true, Ordering::Relaxed);
     });

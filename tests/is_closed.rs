@@ -148,7 +148,7 @@ fn c2_an_adopter_puts_off_end_of_file_and_another_holder_does_not() {
     dies.kill();
     // This one adopts, as the other has its hands full.
     assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(1));
-    assert!(other.redelivered());
+    assert_eq!(other.redelivered(), 1);
     assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(2));
     // What `adopter` has claimed itself puts nothing off.
     assert_eq!(other.recv_timeout(LONG_INTERVAL), Err(RecvTimeoutError::Closed));
@@ -170,7 +170,7 @@ fn c2_an_adopter_puts_off_end_of_file_and_another_holder_does_not() {
     // And for good reason.
     drop(adopter);
     assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(5));
-    assert!(other.redelivered());
+    assert_eq!(other.redelivered(), 1);
     assert_eq!(other.recv_timeout(LONG_INTERVAL), Ok(6));
     assert_eq!(other.recv_timeout(LONG_INTERVAL), Err(RecvTimeoutError::Closed));
 }

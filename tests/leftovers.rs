@@ -15,7 +15,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use ringpipe::{Listing, Mpmc, OpenError, Ring, Spsc, UnlinkError, list, remove_orphans};
+use ringpipe::{
+    Listing, Mpmc, OpenError, Ring, Spsc, UnlinkError, list, orphans, remove_orphan, remove_orphans,
+};
 use rustix::fs::fstat;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -184,7 +186,17 @@ fn c17_what_is_no_ring_is_passed_over() {
     let seen: Vec<_> = list().unwrap().into_iter().map(|seen| seen.name).collect();
     assert_eq!(seen, [name.to_string()]);
     assert_eq!(remove_orphans().unwrap(), Vec::<String>::new());
+    for strange in ["damaged", "directory", "fifo", "link", "socket"] {
+        let refused = remove_orphan(strange).unwrap_err();
+        assert!(
+            matches!(&refused, UnlinkError::NotARing { ring } if ring == strange),
+            "{refused:?}"
+        );
+    }
+    assert!(matches!(remove_orphan("none"), Err(UnlinkError::NotFound { .. })));
+    assert!(matches!(remove_orphan("a/b"), Err(UnlinkError::Name(_))));
     drop(ring);
+    assert_eq!(orphans().unwrap(), [name.to_string()]);
     assert_eq!(remove_orphans().unwrap(), [name.to_string()]);
     let kept: Vec<_> = before.into_iter().filter(|kept| *kept != *name).collect();
     assert_eq!(names(), kept);
@@ -213,11 +225,19 @@ fn c13_orphans_are_removed_and_nothing_else<K: Flavour>() {
     nameless.must("sender", "Ok");
     nameless.must("unlink", "Ok");
 
+    assert_eq!(orphans().unwrap(), [closed.to_string()]);
+    assert!(names().contains(&closed.to_string()), "it was asked, not removed");
     assert_eq!(remove_orphans().unwrap(), [closed.to_string()]);
     victim.stop(); // stopped, it lives
     second.kill();
-    assert_eq!(remove_orphans().unwrap(), Vec::<String>::new());
+    let (none, gone) = (Vec::<String>::new(), Name::new());
+    assert_eq!((orphans().unwrap(), remove_orphans().unwrap()), (none.clone(), none));
+    drop(options::<K>().create(&gone).unwrap());
+    for (name, is_orphan) in [(&killed, false), (&open, false), (&attached, false), (&gone, true)] {
+        assert_eq!(remove_orphan(name).unwrap(), is_orphan);
+    }
     victim.kill();
+    assert_eq!(orphans().unwrap(), [killed.to_string()]);
     assert_eq!(remove_orphans().unwrap(), [killed.to_string()]);
     assert!(matches!(options::<K>().open(&killed), Err(OpenError::NotFound { .. })));
 

@@ -233,8 +233,8 @@ fn a_borrower_is_told_nothing_of_items_before() {
     let pool = Pool::new(rx);
     let mut lent = pool.get().unwrap();
     assert_eq!(lent.recv_timeout(Duration::from_secs(20)), Ok(1));
-    assert!(lent.redelivered());
+    assert_eq!(lent.redelivered(), 1);
     drop(lent);
     let lent = pool.get().unwrap();
-    assert!(!lent.redelivered() && lent.redeliveries() == 0);
+    assert_eq!((lent.redelivered(), lent.redeliveries()), (0, 0));
 }

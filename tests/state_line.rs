@@ -248,10 +248,6 @@ fn c12_checkpoint_is_refused_while_anybody_else_has_it_open<K: Flavour>() {
     refused(clone);
     let opened = ring();
     drop(end);
-    let canceller = K::receiver(&opened).unwrap().canceller();
-    refused(opened);
-    let opened = ring();
-    drop(canceller);
     let beside = ring();
     refused(opened);
     let mut other = Child::puppet::<K>(path.to_str().unwrap());

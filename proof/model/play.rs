@@ -198,9 +198,9 @@ pub struct Stage<T: Thing, K: Ends> {
     model: Model<T>,
     next: u64,
     began: Instant,
-    /// What each receiver should say of the item it received last, if that is to be said: whether
-    /// it was delivered before, and how often to others.
-    again: [Option<(bool, u32)>; ENDS],
+    /// What each receiver should say of the items it received last, if that is to be said: how many
+    /// were delivered before, and how often the first, to others.
+    again: [Option<(usize, u32)>; ENDS],
 }
 
 impl<T: Thing, K: Ends> Stage<T, K> {

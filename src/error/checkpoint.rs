@@ -11,9 +11,8 @@ use super::calls;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// Somebody else has the ring open: another handle or end of this process, a
-    /// [`Canceller`](crate::Canceller), or another process. The last one to close it makes it
-    /// clean.
+    /// Somebody else has the ring open: another handle or end of this process, or another process.
+    /// The last one to close it makes it clean.
     InUse {
         /// The path.
         ring: String,

@@ -461,6 +461,12 @@ pub enum UnlinkError {
     },
     /// The ring never had a name.
     Anonymous,
+    /// There is something of that name that is no ring, or one that was damaged
+    /// ([`remove_orphan`](crate::remove_orphan)); [`unlink`](crate::unlink) does not ask.
+    NotARing {
+        /// The name.
+        ring: String,
+    },
     /// Someone else has been removing it for a second: it is stopped, perhaps.
     Busy {
         /// The name or path.
@@ -482,6 +488,7 @@ impl fmt::Display for UnlinkError {
             Self::NotFound { ring } => write!(f, "there is no ring `{ring}`"),
             Self::Replaced { ring } => write!(f, "`{ring}` is another ring by now"),
             Self::Anonymous => f.write_str("the ring has no name"),
+            Self::NotARing { ring } => write!(f, "`{ring}` is not a ring"),
             Self::Busy { ring } => write!(f, "`{ring}` is being removed, and that takes long"),
             Self::Permission { ring } => write!(f, "no permission to remove ring `{ring}`"),
             Self::Io(_) => f.write_str("unlinking a ring failed"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::peers::table::Role;
 use crate::ring::control::Control;
-use crate::shm::Region;
+use crate::shm::map::Mapping;
 use crate::sync::{AtomicBool, Ordering, Shared};
 use crate::wait::word::WakeWord;
 
@@ -15,6 +15,9 @@ use crate::wait::word::WakeWord;
 /// instead, the one that is waiting now included, until [`reset`](Self::reset). Calls that need
 /// not wait go on working, so a loop over a peer that is never slow must ask
 /// [`is_cancelled`](Self::is_cancelled) by itself. The handle's other clones are not affected.
+///
+/// One that outlives its handle keeps the ring's memory mapped in this process, and nothing else:
+/// the ring counts as closed, and can be removed as an orphan.
 ///
 /// ```
 /// use ringpipe::{RecvError, spsc};
@@ -31,8 +34,10 @@ pub struct Canceller {
     flag: Arc<AtomicBool>,
     control: Shared<Control>,
     role: Role,
-    /// Keeps `control` mapped.
-    _region: Arc<Region>,
+    /// Keeps `control` mapped. The ring does not count as open for it: all that is ever stored
+    /// through it is the count of changes in a wake word, which means nothing to the next one who
+    /// opens the ring.
+    _map: Arc<Mapping>,
 }
 
 impl Canceller {
@@ -40,9 +45,9 @@ impl Canceller {
         flag: &Arc<AtomicBool>,
         control: &Shared<Control>,
         role: Role,
-        region: &Arc<Region>,
+        map: &Arc<Mapping>,
     ) -> Self {
-        Self { flag: Arc::clone(flag), control: control.clone(), role, _region: Arc::clone(region) }
+        Self { flag: Arc::clone(flag), control: control.clone(), role, _map: Arc::clone(map) }
     }
 
     /// Cancels. Async-signal-safe: stores, and one system call; no locks, no allocation.

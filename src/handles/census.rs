@@ -1,6 +1,6 @@
 //! What rings there are on this machine, and which of them nobody needs any more.
 //!
-//! Both functions look at regions from outside, through file reads and lock queries: no region is
+//! All of this looks at regions from outside, through file reads and lock queries: no region is
 //! mapped for reading or writing, and no one is disturbed.
 
 use std::mem::MaybeUninit;
@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, slice};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::io::Errno;
 
 use super::stats::Stats;
-use crate::error::ElementType;
+use crate::error::{ElementType, UnlinkError};
 use crate::layout::{Geometry, Identity};
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
 use crate::peers::table::{self, Role};
@@ -91,11 +92,52 @@ pub fn list() -> io::Result<Vec<Listing>> {
 /// `/dev/shm` cannot be read.
 pub fn remove_orphans() -> io::Result<Vec<String>> {
     each_ring(OFlags::RDWR, |place, fd, _| {
-        let file = RegionFile::of(fd.as_fd()).ok()?;
-        let _alone = Hold::take(file, BIRTH, Share::Exclusive).ok()??;
-        place.unlink_file(file).ok()?;
-        Some(place.to_string())
+        remove_unused(&place, fd.as_fd()).ok()?.then(|| place.to_string())
     })
+}
+
+/// The names that [`remove_orphans`] would remove at this moment. Nothing is touched, nor locked.
+///
+/// # Errors
+///
+/// `/dev/shm` cannot be read.
+pub fn orphans() -> io::Result<Vec<String>> {
+    each_ring(OFlags::RDWR, |place, fd, _| {
+        (!hold::is_locked(fd.as_fd(), BIRTH).ok()?).then(|| place.to_string())
+    })
+}
+
+/// [`remove_orphans`] for one ring: unlinks it if no living process has it open. `false`: one has.
+///
+/// ```
+/// # let name = format!("doc-orphan-{}", std::process::id());
+/// let ring = ringpipe::spsc::Ring::<u64>::options().create(&name)?;
+/// assert_eq!(ringpipe::remove_orphan(&name)?, false);
+/// drop(ring);
+/// assert_eq!(ringpipe::remove_orphan(&name)?, true);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`UnlinkError::NotFound`], [`UnlinkError::NotARing`] if something else has that name, and others
+/// of [`UnlinkError`].
+pub fn remove_orphan(name: &str) -> Result<bool, UnlinkError> {
+    let place = Place::named(name).map_err(UnlinkError::Name)?;
+    let fd = open_file(&place, OFlags::RDWR).map_err(|why| place.not_unlinked(why))?;
+    match fd {
+        Some(fd) if read_identity(fd.as_fd()).is_ok() => remove_unused(&place, fd.as_fd()),
+        _ => Err(UnlinkError::NotARing { ring: name.to_owned() }),
+    }
+}
+
+/// Unlinks the ring in that file if nobody has it open.
+fn remove_unused(place: &Place, fd: BorrowedFd<'_>) -> Result<bool, UnlinkError> {
+    let file = RegionFile::of(fd).map_err(UnlinkError::Io)?;
+    match Hold::take(file, BIRTH, Share::Exclusive).map_err(UnlinkError::Io)? {
+        Some(_alone) => place.unlink_file(file).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 fn each_ring<R>(
@@ -110,7 +152,7 @@ fn each_ring<R>(
         let Ok(place) = Place::named(&name) else {
             continue;
         };
-        let Some(fd) = open_file(&place, access) else {
+        let Ok(Some(fd)) = open_file(&place, access) else {
             continue;
         };
         let Ok(identity) = read_identity(fd.as_fd()) else {
@@ -123,15 +165,17 @@ fn each_ring<R>(
 
 /// Opens what has the place's name if it is a regular file. To open something else might disturb
 /// somebody: a FIFO's writer takes it for the reader that it waits for.
-fn open_file(place: &Place, access: OFlags) -> Option<OwnedFd> {
+fn open_file(place: &Place, access: OFlags) -> Result<Option<OwnedFd>, Errno> {
     let open = |flags| {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::open(place.path(), flags, Mode::empty()).ok()?;
-        let kind = FileType::from_raw_mode(fstat(&fd).ok()?.st_mode);
-        (kind == FileType::RegularFile).then_some(fd)
+        let fd = rustix::fs::open(place.path(), flags, Mode::empty())?;
+        let kind = FileType::from_raw_mode(fstat(&fd)?.st_mode);
+        Ok((kind == FileType::RegularFile).then_some(fd))
     };
-    open(OFlags::PATH)?;
-    open(access | OFlags::NONBLOCK) // again regular, or put there just now
+    match open(OFlags::PATH)? {
+        Some(_) => open(access | OFlags::NONBLOCK), // again regular, or put there just now
+        None => Ok(None),
+    }
 }
 
 fn read_identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {

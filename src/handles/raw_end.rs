@@ -193,7 +193,7 @@ impl<E: End> RawEnd<E> {
     pub(super) fn canceller(&self) -> Canceller {
         let RawRing { words, region, .. } = &*self.ring;
         let role = E::OPPOSITE.opposite();
-        Canceller::new(self.waiting.cancel_flag(), &words.control, role, region)
+        Canceller::new(self.waiting.cancel_flag(), &words.control, role, &region.map)
     }
 }
 

@@ -76,9 +76,16 @@ pub struct RecvHandle<T: Item, K: Kind> {
     raw: RawEnd<RecvEnd<K>>,
     /// What is received is bits, until they are checked.
     shape: Fixed<T::Bits, K>,
-    /// Of the last item received: 0 if nobody had received it before, else one more than its
-    /// redeliveries.
-    again: u8,
+    again: Again,
+}
+
+/// What was received last, and somebody had before.
+#[derive(Clone, Copy, Default)]
+struct Again {
+    /// How many items, the first ones. A run is shorter than that.
+    items: usize,
+    /// How often receivers that are gone had the first.
+    times: u8,
 }
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
@@ -90,7 +97,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         }
         assert_eq!(raw.end.mem.slots.shape(), SlotShape::of::<T::Bits, K>(), "a ring of others");
         // SAFETY: its slots have just been seen to have that shape, and it is used on them alone.
-        Self { raw, shape: unsafe { Fixed::trusted() }, again: 0 }
+        Self { raw, shape: unsafe { Fixed::trusted() }, again: Again::default() }
     }
 
     /// Receives if there is an item, and never waits.
@@ -360,6 +367,35 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
     }
 
+    /// Discards, unread, all that was sent before this call, and returns how many items that was:
+    /// for a receiver that has no use for what was left from yesterday. Items that this receiver
+    /// has given back and those of receivers that are dead are among them. What living receivers
+    /// have claimed is theirs, and what others take meanwhile is not counted. Never waits; makes
+    /// the system calls of a liveness check. What is discarded counts as
+    /// [`dropped`](crate::Stats::dropped).
+    ///
+    /// What comes first after that was sent after this call began. On an MPMC ring some of it may
+    /// already be this receiver's then, and count as [`redelivered`](Self::redelivered); and items
+    /// of a claim that a living sender had not published yet come later, however old the claim.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u64>(8)?;
+    /// tx.try_send_slice(&[1, 2, 3]).unwrap();
+    /// assert_eq!(rx.clear(), Ok(3));
+    /// tx.try_send(4).unwrap();
+    /// assert_eq!(rx.try_recv(), Ok(4));
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BulkError::Forked`], [`BulkError::DescriptorLost`] before anything is discarded, and
+    /// [`BulkError::Corrupt`], after some of it perhaps.
+    pub fn clear(&mut self) -> Result<u64, BulkError> {
+        self.raw.nothing_to_do()?;
+        self.raw.end.clear(&*self.raw.ring).map_err(|e| self.bulk(e))
+    }
+
     /// The error of a call on several items.
     fn bulk(&self, why: Refused) -> BulkError {
         match why {
@@ -372,11 +408,20 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         &self.raw.ring
     }
 
-    /// Whether the last item received, or the first of several, had been handed to a receiver
-    /// before: one that died, or was closed, before it released it; or this one, through a
-    /// [`ReadRun`] that gave it back.
-    pub fn redelivered(&self) -> bool {
-        self.again > 0
+    /// How many of the items that the last call received, the first ones, had been handed to a
+    /// receiver before: one that died, or was closed, before it released them; or this one, through
+    /// a [`ReadRun`] that gave them back. 0 or 1 after a call for one item.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
+    /// tx.try_send_slice(&[1, 2]).unwrap();
+    /// drop(rx.try_claim(8)); // not released
+    /// let mut items = [0; 8];
+    /// assert_eq!((rx.try_recv_slice(&mut items), rx.redelivered()), (Ok(2), 2));
+    /// # Ok::<(), ringpipe::ChannelError>(())
+    /// ```
+    pub fn redelivered(&self) -> usize {
+        self.again.items
     }
 
     /// How often the last item received, or the first of several, had been handed to receivers that
@@ -388,7 +433,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// item in place ([`claim`](Self::claim)) can die while it has it. [`ReadRun::redeliveries`]
     /// shows what to do with a job that kills its workers.
     pub fn redeliveries(&self) -> u32 {
-        u32::from(self.again.saturating_sub(1))
+        u32::from(self.again.times)
     }
 
     /// Waits until a sender is attached. Receiving what is in the ring is possible before that.
@@ -526,7 +571,7 @@ impl<T: Item> Cloneable for RecvHandle<T, Mpmc> {
     }
 
     fn renewed(&mut self, terms: &Terms) -> bool {
-        self.again = 0;
+        self.again = Again::default();
         self.raw.renew(terms)
     }
 

@@ -20,6 +20,7 @@
 //! its handle, and the slots are the run's until it ends, or, of a handle that was forgotten, until
 //! the process does.
 
+use std::cell::Cell;
 use std::{fmt, slice};
 
 use bytemuck::AnyBitPattern;
@@ -279,6 +280,8 @@ pub struct ReadRun<'a, T: Item, K: Kind> {
     shape: Fixed<T::Bits, K>,
     run: Run,
     len: usize,
+    /// The item asked for last, and its position: the next one is looked for from there.
+    found: Cell<(usize, u64)>,
 }
 
 impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
@@ -288,7 +291,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         run: Run,
         max: u64,
     ) -> Self {
-        Self { raw, shape, run, len: run.items.min(max) as usize }
+        let len = run.items.min(max) as usize;
+        Self { raw, shape, run, len, found: Cell::new((0, run.at)) }
     }
 
     fn view(&self) -> View<'_, Fixed<T::Bits, K>> {
@@ -350,7 +354,8 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         self.raw.end.redeliveries(self.run)
     }
 
-    /// Copies item `index` of the run. `None` if there is no such item; if its bits make no `T`
+    /// Copies item `index` of the run, at once if it is asked for in order; else, past positions that
+    /// senders gave up, in a time that grows with `index`. `None` if there is no such item; if its bits make no `T`
     /// (release it: it will never make one); if a peer has corrupted the ring meanwhile; in a child
     /// that was forked meanwhile.
     pub fn get(&self, index: usize) -> Option<T> {
@@ -362,7 +367,20 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         if index >= self.len {
             return None;
         }
-        self.raw.end.find(self.shape, self.run, index as u64)
+        let (from, at) = match self.found.get() {
+            (found, at) if found <= index => (found, at),
+            _ => (0, self.run.at),
+        };
+        let passed = at.wrapping_sub(self.run.at);
+        let rest = Run {
+            at,
+            slots: self.run.slots - passed,
+            items: self.run.items - from as u64,
+            again: self.run.again,
+        };
+        let position = self.raw.end.find(self.shape, rest, (index - from) as u64)?;
+        self.found.set((index, position));
+        Some(position)
     }
 
     /// Copies of the items, in order, but for those whose bits make no `T`: [`get`](Self::get)

@@ -14,6 +14,7 @@ use crate::ring::mem::{Fixed, Kept, Mem, Shape};
 use crate::ring::{Kind, RecvCursor, Refused, Run};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin_loop;
+use crate::wait::Stop;
 use crate::wait::word::WakeWord;
 
 /// How many senders may come and go, one after the other, while a receiver finds that all are gone.
@@ -166,9 +167,51 @@ impl<K: Kind> RecvEnd<K> {
             let tally = &self.mem.words.control.tally;
             tally.redelivered.fetch_add(items.min(run.again), Relaxed); // a statistic
         }
+        self.free(shape, run, items);
+    }
+
+    /// [`release`](Self::release), of items that nobody was shown.
+    #[inline(always)]
+    fn free(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
         self.cursor.release(self.mem.view(shape), run, items);
         space(&self.mem).notify();
         self.pass_on();
+    }
+
+    /// Discards what was sent before this call, also what this end holds and what dead receivers
+    /// have left. How many items. Never waits; in the ring's length bounded.
+    pub(crate) fn clear(&mut self, liveness: &impl Liveness) -> Result<u64, Refused> {
+        // Relaxed: how far to go; what lies there the claims acquire. What is sent after this call
+        // began has a later position.
+        let end = self.mem.words.control.tail.at.load(Relaxed);
+        // Now, rather than after an interval in vain: what the dead hold would come later.
+        if self.check_liveness(liveness).lost {
+            return Err(Refused::Stopped(Stop::DescriptorLost));
+        }
+        let (kept, most) = (Kept::shape(), self.longest_run());
+        let mut cleared = 0;
+        // There can be no more, whatever a peer does to the positions; and each turn but the last
+        // frees an item at least.
+        while cleared < self.mem.slots.capacity() {
+            if !self.has_claim() && self.take_more_to_adopt() {
+                self.check_liveness(liveness);
+            }
+            let run = match self.claim_once(kept, 1, most) {
+                Err(refused) if refused.is_for_now() => break,
+                claimed => claimed?,
+            };
+            let earlier = |at: &u64| (end.wrapping_sub(*at) as i64) > 0;
+            let items = self.items(kept, run).take_while(earlier).count() as u64;
+            if items > 0 {
+                self.free(kept, run, items);
+                cleared += items;
+            }
+            if items < run.items {
+                break; // the rest came after, and stays this end's
+            }
+        }
+        self.mem.words.control.tally.dropped.fetch_add(cleared, Relaxed); // a statistic
+        Ok(cleared)
     }
 
     /// Having claimed: wakes another receiver if there is an item for it, too. Part of

@@ -24,6 +24,7 @@ pub(crate) mod state;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{
     MemfdFlags, Mode, OFlags, SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fcntl_getfl, fstat,
@@ -41,7 +42,8 @@ use state::{Unclean, Unclosed};
 #[derive(Debug)]
 pub(crate) struct Region {
     fd: OwnedFd,
-    pub(crate) map: Mapping,
+    /// What a [`Canceller`](crate::Canceller) keeps beyond the region's end.
+    pub(crate) map: Arc<Mapping>,
     pub(crate) place: Option<Place>,
     pub(crate) page: usize,
     /// Device and inode.
@@ -120,7 +122,7 @@ impl Region {
         }
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
-        Ok(Self { fd, map, place, page, id, marked, birth, turn: None })
+        Ok(Self { fd, map: Arc::new(map), place, page, id, marked, birth, turn: None })
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
@@ -210,6 +212,7 @@ impl Region {
             return Ok(None);
         };
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
+        let map = Arc::new(map);
         Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth, turn }))
     }
 

@@ -173,7 +173,8 @@ impl Place {
         unlinkat(CWD, self.path(), AtFlags::empty()).map_err(|e| self.not_unlinked(e))
     }
 
-    fn not_unlinked(&self, why: Errno) -> UnlinkError {
+    /// What it means that the name, or what it leads to, cannot be had to remove it.
+    pub(crate) fn not_unlinked(&self, why: Errno) -> UnlinkError {
         let ring = self.to_string();
         match why {
             Errno::NOENT | Errno::NOTDIR => UnlinkError::NotFound { ring },

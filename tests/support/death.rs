@@ -75,7 +75,7 @@ pub fn checking_receiver<K: Flavour>(ring: &Ring<u64, K>) -> Rx<K> {
 #[track_caller]
 pub fn next<K: Kind>(rx: &mut Rx<K>) -> (u64, bool) {
     let value = rx.recv_timeout(SOON).unwrap();
-    (value, rx.redelivered())
+    (value, rx.redelivered() > 0)
 }
 
 /// Tries again and again, without a pause, until `try_once` finds something.
@@ -131,7 +131,7 @@ pub fn collector<K: Flavour>(mut me: Me) {
             std::thread::spawn(move || {
                 let mut got = Vec::new();
                 while let Ok(value) = rx.recv() {
-                    got.push((value, rx.redelivered()));
+                    got.push((value, rx.redelivered() > 0));
                 }
                 got
             })

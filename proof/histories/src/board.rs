@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use harness::memory::{self, Atomics};
-use histories::history::{Again, Answer, SLOTS};
+use histories::history::{Answer, SLOTS};
 
 use crate::plan::{CALLS, WORKERS};
 
@@ -85,8 +85,6 @@ const CLOSED: u64 = 4;
 const HELD: u64 = 5;
 const FRAGMENTED: u64 = 6;
 const GONE: u64 = 7;
-const FIRST_AGAIN: u64 = 1 << 8;
-
 // SAFETY: atomics, and structures and arrays of such.
 unsafe impl Atomics for Board {}
 
@@ -126,11 +124,7 @@ impl Record {
                 for (word, &item) in self.items.iter().zip(items) {
                     word.store(item, Relaxed);
                 }
-                let again = match *again {
-                    Again::First(first) => FIRST_AGAIN | u64::from(first),
-                    Again::Count(count) => count.into(),
-                };
-                self.again.store(again, Relaxed);
+                self.again.store((*again).into(), Relaxed);
                 (RECEIVED, items.len() as u8)
             }
             Answer::NotReady => (NOT_READY, 0),
@@ -157,10 +151,7 @@ impl Record {
             SENT => Answer::Sent(count),
             RECEIVED => {
                 let items = self.items.iter().take(count.into());
-                let again = match self.again.load(Relaxed) {
-                    flag if flag >= FIRST_AGAIN => Again::First(flag > FIRST_AGAIN),
-                    again => Again::Count(again as u8),
-                };
+                let again = self.again.load(Relaxed) as u8;
                 Answer::Received(items.map(|item| item.load(Relaxed)).collect(), again)
             }
             NOT_READY => Answer::NotReady,

@@ -65,32 +65,13 @@ pub enum What {
     Death,
 }
 
-/// What a receiver was told about items that had been delivered before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// Whether the first item had.
-    First(bool),
-    /// How many had, the first ones.
-    Count(u8),
-}
-
-impl Again {
-    /// It is what should be said when so many items, the first ones, had been delivered before.
-    pub fn is(self, count: u8) -> bool {
-        match self {
-            Again::First(first) => first == (count > 0),
-            Again::Count(said) => said == count,
-        }
-    }
-}
-
 /// What a call brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// So many slots were claimed for values, the first of them filled.
     Sent(u8),
-    /// These items.
-    Received(Vec<Value>, Again),
+    /// These items, of which so many, the first ones, had been delivered before.
+    Received(Vec<Value>, u8),
     /// Full, empty, or one of them until the deadline.
     NotReady,
     /// End-of-file, or broken pipe.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::Flavour;
 use harness::new::slots_are_usable;
-use histories::history::{Again, Answer, Call, End, History, Kind, What};
+use histories::history::{Answer, Call, End, History, Kind, What};
 use ringpipe::{Mpmc, RecvTimeoutError, Ring, Spsc};
 
 use crate::ambush;
@@ -242,7 +242,7 @@ fn drain<K: Flavour>(
     for _ in 0..=3 * ring.capacity() {
         let invoked = board.draw();
         let answer = match rx.recv_timeout(STUCK) {
-            Ok(item) => Answer::Received(vec![item], Again::First(rx.redelivered())),
+            Ok(item) => Answer::Received(vec![item], rx.redelivered() as u8),
             Err(RecvTimeoutError::Closed) => Answer::Closed,
             Err(wrong) => return Err(format!("no end-of-file, but \"{wrong}\"")),
         };

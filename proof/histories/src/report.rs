@@ -123,7 +123,7 @@ impl Tally {
                 Some(Answer::Sent(_)) => self.moved += 1,
                 Some(Answer::Received(_, again)) => {
                     self.moved += 1;
-                    self.again += u64::from(!again.is(0));
+                    self.again += u64::from(*again > 0);
                 }
                 Some(Answer::NotReady) => self.not_ready += 1,
                 Some(Answer::Closed) => self.closed += 1,

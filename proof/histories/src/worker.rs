@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
 use harness::{Flavour, memory, processors};
-use histories::history::{self, Again, Answer, End, SLOTS, What};
+use histories::history::{self, Answer, End, SLOTS, What};
 use ringpipe::{
     BulkError, Kind, Mpmc, RecvHandle, RecvTimeoutError, Ring, SendHandle, SendTimeoutError, Spsc,
     TryRecvError, TrySendError, WaitPolicy,
@@ -232,13 +232,13 @@ fn receive<K: Kind>(rx: &mut RecvHandle<u64, K>, step: Step) -> Result<Answer, S
     let into = &mut into[..usize::from(step.size).min(SLOTS)];
     let count = match step.form {
         Form::Try => match rx.try_recv() {
-            Ok(item) => return Ok(Answer::Received(vec![item], Again::First(rx.redelivered()))),
+            Ok(item) => return Ok(Answer::Received(vec![item], rx.redelivered() as u8)),
             Err(TryRecvError::Empty) => return Ok(Answer::NotReady),
             Err(TryRecvError::Closed) => return Ok(Answer::Closed),
             Err(wrong) => return Err(wrong.to_string()),
         },
         Form::Wait => match rx.recv_timeout(wait(step)) {
-            Ok(item) => return Ok(Answer::Received(vec![item], Again::First(rx.redelivered()))),
+            Ok(item) => return Ok(Answer::Received(vec![item], rx.redelivered() as u8)),
             Err(RecvTimeoutError::Timeout) => return Ok(Answer::NotReady),
             Err(RecvTimeoutError::Closed) => return Ok(Answer::Closed),
             Err(wrong) => return Err(wrong.to_string()),
@@ -256,14 +256,14 @@ fn receive<K: Kind>(rx: &mut RecvHandle<u64, K>, step: Step) -> Result<Answer, S
                 Err(why) => return bulk(why),
             };
             let items: Vec<_> = run.iter().collect();
-            let again = Again::Count(run.redelivered() as u8);
+            let again = run.redelivered() as u8;
             let release = run.len().min(step.part.into());
             run.release(release);
             return Ok(Answer::Received(items, again));
         }
     };
     match count {
-        Ok(count) => Ok(Answer::Received(into[..count].to_vec(), Again::First(rx.redelivered()))),
+        Ok(count) => Ok(Answer::Received(into[..count].to_vec(), rx.redelivered() as u8)),
         Err(why) => bulk(why),
     }
 }

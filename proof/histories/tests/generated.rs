@@ -5,7 +5,7 @@
 //! call of a process at a time allows, so that they overlap. Each call still has a moment at which
 //! it took effect, so every specification must explain the history.
 
-use histories::history::{Again, Answer, Call, End, History, Kind, What};
+use histories::history::{Answer, Call, End, History, Kind, What};
 use histories::search::explain;
 use histories::spec::fifo::Fifo;
 use histories::spec::mpmc::Mpmc;
@@ -39,7 +39,7 @@ fn run(capacity: u8, ends: &[End], drafts: &[Draft]) -> Vec<Call> {
         } else {
             let ready = usize::from(size).min(queue.len());
             let answer = if ready >= need.into() {
-                Answer::Received(queue.drain(..ready).collect(), Again::First(false))
+                Answer::Received(queue.drain(..ready).collect(), 0)
             } else {
                 Answer::NotReady
             };

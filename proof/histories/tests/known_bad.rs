@@ -1,7 +1,7 @@
 //! Histories that no ring may produce, each of which must be rejected, next to its honest twin,
 //! which must be explained: a checker that accepts everything proves nothing.
 
-use histories::history::{Again, Answer, Call, End, History, Kind, Value, What};
+use histories::history::{Answer, Call, End, History, Kind, Value, What};
 use histories::search::explain;
 use histories::spec::fifo::Fifo;
 use histories::spec::mpmc::Mpmc;
@@ -26,11 +26,11 @@ fn receive(process: u8, at: (u64, u64), answer: Answer) -> Call {
 }
 
 fn received(process: u8, at: (u64, u64), value: Value) -> Call {
-    receive(process, at, Answer::Received(vec![value], Again::First(false)))
+    receive(process, at, Answer::Received(vec![value], 0))
 }
 
 fn received_again(process: u8, at: (u64, u64), value: Value) -> Call {
-    receive(process, at, Answer::Received(vec![value], Again::First(true)))
+    receive(process, at, Answer::Received(vec![value], 1))
 }
 
 fn closed(process: u8, at: (u64, u64)) -> Call {
@@ -269,7 +269,7 @@ fn what_a_closed_receiver_had_kept_is_not_lost() {
 fn what_a_closed_receiver_had_kept_comes_one_item_at_a_time() {
     let in_place = |process, at, values: &[Value], again| {
         let what = What::Receive { max: 2, need: 1, release: 0 };
-        let answer = Answer::Received(values.to_vec(), Again::Count(again));
+        let answer = Answer::Received(values.to_vec(), again);
         Call { what, ..receive(process, at, answer) }
     };
     let with = |last: Call| {

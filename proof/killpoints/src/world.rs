@@ -52,7 +52,7 @@ impl Books {
 
     /// Has received something.
     pub fn arrives<K: Flavour>(&mut self, item: Item, rx: &RecvHandle<Item, K>) {
-        self.arrived.push((item, rx.redelivered()));
+        self.arrived.push((item, rx.redelivered() > 0));
         self.redeliveries.push(rx.redeliveries());
     }
 }

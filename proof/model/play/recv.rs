@@ -184,7 +184,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
     /// A call has copied `count` items out, and released them.
     fn copied(&mut self, who: usize, rx: &RecvHandle<T, K>, count: usize) {
         if count > 0 {
-            let again = (self.model.again > 0, self.model.redeliveries);
+            let again = (self.model.again.min(count), self.model.redeliveries);
             assert_eq!((rx.redelivered(), rx.redeliveries()), again);
             self.again[who] = Some(again);
             self.model.release(who, count);

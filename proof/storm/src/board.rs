@@ -165,8 +165,13 @@ pub enum Mark {
     First,
     /// It had.
     Again,
-    /// In a slice of which only the first item's mark is told.
-    Unknown,
+}
+
+impl Mark {
+    /// Of item `index` of several, the first `again` of which had been delivered before.
+    pub fn of(index: usize, again: usize) -> Self {
+        if index < again { Self::Again } else { Self::First }
+    }
 }
 
 /// A line of a receiver's log.
@@ -346,8 +351,7 @@ impl Lane {
             each(match word(0) & 3 {
                 0 => Entry::Released(word(1)),
                 1 => Entry::Item(parcel, Mark::First, word(0) >> 2),
-                2 => Entry::Item(parcel, Mark::Again, word(0) >> 2),
-                _ => Entry::Item(parcel, Mark::Unknown, word(0) >> 2),
+                _ => Entry::Item(parcel, Mark::Again, word(0) >> 2),
             });
         }
         self.word(READ).store(written, Release);

@@ -128,8 +128,7 @@ impl<K: Storm> Receiver<K> {
         let outcome = match received {
             Err(outcome) => outcome,
             Ok(value) => {
-                let mark = if self.rx().redelivered() { Mark::Again } else { Mark::First };
-                let item = Entry::Item(value, mark, now());
+                let item = Entry::Item(value, Mark::of(0, self.rx().redelivered()), now());
                 lane.log([item, Entry::Released(1)].into_iter());
                 Ok(Got::Something)
             }
@@ -150,14 +149,9 @@ impl<K: Storm> Receiver<K> {
         let outcome = match call(rx, &mut self.buffer[..max]) {
             Err(e) => refused(e),
             Ok(count) => {
-                let marks = match (rx.redelivered(), K::MANY) {
-                    (false, _) => [Mark::First; 2],
-                    (true, true) => [Mark::Again; 2],
-                    (true, false) => [Mark::Again, Mark::Unknown],
-                };
-                let at = now();
+                let (again, at) = (rx.redelivered(), now());
                 let items = self.buffer[..count].iter().enumerate();
-                let items = items.map(|(i, &value)| Entry::Item(value, marks[i.min(1)], at));
+                let items = items.map(|(i, &value)| Entry::Item(value, Mark::of(i, again), at));
                 lane.log(items.chain([Entry::Released(count as u64)]));
                 Ok(Got::Something)
             }
@@ -184,8 +178,8 @@ impl<K: Storm> Receiver<K> {
         if told > 0 && (count, again) != (1, 1) {
             return Err(format!("{count} items at once, {again} marked, the first {told} times"));
         }
-        let mark = |i| if i < again { Mark::Again } else { Mark::First };
-        lane.log(run.iter().enumerate().map(|(i, value)| Entry::Item(value, mark(i), at)));
+        let items = run.iter().enumerate();
+        lane.log(items.map(|(i, value)| Entry::Item(value, Mark::of(i, again), at)));
         for _ in 0..count {
             self.desk.dawdle();
         }

@@ -3,7 +3,7 @@
 use std::slice;
 
 use super::super::item::{Item, as_bits, checked};
-use super::RecvHandle;
+use super::{Again, RecvHandle};
 use crate::error::BulkError;
 use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::Relaxed;
@@ -15,7 +15,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         debug_assert!(run.slots == 1 && run.items == 1);
         // The result first: it is moved no more, whatever its size.
         let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
-        self.note(run);
+        self.note(run, if received.is_some() { run.again } else { 0 });
         self.raw.end.release(self.shape, run, 1);
         if received.is_none() {
             self.count_dropped(1);
@@ -32,7 +32,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             .find(self.shape, run, 0)
             .map(|at| self.raw.end.mem.view(self.shape).read(at));
         let received = bits.map(checked);
-        self.note(run);
+        self.note(run, if matches!(received, Some(Some(_))) { run.again.min(1) } else { 0 });
         self.raw.end.release(self.shape, run, 1);
         if matches!(received, Some(None)) {
             self.count_dropped(1);
@@ -52,7 +52,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
             }
             None => self.read_checked(at, into),
         });
-        self.note(run);
+        self.note(run, if received == Some(true) { run.again.min(1) } else { 0 });
         self.raw.end.release(self.shape, run, 1);
         if received == Some(false) {
             self.count_dropped(1);
@@ -71,13 +71,14 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ) -> Result<usize, BulkError> {
         let taken = into.len().min(run.items as usize);
         let into = &mut into[..taken];
+        let again = run.again.min(taken as u64);
         let copied = match as_bits(into) {
-            Some(into) => self.raw.end.copy_out(self.shape, run, into).map(|()| taken),
+            Some(into) => self.raw.end.copy_out(self.shape, run, into).map(|()| (taken, again)),
             None => self.copy_checked(run, into),
         };
-        self.note(run);
+        self.note(run, copied.map_or(0, |(_, again)| again));
         self.raw.end.release(self.shape, run, taken as u64);
-        let received = copied.map_err(|e| self.bulk(e))?;
+        let (received, _) = copied.map_err(|e| self.bulk(e))?;
         if received == taken {
             return Ok(taken);
         }
@@ -100,15 +101,17 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// Copies those of the first items of the run that make a `T`; the others are left out. How
-    /// many.
-    fn copy_checked(&self, run: Run, into: &mut [T]) -> Result<usize, Refused> {
+    /// many, and how many of them somebody had before.
+    fn copy_checked(&self, run: Run, into: &mut [T]) -> Result<(usize, u64), Refused> {
         let mut items = self.raw.end.items(self.shape, run);
-        let mut received = 0;
-        for _ in 0..into.len() {
+        let (mut received, mut again) = (0, 0);
+        for index in 0..into.len() {
             let at = items.next().ok_or(Refused::Corrupt)?;
-            received += usize::from(self.read_checked(at, &mut into[received]));
+            let makes_one = self.read_checked(at, &mut into[received]);
+            received += usize::from(makes_one);
+            again += u64::from(makes_one && (index as u64) < run.again);
         }
-        Ok(received)
+        Ok((received, again))
     }
 
     /// Items whose bits make no values.
@@ -117,9 +120,12 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         self.raw.end.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic
     }
 
-    /// Before the release of a run: what to say of its first item.
+    /// Before the release of a run: what to say of its items, of which somebody had so many before.
     #[inline(always)]
-    fn note(&mut self, run: Run) {
-        self.again = if run.again > 0 { 1 + self.raw.end.redeliveries(run) as u8 } else { 0 };
+    fn note(&mut self, run: Run, items: u64) {
+        self.again = match items {
+            0 => Again::default(),
+            items => Again { items: items as usize, times: self.raw.end.redeliveries(run) as u8 },
+        };
     }
 }

@@ -65,7 +65,7 @@ impl<'a> Fifo<'a> {
             Answer::Received(items, again) => {
                 let count = items.len();
                 let fits = count == ready || self.loose && count < ready && count >= need.into();
-                fits && after.items.drain(..count).eq(items.iter().copied()) && again.is(0)
+                fits && after.items.drain(..count).eq(items.iter().copied()) && *again == 0
             }
             Answer::NotReady => self.loose || open && ready < need.into(),
             Answer::Closed => {

@@ -306,7 +306,7 @@ impl<'a> Mpmc<'a> {
 
 /// The answer delivers exactly `items`, and says of the first `again` that they come again.
 fn is_delivery(answer: &Answer, items: &[Value], again: u8) -> bool {
-    matches!(answer, Answer::Received(got, said) if got == items && said.is(again))
+    matches!(answer, Answer::Received(got, said) if got == items && *said == again)
 }
 
 impl Specification for Mpmc<'_> {

@@ -92,7 +92,7 @@ impl<'a> Spsc<'a> {
             let items: Vec<_> = (state.head..end).map(|at| state.values[self.slot(at)]).collect();
             let again = (state.handed_out - state.head).min(count) as u8;
             after.handed_out = state.handed_out.max(end);
-            let same = |answer: &Answer| matches!(answer, Answer::Received(got, said) if *got == items && said.is(again));
+            let same = |answer: &Answer| matches!(answer, Answer::Received(got, said) if *got == items && *said == again);
             if fits(call, same) {
                 next.push((after, LOOKED + release.min(count as u8)));
             }
