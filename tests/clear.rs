@@ -82,6 +82,7 @@ fn what_this_receiver_has_given_back_is_discarded_too<K: Flavour>() {
     assert_eq!(rx.clear(), Ok(5));
     tx.try_send(6).unwrap();
     assert_eq!((rx.try_recv(), rx.redelivered()), (Ok(6), 0));
+    assert_eq!(ring.stats().redelivered, 0, "nobody was given them again");
 }
 
 fn what_a_killed_receiver_had_claimed_is_discarded_too<K: Flavour>() {

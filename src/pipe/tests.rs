@@ -1,6 +1,8 @@
 //! Manners that need no second thread: what an end says and whom it asks, with a liveness that says
 //! what he is told to. Those of sleepers are tested in `wait::tests`.
 
+use std::cell::RefCell;
+
 use super::*;
 use crate::peers::reap::Life;
 use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
@@ -92,6 +94,44 @@ fn an_abandoned_claim_that_is_left_over_is_asked_for_without_doubt_and_none_is_n
     rx.release(numbers(), run, 1);
     assert!(!rx.check_liveness(&liveness).pending && rx.held() == 1);
     assert!(!rx.more_to_adopt, "there is none");
+}
+
+/// Of whom a question takes its time: somebody sends meanwhile.
+struct Sends<'a> {
+    told: &'a Told,
+    tx: RefCell<SendEnd<Mpmc>>,
+}
+
+impl Liveness for Sends<'_> {
+    fn alive(&self, role: Role, record: usize) -> Life {
+        self.told.alive(role, record)
+    }
+    fn any_alive(&self, role: Role) -> Life {
+        let mut tx = self.tx.borrow_mut();
+        if let Ok(run) = tx.claim_slow(1, 1, self.told) {
+            tx.publish(numbers(), run, 1);
+        }
+        self.told.any_alive(role)
+    }
+    fn visitor_alive(&self) -> Life {
+        self.told.visitor_alive()
+    }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        self.told.with_scratch(work)
+    }
+}
+
+#[test]
+fn clear_discards_nothing_that_is_sent_after_it_has_begun() {
+    let heap = Heap::<u64, Mpmc>::new(8, 2);
+    let all = told(&BOTH);
+    let (mut tx, mut rx) = (sender(&heap, 0, &told(&[])), receiver(&heap, 1, &all));
+    let run = tx.claim_slow(3, 3, &all).expect("room");
+    tx.publish(numbers(), run, 3);
+    let sends = Sends { told: &all, tx: RefCell::new(tx) };
+    assert_eq!(rx.clear(&sends), Ok(3));
+    let next = rx.claim_slow(1, 8, &all).expect("what came meanwhile");
+    assert_eq!((next.at, next.items > 0), (3, true));
 }
 
 /// Looks once, with a liveness check due or not, and gives up.
