@@ -5,6 +5,7 @@
 //! cargo bench -p operations -- --save-baseline before    # then change something, then
 //! cargo bench -p operations -- --baseline before
 //! cargo bench -p operations -- instructions    # how many a value takes; with valgrind
+//! cargo bench -p operations -- stack    # how many copies of a large item a call has there
 //! ```
 //!
 //! Nothing here tells how fast items travel between processes, which depends on cache lines that
@@ -12,6 +13,7 @@
 
 mod calls;
 mod instructions;
+mod stack;
 
 use std::hint::black_box;
 
@@ -102,6 +104,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.split_first() {
         Some((what, _)) if what == "instructions" => instructions::count(),
+        Some((what, _)) if what == "stack" => stack::measure(),
         Some((what, program)) if what == "pass" => instructions::work(program),
         _ => {
             let mut criterion = Criterion::default().configure_from_args();

@@ -40,6 +40,20 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// # Ok::<(), ringpipe::ChannelError>(())
 /// ```
 ///
+/// # Large items
+///
+/// An item that is passed or returned by value stands on the caller's stack, and more than once. Of
+/// a type of which all bit patterns are valid, an optimised program has there, its own copy
+/// included, up to three copies in `try_send`, `send` and `try_recv`, two in `recv` and
+/// [`ReadRun::get`](crate::ReadRun::get), one in [`WriteRun::write`](crate::WriteRun::write), and
+/// six in a loop over an iterator; an unoptimised one up to 19. (`cargo bench -p operations --
+/// stack` measures it.) A thread's stack is 2 MiB by default: larger items go by slices, as
+/// `send_slice(slice::from_ref(&item))`, and are received by
+/// [`recv_into`](crate::RecvHandle::recv_into) or [`recv_slice`](crate::RecvHandle::recv_slice),
+/// which put nothing of that size on the stack; or in place, borrowed.
+///
+/// # What cannot travel
+///
 /// Arrays of checked types (`[bool; 4]`) cannot travel; a `[u8; 4]` can.
 ///
 /// Zero-sized types are refused when the program is compiled, and so is an alignment beyond a page
@@ -54,6 +68,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
     note = "for a type of your own: `#[derive(Clone, Copy, NoUninit, CheckedBitPattern)]`, from \
             `bytemuck` with the feature `derive`, and `#[repr(C)]` without padding or, for an enum, \
             `#[repr(u8)]`",
+    note = "for an array of an unusual length: bytemuck's feature `min_const_generics`",
     note = "no references, pointers, `String` or `Vec`: another process could not follow them"
 )]
 pub trait Item: NoUninit + CheckedBitPattern<Bits: Send + Sync> + Send + Sync {}
