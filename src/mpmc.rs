@@ -27,6 +27,20 @@
 //! debugger) in the midst of a call holds up the receivers until it goes on, and a receiver stopped
 //! there holds up the senders a lap later; so does one that keeps a run in hand. Ends that are slow
 //! or asleep between calls hold up nobody.
+//!
+//! **A slow job** is a run that is kept in hand: its slot is not free before it is released. Senders
+//! come round to that slot after as many items as the ring has slots, and wait there, all of them,
+//! however many slots behind it are free. Jobs that take two seconds, in a ring of 64 slots that
+//! gets 1,000 jobs a second, stop the senders for most of that time. The remedy is a capacity of
+//! more than what comes while the longest job takes; or to copy a long job out, release it, and be
+//! prepared to lose it if this process dies.
+//!
+//! **Fairness.** Each item goes to the receiver that claims it first. Who is awake is faster than
+//! who must be woken, so receivers are not served in turn. Of six that worked for a microsecond on
+//! each of 300,000 items, the best served got 1.5 to 5.5 times as many as the worst on a ring of 64
+//! slots, and 1.2 to 2.2 times as many on one of 8,192 slots; of a pipe, which holds as many, 1.1 to
+//! 1.7 times (`cargo run --release -p peers -- fairness`, two processors). A longer ring shares
+//! better, as its receivers sleep less.
 
 use crate::error::ChannelError;
 use crate::handles::item::Item;

@@ -102,6 +102,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// Receives if there is an item, and never waits.
     ///
+    /// On an MPMC ring this may say `Empty` although a `send` of another thread has returned: if a
+    /// sender claimed the position before that one and has not yet published, as it is in the midst
+    /// of its call, or fills a [`WriteRun`](crate::WriteRun). Items come in the order of their
+    /// positions; that one comes when the other has published, or given up, or died.
+    ///
     /// ```
     /// use ringpipe::{TryRecvError, spsc};
     ///
@@ -306,7 +311,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Like [`try_recv_exact`](Self::try_recv_exact), but waits until there are enough.
     ///
     /// On an MPMC ring that other receivers keep nearly empty, enough items may never come
-    /// together: use a deadline.
+    /// together: use a deadline. And another receiver's death may end the wait with
+    /// [`BulkError::Held`], since what that one had not released comes first, item by item: a
+    /// program that reads records of several items receives those by
+    /// [`try_recv_slice`](Self::try_recv_slice) and then goes on.
     ///
     /// # Errors
     ///

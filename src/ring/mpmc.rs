@@ -57,6 +57,26 @@
 //! stopped (`SIGSTOP`, a debugger) between claim and publish holds up the receivers, as a stopped
 //! receiver in mid-call holds up senders one lap later.
 //!
+//! # Why a slot that is held is not passed over
+//!
+//! A receiver that keeps a claim for long stops all senders a lap later, though the slots behind it
+//! are free. A sender that comes to such a slot could skip its position, and go on. That would take
+//!
+//! * a stamp with two writers. The holder frees the slot by a plain store (R3). If a sender may mark
+//!   the slot meanwhile, that store would undo the mark, and receivers would wait at the skipped
+//!   position for ever. So every release would be a read-modify-write;
+//! * a mark that counts, since the slot may be held for many laps, and each sender that comes there
+//!   skips one more position. Receivers that come to those positions must find in a stamp of an old
+//!   lap that they were skipped, how many, and by whom;
+//! * another recovery. Now a stamp alone says whether a dead receiver had released a slot, and one
+//!   intent says whose it was. Then a position that is passed over would have no stamp, and the slot
+//!   of a dead holder would have to be freed for the lap after all that were skipped, by an adopter
+//!   that may die, too. End-of-file (`unpublished`) and the rules for damage have to know all that.
+//!
+//! What it would win is bounded: each long job takes a slot out of the ring for as long as it takes,
+//! and as many of them as there are slots stop it all the same. More slots win as much and cost
+//! memory alone. So users are told to have as many as items come while one is held.
+//!
 //! Source: Dmitry Vyukov, "Bounded MPMC queue" (2010), with 64-bit laps. The intents are ours.
 
 use crossbeam_utils::Backoff;

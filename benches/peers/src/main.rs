@@ -24,6 +24,7 @@ mod charts;
 mod check;
 mod contenders;
 mod control;
+mod fairness;
 mod measure;
 mod report;
 mod running;

@@ -8,25 +8,27 @@ use ringpipe::spsc;
 use serde::Serialize;
 
 use crate::Outcome;
+use crate::fairness::fairness;
 use crate::report::time;
 
 /// A table of things that are not compared with anybody.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scale {
     pub name: &'static str,
-    title: String,
-    heads: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
+    pub title: String,
+    pub heads: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
 }
 
 type Measure = fn(bool) -> Outcome<Scale>;
 
-pub const ALL: [(&str, Measure); 5] = [
+pub const ALL: [(&str, Measure); 6] = [
     ("scale-rings", rings),
     ("scale-endpoints", endpoints),
     ("scale-capacity", capacities),
     ("scale-pages", pages),
     ("footprint", footprint),
+    ("fairness", fairness),
 ];
 
 impl Scale {
