@@ -91,7 +91,7 @@ fn work() -> Outcome {
     jobs.set_liveness_interval(Duration::from_millis(5)); // how soon a dead colleague's jobs are found
     jobs.require_peer(); // an employer who has left before we came will not come again
     loop {
-        let claimed = match jobs.claim(8, Duration::from_secs(60)) {
+        let claimed = match jobs.claim_deadline(8, Duration::from_secs(60)) {
             Ok(claimed) => claimed,
             Err(BulkError::Closed) => return Ok(()),
             Err(why) => return Err(why.into()),

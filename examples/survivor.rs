@@ -151,7 +151,7 @@ fn send(number: u64) -> Outcome {
     while !ending(&signal)? {
         let about_to = next + BATCH as u64;
         notes.write_all_at(bytemuck::bytes_of(&Sent { sent: next, about_to }), 0)?;
-        let sent = tx.claim(BATCH, Duration::from_millis(100)).map(|mut run| {
+        let sent = tx.claim_deadline(BATCH, Duration::from_millis(100)).map(|mut run| {
             for i in 0..run.len() {
                 dawdle();
                 run.write(i, Parcel::new(number, next + i as u64));
@@ -182,7 +182,7 @@ fn receive() -> Outcome {
         if ending {
             rx.require_peer(); // all senders may have left before we came
         }
-        let run = match rx.claim(BATCH, Duration::from_millis(100)) {
+        let run = match rx.claim_deadline(BATCH, Duration::from_millis(100)) {
             Ok(run) => run,
             Err(BulkError::Closed) if ending => return Ok(()),
             // All senders are dead at this moment. The next are on their way.

@@ -94,8 +94,8 @@ mod wait;
 pub use bytemuck;
 pub use error::{
     AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, Mismatch,
-    NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
+    NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendAllError,
+    SendError, SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, orphans, remove_orphan, remove_orphans};

@@ -45,10 +45,10 @@ macro_rules! no_allocation {
                 assert_eq!(rx.recv(), Ok(1));
                 assert!(rx.try_recv().is_err());
                 assert!(rx.recv_timeout(Duration::from_micros(1)).is_err());
-                tx.send_slice(&[1, 2, 3, 4], Duration::ZERO).unwrap();
+                tx.send_slice_deadline(&[1, 2, 3, 4], Duration::ZERO).unwrap();
                 assert!(tx.try_send(5).is_err());
                 assert!(tx.send_timeout(5, Duration::from_micros(1)).is_err());
-                rx.recv_slice(&mut into, Duration::ZERO).unwrap();
+                rx.recv_slice_deadline(&mut into, Duration::ZERO).unwrap();
             };
             all(); // what is made once
             assert_eq!(asked(|| (0..1000).for_each(|_| all())), 0);

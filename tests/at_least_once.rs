@@ -139,7 +139,7 @@ fn worker<K: Flavour>(mut me: Me) {
     me.say("attached");
     while let Some(order) = me.hear() {
         let max = order.strip_prefix("claim ").unwrap().parse().unwrap();
-        let run = match rx.claim(max, LOOK) {
+        let run = match rx.claim_deadline(max, LOOK) {
             Ok(run) => run,
             Err(why) => {
                 me.say(format_args!("{why:?}"));
@@ -349,7 +349,7 @@ fn a_job_that_kills_every_worker_is_told_by_its_redeliveries_and_the_others_are_
     rx.set_liveness_interval(Duration::from_millis(2));
     drop(tx);
     let (mut done, mut aside) = (Vec::new(), Vec::new());
-    while let Ok(run) = rx.claim(1, LOOK) {
+    while let Ok(run) = rx.claim_deadline(1, LOOK) {
         let job = run.get(0).unwrap();
         match run.redeliveries() {
             3 => aside.push(job),

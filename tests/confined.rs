@@ -353,18 +353,18 @@ fn move_values<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
     must!(rx.try_recv() == Ok(1) && rx.recv() == Ok(2));
     must!(rx.recv_timeout(SOON) == Ok(3) && rx.recv_deadline(later()) == Ok(4));
     let mut into = [0; 2];
-    must!(tx.try_send_slice(&[1, 2]) == Ok(2) && tx.send_slice(&[3, 4], SOON) == Ok(2));
+    must!(tx.try_send_slice(&[1, 2]) == Ok(2) && tx.send_slice_deadline(&[3, 4], SOON) == Ok(2));
     must!(rx.try_recv_slice(&mut into) == Ok(2) && into == [1, 2]);
-    must!(rx.recv_slice(&mut into, SOON) == Ok(2) && into == [3, 4]);
-    must!(tx.try_send_exact(&[5, 6]) == Ok(()) && tx.send_exact(&[7, 8], SOON) == Ok(()));
+    must!(rx.recv_slice_deadline(&mut into, SOON) == Ok(2) && into == [3, 4]);
+    must!(tx.try_send_exact(&[5, 6]) == Ok(()) && tx.send_exact_deadline(&[7, 8], SOON) == Ok(()));
     must!(rx.try_recv_exact(&mut into) == Ok(()) && into == [5, 6]);
-    must!(rx.recv_exact(&mut into, SOON) == Ok(()) && into == [7, 8]);
+    must!(rx.recv_exact_deadline(&mut into, SOON) == Ok(()) && into == [7, 8]);
     for wait in [false, true] {
-        let claimed = if wait { tx.claim(2, SOON) } else { tx.try_claim(2) };
+        let claimed = if wait { tx.claim_deadline(2, SOON) } else { tx.try_claim(2) };
         let mut run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
         run.write(0, 9);
         run.commit(1);
-        let claimed = if wait { rx.claim(2, SOON) } else { rx.try_claim(2) };
+        let claimed = if wait { rx.claim_deadline(2, SOON) } else { rx.try_claim(2) };
         let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
         must!(run.get(0) == Some(9) && run.redelivered() == 0 && run.redeliveries() == 0);
         run.release_all();
@@ -391,10 +391,10 @@ fn find_nothing<K: Flavour>(rx: &mut Rx<K>) {
         must!(rx.try_recv() == Err(TryRecvError::Empty));
     }
     must!(rx.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout));
-    must!(rx.recv_slice(&mut into, MOMENT) == Err(BulkError::Timeout));
-    must!(rx.recv_exact(&mut into, MOMENT) == Err(BulkError::Timeout));
+    must!(rx.recv_slice_deadline(&mut into, MOMENT) == Err(BulkError::Timeout));
+    must!(rx.recv_exact_deadline(&mut into, MOMENT) == Err(BulkError::Timeout));
     must!(rx.try_claim(2).err() == Some(BulkError::Empty));
-    must!(rx.claim(2, MOMENT).err() == Some(BulkError::Timeout));
+    must!(rx.claim_deadline(2, MOMENT).err() == Some(BulkError::Timeout));
 }
 
 fn find_no_room<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
@@ -404,9 +404,9 @@ fn find_no_room<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
         must!(tx.try_send(8) == Err(TrySendError::Full(8)));
     }
     must!(tx.send_timeout(8, MOMENT) == Err(SendTimeoutError::Timeout(8)));
-    must!(tx.send_slice(&[8], MOMENT) == Err(BulkError::Timeout));
-    must!(tx.send_exact(&[8], MOMENT) == Err(BulkError::Timeout));
-    must!(tx.claim(2, MOMENT).err() == Some(BulkError::Timeout));
+    must!(tx.send_slice_deadline(&[8], MOMENT) == Err(BulkError::Timeout));
+    must!(tx.send_exact_deadline(&[8], MOMENT) == Err(BulkError::Timeout));
+    must!(tx.claim_deadline(2, MOMENT).err() == Some(BulkError::Timeout));
     must!(rx.try_recv_slice(&mut [0; 9]) == Ok(8));
 }
 
@@ -425,12 +425,12 @@ fn be_cancelled<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Cancel
 /// In borrowed slots.
 fn move_values_in_place<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
     for wait in [false, true] {
-        let claimed = if wait { tx.claim(1, SOON) } else { tx.try_claim(1) };
+        let claimed = if wait { tx.claim_deadline(1, SOON) } else { tx.try_claim(1) };
         let mut run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
         // SAFETY: who has this ring open are this test's processes, which keep to the protocol.
         *unsafe { run.slot_mut(0) } = 12;
         run.commit_all();
-        let claimed = if wait { rx.claim(1, SOON) } else { rx.try_claim(1) };
+        let claimed = if wait { rx.claim_deadline(1, SOON) } else { rx.try_claim(1) };
         let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
         // SAFETY: likewise.
         must!(*unsafe { run.slot(0) } == 12);

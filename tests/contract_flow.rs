@@ -2,7 +2,7 @@
 
 mod support;
 
-use ringpipe::{Mpmc, TryRecvError, TrySendError};
+use ringpipe::{BulkError, Mpmc, SendAllError, TryRecvError, TrySendError};
 use support::{Child, Flavour, POLICIES, both_kinds, new_ring, roles, tests, until};
 
 roles!();
@@ -17,6 +17,8 @@ both_kinds!(
     c04_sender_asleep_on_a_full_ring_learns_that_the_last_receiver_left,
     c05_a_published_value_is_received_at_once_even_if_the_ring_is_nearly_empty,
     c05_space_is_reused_as_soon_as_it_is_freed,
+    all_of_a_long_slice_is_sent_in_order_however_short_the_ring,
+    a_long_slice_that_is_cut_off_says_where,
 );
 
 tests!(
@@ -272,4 +274,44 @@ fn c05_space_waits_for_the_unfreed_slots_before_it() {
     slow.must("release 1", "Ok");
     assert_eq!(tx.try_send_slice(&[4, 5, 6, 7]), Ok(3), "slots 0, 1 and 2");
     fast.must("try_recv", "Ok(3)");
+}
+
+fn all_of_a_long_slice_is_sent_in_order_however_short_the_ring<K: Flavour>() {
+    for capacity in [1, 8] {
+        let (_name, ring) = new_ring::<K>(capacity);
+        let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+        tx.send_all(&[]).unwrap();
+        let received = std::thread::spawn(move || rx.iter().collect::<Vec<_>>());
+        let values: Vec<u64> = (0..1_000).collect();
+        tx.send_all(&values[..1]).unwrap();
+        tx.send_all_deadline(&values[1..], std::time::Duration::from_secs(60)).unwrap();
+        drop(tx);
+        assert!(received.join().unwrap() == values);
+    }
+}
+
+fn a_long_slice_that_is_cut_off_says_where<K: Flavour>() {
+    let cut = |sent, why| {
+        move |error: SendAllError| {
+            assert_eq!((error.sent, error.why), (sent, why));
+            assert!(error.to_string().contains(&format!("first {sent} ")));
+            assert_eq!(std::error::Error::source(&error).unwrap().to_string(), why.to_string());
+        }
+    };
+    let (_name, ring) = new_ring::<K>(4);
+    let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+    let values: Vec<u64> = (0..10).collect();
+    cut(4, BulkError::Timeout)(
+        tx.send_all_deadline(&values, std::time::Duration::ZERO).unwrap_err(),
+    );
+    rx.try_recv_exact(&mut [0; 3]).unwrap();
+    tx.canceller().cancel();
+    cut(3, BulkError::Cancelled)(tx.send_all(&values).unwrap_err());
+    tx.canceller().reset();
+    // The receiver takes some and goes, while the sender waits.
+    let taken = std::thread::spawn(move || rx.iter().take(6).collect::<Vec<_>>());
+    let error = tx.send_all(&values).unwrap_err();
+    assert_eq!((error.why, taken.join().unwrap()), (BulkError::Closed, vec![3, 0, 1, 2, 0, 1]));
+    assert!((2..=6).contains(&error.sent), "two were received, and the ring holds four");
+    assert_eq!(ring.len(), error.sent - 2, "so many are there as it said");
 }

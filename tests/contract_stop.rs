@@ -52,14 +52,14 @@ fn c10_timeouts_are_kept_in_full_and_give_the_value_back<K: Flavour>() {
                 assert_eq!(rx.recv_deadline(deadline), Err(RecvTimeoutError::Timeout));
             });
             in_full(wait, || {
-                assert_eq!(rx.recv_slice(&mut [0; 2], wait), Err(BulkError::Timeout));
+                assert_eq!(rx.recv_slice_deadline(&mut [0; 2], wait), Err(BulkError::Timeout));
             });
             tx.try_send(1).unwrap();
             in_full(wait, || {
-                assert_eq!(rx.recv_exact(&mut [0; 2], wait), Err(BulkError::Timeout));
+                assert_eq!(rx.recv_exact_deadline(&mut [0; 2], wait), Err(BulkError::Timeout));
             });
             in_full(wait, || {
-                assert_eq!(tx.send_exact(&[0; 2], wait), Err(BulkError::Timeout));
+                assert_eq!(tx.send_exact_deadline(&[0; 2], wait), Err(BulkError::Timeout));
             });
             tx.try_send(2).unwrap();
             in_full(wait, || {
@@ -70,14 +70,14 @@ fn c10_timeouts_are_kept_in_full_and_give_the_value_back<K: Flavour>() {
                 assert_eq!(tx.send_deadline(77, deadline), Err(SendTimeoutError::Timeout(77)));
             });
             in_full(wait, || {
-                assert_eq!(tx.send_slice(&[0; 2], wait), Err(BulkError::Timeout));
+                assert_eq!(tx.send_slice_deadline(&[0; 2], wait), Err(BulkError::Timeout));
             });
             in_full(wait, || {
-                assert_eq!(tx.claim(1, wait).map(drop), Err(BulkError::Timeout));
+                assert_eq!(tx.claim_deadline(1, wait).map(drop), Err(BulkError::Timeout));
             });
             assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2]);
             in_full(wait, || {
-                assert_eq!(rx.claim(1, wait).map(drop), Err(BulkError::Timeout));
+                assert_eq!(rx.claim_deadline(1, wait).map(drop), Err(BulkError::Timeout));
             });
         }
         drop(tx);

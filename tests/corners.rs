@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
-use ringpipe::{BulkError, Deadline, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc, spsc};
+use ringpipe::{BulkError, Mpmc, RecvError, TryRecvError, WaitPolicy, mpmc, spsc};
 
 #[macro_use]
 mod support;
@@ -93,7 +93,7 @@ fn who_adopts_less_than_it_waits_for_is_told_so() {
     assert_eq!(adopter.try_recv_exact(&mut four), Ok(()));
     assert_eq!(four, [2, 3, 4, 5]);
     // Not so for six: while waiting, it adopts one.
-    assert_eq!(adopter.recv_exact(&mut six, Deadline::NEVER), Err(BulkError::Held { held: 1 }));
+    assert_eq!(adopter.recv_exact(&mut six), Err(BulkError::Held { held: 1 }));
     assert_eq!(adopter.recv(), Ok(1));
     assert_eq!(adopter.redelivered(), 1);
 }
@@ -106,11 +106,11 @@ fn a_hole_in_a_full_ring_ends_the_wait_for_all_of_it() {
     run.commit(1);
     let mut two = [0; 2];
     let fragmented = Err(BulkError::Fragmented { adjacent: 1 });
-    assert_eq!(rx.recv_exact(&mut two, Deadline::NEVER), fragmented);
+    assert_eq!(rx.recv_exact(&mut two), fragmented);
     assert_eq!(rx.recv(), Ok(1));
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty)); // passes over the hole
     tx.try_send_exact(&[2, 3]).unwrap();
-    assert_eq!(rx.recv_exact(&mut two, Deadline::NEVER), Ok(()));
+    assert_eq!(rx.recv_exact(&mut two), Ok(()));
 }
 
 #[test]

@@ -350,11 +350,11 @@ fn a_wait_for_many_items_is_not_stuck_behind_a_few_adopted_ones() {
     dead.kill();
     // The three come first and alone: the receiver has to be told to take them.
     let mut four = [0; 4];
-    assert_eq!(rx.recv_exact(&mut four, SOON), Err(BulkError::Held { held: 3 }));
+    assert_eq!(rx.recv_exact_deadline(&mut four, SOON), Err(BulkError::Held { held: 3 }));
     tx.try_send_slice(&[5, 6, 7, 8]).unwrap();
     assert_eq!(rx.try_recv_exact(&mut four), Err(BulkError::Held { held: 3 }));
     assert_eq!(take(&mut rx, 3), [(1, true), (2, true), (3, true)]);
-    assert_eq!(rx.recv_exact(&mut four, SOON), Ok(()));
+    assert_eq!(rx.recv_exact_deadline(&mut four, SOON), Ok(()));
     assert_eq!(four, [5, 6, 7, 8]);
 
     // The same of one that only tries.

@@ -133,9 +133,9 @@ fn told_while_empty<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!(soon(|| rx.recv()), Err(RecvError::DescriptorLost));
     assert_eq!(soon(|| rx.recv_timeout(LATE)), Err(RecvTimeoutError::DescriptorLost));
     assert_eq!(soon(|| rx.recv_deadline(Deadline::NEVER)), Err(RecvTimeoutError::DescriptorLost));
-    assert_eq!(soon(|| rx.recv_slice(&mut [0; 2], LATE)).err(), lost);
-    assert_eq!(soon(|| rx.recv_exact(&mut [0; 2], LATE)).err(), lost);
-    assert_eq!(soon(|| rx.claim(2, LATE).err()), lost);
+    assert_eq!(soon(|| rx.recv_slice_deadline(&mut [0; 2], LATE)).err(), lost);
+    assert_eq!(soon(|| rx.recv_exact_deadline(&mut [0; 2], LATE)).err(), lost);
+    assert_eq!(soon(|| rx.claim_deadline(2, LATE).err()), lost);
     assert_eq!(soon(|| rx.wait_for_peer(LATE)), Err(PeerError::DescriptorLost));
     // One that only tries is told now and then.
     let told = until("a try that is told", || match rx.try_recv() {
@@ -157,9 +157,9 @@ fn told_while_full<K: Flavour>(tx: &mut Tx<K>) {
     let lost = Some(BulkError::DescriptorLost);
     assert_eq!(soon(|| tx.send(9)), Err(SendError::DescriptorLost(9)));
     assert_eq!(soon(|| tx.send_timeout(9, LATE)), Err(SendTimeoutError::DescriptorLost(9)));
-    assert_eq!(soon(|| tx.send_slice(&[9], LATE)).err(), lost);
-    assert_eq!(soon(|| tx.send_exact(&[9], LATE)).err(), lost);
-    assert_eq!(soon(|| tx.claim(2, LATE).err()), lost);
+    assert_eq!(soon(|| tx.send_slice_deadline(&[9], LATE)).err(), lost);
+    assert_eq!(soon(|| tx.send_exact_deadline(&[9], LATE)).err(), lost);
+    assert_eq!(soon(|| tx.claim_deadline(2, LATE).err()), lost);
     assert_eq!(soon(|| tx.wait_for_peer(LATE)), Err(PeerError::DescriptorLost));
     let told = until("a try that is told", || match tx.try_send(9) {
         Err(TrySendError::Full(9)) => None,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ringpipe::bytemuck::{self, CheckedBitPattern, NoUninit};
 use ringpipe::{
-    BulkError, Deadline, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle,
-    Spsc, TryRecvError, mpmc, spsc,
+    BulkError, Kind, Mpmc, RecvError, RecvHandle, RecvTimeoutError, Ring, SendHandle, Spsc,
+    TryRecvError, mpmc, spsc,
 };
 use support::{Flavour, Name, Rng, tests};
 
@@ -97,19 +97,19 @@ fn an_item_can_be_received_into_memory_that_is_there() {
         let mut level = Low;
         assert_eq!(rx.try_recv_into(&mut level), Err(TryRecvError::Empty));
         let soon = Duration::from_millis(1);
-        assert_eq!(rx.recv_into(&mut level, soon), Err(RecvTimeoutError::Timeout));
+        assert_eq!(rx.recv_into_deadline(&mut level, soon), Err(RecvTimeoutError::Timeout));
         for [good, bad] in [[Middle, High], [High, Middle]] {
             tx.try_send_slice(&[good as u8, 77, bad as u8, 99]).unwrap();
             assert_eq!((rx.try_recv_into(&mut level), level), (Ok(()), good));
             assert_eq!((rx.try_recv_into(&mut level), level), (Err(TryRecvError::Invalid), good));
-            assert_eq!((rx.recv_into(&mut level, soon), level), (Ok(()), bad));
+            assert_eq!((rx.recv_into_deadline(&mut level, soon), level), (Ok(()), bad));
             let invalid = Err(RecvTimeoutError::Invalid);
-            assert_eq!((rx.recv_into(&mut level, soon), level), (invalid, bad));
+            assert_eq!((rx.recv_into_deadline(&mut level, soon), level), (invalid, bad));
         }
         assert_eq!(rx.ring().stats().dropped, 4);
         drop(tx);
         assert_eq!(rx.try_recv_into(&mut level), Err(TryRecvError::Closed));
-        assert_eq!(rx.recv_into(&mut level, soon), Err(RecvTimeoutError::Closed));
+        assert_eq!(rx.recv_into_deadline(&mut level, soon), Err(RecvTimeoutError::Closed));
     }
     check::<Spsc>();
     check::<Mpmc>();
@@ -138,7 +138,7 @@ fn an_item_larger_than_the_stack_can_be_received() {
                 let place = bytemuck::cast_slice_mut::<_, Large>(&mut received);
                 match round {
                     0 => rx.try_recv_into(&mut place[0]).unwrap(),
-                    1 => rx.recv_into(&mut place[0], Deadline::NEVER).unwrap(),
+                    1 => rx.recv_into(&mut place[0]).unwrap(),
                     _ => assert_eq!(rx.try_recv_slice(place), Ok(1)),
                 }
                 assert!(received == sent);
@@ -176,7 +176,7 @@ fn a_slice_leaves_items_out_that_make_no_value() {
         assert_eq!(into[..3], [High, Middle, Low]);
         assert_eq!(rx.ring().stats().dropped, 3);
         tx.try_send_slice(&[7, 7]).unwrap();
-        assert_eq!(rx.recv_slice(&mut into, Deadline::NEVER), Err(BulkError::Invalid));
+        assert_eq!(rx.recv_slice(&mut into), Err(BulkError::Invalid));
         assert_eq!(rx.ring().stats().dropped, 5);
         all_is_released(tx, rx);
     }
@@ -190,7 +190,7 @@ fn an_exact_call_drops_what_it_cannot_deliver_whole() {
         let mut into = [Low; 4];
         assert_eq!(rx.try_recv_exact(&mut into), Err(BulkError::Invalid));
         assert_eq!(rx.ring().stats().dropped, 4);
-        assert_eq!(rx.recv_exact(&mut into[..2], Deadline::NEVER), Ok(()));
+        assert_eq!(rx.recv_exact(&mut into[..2]), Ok(()));
         assert_eq!(into[..2], [Middle, High]);
         all_is_released(tx, rx);
     }

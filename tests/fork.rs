@@ -126,18 +126,22 @@ fn sends_nothing<K: Flavour>(tx: &mut Tx<K>) {
     assert_eq!(tx.send(9), Err(SendError::Forked(9)));
     assert_eq!(tx.send_timeout(9, Duration::ZERO), Err(SendTimeoutError::Forked(9)));
     assert_eq!(tx.try_send_slice(&[9]), Err(BulkError::Forked));
-    assert_eq!(tx.send_slice(&[9], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.send_slice_deadline(&[9], SOON), Err(BulkError::Forked));
     assert_eq!(tx.try_send_exact(&[9]), Err(BulkError::Forked));
-    assert_eq!(tx.send_exact(&[9], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.send_exact_deadline(&[9], SOON), Err(BulkError::Forked));
     assert_eq!(tx.try_claim(1).err(), Some(BulkError::Forked));
-    assert_eq!(tx.claim(1, SOON).err(), Some(BulkError::Forked));
+    assert_eq!(tx.claim_deadline(1, SOON).err(), Some(BulkError::Forked));
     // Nor do calls that are asked for nothing say that all is well.
     assert_eq!(tx.try_send_slice(&[]), Err(BulkError::Forked));
-    assert_eq!(tx.send_slice(&[], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.send_slice_deadline(&[], SOON), Err(BulkError::Forked));
     assert_eq!(tx.try_send_exact(&[]), Err(BulkError::Forked));
-    assert_eq!(tx.send_exact(&[], SOON), Err(BulkError::Forked));
+    assert_eq!(tx.send_exact_deadline(&[], SOON), Err(BulkError::Forked));
     assert_eq!(tx.try_claim(0).err(), Some(BulkError::Forked));
-    assert_eq!(tx.claim(0, SOON).err(), Some(BulkError::Forked));
+    for values in [&[][..], &[9]] {
+        let error = tx.send_all(values).unwrap_err();
+        assert_eq!((error.sent, error.why), (0, BulkError::Forked));
+    }
+    assert_eq!(tx.claim_deadline(0, SOON).err(), Some(BulkError::Forked));
     assert_eq!(tx.wait_for_peer(SOON), Err(PeerError::Forked));
 }
 
@@ -147,18 +151,18 @@ fn receives_nothing<K: Flavour>(rx: &mut Rx<K>) {
     assert_eq!(rx.recv(), Err(RecvError::Forked));
     assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Forked));
     assert_eq!(rx.try_recv_slice(&mut one), Err(BulkError::Forked));
-    assert_eq!(rx.recv_slice(&mut one, SOON), Err(BulkError::Forked));
+    assert_eq!(rx.recv_slice_deadline(&mut one, SOON), Err(BulkError::Forked));
     assert_eq!(rx.try_recv_exact(&mut one), Err(BulkError::Forked));
-    assert_eq!(rx.recv_exact(&mut one, SOON), Err(BulkError::Forked));
+    assert_eq!(rx.recv_exact_deadline(&mut one, SOON), Err(BulkError::Forked));
     assert_eq!(rx.try_claim(1).err(), Some(BulkError::Forked));
-    assert_eq!(rx.claim(1, SOON).err(), Some(BulkError::Forked));
+    assert_eq!(rx.claim_deadline(1, SOON).err(), Some(BulkError::Forked));
     assert_eq!(rx.try_recv_slice(&mut []), Err(BulkError::Forked));
-    assert_eq!(rx.recv_slice(&mut [], SOON), Err(BulkError::Forked));
+    assert_eq!(rx.recv_slice_deadline(&mut [], SOON), Err(BulkError::Forked));
     assert_eq!(rx.try_recv_exact(&mut []), Err(BulkError::Forked));
-    assert_eq!(rx.recv_exact(&mut [], SOON), Err(BulkError::Forked));
+    assert_eq!(rx.recv_exact_deadline(&mut [], SOON), Err(BulkError::Forked));
     assert_eq!(rx.clear(), Err(BulkError::Forked));
     assert_eq!(rx.try_claim(0).err(), Some(BulkError::Forked));
-    assert_eq!(rx.claim(0, SOON).err(), Some(BulkError::Forked));
+    assert_eq!(rx.claim_deadline(0, SOON).err(), Some(BulkError::Forked));
     assert_eq!(rx.wait_for_peer(SOON), Err(PeerError::Forked));
     assert_eq!((rx.iter().next(), rx.try_iter().next()), (None, None));
 }

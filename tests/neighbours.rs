@@ -5,9 +5,7 @@ mod support;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringpipe::{
-    AttachError, BulkError, CreateError, Deadline, Mpmc, OpenError, Spsc, UnlinkError, list,
-};
+use ringpipe::{AttachError, BulkError, CreateError, Mpmc, OpenError, Spsc, UnlinkError, list};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use support::forked::in_a_fork;
@@ -52,12 +50,12 @@ fn a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held<K: Flavour>() {
 fn a_run_of_nothing_claims_nothing<K: Flavour>() {
     let (_name, ring) = new_ring::<K>(2);
     let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
-    assert_eq!(tx.claim(0, Deadline::NEVER).unwrap().len(), 0);
+    assert_eq!(tx.claim(0).unwrap().len(), 0);
     tx.try_claim(0).unwrap().commit(0);
     assert_eq!(tx.try_send_slice(&[1, 2]), Ok(2), "nothing was taken");
     assert!(tx.try_claim(0).unwrap().is_empty(), "of a full ring, too");
     assert_eq!(tx.try_claim(1).err(), Some(BulkError::Full));
-    let run = rx.claim(0, Deadline::NEVER).unwrap();
+    let run = rx.claim(0).unwrap();
     assert!(run.is_empty() && run.get(0).is_none() && run.iter().next().is_none());
     assert_eq!((run.redelivered(), run.redeliveries()), (0, 0));
     run.release_all();

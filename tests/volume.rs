@@ -9,7 +9,7 @@ mod support;
 
 use std::path::Path;
 
-use ringpipe::{Deadline, Mpmc, Spsc};
+use ringpipe::{Mpmc, Spsc};
 use support::{Child, Directory, Flavour, Me, announce, new_ring, options, roles, tests};
 
 roles!(send_numbers, mark_numbers);
@@ -40,7 +40,7 @@ fn send_numbers<K: Flavour>(mut me: Me) {
             // Batches of all sizes up to the largest.
             let len = (n % batch + 1).min(count - n);
             values.extend((n..n + len).map(value));
-            n += tx.send_slice(&values, Deadline::NEVER).unwrap() as u64;
+            n += tx.send_slice(&values).unwrap() as u64;
         }
     }
     me.say("sent");
@@ -71,7 +71,7 @@ fn mark_numbers<K: Flavour>(mut me: Me) {
         rx.iter().for_each(&mut mark);
     } else {
         let mut values = vec![0; batch as usize];
-        while let Ok(len) = rx.recv_slice(&mut values, Deadline::NEVER) {
+        while let Ok(len) = rx.recv_slice(&mut values) {
             values[..len].iter().copied().for_each(&mut mark);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use ringpipe::{Deadline, Item, Kind, RecvHandle, SendHandle};
+use ringpipe::{Item, Kind, RecvHandle, SendHandle};
 
 /// Slots of every ring.
 pub const SLOTS: usize = 1024;
@@ -40,20 +40,20 @@ impl<T: Item + Default, K: Kind> Both<T, K> {
     /// `send_slice`, `recv_slice`.
     #[inline(always)]
     pub fn slice(&mut self) {
-        let sent = self.tx.send_slice(black_box(&self.values), Deadline::NEVER);
+        let sent = self.tx.send_slice(black_box(&self.values));
         assert_eq!(sent, Ok(BATCH));
-        let received = self.rx.recv_slice(black_box(&mut self.values), Deadline::NEVER);
+        let received = self.rx.recv_slice(black_box(&mut self.values));
         assert_eq!(received, Ok(BATCH));
     }
 
     /// `claim` on both sides.
     #[inline(always)]
     pub fn run(&mut self) {
-        let mut run = self.tx.claim(BATCH, Deadline::NEVER).unwrap();
+        let mut run = self.tx.claim(BATCH).unwrap();
         let value = self.values[0];
         (0..BATCH).for_each(|index| run.write(index, black_box(value)));
         run.commit_all();
-        let run = self.rx.claim(BATCH, Deadline::NEVER).unwrap();
+        let run = self.rx.claim(BATCH).unwrap();
         run.iter().map(black_box).for_each(|_| ());
         run.release_all();
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytemuck::Zeroable;
 use hdrhistogram::Histogram;
-use ringpipe::Deadline;
 use ringpipe::spsc::Consumer;
 
 use crate::support::Outcome;
@@ -134,7 +133,7 @@ impl Source for Consumer<Chunk> {
                 *one = self.recv()?;
                 Ok(1)
             }
-            many => Ok(self.recv_slice(many, Deadline::NEVER)?),
+            many => Ok(self.recv_slice(many)?),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use bytemuck::Zeroable;
+use ringpipe::BulkError;
 use ringpipe::spsc::Producer;
-use ringpipe::{BulkError, Deadline};
 
 use crate::support::Outcome;
 use crate::support::children::{raw_stdin, raw_stdout};
@@ -25,7 +25,7 @@ impl Sink for Producer<Chunk> {
             [one] => self.send(*one)?,
             mut many => {
                 while !many.is_empty() {
-                    let sent = self.send_slice(many, Deadline::NEVER)?;
+                    let sent = self.send_slice(many)?;
                     many = &many[sent..];
                 }
             }

@@ -296,3 +296,25 @@ impl fmt::Display for BulkError {
 }
 
 impl Error for BulkError {}
+
+/// [`send_all`](crate::SendHandle::send_all) has not sent all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SendAllError {
+    /// So many values, the first ones, have been sent.
+    pub sent: usize,
+    /// Why the others have not. It is the [`source`](Error::source), too.
+    pub why: BulkError,
+}
+
+impl fmt::Display for SendAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the first {} values have been sent, the others have not", self.sent)
+    }
+}
+
+impl Error for SendAllError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.why)
+    }
+}

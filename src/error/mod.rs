@@ -12,8 +12,8 @@ use std::path::PathBuf;
 pub use crate::layout::ElementType;
 use crate::peers::table::Role;
 pub use calls::{
-    BulkError, PeerError, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    BulkError, PeerError, RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 pub use checkpoint::CheckpointError;
 

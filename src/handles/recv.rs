@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cancel::Canceller;
-use super::claim::{exactly, gave_up, up_to};
 use super::item::Item;
 use super::pool::Cloneable;
 use super::pool::sealed::Sealed;
 use super::raw_end::{RawEnd, Terms};
 use super::raw_ring::RawRing;
-use super::run::ReadRun;
 use super::stats::Peers;
-use crate::error::{AttachError, BulkError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
+use crate::error::{AttachError, PeerError, RecvError, RecvTimeoutError, TryRecvError};
 use crate::peers::endings::Ending;
 use crate::pipe::{End, RecvEnd};
 use crate::ring::mem::{Fixed, SlotShape};
-use crate::ring::{Kind, Mpmc, Refused, Run};
+use crate::ring::{Kind, Mpmc, Refused};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
 
+mod bulk;
 mod take;
 
 /// A receiving end of a ring: [`Consumer`](crate::spsc::Consumer) of an SPSC ring,
@@ -79,13 +78,23 @@ pub struct RecvHandle<T: Item, K: Kind> {
     again: Again,
 }
 
-/// What was received last, and somebody had before.
+/// What was received last, and somebody had before: how many items, the first ones; in the low byte,
+/// how often receivers that are gone had the first. (One word, as each call that receives stores it.)
 #[derive(Clone, Copy, Default)]
-struct Again {
-    /// How many items, the first ones. A run is shorter than that.
-    items: usize,
-    /// How often receivers that are gone had the first.
-    times: u8,
+struct Again(u64);
+
+impl Again {
+    fn new(items: u64, times: u32) -> Self {
+        Self(items << 8 | u64::from(times))
+    }
+
+    fn items(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+
+    fn times(self) -> u32 {
+        self.0 as u32 & 0xff
+    }
 }
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
@@ -162,14 +171,24 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         received.then_some(()).ok_or(TryRecvError::Invalid)
     }
 
-    /// Like [`recv_deadline`](Self::recv_deadline), into memory that is there already: see
+    /// Like [`recv`](Self::recv), into memory that is there already: see
     /// [`try_recv_into`](Self::try_recv_into).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub fn recv_into(&mut self, into: &mut T) -> Result<(), RecvError> {
+        self.recv_into_deadline(into, Deadline::NEVER).map_err(without_deadline)
+    }
+
+    /// Like [`recv_into`](Self::recv_into), until `deadline`.
     ///
     /// # Errors
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
-    pub fn recv_into(
+    pub fn recv_into_deadline(
         &mut self,
         into: &mut T,
         deadline: impl Into<Deadline>,
@@ -192,15 +211,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         if let Some(run) = self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
             return self.take_at_once(run).ok_or(RecvError::Invalid);
         }
-        self.recv_waiting(Deadline::NEVER).map_err(|e| match e {
-            RecvTimeoutError::Closed => RecvError::Closed,
-            RecvTimeoutError::Cancelled => RecvError::Cancelled,
-            RecvTimeoutError::Corrupt => RecvError::Corrupt,
-            RecvTimeoutError::Invalid => RecvError::Invalid,
-            RecvTimeoutError::Forked => RecvError::Forked,
-            RecvTimeoutError::DescriptorLost => RecvError::DescriptorLost,
-            RecvTimeoutError::Timeout => unreachable!("never is never"),
-        })
+        self.recv_waiting(Deadline::NEVER).map_err(without_deadline)
     }
 
     /// Like [`recv`](Self::recv), for at most as long as `timeout`.
@@ -245,173 +256,6 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         received.ok_or(RecvTimeoutError::Invalid)
     }
 
-    /// Receives as many items as there are and `into` has room for, and never waits. Returns how
-    /// many: at least one, unless `into` is empty; perhaps fewer if another receiver was faster, or
-    /// some were [`Invalid`](BulkError::Invalid);
-    /// one, if it had been handed to a receiver that is gone
-    /// ([`redeliveries`](Self::redeliveries)).
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Empty`], [`BulkError::Closed`], [`BulkError::Invalid`], [`BulkError::Corrupt`],
-    /// [`BulkError::DescriptorLost`], and on a handle that was inherited through `fork`
-    /// [`BulkError::Forked`], also where `into` is empty.
-    #[inline]
-    pub fn try_recv_slice(&mut self, into: &mut [T]) -> Result<usize, BulkError> {
-        let max = up_to(into.len(), &self.raw.end);
-        if max == 0 {
-            return self.raw.nothing_to_do().map(|()| 0);
-        }
-        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(|e| self.bulk(e))?;
-        self.take_slice(run, into, false)
-    }
-
-    /// Like [`try_recv_slice`](Self::try_recv_slice), but waits for the first item.
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Timeout`], [`Cancelled`](BulkError::Cancelled), and those of
-    /// [`try_recv_slice`](Self::try_recv_slice) but for `Empty`.
-    #[inline]
-    pub fn recv_slice(
-        &mut self,
-        into: &mut [T],
-        deadline: impl Into<Deadline>,
-    ) -> Result<usize, BulkError> {
-        let max = up_to(into.len(), &self.raw.end);
-        if max == 0 {
-            return self.raw.nothing_to_do().map(|()| 0);
-        }
-        let run =
-            self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(|e| self.bulk(e))?;
-        self.take_slice(run, into, false)
-    }
-
-    /// Fills all of `into` with adjacent items or receives none, and never waits. (If one of them
-    /// is [`Invalid`](BulkError::Invalid), all are dropped, and what `into` holds means nothing.)
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Empty`] if there are not enough, or other receivers were faster again and
-    /// again, [`BulkError::Closed`] if there never will be (what is left can be received by
-    /// [`try_recv_slice`](Self::try_recv_slice)), [`BulkError::TooLong`] if the ring never holds
-    /// that many, [`BulkError::Held`], [`BulkError::Fragmented`] if positions that senders gave up
-    /// split a full ring, [`BulkError::Corrupt`].
-    #[inline]
-    pub fn try_recv_exact(&mut self, into: &mut [T]) -> Result<(), BulkError> {
-        let len = exactly(into.len(), &self.raw.end)?;
-        if len == 0 {
-            return self.raw.nothing_to_do();
-        }
-        let run = self.raw.claimer().try_claim(self.shape, len, len).map_err(|e| self.bulk(e))?;
-        self.take_slice(run, into, true)?;
-        Ok(())
-    }
-
-    /// Like [`try_recv_exact`](Self::try_recv_exact), but waits until there are enough.
-    ///
-    /// On an MPMC ring that other receivers keep nearly empty, enough items may never come
-    /// together: use a deadline. And another receiver's death may end the wait with
-    /// [`BulkError::Held`], since what that one had not released comes first, item by item: a
-    /// program that reads records of several items receives those by
-    /// [`try_recv_slice`](Self::try_recv_slice) and then goes on.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`recv_slice`](Self::recv_slice), [`BulkError::TooLong`], [`BulkError::Held`] and
-    /// [`BulkError::Fragmented`].
-    #[inline]
-    pub fn recv_exact(
-        &mut self,
-        into: &mut [T],
-        deadline: impl Into<Deadline>,
-    ) -> Result<(), BulkError> {
-        let len = exactly(into.len(), &self.raw.end)?;
-        if len == 0 {
-            return self.raw.nothing_to_do();
-        }
-        let run =
-            self.raw.claimer().claim(self.shape, len, len, deadline).map_err(|e| self.bulk(e))?;
-        self.take_slice(run, into, true)?;
-        Ok(())
-    }
-
-    /// Claims up to `max` items for reading in place, and never waits: see [`ReadRun`]. At least
-    /// one, unless `max` is 0.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`try_recv_slice`](Self::try_recv_slice) but for `Invalid`. A claim of 0 items
-    /// succeeds, whatever the ring is like: a loop over claims is one of at least 1.
-    pub fn try_claim(&mut self, max: usize) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end);
-        if max == 0 {
-            self.raw.nothing_to_do()?;
-            return Ok(ReadRun::new(&mut self.raw, self.shape, Run::NONE, 0));
-        }
-        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(|e| self.bulk(e))?;
-        self.raw.end.hand_out(run);
-        Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
-    }
-
-    /// Like [`try_claim`](Self::try_claim), but waits for the first item.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`recv_slice`](Self::recv_slice).
-    pub fn claim(
-        &mut self,
-        max: usize,
-        deadline: impl Into<Deadline>,
-    ) -> Result<ReadRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end);
-        if max == 0 {
-            self.raw.nothing_to_do()?;
-            return Ok(ReadRun::new(&mut self.raw, self.shape, Run::NONE, 0));
-        }
-        let run =
-            self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(|e| self.bulk(e))?;
-        self.raw.end.hand_out(run);
-        Ok(ReadRun::new(&mut self.raw, self.shape, run, max))
-    }
-
-    /// Discards, unread, all that was sent before this call, and returns how many items that was:
-    /// for a receiver that has no use for what was left from yesterday. Items that this receiver
-    /// has given back and those of receivers that are dead are among them. What living receivers
-    /// have claimed is theirs, and what others take meanwhile is not counted. Never waits; makes
-    /// the system calls of a liveness check. What is discarded counts as
-    /// [`dropped`](crate::Stats::dropped).
-    ///
-    /// What comes first after that was sent after this call began. On an MPMC ring some of it may
-    /// already be this receiver's then, and count as [`redelivered`](Self::redelivered); and items
-    /// of a claim that a living sender had not published yet come later, however old the claim.
-    ///
-    /// ```
-    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u64>(8)?;
-    /// tx.try_send_slice(&[1, 2, 3]).unwrap();
-    /// assert_eq!(rx.clear(), Ok(3));
-    /// tx.try_send(4).unwrap();
-    /// assert_eq!(rx.try_recv(), Ok(4));
-    /// # Ok::<(), ringpipe::ChannelError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Forked`], [`BulkError::DescriptorLost`] before anything is discarded, and
-    /// [`BulkError::Corrupt`], after some of it perhaps.
-    pub fn clear(&mut self) -> Result<u64, BulkError> {
-        self.raw.nothing_to_do()?;
-        self.raw.end.clear(&*self.raw.ring).map_err(|e| self.bulk(e))
-    }
-
-    /// The error of a call on several items.
-    fn bulk(&self, why: Refused) -> BulkError {
-        match why {
-            Refused::Held => BulkError::Held { held: self.raw.end.held() as usize },
-            why => gave_up(why, BulkError::Empty),
-        }
-    }
-
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
         &self.raw.ring
     }
@@ -429,7 +273,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     pub fn redelivered(&self) -> usize {
-        self.again.items
+        self.again.items()
     }
 
     /// How often the last item received, or the first of several, had been handed to receivers that
@@ -441,7 +285,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// item in place ([`claim`](Self::claim)) can die while it has it. [`ReadRun::redeliveries`]
     /// shows what to do with a job that kills its workers.
     pub fn redeliveries(&self) -> u32 {
-        u32::from(self.again.times)
+        self.again.times()
     }
 
     /// Waits until a sender is attached. Receiving what is in the ring is possible before that.
@@ -609,7 +453,20 @@ fn not_received(why: Refused) -> TryRecvError {
     }
 }
 
-/// The error of one that does.
+/// The error of one that waits without a deadline.
+fn without_deadline(why: RecvTimeoutError) -> RecvError {
+    match why {
+        RecvTimeoutError::Closed => RecvError::Closed,
+        RecvTimeoutError::Cancelled => RecvError::Cancelled,
+        RecvTimeoutError::Corrupt => RecvError::Corrupt,
+        RecvTimeoutError::Invalid => RecvError::Invalid,
+        RecvTimeoutError::Forked => RecvError::Forked,
+        RecvTimeoutError::DescriptorLost => RecvError::DescriptorLost,
+        RecvTimeoutError::Timeout => unreachable!("never is never"),
+    }
+}
+
+/// The error of one that waits.
 fn not_received_in_time(why: Refused) -> RecvTimeoutError {
     match why {
         Refused::Closed => RecvTimeoutError::Closed,

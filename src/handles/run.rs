@@ -338,7 +338,7 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
     /// tx.try_send(14)?;
     /// drop(tx);
     /// let mut done = Vec::new();
-    /// while let Ok(run) = worker.claim(1, ringpipe::Deadline::NEVER) {
+    /// while let Ok(run) = worker.claim(1) {
     ///     let job = run.get(0).expect("an item");
     ///     if run.redeliveries() >= 3 {
     ///         set_aside.try_send(job)?; // for somebody to look at

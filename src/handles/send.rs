@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cancel::Canceller;
-use super::claim::{exactly, gave_up, up_to};
 use super::item::Item;
 use super::pool::Cloneable;
 use super::pool::sealed::Sealed;
 use super::raw_end::{RawEnd, Terms};
 use super::raw_ring::RawRing;
-use super::run::WriteRun;
 use super::stats::Peers;
-use crate::error::{AttachError, BulkError, PeerError, SendError, SendTimeoutError, TrySendError};
+use crate::error::{AttachError, PeerError, SendError, SendTimeoutError, TrySendError};
 use crate::peers::endings::Ending;
 use crate::pipe::{End, SendEnd};
 use crate::ring::mem::{Fixed, SlotShape};
 use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
+
+mod bulk;
 
 /// A sending end of a ring: [`Producer`](crate::spsc::Producer) of an SPSC ring,
 /// [`Sender`](crate::mpmc::Sender) of an MPMC ring.
@@ -181,147 +181,10 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         }
     }
 
-    /// Sends as many of `values` as there are free slots, from the first on, and never waits. They
-    /// are claimed in one step and adjacent; on an SPSC ring they are published in one step, too,
-    /// on an MPMC ring one after the other. Returns how many: at least one, unless `values` is
-    /// empty; perhaps fewer than there was room for if another sender was faster.
-    ///
-    /// ```
-    /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u8>(4)?;
-    /// assert_eq!(tx.try_send_slice(b"abcdef"), Ok(4));
-    /// let mut buffer = [0; 16];
-    /// assert_eq!(rx.try_recv_slice(&mut buffer), Ok(4));
-    /// assert_eq!(&buffer[..4], b"abcd");
-    /// # Ok::<(), ringpipe::ChannelError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Full`], [`BulkError::Closed`], [`BulkError::Corrupt`],
-    /// [`BulkError::DescriptorLost`], and on a handle that was inherited through `fork`
-    /// [`BulkError::Forked`], also where `values` is empty.
-    #[inline]
-    pub fn try_send_slice(&mut self, values: &[T]) -> Result<usize, BulkError> {
-        let max = up_to(values.len(), &self.raw.end);
-        if max == 0 {
-            return self.raw.nothing_to_do().map(|()| 0);
-        }
-        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(bulk)?;
-        Ok(self.put_slice(run, values))
-    }
-
-    /// Like [`try_send_slice`](Self::try_send_slice), but waits for the first free slot.
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Timeout`], [`Cancelled`](BulkError::Cancelled), and those of
-    /// [`try_send_slice`](Self::try_send_slice) but for `Full`.
-    #[inline]
-    pub fn send_slice(
-        &mut self,
-        values: &[T],
-        deadline: impl Into<Deadline>,
-    ) -> Result<usize, BulkError> {
-        let max = up_to(values.len(), &self.raw.end);
-        if max == 0 {
-            return self.raw.nothing_to_do().map(|()| 0);
-        }
-        let run = self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(bulk)?;
-        Ok(self.put_slice(run, values))
-    }
-
-    /// Sends all of `values` in adjacent positions, or none of them, and never waits.
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Full`] if not all fit, or other senders were faster again and again,
-    /// [`BulkError::TooLong`] if they never can, and those of
-    /// [`try_send_slice`](Self::try_send_slice).
-    #[inline]
-    pub fn try_send_exact(&mut self, values: &[T]) -> Result<(), BulkError> {
-        let len = exactly(values.len(), &self.raw.end)?;
-        if len == 0 {
-            return self.raw.nothing_to_do();
-        }
-        let run = self.raw.claimer().try_claim(self.shape, len, len).map_err(bulk)?;
-        self.put_slice(run, values);
-        Ok(())
-    }
-
-    /// Like [`try_send_exact`](Self::try_send_exact), but waits until all fit.
-    ///
-    /// On an MPMC ring that others keep nearly full, or very busy, the free slots for a long slice
-    /// may never be had together: use a deadline.
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::TooLong`] if they never can fit, and those of [`send_slice`](Self::send_slice).
-    #[inline]
-    pub fn send_exact(
-        &mut self,
-        values: &[T],
-        deadline: impl Into<Deadline>,
-    ) -> Result<(), BulkError> {
-        let len = exactly(values.len(), &self.raw.end)?;
-        if len == 0 {
-            return self.raw.nothing_to_do();
-        }
-        let run = self.raw.claimer().claim(self.shape, len, len, deadline).map_err(bulk)?;
-        self.put_slice(run, values);
-        Ok(())
-    }
-
-    /// Claims up to `max` free slots for writing in place, and never waits: see [`WriteRun`]. At
-    /// least one, unless `max` is 0.
-    ///
-    /// # Errors
-    ///
-    /// [`BulkError::Full`] if there is not one, and those of
-    /// [`try_send_slice`](Self::try_send_slice). A claim of 0 slots succeeds, whatever the ring is
-    /// like.
-    pub fn try_claim(&mut self, max: usize) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end);
-        if max == 0 {
-            self.raw.nothing_to_do()?;
-            return Ok(WriteRun::new(&mut self.raw, self.shape, Run::NONE));
-        }
-        let run = self.raw.claimer().try_claim(self.shape, 1, max).map_err(bulk)?;
-        self.raw.end.pass_on();
-        Ok(WriteRun::new(&mut self.raw, self.shape, run))
-    }
-
-    /// Like [`try_claim`](Self::try_claim), but waits for the first free slot.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`send_slice`](Self::send_slice).
-    pub fn claim(
-        &mut self,
-        max: usize,
-        deadline: impl Into<Deadline>,
-    ) -> Result<WriteRun<'_, T, K>, BulkError> {
-        let max = up_to(max, &self.raw.end);
-        if max == 0 {
-            self.raw.nothing_to_do()?;
-            return Ok(WriteRun::new(&mut self.raw, self.shape, Run::NONE));
-        }
-        let run = self.raw.claimer().claim(self.shape, 1, max, deadline).map_err(bulk)?;
-        self.raw.end.pass_on();
-        Ok(WriteRun::new(&mut self.raw, self.shape, run))
-    }
-
     #[inline(always)]
     fn put(&mut self, run: Run, value: &T) {
         self.raw.end.mem.view(self.shape).write(run.at, value);
         self.raw.end.publish(self.shape, run, 1);
-    }
-
-    #[inline(always)]
-    fn put_slice(&mut self, run: Run, values: &[T]) -> usize {
-        let sent = run.items as usize;
-        self.raw.end.mem.view(self.shape).write_run(run.at, &values[..sent]);
-        self.raw.end.publish(self.shape, run, run.items);
-        sent
     }
 
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
@@ -473,8 +336,4 @@ impl<T: Item, K: Kind> fmt::Debug for SendHandle<T, K> {
             .field("waiting", &self.raw.waiting)
             .finish_non_exhaustive()
     }
-}
-
-fn bulk(why: Refused) -> BulkError {
-    gave_up(why, BulkError::Full)
 }

@@ -278,11 +278,11 @@ pub fn send_runs_every_way<T: Sample, K: Kind>(
         let soon = Instant::now() + MOMENT;
         let outcome = timed!(seen, "send_deadline", MOMENT, tx.send_deadline(value, soon));
         seen.sent_in_time(outcome);
-        let outcome = timed!(seen, "send_slice", MOMENT, tx.send_slice(&values, MOMENT));
+        let outcome = timed!(seen, "send_slice", MOMENT, tx.send_slice_deadline(&values, MOMENT));
         seen.bulk(outcome);
-        let outcome = timed!(seen, "send_exact", MOMENT, tx.send_exact(some, MOMENT));
+        let outcome = timed!(seen, "send_exact", MOMENT, tx.send_exact_deadline(some, MOMENT));
         seen.bulk(outcome);
-        let claimed = timed!(seen, "claim to send", MOMENT, tx.claim(most, MOMENT));
+        let claimed = timed!(seen, "claim to send", MOMENT, tx.claim_deadline(most, MOMENT));
         if let Some(run) = seen.bulk(claimed) {
             timed!(seen, "commit_all", NOW, run.commit_all());
         }
@@ -363,16 +363,17 @@ pub fn receive_runs_every_way<T: Sample, K: Kind>(
         let soon = Instant::now() + MOMENT;
         let outcome = timed!(seen, "recv_deadline", MOMENT, rx.recv_deadline(soon));
         seen.received_in_time(outcome, check);
-        let outcome = timed!(seen, "recv_slice", MOMENT, rx.recv_slice(&mut buffer, MOMENT));
+        let outcome =
+            timed!(seen, "recv_slice", MOMENT, rx.recv_slice_deadline(&mut buffer, MOMENT));
         if let Some(received) = seen.bulk(outcome) {
             buffer[..received].iter().copied().for_each(check);
         }
         let into = &mut buffer[..some];
-        let outcome = timed!(seen, "recv_exact", MOMENT, rx.recv_exact(into, MOMENT));
+        let outcome = timed!(seen, "recv_exact", MOMENT, rx.recv_exact_deadline(into, MOMENT));
         if seen.bulk(outcome).is_some() {
             buffer[..some].iter().copied().for_each(check);
         }
-        let claimed = timed!(seen, "claim to receive", MOMENT, rx.claim(most, MOMENT));
+        let claimed = timed!(seen, "claim to receive", MOMENT, rx.claim_deadline(most, MOMENT));
         if let Some(run) = seen.bulk(claimed) {
             run.iter().for_each(check);
             timed!(seen, "release_all", NOW, run.release_all());

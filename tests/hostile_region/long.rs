@@ -102,11 +102,16 @@ fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
             timed!(seen, "try_send_slice of a long ring", NOW, tx.try_send_slice(&buffer));
         seen.bulk(outcome);
         long.fill(false);
-        let outcome =
-            timed!(seen, "send_exact of a long ring", MOMENT, tx.send_exact(&buffer, MOMENT));
+        let outcome = timed!(
+            seen,
+            "send_exact of a long ring",
+            MOMENT,
+            tx.send_exact_deadline(&buffer, MOMENT)
+        );
         seen.bulk(outcome);
         long.fill(false);
-        let claimed = timed!(seen, "claim of a long ring to send", MOMENT, tx.claim(SLOTS, MOMENT));
+        let claimed =
+            timed!(seen, "claim of a long ring to send", MOMENT, tx.claim_deadline(SLOTS, MOMENT));
         drop(seen.bulk(claimed)); // so many holes
         timed!(seen, "drop", NOW, drop(tx));
     } else {
@@ -118,12 +123,20 @@ fn claim<K: Ends>(long: &LongRing<u64, K>, sends: bool, seen: &mut Outcomes) {
             timed!(seen, "try_recv_slice of a long ring", NOW, rx.try_recv_slice(&mut buffer));
         seen.bulk(outcome);
         long.fill(true);
-        let outcome =
-            timed!(seen, "recv_exact of a long ring", MOMENT, rx.recv_exact(&mut buffer, MOMENT));
+        let outcome = timed!(
+            seen,
+            "recv_exact of a long ring",
+            MOMENT,
+            rx.recv_exact_deadline(&mut buffer, MOMENT)
+        );
         seen.bulk(outcome);
         long.fill(true);
-        let claimed =
-            timed!(seen, "claim of a long ring to receive", MOMENT, rx.claim(SLOTS, MOMENT));
+        let claimed = timed!(
+            seen,
+            "claim of a long ring to receive",
+            MOMENT,
+            rx.claim_deadline(SLOTS, MOMENT)
+        );
         let _ = seen.bulk(claimed); // held; and an abandoned claim, as it leaves
         timed!(seen, "drop", NOW, drop(rx));
     }
@@ -255,14 +268,22 @@ fn a_deadline_is_kept_though_every_claim_is_too_late() {
             let mut tx = long.ring.sender().unwrap();
             tx.set_wait_policy(policy);
             long.fill(false);
-            let outcome =
-                timed!(seen, "send_exact of a huge ring", MOMENT, tx.send_exact(buffer, MOMENT));
+            let outcome = timed!(
+                seen,
+                "send_exact of a huge ring",
+                MOMENT,
+                tx.send_exact_deadline(buffer, MOMENT)
+            );
             seen.bulk(outcome);
             let mut rx = long.ring.receiver().unwrap();
             rx.set_wait_policy(policy);
             long.fill(true);
-            let outcome =
-                timed!(seen, "recv_exact of a huge ring", MOMENT, rx.recv_exact(buffer, MOMENT));
+            let outcome = timed!(
+                seen,
+                "recv_exact of a huge ring",
+                MOMENT,
+                rx.recv_exact_deadline(buffer, MOMENT)
+            );
             seen.bulk(outcome);
         }
     });

@@ -149,8 +149,10 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
             returned(hands.tx().send_timeout(number(1), millis(2)), |e| e.into_inner())
         }
         "try_send_slice" => show(hands.tx().try_send_slice(&span(number(1), number(2)))),
-        "send_slice" => show(hands.tx().send_slice(&span(number(1), number(2)), Deadline::NEVER)),
-        "send_exact" => show(hands.tx().send_exact(&span(number(1), number(2)), millis(3))),
+        "send_slice" => show(hands.tx().send_slice(&span(number(1), number(2)))),
+        "send_exact" => {
+            show(hands.tx().send_exact_deadline(&span(number(1), number(2)), millis(3)))
+        }
         "send_each" => {
             let mut tx = hands.tx.take().expect("sender first");
             let sent = (number(1)..number(2)).try_for_each(|value| tx.send(value));
@@ -177,7 +179,7 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         "recv_timeout" => show(hands.rx().recv_timeout(millis(1))),
         "recv_exact" => {
             let mut values = vec![0; number(1) as usize];
-            let received = hands.rx().recv_exact(&mut values, millis(2));
+            let received = hands.rx().recv_exact_deadline(&mut values, millis(2));
             show(received.map(|()| values))
         }
         "try_recv_slice" => {
@@ -240,7 +242,7 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
 
 /// `claim` was said; the run is held until `commit` or `abandon`.
 fn write_in_place<K: Flavour>(me: &mut Me, tx: &mut Tx<K>, max: usize) -> Option<String> {
-    let mut run = match tx.claim(max, Deadline::NEVER) {
+    let mut run = match tx.claim(max) {
         Ok(run) => run,
         Err(e) => return Some(show(Err::<(), _>(e))),
     };
@@ -267,7 +269,7 @@ fn write_in_place<K: Flavour>(me: &mut Me, tx: &mut Tx<K>, max: usize) -> Option
 
 /// `read` was said; the run is held until `release` or `abandon`.
 fn read_in_place<K: Flavour>(me: &mut Me, rx: &mut Rx<K>, max: usize) -> Option<String> {
-    let run = match rx.claim(max, Deadline::NEVER) {
+    let run = match rx.claim(max) {
         Ok(run) => run,
         Err(e) => return Some(show(Err::<(), _>(e))),
     };

@@ -157,7 +157,7 @@ fn send<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavour>(
             }
         }
         7 => drop(tx.try_send_exact(&several)),
-        8 => drop(tx.send_exact(&several, moment(patience, count as u64))),
+        8 => drop(tx.send_exact_deadline(&several, moment(patience, count as u64))),
         9 => drop(tx.wait_for_peer(moment(patience, count as u64))),
         10 => tx.require_peer(),
         11 => {
@@ -196,7 +196,7 @@ fn receive<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavou
             }
         }
         7 => drop(rx.try_recv_exact(&mut several)),
-        8 => drop(rx.recv_exact(&mut several, moment(patience, count as u64))),
+        8 => drop(rx.recv_exact_deadline(&mut several, moment(patience, count as u64))),
         9 => drop(rx.wait_for_peer(moment(patience, count as u64))),
         10 => rx.require_peer(),
         11 => {

@@ -204,12 +204,12 @@ fn send<K: Kind>(
             Err(wrong) => Err(wrong.to_string()),
         },
         Form::TrySlice => tx.try_send_slice(values).map(sent).or_else(bulk),
-        Form::WaitSlice => tx.send_slice(values, wait(step)).map(sent).or_else(bulk),
+        Form::WaitSlice => tx.send_slice_deadline(values, wait(step)).map(sent).or_else(bulk),
         Form::TryExact => tx.try_send_exact(values).map(|()| sent(values.len())).or_else(bulk),
         Form::TryRun | Form::WaitRun | Form::Close => {
             let run = match step.form {
                 Form::TryRun => tx.try_claim(values.len()),
-                _ => tx.claim(values.len(), wait(step)),
+                _ => tx.claim_deadline(values.len(), wait(step)),
             };
             let mut run = match run {
                 Ok(run) => run,
@@ -244,12 +244,12 @@ fn receive<K: Kind>(rx: &mut RecvHandle<u64, K>, step: Step) -> Result<Answer, S
             Err(wrong) => return Err(wrong.to_string()),
         },
         Form::TrySlice => rx.try_recv_slice(into),
-        Form::WaitSlice => rx.recv_slice(into, wait(step)),
+        Form::WaitSlice => rx.recv_slice_deadline(into, wait(step)),
         Form::TryExact => rx.try_recv_exact(into).map(|()| step.size.into()),
         Form::TryRun | Form::WaitRun | Form::Close => {
             let run = match step.form {
                 Form::TryRun => rx.try_claim(step.size.into()),
-                _ => rx.claim(step.size.into(), wait(step)),
+                _ => rx.claim_deadline(step.size.into(), wait(step)),
             };
             let run = match run {
                 Ok(run) => run,

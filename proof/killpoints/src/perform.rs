@@ -125,14 +125,14 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             tx.set_wait_policy(WaitPolicy::Park);
             tx.set_liveness_interval(LONG);
             marker();
-            tx.send_exact(&values, FOR_EVER).expect("room");
+            tx.send_exact_deadline(&values, FOR_EVER).expect("room");
         }
         Act::RecvExactSleeps(n) => {
             let (mut rx, mut into) = (receiver(), vec![Item::new(By::Ghost, 0); n]);
             rx.set_wait_policy(WaitPolicy::Park);
             rx.set_liveness_interval(LONG);
             marker();
-            rx.recv_exact(&mut into, FOR_EVER).expect("items");
+            rx.recv_exact_deadline(&mut into, FOR_EVER).expect("items");
         }
         Act::CloseSender => {
             let tx = sender();

@@ -60,7 +60,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let got = match wait {
                     Wait::Try => rx.try_recv_slice(&mut into),
                     wait => self.in_time(wait, rx.canceller(), || {
-                        rx.recv_slice(&mut into, self.deadline(wait))
+                        rx.recv_slice_deadline(&mut into, self.deadline(wait))
                     }),
                 };
                 let got = got.map(|count| into[..count].to_vec()).map_err(empty);
@@ -81,7 +81,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let got = match wait {
                     Wait::Try => rx.try_recv_exact(&mut into),
                     wait => self.in_time(wait, rx.canceller(), || {
-                        rx.recv_exact(&mut into, self.deadline(wait))
+                        rx.recv_exact_deadline(&mut into, self.deadline(wait))
                     }),
                 };
                 let expected = expected.map(|items| items[..len].to_vec());
@@ -90,7 +90,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             }
             Call::Read { max: 0, .. } => {
                 assert!(rx.try_claim(0).expect("nothing is claimed").is_empty());
-                let run = rx.claim(0, ringpipe::Deadline::NEVER);
+                let run = rx.claim(0);
                 assert!(run.expect("nothing is claimed").is_empty());
             }
             Call::Read { max, end } => {
@@ -99,7 +99,9 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                     Wait::Try => rx.try_claim(max),
                     wait => {
                         let canceller = rx.canceller();
-                        self.in_time(wait, canceller, || rx.claim(max, self.deadline(wait)))
+                        self.in_time(wait, canceller, || {
+                            rx.claim_deadline(max, self.deadline(wait))
+                        })
                     }
                 };
                 let read = |run: &ringpipe::ReadRun<'_, T, K>| match hand.lent {

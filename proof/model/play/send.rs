@@ -56,7 +56,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let sent = match wait {
                     Wait::Try => tx.try_send_slice(&values),
                     wait => self.in_time(wait, tx.canceller(), || {
-                        tx.send_slice(&values, self.deadline(wait))
+                        tx.send_slice_deadline(&values, self.deadline(wait))
                     }),
                 };
                 agree(&sent.map_err(full), expected);
@@ -72,7 +72,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 let sent = match wait {
                     Wait::Try => tx.try_send_exact(&values),
                     wait => self.in_time(wait, tx.canceller(), || {
-                        tx.send_exact(&values, self.deadline(wait))
+                        tx.send_exact_deadline(&values, self.deadline(wait))
                     }),
                 };
                 agree(&sent.map_err(full), expected.map(|_| ()));
@@ -81,7 +81,7 @@ impl<T: Thing, K: Ends> Stage<T, K> {
             Call::Write { max, end } | Call::WriteSome { max, end } => {
                 if max == 0 {
                     assert!(tx.try_claim(0).expect("nothing is claimed").is_empty());
-                    let run = tx.claim(0, ringpipe::Deadline::NEVER);
+                    let run = tx.claim(0);
                     return assert!(run.expect("nothing is claimed").is_empty());
                 }
                 let gaps = matches!(call, Call::WriteSome { .. });
@@ -90,7 +90,9 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                     Wait::Try => tx.try_claim(max),
                     wait => {
                         let canceller = tx.canceller();
-                        self.in_time(wait, canceller, || tx.claim(max, self.deadline(wait)))
+                        self.in_time(wait, canceller, || {
+                            tx.claim_deadline(max, self.deadline(wait))
+                        })
                     }
                 };
                 agree(&run.as_ref().map(|run| run.len()).map_err(|e| full(*e)), expected);

@@ -89,12 +89,14 @@ impl<K: Storm> Receiver<K> {
             3 | 4 => self.slice(batch, |rx, into| rx.try_recv_slice(into)),
             5 | 6 => {
                 let wait = self.desk.a_while();
-                self.slice(batch, |rx, into| rx.recv_slice(into, wait))
+                self.slice(batch, |rx, into| rx.recv_slice_deadline(into, wait))
             }
             7 => self.slice(batch, |rx, into| exactly(into.len(), rx.try_recv_exact(into))),
             8 => {
                 let wait = self.desk.a_while();
-                self.slice(batch, |rx, into| exactly(into.len(), rx.recv_exact(into, wait)))
+                self.slice(batch, |rx, into| {
+                    exactly(into.len(), rx.recv_exact_deadline(into, wait))
+                })
             }
             15 if K::MANY && self.desk.rng.one_in(64) => {
                 // Another record; what it had given back goes to whoever comes first.
@@ -167,7 +169,7 @@ impl<K: Storm> Receiver<K> {
         let rx = self.rx.as_mut().expect("there but while changing records");
         let claimed = match wait {
             None => rx.try_claim(max),
-            Some(wait) => rx.claim(max, wait),
+            Some(wait) => rx.claim_deadline(max, wait),
         };
         let run = match claimed {
             Ok(run) => run,

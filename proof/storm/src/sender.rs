@@ -81,12 +81,14 @@ impl<K: Storm> Sender<K> {
             5..7 => self.single(batch, |tx, values| first(tx.try_send_slice(&values[..batch]))),
             7 | 8 => {
                 let wait = self.desk.a_while();
-                self.single(batch, |tx, values| first(tx.send_slice(&values[..batch], wait)))
+                self.single(batch, |tx, values| {
+                    first(tx.send_slice_deadline(&values[..batch], wait))
+                })
             }
             9 => self.single(batch, |tx, values| all(tx.try_send_exact(&values[..batch]))),
             10 => {
                 let wait = self.desk.a_while();
-                self.single(batch, |tx, values| all(tx.send_exact(&values[..batch], wait)))
+                self.single(batch, |tx, values| all(tx.send_exact_deadline(&values[..batch], wait)))
             }
             15 if K::MANY && self.desk.rng.one_in(64) => {
                 // Another record, the same incarnation: its order holds across.
@@ -134,7 +136,7 @@ impl<K: Storm> Sender<K> {
         let tx = self.tx.as_mut().expect("there but while changing records");
         let claimed = match wait {
             None => tx.try_claim(max),
-            Some(wait) => tx.claim(max, wait),
+            Some(wait) => tx.claim_deadline(max, wait),
         };
         let mut run = match claimed {
             Ok(run) => run,

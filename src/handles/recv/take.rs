@@ -125,7 +125,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     fn note(&mut self, run: Run, items: u64) {
         self.again = match items {
             0 => Again::default(),
-            items => Again { items: items as usize, times: self.raw.end.redeliveries(run) as u8 },
+            items => Again::new(items, self.raw.end.redeliveries(run)),
         };
     }
 }

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use harness::Flavour;
 use ringpipe::{
-    BulkError, Deadline, Kind, RecvHandle, Ring, SendHandle, TryRecvError, TrySendError, WaitPolicy,
+    BulkError, Kind, RecvHandle, Ring, SendHandle, TryRecvError, TrySendError, WaitPolicy,
 };
 
 use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
@@ -108,7 +108,7 @@ impl<P: Payload, K: Flavour> Tx<P> for SendHandle<P, K> {
     fn send_batch(&mut self, items: &[P]) -> Outcome {
         let mut sent = 0;
         while sent < items.len() {
-            sent += self.send_slice(&items[sent..], Deadline::NEVER)?;
+            sent += self.send_slice(&items[sent..])?;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl<P: Payload, K: Flavour> Rx<P> for Receiver<P, K> {
 
     #[inline(always)]
     fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
-        let received = self.rx.recv_slice(&mut self.buffer[..max], Deadline::NEVER)?;
+        let received = self.rx.recv_slice(&mut self.buffer[..max])?;
         self.buffer[..received].iter().for_each(look);
         Ok(())
     }
