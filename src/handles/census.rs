@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, slice};
 
-use rustix::fs::{FileType, Mode, OFlags, fstat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
 use super::stats::Stats;
@@ -144,14 +144,18 @@ fn each_ring<R>(
     access: OFlags,
     mut each: impl FnMut(Place, OwnedFd, Identity) -> Option<R>,
 ) -> io::Result<Vec<R>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // All names first: an error comes before anything is done to a ring. Not by the standard library,
+    // which panics if the directory cannot be closed.
+    let mut places = Vec::new();
+    for entry in Dir::new(rustix::fs::open(SHM, flags, Mode::empty())?)? {
+        let entry = entry?;
+        // `.` and `..` are no names of rings.
+        let named = entry.file_name().to_str().ok().and_then(|name| Place::named(name).ok());
+        places.extend(named);
+    }
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(SHM)? {
-        let Ok(name) = entry?.file_name().into_string() else {
-            continue;
-        };
-        let Ok(place) = Place::named(&name) else {
-            continue;
-        };
+    for place in places {
         let Ok(Some(fd)) = open_file(&place, access) else {
             continue;
         };

@@ -114,6 +114,7 @@ pub(crate) fn reap_pass<K: Kind>(
     if opposite == Life::Unknown {
         return Findings { opposite_alive: true, pending: true, claims: true, lost: true };
     }
+    let liveness = &Asked { liveness, unanswered: Cell::new(false) };
     let opposite_alive = opposite == Life::Alive;
     let some_claim = Cell::new(false);
     let pass = reap_all(mem, me, liveness, &mut adopter, |record, attached_as| {
@@ -123,7 +124,37 @@ pub(crate) fn reap_pass<K: Kind>(
         (missed || claims) && liveness.alive(attached_as, record) == Life::Dead
     });
     let claims = some_claim.get() || pass.any_dead;
-    Findings { opposite_alive, pending: pass.pending || !pass.done, claims, lost: false }
+    let lost = liveness.unanswered.get();
+    Findings { opposite_alive, pending: pass.pending || !pass.done, claims, lost }
+}
+
+/// Remembers whether an answer could not be had. Whoever it is about is not dead for that; but what
+/// it holds will not be settled either.
+struct Asked<'a, D> {
+    liveness: &'a D,
+    unanswered: Cell<bool>,
+}
+
+impl<D> Asked<'_, D> {
+    fn noted(&self, answer: Life) -> Life {
+        self.unanswered.set(self.unanswered.get() || answer == Life::Unknown);
+        answer
+    }
+}
+
+impl<D: Liveness> Liveness for Asked<'_, D> {
+    fn alive(&self, role: Role, record: usize) -> Life {
+        self.noted(self.liveness.alive(role, record))
+    }
+    fn any_alive(&self, role: Role) -> Life {
+        self.noted(self.liveness.any_alive(role))
+    }
+    fn visitor_alive(&self) -> Life {
+        self.noted(self.liveness.visitor_alive())
+    }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        self.liveness.with_scratch(work)
+    }
 }
 
 /// The end in `record` has a claim in progress. Those who have are asked after, and everyone

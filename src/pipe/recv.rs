@@ -185,7 +185,8 @@ impl<K: Kind> RecvEnd<K> {
         // began has a later position.
         let end = self.mem.words.control.tail.at.load(Relaxed);
         // Now, rather than after an interval in vain: what the dead hold would come later.
-        if self.check_liveness(liveness).lost {
+        let mut lost = self.check_liveness(liveness).lost;
+        if lost {
             return Err(Refused::Stopped(Stop::DescriptorLost));
         }
         let (kept, most) = (Kept::shape(), self.longest_run());
@@ -194,7 +195,7 @@ impl<K: Kind> RecvEnd<K> {
         // frees an item at least.
         while cleared < self.mem.slots.capacity() {
             if !self.has_claim() && self.take_more_to_adopt() {
-                self.check_liveness(liveness);
+                lost |= self.check_liveness(liveness).lost;
             }
             let run = match self.claim_once(kept, 1, most) {
                 Err(refused) if refused.is_for_now() => break,
@@ -211,7 +212,7 @@ impl<K: Kind> RecvEnd<K> {
             }
         }
         self.mem.words.control.tally.dropped.fetch_add(cleared, Relaxed); // a statistic
-        Ok(cleared)
+        if lost { Err(Refused::Stopped(Stop::DescriptorLost)) } else { Ok(cleared) }
     }
 
     /// Having claimed: wakes another receiver if there is an item for it, too. Part of

@@ -3,6 +3,7 @@
 //! * [`child`]: processes that outlive nobody.
 //! * [`memory`]: what processes share beside rings: boards, control pages.
 //! * [`new`]: whether a ring is as good as new, after whatever has been done to it; names that go.
+//! * [`private`]: a `/dev/shm` of one's own. `trace`: a process under `ptrace` (x86-64).
 //! * [`processors`], [`now`]: where threads run, and a clock that all processes share.
 //! * Of the tests' own helpers: [`flavour`], both kinds of ring under the same names; [`at`] and
 //!   [`region`], a ring's memory behind the crate's back; [`asleep`], whether a thread sleeps in a
@@ -19,11 +20,14 @@ pub mod child;
 pub mod flavour;
 pub mod memory;
 pub mod new;
+pub mod private;
 pub mod processors;
 #[path = "../../../tests/support/region.rs"]
 pub mod region;
 #[path = "../../../tests/support/rng.rs"]
 pub mod rng;
+#[cfg(target_arch = "x86_64")]
+pub mod trace;
 
 pub use child::{Child, die_with_parent};
 pub use flavour::Flavour;

@@ -26,7 +26,7 @@
 //! behind each. `--quick` kills once in each state, at an instruction that its seed chooses, so
 //! that many runs come to them all.
 //!
-//! Names of rings are made in a `/dev/shm` of the harness's own ([`private`]), so that an operation
+//! Names of rings are made in a `/dev/shm` of the harness's own ([`harness::private`]), so that an operation
 //! that acts on all rings there are acts on nobody else's.
 //!
 //! Not covered: a kill inside a system call that then takes effect in part. The operations make
@@ -37,7 +37,7 @@
 //!
 //! # How a kill is repeated
 //!
-//! Victims take the same steps in every run ([`trace`]), so "about to execute the instruction at
+//! Victims take the same steps in every run ([`harness::trace`]), so "about to execute the instruction at
 //! this address for the n-th time" is a moment that can be reached again, at full speed, with a
 //! breakpoint. When it is reached, the state must be the one that was recorded there; if not, the
 //! harness says so rather than killing at some other moment.
@@ -53,11 +53,9 @@ mod operations;
 mod oracle;
 mod orphans;
 mod perform;
-mod private;
 mod rings;
 mod run;
 mod scenario;
-mod trace;
 mod watchdog;
 mod world;
 
@@ -149,7 +147,7 @@ fn supervise(cli: &Cli) -> ExitCode {
         eprintln!("no such operation; --list tells which there are");
         return ExitCode::FAILURE;
     }
-    let not_private = private::enter(cli.on_disk.as_deref()).err();
+    let not_private = harness::private::enter(cli.on_disk.as_deref()).err();
     if let Some(directory) = &cli.on_disk {
         let why = not_private.as_ref().map(ToString::to_string);
         if let Some(why) = why.or_else(|| run::is_on_disk().err()) {

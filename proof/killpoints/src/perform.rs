@@ -13,7 +13,7 @@ use crate::act::Act;
 use crate::diary::Diary;
 use crate::item::{By, Item};
 use crate::rings::{CAPACITY, options};
-use crate::trace::marker;
+use harness::trace::marker;
 
 const FOR_EVER: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);

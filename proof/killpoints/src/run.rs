@@ -15,9 +15,9 @@ use crate::oracle::{self, Cost, Survivors};
 use crate::orphans;
 use crate::rings::{options, records};
 use crate::scenario::Scenario;
-use crate::trace::{Stop, Victim, Wake};
 use crate::watchdog;
 use crate::world::{Life, World, expect};
+use harness::trace::{Stop, Victim, Wake};
 
 /// What came of one operation, or of all.
 #[derive(Clone, Copy, Debug, Default)]

@@ -17,7 +17,7 @@ use crate::observe::Observer;
 use crate::orphans::Other;
 use crate::rings::{options, records};
 use crate::scenario::{Left, Scenario, Step};
-use crate::trace::{Stop, Victim};
+use harness::trace::{Stop, Victim};
 
 /// What was sent and what has arrived.
 #[derive(Debug, Default)]

@@ -170,7 +170,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// Discards, unread, all that was sent before this call, and returns how many items that was:
     /// for a receiver that has no use for what was left from yesterday. Items that this receiver
-    /// has given back and those of receivers that are dead are among them. What living receivers
+    /// has given back and those of receivers that are dead are among them (unless another end is
+    /// just seeing to those). What living receivers
     /// have claimed is theirs, and what others take meanwhile is not counted. Never waits; makes
     /// the system calls of a liveness check. What is discarded counts as
     /// [`dropped`](crate::Stats::dropped).
@@ -190,8 +191,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// # Errors
     ///
-    /// [`BulkError::Forked`], [`BulkError::DescriptorLost`] before anything is discarded, and
-    /// [`BulkError::Corrupt`], after some of it perhaps.
+    /// [`BulkError::Forked`]; [`BulkError::DescriptorLost`] and [`BulkError::Corrupt`], before
+    /// anything is discarded, or after some of it.
     pub fn clear(&mut self) -> Result<u64, BulkError> {
         self.raw.nothing_to_do()?;
         self.raw.end.clear(&*self.raw.ring).map_err(|e| self.bulk(e))

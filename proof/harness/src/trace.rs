@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use harness::asleep;
+use crate::asleep;
 
 /// The one-byte breakpoint instruction.
 const INT3: u8 = 0xcc;
@@ -214,6 +214,30 @@ impl Victim {
             self.child.wait().map_err(|e| failed("waiting for the victim", e))?;
         }
         Ok(())
+    }
+
+    /// Runs on to where a system call begins or ends, or to a breakpoint.
+    pub fn to_system_call(&mut self) -> Result<Stop, String> {
+        self.resume(libc::PTRACE_SYSCALL)?;
+        self.wait(false)
+    }
+
+    /// The system call that begins here: its number and arguments.
+    pub fn system_call(&self) -> Result<(i64, [u64; 6]), String> {
+        let r = self.registers()?;
+        Ok((r.orig_rax as i64, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]))
+    }
+
+    /// The system call that begins here is not made.
+    pub fn skip_system_call(&mut self) -> Result<(), String> {
+        let registers = self.registers()?;
+        self.set_registers(&libc::user_regs_struct { orig_rax: u64::MAX, ..registers })
+    }
+
+    /// The system call that ends here has failed.
+    pub fn fail_system_call(&mut self, errno: i32) -> Result<(), String> {
+        let registers = self.registers()?;
+        self.set_registers(&libc::user_regs_struct { rax: -i64::from(errno) as u64, ..registers })
     }
 
     fn resume(&self, how: libc::c_uint) -> Result<(), String> {
