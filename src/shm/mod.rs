@@ -304,8 +304,13 @@ fn create_memfd(huge: bool) -> Result<OwnedFd, CreateError> {
     let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     if huge {
         // Without a size, they are of the machine's default: each has one, and not each has 2 MiB.
-        return rustix::fs::memfd_create("ringpipe", base | MemfdFlags::HUGETLB)
-            .map_err(create_io("making a memfd of huge pages"));
+        let made = rustix::fs::memfd_create("ringpipe", base | MemfdFlags::HUGETLB);
+        return made.map_err(|e| match e {
+            Errno::INVAL | Errno::NODEV | Errno::NOENT => {
+                CreateError::Options("this kernel has no huge pages to make a ring of".into())
+            }
+            e => create_io("making a memfd of huge pages")(e),
+        });
     }
     // NOEXEC_SEAL: the region is data. Unknown before Linux 6.3, hence the second try.
     rustix::fs::memfd_create("ringpipe", base | MemfdFlags::NOEXEC_SEAL)

@@ -13,8 +13,8 @@ use ringpipe::{CreateError, HugePages, Options, Ring, SpaceLimit, Spsc};
 use rustix::mount::{MountFlags, mount};
 
 use super::sandbox::{Directory, is_root, with_own_mounts};
-use super::support::did_not_run;
 use super::support::{LONG, Name, within};
+use super::support::{did_not_run, seccomp};
 use super::{Snapshot, mpmc, spsc};
 
 const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
@@ -113,6 +113,21 @@ fn a_file_where_there_are_no_reserved_huge_pages_is_refused_and_none_is_made() {
     let error = require().create_file(directory.join("ring")).unwrap_err();
     assert!(matches!(error, CreateError::Options(_)), "{error:?}");
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
+}
+
+/// As kernels answer that are built without, or started without.
+#[test]
+fn an_anonymous_ring_of_huge_pages_is_refused_where_there_can_be_none() {
+    for errno in [libc::EINVAL, libc::ENODEV, libc::ENOENT] {
+        // A filter is the thread's own, and for good.
+        let made = std::thread::spawn(move || {
+            let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
+            seccomp::answer_to(libc::SYS_memfd_create, None, answer);
+            require().create_anonymous()
+        });
+        let error = made.join().unwrap().unwrap_err();
+        assert!(matches!(&error, CreateError::Options(why) if why.contains("huge")), "{error:?}");
+    }
 }
 
 #[test]
