@@ -15,9 +15,11 @@
 //! system cannot reserve (ext3, ramfs) too: zeros must not be written into a ring that may be in
 //! use. The opener pays: its cgroup is charged. What is punched after that is nobody's to mend.
 //!
-//! **In steps.** Before Linux 6.11 a `fallocate` on a tmpfs gives back what it has allocated when a
-//! signal comes, and is to be made anew. Signals that come often enough would starve a long one, so
-//! each of them halves the steps.
+//! **In steps**, and short ones. The kernel does not swap out what a `fallocate` is just allocating:
+//! a step that is longer than what a cgroup has left without swap gets somebody killed, though there
+//! is swap for all of it. And before Linux 6.11 a `fallocate` on a tmpfs gives back what it has
+//! allocated when a signal comes, and is to be made anew. Signals that come often enough would
+//! starve a long one, so each of them halves the steps.
 
 use std::os::fd::BorrowedFd;
 
@@ -28,7 +30,7 @@ use super::file_system::{FileSystem, Storage};
 use super::limits::{self, NoRoom};
 
 /// The first step of reservation, in bytes, unless a page is longer.
-const LONGEST_STEP: usize = 16 << 20;
+const LONGEST_STEP: usize = 1 << 20;
 /// Steps are not made shorter than this, or than a page: it takes a few microseconds.
 const SHORTEST_STEP: usize = 64 << 10;
 
