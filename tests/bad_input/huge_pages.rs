@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringpipe::{CreateError, HugePages, Options, Ring, SpaceLimit, Spsc};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::sandbox::{Directory, is_root, with_own_mounts};
 use super::support::{LONG, Name, within};
@@ -183,6 +183,7 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
             ring.unlink().unwrap();
         }
         must_become_free(4);
+        unmount(&directory.0, UnmountFlags::DETACH).unwrap();
     });
 }
 
@@ -226,6 +227,7 @@ fn a_ring_on_gigantic_pages_takes_whole_ones() {
             other => panic!("{other:?}"),
         }
         ring.unlink().unwrap();
+        unmount(&directory.0, UnmountFlags::DETACH).unwrap();
     });
 }
 
