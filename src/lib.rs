@@ -95,7 +95,7 @@ pub use bytemuck;
 pub use error::{
     AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, Mismatch,
     NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendAllError,
-    SendError, SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
+    SendError, SendTimeoutError, SpaceLimit, TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, orphans, remove_orphan, remove_orphans};

@@ -3,11 +3,12 @@
 
 mod calls;
 mod checkpoint;
+mod space;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use crate::layout::ElementType;
 use crate::peers::table::Role;
@@ -16,6 +17,7 @@ pub use calls::{
     TryRecvError, TrySendError,
 };
 pub use checkpoint::CheckpointError;
+pub use space::SpaceLimit;
 
 /// Why a name cannot be the name of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,12 +122,15 @@ pub enum CreateError {
     },
     /// The options ask for something that cannot be; the text says what.
     Options(String),
-    /// The ring would be larger than the address space, or than the memory and swap that are free.
+    /// The ring would be larger than a limit leaves room for: that of the address space, of the
+    /// memory of this machine or of a cgroup, and others.
     TooLarge {
         /// Bytes the region would take; `None` if the number overflows.
         needed: Option<u64>,
         /// Bytes that are available.
         available: u64,
+        /// Which limit it is.
+        limit: SpaceLimit,
     },
     /// The file system (for a named ring: `/dev/shm`) has no room for the region.
     NoSpace {
@@ -143,13 +148,17 @@ pub enum CreateError {
         /// The name or path.
         ring: String,
     },
-    /// A ring cannot live on this file system: its mappings are not shared memory, or do not keep
-    /// locks.
+    /// A ring cannot live on this file system: its mappings are not one memory for all on this
+    /// host, or locks are not kept by this host's kernel. Or nothing is known of it: then
+    /// [`Options::trust_unknown_file_systems`](crate::Options::trust_unknown_file_systems) allows
+    /// it.
     FileSystem {
         /// The path.
         path: PathBuf,
-        /// What file system it is.
-        kind: &'static str,
+        /// What file system it is; `None`: nothing is known of it.
+        kind: Option<&'static str>,
+        /// Its number (`f_type` of `statfs`).
+        magic: u32,
     },
     /// The kernel refused something else.
     Io {
@@ -169,9 +178,9 @@ impl fmt::Display for CreateError {
             Self::TooLarge { needed: None, .. } => {
                 f.write_str("the ring would not fit into the address space")
             }
-            Self::TooLarge { needed: Some(needed), available } => write!(
+            Self::TooLarge { needed: Some(needed), available, limit } => write!(
                 f,
-                "the ring needs {needed} bytes of memory; {available} bytes are available"
+                "the ring needs {needed} bytes of memory; {available} bytes are available {limit}"
             ),
             Self::NoSpace { needed } => {
                 write!(f, "no room for the ring's {needed} bytes on its file system")
@@ -180,11 +189,7 @@ impl fmt::Display for CreateError {
                 write!(f, "no room for another file in {}", directory.display())
             }
             Self::Permission { ring } => write!(f, "no permission to create ring `{ring}`"),
-            Self::FileSystem { path, kind } => write!(
-                f,
-                "{} lies on {kind}, where mappings or locks do not work as a ring needs",
-                path.display()
-            ),
+            Self::FileSystem { path, kind, magic } => unfit_file_system(f, path, *kind, *magic),
             Self::Io { doing, .. } => write!(f, "creating a ring failed: {doing}"),
         }
     }
@@ -197,6 +202,26 @@ impl Error for CreateError {
             Self::Io { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+fn unfit_file_system(
+    f: &mut fmt::Formatter<'_>,
+    path: &Path,
+    kind: Option<&str>,
+    magic: u32,
+) -> fmt::Result {
+    let path = path.display();
+    match kind {
+        Some(kind) => {
+            write!(f, "{path} lies on {kind}, where mappings or locks do not work as a ring needs")
+        }
+        None => write!(
+            f,
+            "{path} lies on a file system (number {magic:#x}) of which it is not known that \
+             mappings and locks work as a ring needs; `Options::trust_unknown_file_systems` allows \
+             it"
+        ),
     }
 }
 
@@ -251,12 +276,36 @@ pub enum OpenError {
     /// A descriptor from elsewhere is open for reading alone, or its memory is sealed against
     /// writing. All users of a ring write: to know what it holds, receive from it.
     ReadOnly,
-    /// A ring cannot live on this file system.
+    /// A ring cannot live on this file system, or nothing is known of it: as
+    /// [`CreateError::FileSystem`].
     FileSystem {
         /// The path.
         path: PathBuf,
-        /// What file system it is.
-        kind: &'static str,
+        /// What file system it is; `None`: nothing is known of it.
+        kind: Option<&'static str>,
+        /// Its number (`f_type` of `statfs`).
+        magic: u32,
+    },
+    /// It takes more than a limit leaves room for: as a whole, more than this program accepts
+    /// ([`Options::max_region`](crate::Options::max_region)) or can map; or to fill its holes
+    /// ([`Options::open`](crate::Options::open)), more memory than there is.
+    TooLarge {
+        /// The name or path.
+        ring: String,
+        /// Bytes that the region takes, or that its holes do.
+        needed: u64,
+        /// Bytes that are available, or allowed.
+        available: u64,
+        /// Which limit it is.
+        limit: SpaceLimit,
+    },
+    /// Its file has holes, and its file system has no room to fill them
+    /// ([`Options::open`](crate::Options::open)).
+    NoSpace {
+        /// The name or path.
+        ring: String,
+        /// Bytes that the holes take.
+        needed: u64,
     },
     /// A remover of orphans has held the ring for a second: it is stopped, perhaps. Or, for ten
     /// seconds, somebody has been writing a file-backed ring to its disk: the last one to close
@@ -302,10 +351,15 @@ impl fmt::Display for OpenError {
             Self::ReadOnly => f.write_str(
                 "the descriptor is not for reading and writing; all users of a ring write",
             ),
-            Self::FileSystem { path, kind } => write!(
+            Self::FileSystem { path, kind, magic } => unfit_file_system(f, path, *kind, *magic),
+            Self::TooLarge { ring, needed, available, limit } => write!(
                 f,
-                "{} lies on {kind}, where mappings or locks do not work as a ring needs",
-                path.display()
+                "ring `{ring}` takes {needed} bytes; {available} bytes are available {limit}"
+            ),
+            Self::NoSpace { ring, needed } => write!(
+                f,
+                "ring `{ring}` has holes, and there is no room on its file system for the \
+                 {needed} bytes they take"
             ),
             Self::Busy { ring } => {
                 write!(f, "ring `{ring}` is being removed, opened or closed, and that takes long")

@@ -7,15 +7,16 @@ use rustix::fs::{FileType, Stat};
 use rustix::time::ClockId;
 
 use super::raw_ring::RawRing;
-use crate::error::{CreateError, OpenError};
+use crate::error::{CreateError, OpenError, SpaceLimit};
 use crate::layout::{
     Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, Geometry, IDENTITY_LEN, Identity,
     MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
+use crate::shm::file_system::FileSystem;
 use crate::shm::map::{MapOptions, Mapping};
 use crate::shm::place::Place;
 use crate::shm::state::Unclean;
-use crate::shm::{NewRegion, Region, random_u64, read_at};
+use crate::shm::{NewRegion, Region, random_u64, read_at, reserve};
 use crate::wait::pace::read_clock;
 
 /// Which pages a ring's memory consists of.
@@ -27,9 +28,12 @@ pub enum HugePages {
     Never,
     /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
     Advise,
-    /// Pages from the reserved pool, of 2 MiB on x86-64, or an error ([`CreateError::Options`]
-    /// where there can be none, [`CreateError::NoSpace`] where there are not enough). For anonymous
-    /// rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring cannot have them.
+    /// Pages from the reserved pool, or an error ([`CreateError::Options`] where there can be none,
+    /// [`CreateError::TooLarge`] where too few are free, [`CreateError::NoSpace`] where a mount or
+    /// a cgroup allows less). For anonymous rings (`MFD_HUGETLB`), which get pages of the machine's
+    /// default size (2 MiB on x86-64, unless it was started otherwise), and for files on a
+    /// hugetlbfs mount, which have that mount's; a named ring cannot have them. The region's length
+    /// is rounded up to whole pages, which may be up to 16 GiB each.
     Require,
 }
 
@@ -46,6 +50,9 @@ pub(super) struct Making {
     pub(super) trusted_owners: Vec<u32>,
     pub(super) trust_any_owner: bool,
     pub(super) unclean: Unclean,
+    /// Of a region that is opened, in bytes.
+    pub(super) max_region: Option<u64>,
+    pub(super) trust_unknown_file_systems: bool,
 }
 
 impl Default for Making {
@@ -61,6 +68,8 @@ impl Default for Making {
             trusted_owners: Vec::new(),
             trust_any_owner: false,
             unclean: Unclean::Refuse,
+            max_region: None,
+            trust_unknown_file_systems: false,
         }
     }
 }
@@ -81,13 +90,19 @@ impl Making {
         };
         let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
         let plan = |page| {
-            Geometry::new(slot, self.capacity as u64, endpoints, page)
-                .ok_or(CreateError::TooLarge { needed: None, available: 0 })
+            Geometry::new(slot, self.capacity as u64, endpoints, page).ok_or(
+                CreateError::TooLarge {
+                    needed: None,
+                    available: 0,
+                    limit: SpaceLimit::AddressSpace,
+                },
+            )
         };
         let new = NewRegion {
             mode: self.mode,
             huge_memfd: self.huge_pages == HugePages::Require && place.is_none(),
             map: self.map,
+            trusting: place.as_ref().is_some_and(|place| self.trusts_file_system_of(place)),
         };
         let page_seen = std::cell::Cell::new(0);
         let region = Region::create(
@@ -140,20 +155,60 @@ impl Making {
     /// Opens the one at a place.
     pub(super) fn open_at(&self, format: &Format, place: Place) -> Result<RawRing, OpenError> {
         let name = place.to_string();
-        let region = Region::open(place, self.map, self.unclean, |fd, stat, page| {
-            let (_, geometry) = self.look(format, &name, fd, stat, page)?;
-            Ok(geometry.region_len)
+        let trusting = self.trusts_file_system_of(&place);
+        let region = Region::open(place, self.map, self.unclean, trusting, |fd, stat, on| {
+            self.look_and_fill(format, &name, fd, stat, on)
         })?;
         self.finish(format, region, &name)
     }
 
     /// Opens the one in a memfd that came from elsewhere.
     pub(super) fn open_fd(&self, format: &Format, fd: OwnedFd) -> Result<RawRing, OpenError> {
-        let region = Region::from_fd(fd, self.map, |fd, stat, page| {
-            let geometry = self.look(format, "descriptor", fd, stat, page)?;
-            Ok(geometry.1.region_len)
+        let region = Region::from_fd(fd, self.map, |fd, stat, on| {
+            self.look_and_fill(format, "descriptor", fd, stat, on)
         })?;
         self.finish(format, region, "descriptor")
+    }
+
+    /// Rings that have a name are where the system's shared memory is.
+    fn trusts_file_system_of(&self, place: &Place) -> bool {
+        self.trust_unknown_file_systems && !place.is_named()
+    }
+
+    /// The first look at a ring, which gives its length, before it is mapped. Its holes are filled.
+    fn look_and_fill(
+        &self,
+        format: &Format,
+        name: &str,
+        fd: BorrowedFd<'_>,
+        stat: &Stat,
+        on: FileSystem,
+    ) -> Result<usize, OpenError> {
+        let (_, geometry) = self.look(format, name, fd, stat, on.page())?;
+        let len = geometry.region_len as u64;
+        let missing = reserve::missing(on, stat, len);
+        if missing > 0 {
+            // Memory that a stranger has only promised is not to become ours to pay, unless we
+            // have said how much.
+            if self.max_region.is_none() && !self.trusts_owner(stat.st_uid) {
+                return Err(OpenError::TooLarge {
+                    ring: name.to_owned(),
+                    needed: missing,
+                    available: 0,
+                    limit: SpaceLimit::MaxRegion,
+                });
+            }
+            reserve::fill_holes(fd, on, len, missing, self.map.lock)
+                .map_err(|why| why.opening(name))?;
+        }
+        Ok(geometry.region_len)
+    }
+
+    /// The ring's owner, not only any.
+    fn trusts_owner(&self, owner: u32) -> bool {
+        let me = rustix::process::geteuid().as_raw();
+        let known = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
+        known && !stands_for_anybody(owner)
     }
 
     /// Reads and checks the identity without touching anything.
@@ -170,11 +225,8 @@ impl Making {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_a_ring("it is no regular file"));
         }
-        let me = rustix::process::geteuid().as_raw();
         let owner = stat.st_uid;
-        let known = owner == me || owner == 0 || self.trusted_owners.contains(&owner);
-        let trusted = known && !stands_for_anybody(owner);
-        if !trusted && !self.trust_any_owner {
+        if !self.trusts_owner(owner) && !self.trust_any_owner {
             return Err(OpenError::Owner { ring: ring(), owner });
         }
         let mut identity = Identity::unread();
@@ -189,11 +241,16 @@ impl Making {
             Unfit::Mismatch(mismatch) => OpenError::Mismatch { ring: ring(), mismatch },
             Unfit::Damaged(what) => OpenError::Damaged { ring: ring(), what },
         })?;
+        let needed = geometry.region_len as u64;
+        if let Some(available) = self.max_region.filter(|&most| needed > most) {
+            let limit = SpaceLimit::MaxRegion;
+            return Err(OpenError::TooLarge { ring: ring(), needed, available, limit });
+        }
         match u64::try_from(stat.st_size) {
-            Ok(len) if len < geometry.region_len as u64 => {
+            Ok(len) if len < needed => {
                 Err(OpenError::Damaged { ring: ring(), what: "it has been truncated" })
             }
-            Ok(len) if len == geometry.region_len as u64 => Ok((identity, geometry)),
+            Ok(len) if len == needed => Ok((identity, geometry)),
             _ => Err(OpenError::Damaged { ring: ring(), what: "it has been extended" }),
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::item::Item;
 use super::making::{HugePages, Making};
 use super::ring::Ring;
-use crate::error::{CreateError, OpenError, OpenOrCreateError};
+use crate::error::{CreateError, OpenError, OpenOrCreateError, SpaceLimit};
 use crate::layout::{ElementType, Format, MAX_ALIGN};
 use crate::ring::Kind;
 use crate::shm::place::Place;
@@ -108,9 +108,47 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 
     /// Locks the region into memory (`mlock`), so that it is never swapped out. Subject to
-    /// `RLIMIT_MEMLOCK`. Default: no.
+    /// `RLIMIT_MEMLOCK`, beyond which it is an error ([`SpaceLimit::LockedMemory`]). Default: no.
     pub fn lock_memory(mut self, lock: bool) -> Self {
         self.making.map.lock = lock;
+        self
+    }
+
+    /// Lets core dumps of this process have the region (without this: `MADV_DONTDUMP`). A dump is
+    /// then larger by as much, and what other processes have put into the ring is in it, too.
+    /// Default: no.
+    pub fn core_dump(mut self, dump: bool) -> Self {
+        self.making.map.core_dump = dump;
+        self
+    }
+
+    /// The largest region that is opened, in bytes: a larger one is refused, before any of it is
+    /// mapped, as [`OpenError::TooLarge`]. Applies to descriptors, too. It bounds what an opener may
+    /// have to pay for: address space and page tables; pages of a file on a disk, with
+    /// [`prefault`](Self::prefault) or [`lock_memory`](Self::lock_memory) all of them; and memory
+    /// for the holes of a sparse file, which an opener [fills](Self::open).
+    ///
+    /// Default: no bound, as a ring must belong to this process's user, to root or to another who
+    /// is [trusted](Self::trust_owner). But holes of a ring whose owner is accepted by
+    /// [`trust_any_owner`](Self::trust_any_owner) alone are filled only under a bound.
+    ///
+    /// ```
+    /// use ringpipe::{OpenError, SpaceLimit, spsc::Ring};
+    ///
+    /// # let name = format!("doc-max-region-{}", std::process::id());
+    /// let ring = Ring::<u64>::options().capacity(1 << 20).create(&name)?;
+    /// let careful = Ring::<u64>::options().max_region(1 << 20);
+    /// match careful.open(&name) {
+    ///     Err(OpenError::TooLarge { needed, available, limit: SpaceLimit::MaxRegion, .. }) => {
+    ///         assert!(needed > 8 << 20 && available == 1 << 20);
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ring.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_region(mut self, bytes: u64) -> Self {
+        self.making.max_region = Some(bytes);
         self
     }
 
@@ -176,6 +214,18 @@ impl<T: Item, K: Kind> Options<T, K> {
         self
     }
 
+    /// Creates and opens file-backed rings also on file systems of which this crate knows nothing
+    /// ([`CreateError::FileSystem`], [`OpenError::FileSystem`]). Those of which it knows that they
+    /// are unfit, it refuses all the same. Default: no.
+    ///
+    /// **At your own risk**: that all mappings of a file are one memory at every instant, and that
+    /// the kernel of this host keeps the locks on it. Where the first does not hold, items are
+    /// lost, torn or doubled; where the second does not, peers are taken for dead that live.
+    pub fn trust_unknown_file_systems(mut self) -> Self {
+        self.making.trust_unknown_file_systems = true;
+        self
+    }
+
     /// What to do with a file-backed ring that was not closed by all who had it open before the
     /// machine went down, or is a copy of one in use ([`OpenError::Unclean`]): refuse it, empty it,
     /// or take it as it is. Without effect on all others. Default: [`Unclean::Refuse`].
@@ -228,9 +278,14 @@ impl<T: Item, K: Kind> Options<T, K> {
 
     /// Opens the named ring that another process created.
     ///
+    /// A ring whose file is sparse (it was copied so, or a peer punched holes) has its holes filled
+    /// here, as a page that could not be had later would be a `SIGBUS`. This process, or its
+    /// cgroup, then pays for that memory. If it is not to be had, nothing is opened.
+    ///
     /// # Errors
     ///
-    /// [`OpenError::NotFound`] if there is none; see [`OpenError`] for others.
+    /// [`OpenError::NotFound`] if there is none, [`OpenError::NoSpace`] and
+    /// [`OpenError::TooLarge`] if there is no room for its holes; see [`OpenError`] for others.
     pub fn open(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
         self.open_at(Place::named(name).map_err(OpenError::Name)?)
     }
@@ -253,19 +308,22 @@ impl<T: Item, K: Kind> Options<T, K> {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create), and [`CreateError::FileSystem`] on network and FUSE file
-    /// systems.
+    /// As [`create`](Self::create), and [`CreateError::FileSystem`] on file systems that are not
+    /// known to be fit: network and FUSE file systems, overlayfs, and
+    /// [unknown ones](Self::trust_unknown_file_systems).
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, CreateError> {
         self.create_at(Some(Place::file(path.as_ref()).map_err(CreateError::Name)?))
     }
 
     /// Opens the ring in a file. On a disk that takes a write to it, if nobody had it open
-    /// before; and up to ten seconds, while the last one to close it is still writing.
+    /// before; and up to ten seconds, while the last one to close it is still writing. Holes are
+    /// filled as by [`open`](Self::open), where the file system counts blocks and can reserve them
+    /// (ext4, XFS; not on btrfs, ZFS and their like, where a reservation would promise nothing).
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), [`OpenError::FileSystem`] on network and FUSE file systems, and
-    /// [`OpenError::Unclean`] if the machine has gone down while it was open
+    /// As [`open`](Self::open), [`OpenError::FileSystem`] on file systems that are not known to be
+    /// fit, and [`OpenError::Unclean`] if the machine has gone down while it was open
     /// ([`unclean`](Self::unclean)).
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, OpenError> {
         self.open_at(Place::file(path.as_ref()).map_err(OpenError::Name)?)
@@ -296,7 +354,9 @@ impl<T: Item, K: Kind> Options<T, K> {
         self.create_at(None)
     }
 
-    /// Opens the ring in a memfd that came from elsewhere.
+    /// Opens the ring in a memfd that came from elsewhere. Its holes are filled as by
+    /// [`open`](Self::open): who takes descriptors from peers that may ask too much sets
+    /// [`max_region`](Self::max_region).
     ///
     /// # Errors
     ///
@@ -354,7 +414,13 @@ fn open_or_create<R>(
             // Somebody else may be making the same ring at this moment, and there is room for one.
             // Should both have tried at once, and failed, one is to be through before the other
             // tries again: the pauses differ by more than a try takes.
-            CreateError::NoSpace { .. } | CreateError::TooLarge { needed: Some(_), .. } => {
+            CreateError::NoSpace { .. }
+            | CreateError::TooLarge {
+                needed: Some(_),
+                limit:
+                    SpaceLimit::Machine | SpaceLimit::Cgroup { .. } | SpaceLimit::HugePages { .. },
+                ..
+            } => {
                 let took = tried.elapsed();
                 let most = (took * 8).max(SHORT_PAUSE).as_micros() as u64;
                 std::thread::sleep(Duration::from_micros(random_u64() % most));
@@ -383,6 +449,40 @@ impl<T: Item, K: Kind> fmt::Debug for Options<T, K> {
             .field("trusted_owners", &self.making.trusted_owners)
             .field("trust_any_owner", &self.making.trust_any_owner)
             .field("unclean", &self.making.unclean)
+            .field("max_region", &self.making.max_region)
+            .field("trust_unknown_file_systems", &self.making.trust_unknown_file_systems)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(miri)))] // it would wait for seconds
+mod tests {
+    use super::*;
+
+    fn tries(refused: impl Fn() -> CreateError) -> u32 {
+        let tried = std::cell::Cell::new(0);
+        let open = || Err::<(), _>(OpenError::NotFound { ring: "ring".into() });
+        let create = || {
+            tried.set(tried.get() + 1);
+            Err(refused())
+        };
+        assert!(matches!(open_or_create(open, create), Err(OpenOrCreateError::Create(_))));
+        tried.get()
+    }
+
+    /// Somebody else may be making the ring, and give way; no limit of this process's own does.
+    #[test]
+    fn creating_is_tried_again_only_where_another_may_have_taken_the_room() {
+        let limited = |limit: SpaceLimit| {
+            tries(|| CreateError::TooLarge { needed: Some(2), available: 1, limit: limit.clone() })
+        };
+        assert!(tries(|| CreateError::NoSpace { needed: 1 }) > 1);
+        let group = SpaceLimit::Cgroup { path: "/group".into() };
+        for shared in [SpaceLimit::Machine, group] {
+            assert!(limited(shared) > 1);
+        }
+        for own in [SpaceLimit::AddressSpace, SpaceLimit::FileSize, SpaceLimit::LockedMemory] {
+            assert_eq!(limited(own), 1);
+        }
     }
 }

@@ -40,9 +40,9 @@ pub struct Ring<T: Item, K: Kind> {
 /// [`UnlinkError::NotFound`] if there is none, and others of [`UnlinkError`].
 pub fn unlink(name: &str) -> Result<(), UnlinkError> {
     let place = Place::named(name).map_err(UnlinkError::Name)?;
-    match place.open() {
+    match place.open(false) {
         // A ring, or something that passes for one: not while a remover of orphans is at it.
-        Ok(fd) if is_regular(&fd) => {
+        Ok((fd, _)) if is_regular(&fd) => {
             let file = RegionFile::of(fd.as_fd()).map_err(UnlinkError::Io)?;
             place.unlink_file(file)
         }

@@ -45,7 +45,11 @@ fn a_regions_number_in_one_piece_is_both_halves() {
 }
 
 fn check_all<K: Kind>() {
-    for (capacity, page) in [(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 17, 2 << 20)] {
+    // Pages of all sizes that machines have, of 16 GiB where a region can be that long.
+    let mut sizes = vec![(1, PAGE), (3, PAGE), (1000, 64 << 10), (1 << 17, 2 << 20)];
+    sizes.extend([(9, 16 << 10), (8, 32 << 20), (8, 512 << 20), (1, 1 << 30)]);
+    sizes.extend(1_usize.checked_shl(34).filter(|_| usize::BITS == 64).map(|page| (1, page)));
+    for (capacity, page) in sizes {
         for endpoints in [2, 3, 64, 65, MAX_ENDPOINTS] {
             check::<u8, K>(capacity, endpoints, page);
             check::<u64, K>(capacity, endpoints, page);

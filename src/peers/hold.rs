@@ -46,7 +46,7 @@ use static_assertions::const_assert_eq;
 
 use super::fork::{self, Image};
 use super::table::Role;
-use crate::shm::reserve;
+use crate::shm::file_system::FileSystem;
 
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -92,7 +92,7 @@ impl<'a> RegionFile<'a> {
     /// The file that `fd` leads to now.
     pub(crate) fn of(fd: BorrowedFd<'a>) -> io::Result<Self> {
         let stat = fstat(fd)?;
-        Ok(Self { fd, page: reserve::page_size(fd)?, id: (stat.st_dev, stat.st_ino) })
+        Ok(Self { fd, page: FileSystem::of(fd)?.page(), id: (stat.st_dev, stat.st_ino) })
     }
 
     /// The descriptor still leads to the file.
@@ -162,6 +162,9 @@ impl Hold {
         let hold = Self { page, len, image };
         // SAFETY: the range is the mapping just made, of which nobody else knows.
         unsafe { madvise(mapped, len, Advice::LinuxDontFork) }?;
+        // Core dumps read what this process may not.
+        // SAFETY: as above.
+        unsafe { madvise(mapped, len, Advice::LinuxDontDump) }?;
         drop(own);
         drop(no_fork);
         // Only now is the mapping alone in keeping the lock. A file system that maps some other

@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mlock, mmap, msync, munmap};
 
+use super::limits::{self, NoRoom};
+
 /// What to do with a mapping when it is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MapOptions {
@@ -15,6 +17,8 @@ pub(crate) struct MapOptions {
     pub(crate) prefault: bool,
     /// Keep every page in memory.
     pub(crate) lock: bool,
+    /// Let core dumps have it.
+    pub(crate) core_dump: bool,
 }
 
 /// A shared, readable and writable mapping of a whole region. Dropping it unmaps.
@@ -31,11 +35,19 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, options: MapOptions) -> Result<Self, Errno> {
+    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, options: MapOptions) -> Result<Self, NoRoom> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }?;
-        let mapping = Self { base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?, len };
+        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) };
+        let mapped =
+            base.and_then(|base| Ok((base, NonNull::new(base.cast()).ok_or(Errno::NOMEM)?)));
+        let (base, first) = mapped.map_err(|e| not_mapped(len, e))?;
+        let mapping = Self { base: first, len };
+        if !options.core_dump {
+            // SAFETY: the range is this mapping.
+            let kept_out = unsafe { madvise(base, len, Advice::LinuxDontDump) };
+            kept_out.map_err(NoRoom::io("keeping the region out of core dumps"))?;
+        }
         if options.advise_huge {
             // A wish: kernels without transparent huge pages for shared memory say no, and the
             // ring works all the same.
@@ -47,12 +59,12 @@ impl Mapping {
             match unsafe { madvise(base, len, Advice::LinuxPopulateWrite) } {
                 // Linux before 5.14: the pages come with their first use.
                 Ok(()) | Err(Errno::INVAL) => {}
-                Err(e) => return Err(e),
+                Err(e) => return Err(NoRoom::io("making the region present")(e)),
             }
         }
         if options.lock {
             // SAFETY: the range is this mapping.
-            unsafe { mlock(base, len) }?;
+            unsafe { mlock(base, len) }.map_err(|e| not_locked(len, e))?;
         }
         Ok(mapping)
     }
@@ -88,4 +100,24 @@ impl Drop for Mapping {
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
+}
+
+/// The limits do not say what they are when they refuse.
+fn not_mapped(len: usize, why: Errno) -> NoRoom {
+    let limit = match why {
+        Errno::NOMEM => Some(limits::address_space()),
+        Errno::AGAIN => Some(limits::locked_memory()), // after `mlockall`
+        _ => None,
+    };
+    beyond(limit, len).unwrap_or_else(|| NoRoom::io("mapping the region")(why))
+}
+
+fn not_locked(len: usize, why: Errno) -> NoRoom {
+    let refused = matches!(why, Errno::NOMEM | Errno::PERM | Errno::AGAIN);
+    let limit = refused.then(limits::locked_memory);
+    beyond(limit, len).unwrap_or_else(|| NoRoom::io("locking the region into memory")(why))
+}
+
+fn beyond(limit: Option<limits::Room>, len: usize) -> Option<NoRoom> {
+    limit?.check(len as u64).err()
 }

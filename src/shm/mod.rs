@@ -4,7 +4,9 @@
 //! backs it; nothing here knows what the bytes mean, beyond handing them out.
 //!
 //! * [`place`] is where a region can have a name: `/dev/shm`, or a directory of the user's.
-//! * [`reserve`] makes sure that the memory is there before anyone relies on it.
+//! * [`file_system`] knows where a ring can live.
+//! * [`reserve`] makes sure that the memory is there before anyone relies on it; [`limits`] and
+//!   [`cgroup`] know how much there can be.
 //! * [`map`] is the mapping itself.
 //! * [`state`] is whether a ring's file was closed by all who had it open, [`last`] who closes it.
 //!
@@ -16,7 +18,10 @@
 //! holds its birth byte ([`hold`](crate::peers::hold)), taken before checking that the name still
 //! leads to this region; a remover of orphans must have the byte for itself while it unlinks.
 
+mod cgroup;
+pub(crate) mod file_system;
 pub(crate) mod last;
+mod limits;
 pub(crate) mod map;
 pub(crate) mod place;
 pub(crate) mod reserve;
@@ -33,6 +38,7 @@ use rustix::io::Errno;
 
 use crate::error::{CreateError, OpenError};
 use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
+use file_system::FileSystem;
 use last::Closed;
 use map::{MapOptions, Mapping};
 use place::Place;
@@ -66,6 +72,8 @@ pub(crate) struct NewRegion {
     pub(crate) mode: u32,
     pub(crate) huge_memfd: bool,
     pub(crate) map: MapOptions,
+    /// Also on a file system of which nothing is known.
+    pub(crate) trusting: bool,
 }
 
 impl Region {
@@ -84,18 +92,19 @@ impl Region {
         };
         not_taken()?;
         let unnamed = match &place {
-            Some(place) => place.create_unnamed(Mode::from_raw_mode(new.mode))?,
+            Some(place) => place.create_unnamed(Mode::from_raw_mode(new.mode), new.trusting)?,
             None => place::Unnamed::from_fd(create_memfd(new.huge_memfd)?),
         };
         let fd = unnamed.fd();
-        let page = reserve::page_size(fd).map_err(create_io("asking for the page size"))?;
-        let len = len(page)?;
+        let on = FileSystem::of(fd).map_err(create_io("asking for the file system"))?;
+        let len = len(on.page())?;
         // If there is no room for two, whoever has the name by now has taken it.
-        reserve::reserve(fd, len as u64).map_err(|full| not_taken().err().unwrap_or(full))?;
+        reserve::reserve(fd, on, len as u64, new.map.lock)
+            .map_err(|full| not_taken().err().unwrap_or(full.into()))?;
         if place.is_none() {
             fcntl_add_seals(fd, SEALS).map_err(create_io("sealing the region"))?;
         }
-        let map = Mapping::new(fd, len, new.map).map_err(create_io("mapping the region"))?;
+        let map = Mapping::new(fd, len, new.map)?;
         fill(&map);
         let birth = RegionFile::of(fd)
             .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
@@ -107,7 +116,7 @@ impl Region {
                 ),
                 _ => CreateError::Io { doing: "locking the region", source },
             })?;
-        let marked = reserve::is_on_disk(fd).map_err(create_io("asking for the file system"))?;
+        let marked = on.is_on_disk();
         if marked {
             RegionFile::of(fd).and_then(|file| state::mark_new(&map, file)).map_err(|source| {
                 CreateError::Io { doing: "writing the ring's state to its disk", source }
@@ -122,16 +131,19 @@ impl Region {
         }
         let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
-        Ok(Self { fd, map: Arc::new(map), place, page, id, marked, birth, turn: None })
+        let map = Arc::new(map);
+        Ok(Self { fd, map, place, page: on.page(), id, marked, birth, turn: None })
     }
 
-    /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked
-    /// and says how long the region is.
+    /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked,
+    /// and says how long the region is. `trusting`: also on a file system of which nothing is
+    /// known.
     pub(crate) fn open(
         place: Place,
         map: MapOptions,
         unclean: Unclean,
-        check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
+        trusting: bool,
+        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
         let ring = place.to_string();
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
@@ -139,9 +151,8 @@ impl Region {
         // file-backed ring holds it while it writes the rest of it to the disk.
         let mut asking = Asking::new();
         loop {
-            let fd = place.open()?;
-            let on_disk = reserve::is_on_disk(fd.as_fd());
-            if on_disk.map_err(open_io("asking for the file system"))? {
+            let (fd, on) = place.open(trusting)?;
+            if on.is_on_disk() {
                 asking.be_patient();
             }
             if let Some(mut region) = Self::adopt(fd, map, &ring, unclean, &check)?
@@ -161,7 +172,7 @@ impl Region {
     pub(crate) fn from_fd(
         fd: OwnedFd,
         map: MapOptions,
-        check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
+        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
         match fcntl_get_seals(&fd) {
             Ok(seals) if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) => {
@@ -192,17 +203,17 @@ impl Region {
         map: MapOptions,
         ring: &str,
         unclean: Unclean,
-        check: impl Fn(BorrowedFd<'_>, &Stat, usize) -> Result<usize, OpenError>,
+        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
     ) -> Result<Option<Self>, OpenError> {
         let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
-        let page = reserve::page_size(fd.as_fd()).map_err(open_io("asking for the page size"))?;
-        let len = check(fd.as_fd(), &stat, page)?;
+        let on = FileSystem::of(fd.as_fd()).map_err(open_io("asking for the file system"))?;
+        let len = check(fd.as_fd(), &stat, on)?;
         // First, as it may take long, if all of it is to be present.
-        let map = Mapping::new(fd.as_fd(), len, map).map_err(open_io("mapping the region"))?;
+        let map = Mapping::new(fd.as_fd(), len, map).map_err(|why| why.opening(ring))?;
         let locking = |source| OpenError::Io { doing: "locking the region", source };
         let file = RegionFile::of(fd.as_fd()).map_err(locking)?;
         let mut turn = None;
-        if reserve::is_on_disk(file.fd).map_err(open_io("asking for the file system"))? {
+        if on.is_on_disk() {
             turn = state::Turn::take(&map, file, ring, unclean)?;
             if turn.is_none() {
                 return Ok(None);
@@ -213,7 +224,7 @@ impl Region {
         };
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
         let map = Arc::new(map);
-        Ok(Some(Self { fd, map, place: None, page, id, marked: false, birth, turn }))
+        Ok(Some(Self { fd, map, place: None, page: on.page(), id, marked: false, birth, turn }))
     }
 
     /// The last step of opening, before anything is stored: makes sure that a file-backed ring is
@@ -296,9 +307,14 @@ impl AsFd for Region {
 fn create_memfd(huge: bool) -> Result<OwnedFd, CreateError> {
     let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     if huge {
-        let flags = base | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
-        return rustix::fs::memfd_create("ringpipe", flags)
-            .map_err(create_io("making a memfd of huge pages"));
+        // Without a size, they are of the machine's default: each has one, and not each has 2 MiB.
+        let made = rustix::fs::memfd_create("ringpipe", base | MemfdFlags::HUGETLB);
+        return made.map_err(|e| match e {
+            Errno::INVAL | Errno::NODEV | Errno::NOENT => {
+                CreateError::Options("this kernel has no huge pages to make a ring of".into())
+            }
+            e => create_io("making a memfd of huge pages")(e),
+        });
     }
     // NOEXEC_SEAL: the region is data. Unknown before Linux 6.3, hence the second try.
     rustix::fs::memfd_create("ringpipe", base | MemfdFlags::NOEXEC_SEAL)

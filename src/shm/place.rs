@@ -11,7 +11,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{create_io, open_io, reserve};
+use super::file_system::{FileSystem, Refused};
+use super::{create_io, open_io};
 use crate::error::{CreateError, NameError, OpenError, UnlinkError};
 use crate::peers::hold::{Asking, Hold, NAME, RegionFile, Share};
 
@@ -67,12 +68,22 @@ impl Place {
         Ok(Self { directory, leaf: leaf.into(), named: false })
     }
 
+    /// It has a name, rather than a path.
+    pub(crate) fn is_named(&self) -> bool {
+        self.named
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(OsStr::from_bytes(&self.leaf))
     }
 
-    /// A new empty file in the place's directory, without the place's name.
-    pub(crate) fn create_unnamed(&self, mode: Mode) -> Result<Unnamed, CreateError> {
+    /// A new empty file in the place's directory, without the place's name. `trusting`: also on a
+    /// file system of which nothing is known.
+    pub(crate) fn create_unnamed(
+        &self,
+        mode: Mode,
+        trusting: bool,
+    ) -> Result<Unnamed, CreateError> {
         let base = OFlags::RDWR | OFlags::CLOEXEC;
         let made = match openat(CWD, &self.directory, base | OFlags::TMPFILE, mode) {
             Ok(fd) => Ok(Unnamed { fd, temporary: None }),
@@ -93,15 +104,18 @@ impl Place {
             }
             e => create_io("making a file")(e),
         })?;
-        match reserve::refused_file_system(unnamed.fd()) {
-            Ok(None) => Ok(unnamed),
-            Ok(Some(kind)) => Err(CreateError::FileSystem { path: self.directory.clone(), kind }),
-            Err(e) => Err(create_io("asking for the file system")(e)),
-        }
+        let on = FileSystem::of(unnamed.fd()).map_err(create_io("asking for the file system"))?;
+        on.admit(trusting).map_err(|Refused { kind, magic }| CreateError::FileSystem {
+            path: self.directory.clone(),
+            kind,
+            magic,
+        })?;
+        Ok(unnamed)
     }
 
-    /// Opens what has the place's name, if it is a regular file.
-    pub(crate) fn open(&self) -> Result<OwnedFd, OpenError> {
+    /// Opens what has the place's name, on whatever file system; `trusting`: also on one of which
+    /// nothing is known.
+    pub(crate) fn open(&self, trusting: bool) -> Result<(OwnedFd, FileSystem), OpenError> {
         // NONBLOCK: a FIFO of that name must not keep us; NOFOLLOW: nor must a link lead us away.
         let flags =
             OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -114,10 +128,12 @@ impl Place {
             Errno::NXIO => OpenError::NotARing { ring: ring(), because: "it is no regular file" },
             e => open_io("opening the file")(e),
         })?;
-        match reserve::refused_file_system(fd.as_fd()) {
-            Ok(None) => Ok(fd),
-            Ok(Some(kind)) => Err(OpenError::FileSystem { path: self.path(), kind }),
-            Err(e) => Err(open_io("asking for the file system")(e)),
+        let on = FileSystem::of(fd.as_fd()).map_err(open_io("asking for the file system"))?;
+        match on.admit(trusting) {
+            Ok(()) => Ok((fd, on)),
+            Err(Refused { kind, magic }) => {
+                Err(OpenError::FileSystem { path: self.path(), kind, magic })
+            }
         }
     }
 

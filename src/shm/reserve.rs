@@ -1,114 +1,150 @@
 //! Making sure that a region's memory exists before anyone relies on it.
 //!
 //! A sparse file's page that cannot be had is a `SIGBUS` at its first touch. So every page is
-//! allocated at creation, in steps (a large `fallocate` on tmpfs starts over after a signal, and
-//! could starve), after asking whether there is that much memory at all: on tmpfs and memfds the
-//! kernel would kill processes to satisfy us before it said no. Nor is a file system filled up, to
-//! the others' detriment, only to find that it was too small: it is asked first, too.
+//! allocated at creation, after asking whether there is that much room at all ([`limits`]), and
+//! whether the file system has it: nobody else is to run out of space for a ring that cannot be.
+//! Huge pages too: a mapping of them reserves in the pool, but a cgroup's limit on them (`hugetlb`)
+//! is looked at when a page is allocated. `fallocate` is told of it, a touch is not.
+//!
+//! **An opener fills holes.** A file that was copied may be sparse, and a peer may punch holes into
+//! any file, a sealed memfd too: no seal forbids it as long as the memory can be written. Who opens
+//! a ring that takes fewer blocks than it is long allocates what is missing, which keeps what is
+//! there, and is refused if there is no room. Blocks are what tells: those of a tmpfs include what
+//! is swapped out, and all include what was reserved and never written, which `SEEK_HOLE` may call
+//! a hole. Where blocks tell nothing ([`Storage::Copies`]) this is left alone, and where the file
+//! system cannot reserve (ext3, ramfs) too: zeros must not be written into a ring that may be in
+//! use. The opener pays: its cgroup is charged. What is punched after that is nobody's to mend.
+//!
+//! **In steps**, and short ones. The kernel does not swap out what a `fallocate` is just allocating:
+//! a step that is longer than what a cgroup has left without swap gets somebody killed, though there
+//! is swap for all of it. And before Linux 6.11 a `fallocate` on a tmpfs gives back what it has
+//! allocated when a signal comes, and is to be made anew. Signals that come often enough would
+//! starve a long one, so each of them halves the steps.
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FallocateFlags, fallocate, fstatfs, fstatvfs};
+use rustix::fs::{FallocateFlags, Stat, fallocate, fstatvfs};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::create_io;
-use crate::error::CreateError;
+use super::file_system::{FileSystem, Storage};
+use super::limits::{self, NoRoom};
 
-const TMPFS: u64 = 0x0102_1994;
-const HUGETLBFS: u64 = 0x9584_58f6;
-const RAMFS: u64 = 0x8584_58f6;
-/// One step of reservation, in bytes; a multiple of every page size up to 16 MiB.
-const STEP: u64 = 16 << 20;
+/// The first step of reservation, in bytes, unless a page is longer.
+const LONGEST_STEP: usize = 1 << 20;
+/// Steps are not made shorter than this, or than a page: it takes a few microseconds.
+const SHORTEST_STEP: usize = 64 << 10;
 
-/// File systems whose mappings are not one memory for all who map them, or (overlayfs) do not keep
-/// locks alive.
-const UNFIT: [(u64, &str); 13] = [
-    (0x794c_7630, "overlayfs"),
-    (0x6969, "NFS"),
-    (0x517b, "SMB"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x6573_5546, "FUSE"),
-    (0x0102_1997, "9P"),
-    (0x00c3_6400, "Ceph"),
-    (0x5346_414f, "AFS"),
-    (0x6b41_4653, "kAFS"),
-    (0x7375_7245, "Coda"),
-    (0x564c, "NCP"),
-    (0x786f_4256, "VirtualBox shared folders"),
-];
-
-fn file_system(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
-    // The type's width differs between architectures; the numbers are 32 bits everywhere.
-    Ok(u64::from(fstatfs(fd)?.f_type as u32))
-}
-
-/// The name of the file system behind `fd` if a ring cannot live there.
-pub(crate) fn refused_file_system(fd: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
-    let found = file_system(fd)?;
-    Ok(UNFIT.iter().find_map(|&(number, name)| (number == found).then_some(name)))
-}
-
-/// What is in the file outlives the machine's going down. File systems in memory are known by their
-/// kind; memfds lie on one.
-pub(crate) fn is_on_disk(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    Ok(!matches!(file_system(fd)?, TMPFS | RAMFS | HUGETLBFS))
-}
-
-/// What lengths of mappings of `fd` must be a multiple of.
-pub(crate) fn page_size(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let stat = fstatfs(fd)?;
-    if u64::from(stat.f_type as u32) == HUGETLBFS {
-        return Ok(stat.f_bsize as usize);
-    }
-    Ok(rustix::param::page_size())
-}
-
-/// Gives the file `len` bytes of memory or disk.
-pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<(), CreateError> {
-    let kind = file_system(fd).map_err(create_io("asking for the file system"))?;
-    if kind == TMPFS {
-        let available = available_memory();
-        if len > available {
-            return Err(CreateError::TooLarge { needed: Some(len), available });
-        }
-    }
-    let no_space = || CreateError::NoSpace { needed: len };
-    if len > free_space(fd)? {
-        return Err(no_space());
-    }
+/// Gives a new file `len` bytes of memory or disk; `len` is a multiple of its pages. `locked`: they
+/// are going to be locked into memory.
+pub(crate) fn reserve(
+    fd: BorrowedFd<'_>,
+    on: FileSystem,
+    len: u64,
+    locked: bool,
+) -> Result<(), NoRoom> {
+    limits::address_space().check(len)?;
+    limits::file_size().check(len)?;
+    check_room(fd, on, len, locked)?;
     // Others may take it meanwhile: then this fails on the way, and the file goes with its
     // descriptor.
+    match allocate(fd, on, len) {
+        Err(Stopped::Unable { at }) => write_zeros(fd, at, len),
+        done => Ok(done?),
+    }
+}
+
+/// Fills the holes of a file of `len` bytes, of which `missing` are [holes](missing).
+///
+/// On a tmpfs, a `fallocate` that fails takes back pages that others have reserved and nobody has
+/// touched. So it is tried only if there seems to be room.
+pub(crate) fn fill_holes(
+    fd: BorrowedFd<'_>,
+    on: FileSystem,
+    len: u64,
+    missing: u64,
+    locked: bool,
+) -> Result<(), NoRoom> {
+    check_room(fd, on, missing, locked)?;
+    match allocate(fd, on, len) {
+        Err(Stopped::Unable { .. }) => Ok(()),
+        Err(Stopped::NoRoom(NoRoom::Full { .. })) => Err(NoRoom::Full { needed: missing }),
+        done => Ok(done?),
+    }
+}
+
+/// Bytes of the file's first `len` that are surely holes: at least so many, as far as one knows.
+pub(crate) fn missing(on: FileSystem, stat: &Stat, len: u64) -> u64 {
+    match on.storage() {
+        Storage::Copies => 0,
+        // Of 512 bytes, whatever the file system's own have.
+        _ => len.saturating_sub((stat.st_blocks as u64).saturating_mul(512)),
+    }
+}
+
+/// There are that many bytes to be had.
+fn check_room(fd: BorrowedFd<'_>, on: FileSystem, len: u64, locked: bool) -> Result<(), NoRoom> {
+    match on.storage() {
+        Storage::Memory => limits::memory(!locked).check(len)?,
+        Storage::Ram => limits::memory(false).check(len)?,
+        Storage::HugePages => {
+            if let Some(pool) = limits::huge_pages(on.page()) {
+                pool.check(len)?;
+            }
+        }
+        Storage::Blocks | Storage::Copies => {}
+    }
+    if len > free_space(fd)? { Err(NoRoom::Full { needed: len }) } else { Ok(()) }
+}
+
+/// Why not all was allocated.
+enum Stopped {
+    NoRoom(NoRoom),
+    /// The file system does not do that, from here on.
+    Unable {
+        at: u64,
+    },
+}
+
+impl From<Stopped> for NoRoom {
+    fn from(why: Stopped) -> Self {
+        match why {
+            Stopped::NoRoom(why) => why,
+            Stopped::Unable { .. } => NoRoom::io("reserving memory")(Errno::OPNOTSUPP),
+        }
+    }
+}
+
+/// Allocates the first `len` bytes of the file, as far as they are not.
+fn allocate(fd: BorrowedFd<'_>, on: FileSystem, len: u64) -> Result<(), Stopped> {
+    // Lengths of pages are powers of two, as are these: the longer one is a multiple of the other.
+    let [shortest, mut step] = [SHORTEST_STEP, LONGEST_STEP].map(|step| step.max(on.page()) as u64);
     let mut at = 0;
     while at < len {
-        let step = STEP.min(len - at);
-        match retry_on_intr(|| fallocate(fd, FallocateFlags::empty(), at, step)) {
-            Ok(()) => {}
-            Err(Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG) => return Err(no_space()),
-            Err(Errno::OPNOTSUPP) => return write_zeros(fd, at, len, no_space),
-            Err(e) => return Err(create_io("reserving memory")(e)),
+        match fallocate(fd, FallocateFlags::empty(), at, step.min(len - at)) {
+            Ok(()) => at += step,
+            Err(Errno::INTR) => step = (step / 2).max(shortest),
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG) => {
+                return Err(Stopped::NoRoom(NoRoom::Full { needed: len }));
+            }
+            Err(Errno::OPNOTSUPP) => return Err(Stopped::Unable { at }),
+            Err(e) => return Err(Stopped::NoRoom(NoRoom::io("reserving memory")(e))),
         }
-        at += step;
     }
     Ok(())
 }
 
 /// For file systems that cannot reserve: what has been written is there.
-fn write_zeros(
-    fd: BorrowedFd<'_>,
-    from: u64,
-    to: u64,
-    no_space: impl Fn() -> CreateError,
-) -> Result<(), CreateError> {
+fn write_zeros(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<(), NoRoom> {
     let zeros = vec![0; 1 << 20];
     let mut at = from;
     while at < to {
         let step = (to - at).min(zeros.len() as u64) as usize;
         match retry_on_intr(|| rustix::io::pwrite(fd, &zeros[..step], at)) {
-            Ok(0) => return Err(no_space()),
-            Ok(written) => at += written as u64,
-            Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Err(no_space()),
-            Err(e) => return Err(create_io("reserving disk space")(e)),
+            Ok(written) if written > 0 => at += written as u64,
+            Ok(_) | Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
+                return Err(NoRoom::Full { needed: to });
+            }
+            Err(e) => return Err(NoRoom::io("reserving disk space")(e)),
         }
     }
     Ok(())
@@ -116,27 +152,9 @@ fn write_zeros(
 
 /// Bytes that are free on the file system, including what is reserved for root: nobody can have
 /// more.
-fn free_space(fd: BorrowedFd<'_>) -> Result<u64, CreateError> {
-    let stat = fstatvfs(fd).map_err(create_io("asking for free space"))?;
+fn free_space(fd: BorrowedFd<'_>) -> Result<u64, NoRoom> {
+    let stat = fstatvfs(fd).map_err(NoRoom::io("asking for free space"))?;
     // Memfds, and tmpfs or hugetlbfs without a limit, tell of no blocks at all.
     let limited = stat.f_blocks > 0;
     Ok(if limited { stat.f_bfree.saturating_mul(stat.f_frsize) } else { u64::MAX })
-}
-
-/// Bytes of memory and swap that could be had without taking them from anyone.
-fn available_memory() -> u64 {
-    let from_meminfo = || {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-        };
-        Some((field("MemAvailable:")? + field("SwapFree:").unwrap_or(0)) << 10)
-    };
-    from_meminfo().unwrap_or_else(|| {
-        let info = rustix::system::sysinfo();
-        // Longs, of 32 or 64 bits.
-        let units = [info.freeram, info.bufferram, info.freeswap].map(u128::from);
-        (units.iter().sum::<u128>() * u128::from(info.mem_unit)) as u64
-    })
 }

@@ -244,7 +244,7 @@ pub fn asker_for_too_much<K: Flavour>(_: Me) {
     // 1 PiB and 1 EiB.
     for capacity in [1 << 47, 1 << 57] {
         for error in refusals(&spsc::<u64>().capacity(capacity)) {
-            let CreateError::TooLarge { needed: Some(needed), available } = error else {
+            let CreateError::TooLarge { needed: Some(needed), available, .. } = error else {
                 panic!("{error:?}");
             };
             assert!(needed >= 8 * capacity as u64 && available < needed);

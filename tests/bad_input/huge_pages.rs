@@ -9,19 +9,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ringpipe::{CreateError, HugePages, Options, Ring, Spsc};
-use rustix::mount::{MountFlags, mount};
+use ringpipe::{CreateError, HugePages, Options, Ring, SpaceLimit, Spsc};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::sandbox::{Directory, is_root, with_own_mounts};
-use super::support::did_not_run;
 use super::support::{LONG, Name, within};
+use super::support::{did_not_run, seccomp};
 use super::{Snapshot, mpmc, spsc};
 
 const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 const HUGE: usize = 2 << 20;
+const POOL_LIMIT: SpaceLimit = SpaceLimit::HugePages { page: HUGE as u64 };
 
 /// The pool of reserved pages at a size of this test's choice; as before when dropped.
-struct Reserved {
+pub struct Reserved {
     before: u64,
     _turn: MutexGuard<'static, ()>,
 }
@@ -33,7 +34,7 @@ fn pool(what: &str) -> u64 {
 
 impl Reserved {
     /// `None`, said loudly, if the kernel does not give that many.
-    fn exactly(pages: u64) -> Option<Self> {
+    pub fn exactly(pages: u64) -> Option<Self> {
         static TURN: Mutex<()> = Mutex::new(());
         if !is_root("reserved huge pages") {
             return None;
@@ -55,7 +56,7 @@ impl Drop for Reserved {
     }
 }
 
-fn set_pool(pages: u64) {
+pub fn set_pool(pages: u64) {
     // Refused without the right, or where there are none: what the pool shows then, tells.
     let _ = std::fs::write(Path::new(POOL).join("nr_hugepages"), pages.to_string());
 }
@@ -96,10 +97,13 @@ fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
         require().create_anonymous().unwrap_err(),
         mpmc::<u64>().huge_pages(HugePages::Require).create_anonymous().unwrap_err(),
     ] {
-        let CreateError::NoSpace { needed } = error else {
+        let text = error.to_string();
+        let CreateError::TooLarge { needed: Some(needed), available: 0, limit: POOL_LIMIT } = error
+        else {
             panic!("{error:?}");
         };
         assert_eq!(needed, HUGE as u64);
+        assert!(text.contains("vm.nr_hugepages"), "{text}");
     }
 }
 
@@ -109,6 +113,21 @@ fn a_file_where_there_are_no_reserved_huge_pages_is_refused_and_none_is_made() {
     let error = require().create_file(directory.join("ring")).unwrap_err();
     assert!(matches!(error, CreateError::Options(_)), "{error:?}");
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
+}
+
+/// As kernels answer that are built without, or started without.
+#[test]
+fn an_anonymous_ring_of_huge_pages_is_refused_where_there_can_be_none() {
+    for errno in [libc::EINVAL, libc::ENODEV, libc::ENOENT] {
+        // A filter is the thread's own, and for good.
+        let made = std::thread::spawn(move || {
+            let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
+            seccomp::answer_to(libc::SYS_memfd_create, None, answer);
+            require().create_anonymous()
+        });
+        let error = made.join().unwrap().unwrap_err();
+        assert!(matches!(&error, CreateError::Options(why) if why.contains("huge")), "{error:?}");
+    }
 }
 
 #[test]
@@ -129,7 +148,10 @@ fn an_anonymous_ring_of_reserved_huge_pages_works_and_gives_them_back() {
 
     // Five pages are not to be had; the four are as free as before.
     let error = require().capacity(1 << 20).create_anonymous().unwrap_err();
-    assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+    let CreateError::TooLarge { available, limit: POOL_LIMIT, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(available, 3 * HUGE as u64);
     must_become_free(3);
     drop((ring, opened));
     must_become_free(4);
@@ -147,7 +169,7 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
         let path = directory.join("ring");
         let before = std::fs::read_dir(&directory.0).unwrap().count();
         let error = require().capacity(1 << 21).create_file(&path).unwrap_err();
-        assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+        assert!(matches!(error, CreateError::TooLarge { limit: POOL_LIMIT, .. }), "{error:?}");
         must_become_free(4);
         assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), before);
 
@@ -161,6 +183,51 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
             ring.unlink().unwrap();
         }
         must_become_free(4);
+        unmount(&directory.0, UnmountFlags::DETACH).unwrap();
+    });
+}
+
+/// One page that is longer than any step of a reservation.
+#[test]
+fn a_ring_on_gigantic_pages_takes_whole_ones() {
+    const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages";
+    const GIGANTIC: usize = 1 << 30;
+    let what = "pages of 1 GiB";
+    if !is_root(what) {
+        return;
+    }
+    let Ok(before) = std::fs::read_to_string(POOL) else {
+        return did_not_run(what, "this machine has none");
+    };
+    struct Restore(String);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = std::fs::write(POOL, &self.0);
+        }
+    }
+    let before = Restore(before);
+    let wanted = (before.0.trim().parse::<u32>().unwrap() + 1).to_string();
+    std::fs::write(POOL, &wanted).unwrap();
+    if std::fs::read_to_string(POOL).unwrap().trim() != wanted {
+        return did_not_run(what, "the kernel gave none");
+    }
+    with_own_mounts(|| {
+        let directory = Directory::new();
+        let options: &CStr = c"pagesize=1G";
+        mount("none", &directory.0, "hugetlbfs", MountFlags::empty(), options).unwrap();
+        let ring = require().create_file(directory.join("ring")).unwrap();
+        assert_eq!(ring.region_len(), GIGANTIC);
+        assert_works(&ring);
+        let error = require().create_file(directory.join("other")).unwrap_err();
+        let limit = SpaceLimit::HugePages { page: GIGANTIC as u64 };
+        match error {
+            CreateError::TooLarge { needed: Some(needed), limit: found, .. } => {
+                assert_eq!((needed, found), (GIGANTIC as u64, limit));
+            }
+            other => panic!("{other:?}"),
+        }
+        ring.unlink().unwrap();
+        unmount(&directory.0, UnmountFlags::DETACH).unwrap();
     });
 }
 
@@ -208,6 +275,39 @@ fn locking_locks_every_page() {
     let ring = spsc::<u64>().open(&name).unwrap();
     assert_eq!(kib(&name, "Locked:"), 0, "nobody asked");
     assert_works(&ring);
+}
+
+#[test]
+fn a_region_is_in_core_dumps_only_for_who_asks() {
+    let name = Name::new();
+    let ring = spsc::<u64>().capacity(8).create(&name).unwrap();
+    // Of the ring's mappings, so many are dumped: of those that hold locks, none ever.
+    let left_out = |dumped: bool| {
+        let inode = name.path().metadata().unwrap().ino().to_string();
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut ours = false;
+        let flags = smaps.lines().filter(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            if words.len() > 4 && words[1].len() == 4 && words[1].ends_with(['s', 'p']) {
+                ours = words[4] == inode;
+            }
+            ours && line.starts_with("VmFlags:")
+        });
+        let in_dumps = |line: &&str| !line.split(' ').any(|flag| flag == "dd");
+        let (dumps, rest): (Vec<_>, Vec<_>) = flags.partition(in_dumps);
+        assert_eq!((dumps.len(), rest.is_empty()), (usize::from(dumped), false));
+    };
+    left_out(false);
+    drop(ring);
+    for dumped in [true, false] {
+        let ring = spsc::<u64>().core_dump(dumped).open(&name).unwrap();
+        left_out(dumped);
+        ring.unlink().unwrap();
+        drop(ring);
+        let ring = spsc::<u64>().core_dump(dumped).create(&name).unwrap();
+        left_out(dumped);
+        drop(ring);
+    }
 }
 
 #[test]

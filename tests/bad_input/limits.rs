@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 
-use ringpipe::{CreateError, OpenError, OpenOrCreateError, UnlinkError, unlink};
+use ringpipe::{CreateError, OpenError, OpenOrCreateError, SpaceLimit, UnlinkError, unlink};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_remount};
@@ -271,7 +271,10 @@ fn a_file_system_that_keeps_no_files_is_refused() {
         assert!(typed, "{path}: {error:?}");
     }
     let error = spsc::<u64>().open_file("/proc/self/status").unwrap_err();
-    let typed = matches!(error, OpenError::NotARing { .. } | OpenError::Permission { .. });
+    let typed = matches!(
+        error,
+        OpenError::FileSystem { kind: Some("proc"), .. } | OpenError::Permission { .. }
+    );
     assert!(typed, "{error:?}");
 }
 
@@ -329,13 +332,19 @@ pub fn process_that_may_not_lock<K: Flavour>(me: Me) {
     become_nobody();
     let options = spsc::<u64>().lock_memory(true);
     for error in [options.create(name).unwrap_err(), options.create_anonymous().unwrap_err()] {
-        let CreateError::Io { source, .. } = error else {
-            panic!("{error:?}");
-        };
-        assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+        assert!(
+            matches!(error, CreateError::TooLarge { limit: LOCKED, available: 0, .. }),
+            "{error:?}"
+        );
     }
     assert!(our_names().is_empty());
+    let _ring = spsc::<u64>().create(name).unwrap();
+    let error = options.open(name).unwrap_err();
+    assert!(matches!(error, OpenError::TooLarge { limit: LOCKED, .. }), "{error:?}");
+    unlink(name).unwrap();
 }
+
+const LOCKED: SpaceLimit = SpaceLimit::LockedMemory;
 
 #[test]
 fn the_mode_and_the_umask_rule_who_may_open() {

@@ -3,15 +3,19 @@
 //! (C14, C15, C16).
 //!
 //! Split by where the badness comes from: the caller's [`arguments`], a region's [`header`], other
-//! things in a ring's place ([`impostors`]), a file system that will not do ([`fuse`]), the
-//! system's [`limits`] and its [`huge_pages`].
+//! things in a ring's place ([`impostors`]), a file system that will not do ([`file_systems`],
+//! [`fuse`]), a file with [`holes`], the
+//! system's [`limits`], its [`memory`] and its [`huge_pages`].
 
 mod arguments;
+mod file_systems;
 mod fuse;
 mod header;
+mod holes;
 mod huge_pages;
 mod impostors;
 mod limits;
+mod memory;
 mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,19 +25,32 @@ use std::path::{Path, PathBuf};
 
 use arguments::asker_for_too_much;
 use bytemuck::{AnyBitPattern, NoUninit};
+use holes::{user_of_a_ring_with_a_hole, user_of_huge_pages_with_a_hole};
 use limits::{
     creator_of_a_closed_ring, owner_of_a_ring, process_that_may_not_lock,
     process_without_descriptors, stranger_to_a_ring,
+};
+use memory::{
+    creator_of_small_files, creator_who_is_interrupted, member_of_a_small_group,
+    opener_in_a_small_group, process_with_little_address_space, reader_in_a_small_group,
 };
 use ringpipe::{Mpmc, Options, Ring, Spsc};
 
 support::roles!(
     asker_for_too_much,
     creator_of_a_closed_ring,
+    creator_of_small_files,
+    creator_who_is_interrupted,
+    member_of_a_small_group,
+    opener_in_a_small_group,
     owner_of_a_ring,
     process_that_may_not_lock,
+    process_with_little_address_space,
     process_without_descriptors,
+    reader_in_a_small_group,
     stranger_to_a_ring,
+    user_of_a_ring_with_a_hole,
+    user_of_huge_pages_with_a_hole,
 );
 
 /// 24 bytes.

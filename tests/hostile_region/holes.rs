@@ -1,7 +1,8 @@
 //! What the kernel lets a peer do to the file behind a region.
 //!
 //! * **Holes** can be punched into any region, a sealed one too: pages turn zero, whatever they
-//!   held. That is scribbling by other means, and is borne as such.
+//!   held. That is scribbling by other means, and is borne as such. (Where memory has run out, it is
+//!   `SIGBUS`: `tests/bad_input/holes.rs`.)
 //! * **Cutting off** is refused by the kernel for anonymous rings, whose size is sealed. Who
 //!   touches what is missing of a named or file-backed ring gets `SIGBUS`: nothing else is
 //!   promised, but nothing worse happens either, and who opens it afterwards is told.

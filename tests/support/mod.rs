@@ -6,7 +6,8 @@
 //! * [`asleep`]: waiting until somebody else really sleeps (or spins), so that a test of waking up
 //!   has someone to wake.
 //! * [`flavour`]: what both kinds of ring have in common, under the same names.
-//! * [`forked`], [`seccomp`]: children by `fork` alone; forbidding system calls.
+//! * [`forked`], [`seccomp`], [`cgroup`]: children by `fork` alone; forbidding system calls;
+//!   limiting memory.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
 //! * [`rng`]: numbers that look random and are the same in every run.
 //! * Here: names that clean up, the watchdog.
@@ -18,6 +19,7 @@
 pub mod asleep;
 pub mod at;
 pub mod by_fork;
+pub mod cgroup;
 pub mod child;
 pub mod disk;
 pub mod flavour;
