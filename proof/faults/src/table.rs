@@ -90,7 +90,7 @@ pub const MAKING: &[Row] = &[
     row("mmap: page of forks", &[ENOMEM, EPERM], Error, Error),
     row("madvise: DONTFORK", &[ENOMEM, EINVAL, EPERM], Error, Error),
     row("madvise: WIPEONFORK", &[ENOMEM, EINVAL, EPERM], Error, Error),
-    row("madvise: DONTDUMP", &[ENOMEM, EINVAL, EPERM], Same, Same),
+    row("madvise: DONTDUMP", &[ENOMEM, EINVAL, EPERM], Error, Error),
     // It stays, and what it holds with it: a ring that is to be closed for good is still in use.
     row("munmap", &[ENOMEM], Either, Either),
     // Closed all the same.
