@@ -93,9 +93,9 @@ mod wait;
 
 pub use bytemuck;
 pub use error::{
-    AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, Mismatch,
-    NameError, OpenError, OpenOrCreateError, PeerError, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError, UnlinkError,
+    AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, ListError,
+    Location, Mismatch, NameError, OpenError, OpenOrCreateError, PeerError, RecvError,
+    RecvTimeoutError, SendError, SendTimeoutError, Step, TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, remove_orphans};

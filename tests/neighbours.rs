@@ -34,7 +34,9 @@ fn a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held<K: Flavour>() {
     seccomp::answer_to(seccomp::FCNTL, command, refuses(libc::EACCES));
     for error in [K::sender(&ring).err(), K::receiver(&ring).err()] {
         match error {
-            Some(AttachError::Io(e)) => assert_eq!(e.kind(), ErrorKind::PermissionDenied),
+            Some(AttachError::Io { source: e, .. }) => {
+                assert_eq!(e.kind(), ErrorKind::PermissionDenied)
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -11,7 +11,7 @@ use std::{io, slice};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 
 use super::stats::Stats;
-use crate::error::ElementType;
+use crate::error::{ElementType, ListError, OpenError, Step, UnlinkError};
 use crate::layout::{Geometry, Identity};
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
 use crate::peers::table::{self, Role};
@@ -73,9 +73,12 @@ pub struct Listing {
 ///
 /// # Errors
 ///
-/// `/dev/shm` cannot be read.
-pub fn list() -> io::Result<Vec<Listing>> {
-    each_ring(OFlags::RDONLY, |place, fd, identity| look(&place, fd.as_fd(), &identity).ok())
+/// [`ListError`]: `/dev/shm` cannot be read, or the process has too many files open.
+pub fn list() -> Result<Vec<Listing>, ListError> {
+    each_ring(OFlags::RDONLY, |place, fd, identity| {
+        let asked = look(place, fd.as_fd(), &identity);
+        asked.map_err(|e| ListError::io(&place.location())(Step::AskLocks.failed(e)))
+    })
 }
 
 /// Unlinks every named ring that no living process has open, and returns their names.
@@ -88,50 +91,71 @@ pub fn list() -> io::Result<Vec<Listing>> {
 ///
 /// # Errors
 ///
-/// `/dev/shm` cannot be read.
-pub fn remove_orphans() -> io::Result<Vec<String>> {
+/// [`ListError`]: `/dev/shm` cannot be read, the process has too many files open or no `/proc`, or
+/// may take no locks. What was removed before is gone all the same.
+pub fn remove_orphans() -> Result<Vec<String>, ListError> {
     each_ring(OFlags::RDWR, |place, fd, _| {
-        let file = RegionFile::of(fd.as_fd()).ok()?;
-        let _alone = Hold::take(file, BIRTH, Share::Exclusive).ok()??;
-        place.unlink_file(file).ok()?;
-        Some(place.to_string())
+        let ring = place.location();
+        let file = RegionFile::of(fd.as_fd()).map_err(ListError::io(&ring))?;
+        let alone = Hold::take(file, BIRTH, Share::Exclusive).map_err(ListError::io(&ring))?;
+        if alone.is_none() {
+            return Ok(None);
+        }
+        match place.unlink_file(file) {
+            Ok(()) => Ok(Some(place.to_string())),
+            Err(UnlinkError::Io { ring, doing, source }) => {
+                Err(ListError::Io { ring, doing, source })
+            }
+            Err(_) => Ok(None), // it is gone, or not this process's to remove
+        }
     })
 }
 
+/// Files that are no rings, or none for this process, are passed over; what would be refused
+/// whatever the file, is an error.
 fn each_ring<R>(
     access: OFlags,
-    mut each: impl FnMut(Place, OwnedFd, Identity) -> Option<R>,
-) -> io::Result<Vec<R>> {
+    mut each: impl FnMut(&Place, OwnedFd, Identity) -> Result<Option<R>, ListError>,
+) -> Result<Vec<R>, ListError> {
+    let unread = |source| ListError::Directory { directory: SHM.into(), source };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(SHM)? {
-        let Ok(name) = entry?.file_name().into_string() else {
+    for entry in std::fs::read_dir(SHM).map_err(unread)? {
+        let Ok(name) = entry.map_err(unread)?.file_name().into_string() else {
             continue;
         };
         let Ok(place) = Place::named(&name) else {
             continue;
         };
-        let Some(fd) = open_file(&place, access) else {
-            continue;
+        let fd = match open_file(&place, access) {
+            Ok(Some(fd)) => fd,
+            Err(OpenError::Io { ring, doing, source }) => {
+                return Err(ListError::Io { ring, doing, source });
+            }
+            Ok(None) | Err(_) => continue,
         };
         let Ok(identity) = read_identity(fd.as_fd()) else {
             continue;
         };
-        found.extend(each(place, fd, identity));
+        found.extend(each(&place, fd, identity)?);
     }
     Ok(found)
 }
 
 /// Opens what has the place's name if it is a regular file. To open something else might disturb
 /// somebody: a FIFO's writer takes it for the reader that it waits for.
-fn open_file(place: &Place, access: OFlags) -> Option<OwnedFd> {
+fn open_file(place: &Place, access: OFlags) -> Result<Option<OwnedFd>, OpenError> {
     let open = |flags| {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::open(place.path(), flags, Mode::empty()).ok()?;
-        let kind = FileType::from_raw_mode(fstat(&fd).ok()?.st_mode);
-        (kind == FileType::RegularFile).then_some(fd)
+        let fd = rustix::fs::open(place.path(), flags, Mode::empty())
+            .map_err(|e| place.not_opened(e))?;
+        let stat = fstat(&fd).map_err(|e| OpenError::io(&place.location())(Step::Status.failed(e)));
+        let kind = FileType::from_raw_mode(stat?.st_mode);
+        Ok((kind == FileType::RegularFile).then_some(fd))
     };
-    open(OFlags::PATH)?;
-    open(access | OFlags::NONBLOCK) // again regular, or put there just now
+    match open(OFlags::PATH)? {
+        Some(_) => open(access | OFlags::NONBLOCK), // again regular, or put there just now
+        None => Ok(None),
+    }
 }
 
 fn read_identity(fd: BorrowedFd<'_>) -> io::Result<Identity> {
@@ -152,11 +176,15 @@ fn read_control(fd: BorrowedFd<'_>) -> io::Result<Control> {
     Ok(unsafe { copy.assume_init() })
 }
 
-fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Listing> {
-    let stats = Stats::of(&read_control(fd)?);
+/// `None`: it cannot be read, so it is no ring, or none any more. Fails if the locks cannot be asked.
+fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Option<Listing>> {
+    let (Ok(control), Ok(stat)) = (read_control(fd), fstat(fd)) else { return Ok(None) };
+    let stats = Stats::of(&control);
     let (mut senders, mut receivers, mut dead) = (0, 0, 0);
     let mut records = vec![0_u64; identity.endpoints() as usize];
-    read_at(fd, Geometry::owners_at(), bytemuck::cast_slice_mut(&mut records))?;
+    if read_at(fd, Geometry::owners_at(), bytemuck::cast_slice_mut(&mut records)).is_err() {
+        return Ok(None);
+    }
     for (record, &word) in records.iter().enumerate() {
         let Some((owner, role)) = table::owner(&AtomicU64::new(word)) else {
             continue;
@@ -169,7 +197,7 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         }
     }
     let birth = identity.birth();
-    Ok(Listing {
+    Ok(Some(Listing {
         name: place.to_string(),
         kind: identity.kind_name(),
         layout: identity.version(),
@@ -178,7 +206,7 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         len: stats.sent.saturating_sub(stats.received).min(identity.capacity()),
         region_len: identity.region_len(),
         id: birth.id(),
-        owner: fstat(fd)?.st_uid,
+        owner: stat.st_uid,
         created: UNIX_EPOCH + Duration::from_nanos(birth.realtime),
         endpoints: identity.endpoints(),
         senders,
@@ -186,5 +214,5 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         dead,
         in_use: hold::is_locked(fd, BIRTH)?,
         stats,
-    })
+    }))
 }

@@ -1,19 +1,19 @@
 //! Making and opening rings, whatever their elements are: [`Options`](crate::Options) says how.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat};
 use rustix::time::ClockId;
 
 use super::raw_ring::RawRing;
-use crate::error::{CreateError, OpenError};
+use crate::error::{CreateError, Location, OpenError, Step};
 use crate::layout::{
     Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, Geometry, IDENTITY_LEN, Identity,
     MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
 use crate::shm::map::{MapOptions, Mapping};
-use crate::shm::place::Place;
+use crate::shm::place::{self, Place};
 use crate::shm::state::Unclean;
 use crate::shm::{NewRegion, Region, random_u64, read_at};
 use crate::wait::pace::read_clock;
@@ -28,7 +28,7 @@ pub enum HugePages {
     /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
     Advise,
     /// Pages from the reserved pool, of 2 MiB on x86-64, or an error ([`CreateError::Options`]
-    /// where there can be none, [`CreateError::NoSpace`] where there are not enough). For anonymous
+    /// where there can be none, [`CreateError::NoHugePages`] where there are not enough). For anonymous
     /// rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring cannot have them.
     Require,
 }
@@ -73,7 +73,9 @@ impl Making {
         place: Option<Place>,
     ) -> Result<RawRing, CreateError> {
         let slot = format.slot();
-        let endpoints = self.check(format)?;
+        let ring = place::location(place.as_ref());
+        let wrong = |what| CreateError::Options { ring: ring.clone(), what };
+        let endpoints = self.check(format).map_err(wrong)?;
         let birth = Birth {
             id: [random_u64(), random_u64()],
             realtime: read_clock(ClockId::Realtime),
@@ -81,8 +83,9 @@ impl Making {
         };
         let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
         let plan = |page| {
-            Geometry::new(slot, self.capacity as u64, endpoints, page)
-                .ok_or(CreateError::TooLarge { needed: None, available: 0 })
+            Geometry::new(slot, self.capacity as u64, endpoints, page).ok_or_else(|| {
+                CreateError::TooLarge { ring: ring.clone(), needed: None, available: 0 }
+            })
         };
         let new = NewRegion {
             mode: self.mode,
@@ -96,7 +99,7 @@ impl Making {
             |page| {
                 if self.huge_pages == HugePages::Require && page == rustix::param::page_size() {
                     let why = "no reserved huge pages on this file system; it takes hugetlbfs";
-                    return Err(CreateError::Options(why.into()));
+                    return Err(wrong(why.into()));
                 }
                 page_seen.set(page);
                 Ok(plan(page)?.region_len)
@@ -113,21 +116,25 @@ impl Making {
     }
 
     /// These options make sense for such a ring. Gives its number of endpoint records.
-    fn check(&self, format: &Format) -> Result<u32, CreateError> {
-        let wrong = |what: String| Err(CreateError::Options(what));
+    fn check(&self, format: &Format) -> Result<u32, String> {
+        let wrong = |what: String| Err(what);
         let (kind, element) = (format.kind(), format.element());
         if self.capacity == 0 {
-            return wrong("a ring has at least one slot".into());
+            return wrong("it is to have 0 slots, and has at least one slot".into());
         }
         let endpoints = if kind.many { self.endpoints } else { 2 };
         if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
             return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
         }
         if element.tag.len() > TAG_LEN || element.tag.contains('\0') {
-            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
+            let (tag, len) = (&element.tag, element.tag.len());
+            return wrong(format!(
+                "its type tag {tag:.20?} has {len} bytes; {TAG_LEN} are allowed, none of them NUL"
+            ));
         }
         if self.mode & !0o777 != 0 {
-            return wrong(format!("mode {:o} has more than permission bits", self.mode));
+            let mode = self.mode;
+            return wrong(format!("mode {mode:o} has more than permission bits; 777 is the most"));
         }
         let limit = self.delivery_limit;
         if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
@@ -139,33 +146,34 @@ impl Making {
 
     /// Opens the one at a place.
     pub(super) fn open_at(&self, format: &Format, place: Place) -> Result<RawRing, OpenError> {
-        let name = place.to_string();
+        let ring = place.location();
         let region = Region::open(place, self.map, self.unclean, |fd, stat, page| {
-            let (_, geometry) = self.look(format, &name, fd, stat, page)?;
+            let (_, geometry) = self.look(format, &ring, fd, stat, page)?;
             Ok(geometry.region_len)
         })?;
-        self.finish(format, region, &name)
+        self.finish(format, region, &ring)
     }
 
     /// Opens the one in a memfd that came from elsewhere.
     pub(super) fn open_fd(&self, format: &Format, fd: OwnedFd) -> Result<RawRing, OpenError> {
-        let region = Region::from_fd(fd, self.map, |fd, stat, page| {
-            let geometry = self.look(format, "descriptor", fd, stat, page)?;
-            Ok(geometry.1.region_len)
+        let ring = Location::Descriptor(fd.as_raw_fd());
+        let region = Region::from_fd(fd, &ring, self.map, |fd, stat, page| {
+            let (_, geometry) = self.look(format, &ring, fd, stat, page)?;
+            Ok(geometry.region_len)
         })?;
-        self.finish(format, region, "descriptor")
+        self.finish(format, region, &ring)
     }
 
     /// Reads and checks the identity without touching anything.
     fn look(
         &self,
         format: &Format,
-        name: &str,
+        name: &Location,
         fd: BorrowedFd<'_>,
         stat: &Stat,
         page: usize,
     ) -> Result<(Identity, Geometry), OpenError> {
-        let ring = || name.to_owned();
+        let ring = || name.clone();
         let not_a_ring = |because| OpenError::NotARing { ring: ring(), because };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_a_ring("it is no regular file"));
@@ -181,7 +189,7 @@ impl Making {
         read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity)).map_err(|source| {
             match source.kind() {
                 io::ErrorKind::UnexpectedEof => not_a_ring("it is shorter than a ring's header"),
-                _ => OpenError::Io { doing: "reading the header", source },
+                _ => OpenError::io(name)(Step::ReadHeader.failed(source)),
             }
         })?;
         let geometry = identity.check(format, page).map_err(|unfit| match unfit {
@@ -202,20 +210,19 @@ impl Making {
         &self,
         format: &Format,
         mut region: Region,
-        name: &str,
+        ring: &Location,
     ) -> Result<RawRing, OpenError> {
         // Check again, now that the file is mapped and held: it may have changed since the first
         // look, which told how much to map.
-        let stat = rustix::fs::fstat(region.as_fd())
-            .map_err(crate::shm::open_io("asking for the file's status"))?;
-        let (identity, geometry) = self.look(format, name, region.as_fd(), &stat, region.page)?;
+        let stat = region.stat().map_err(OpenError::io(ring))?;
+        let (identity, geometry) = self.look(format, ring, region.as_fd(), &stat, region.page)?;
         if geometry.region_len != region.map.len() {
-            return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
+            return Err(OpenError::Damaged { ring: ring.clone(), what: "its length changes" });
         }
         // So much is zeroed when an unclean ring is emptied.
         let empty_to =
             if format.kind().stamped() { geometry.region_len } else { geometry.slots_at };
-        region.enter(name, self.unclean, empty_to)?;
+        region.enter(ring, self.unclean, empty_to)?;
         let (flags, limit) = (identity.flags(), identity.delivery_limit());
         Ok(RawRing::new(region, format.clone(), geometry, identity.birth(), flags, limit))
     }

@@ -217,11 +217,12 @@ impl<T: Item, K: Kind> Options<T, K> {
     ///
     /// [`CreateError::Exists`] if there is something of that name; see [`CreateError`] for others.
     pub fn create(&self, name: &str) -> Result<Ring<T, K>, CreateError> {
-        let place = Place::named(name).map_err(CreateError::Name)?;
+        let place =
+            Place::named(name).map_err(|why| CreateError::Name { name: name.into(), why })?;
         if self.making.huge_pages == HugePages::Require {
             let why =
                 "a named ring cannot have reserved huge pages; make it file-backed on hugetlbfs";
-            return Err(CreateError::Options(why.into()));
+            return Err(CreateError::Options { ring: place.location(), what: why.into() });
         }
         self.create_at(Some(place))
     }
@@ -232,7 +233,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     ///
     /// [`OpenError::NotFound`] if there is none; see [`OpenError`] for others.
     pub fn open(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
-        self.open_at(Place::named(name).map_err(OpenError::Name)?)
+        let place = Place::named(name);
+        self.open_at(place.map_err(|why| OpenError::Name { name: name.into(), why })?)
     }
 
     /// Opens the named ring, or creates it if there is none: for programs that may start in any
@@ -256,7 +258,10 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// As [`create`](Self::create), and [`CreateError::FileSystem`] on network and FUSE file
     /// systems.
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, CreateError> {
-        self.create_at(Some(Place::file(path.as_ref()).map_err(CreateError::Name)?))
+        let path = path.as_ref();
+        let place = Place::file(path);
+        let place = place.map_err(|why| CreateError::Name { name: path.to_owned(), why })?;
+        self.create_at(Some(place))
     }
 
     /// Opens the ring in a file. On a disk that takes a write to it, if nobody had it open
@@ -268,7 +273,9 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// [`OpenError::Unclean`] if the machine has gone down while it was open
     /// ([`unclean`](Self::unclean)).
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, OpenError> {
-        self.open_at(Place::file(path.as_ref()).map_err(OpenError::Name)?)
+        let path = path.as_ref();
+        let place = Place::file(path);
+        self.open_at(place.map_err(|why| OpenError::Name { name: path.to_owned(), why })?)
     }
 
     /// Opens the ring in a file, or creates it if there is none, as
@@ -338,7 +345,8 @@ fn open_or_create<R>(
     let began = Instant::now();
     loop {
         match open() {
-            Err(OpenError::NotFound { .. }) => {}
+            // Without its directory there is none either; why none can be made, `create` says.
+            Err(OpenError::NotFound { .. } | OpenError::NoDirectory { .. }) => {}
             other => return other.map_err(OpenOrCreateError::Open),
         }
         let tried = Instant::now();
@@ -354,7 +362,9 @@ fn open_or_create<R>(
             // Somebody else may be making the same ring at this moment, and there is room for one.
             // Should both have tried at once, and failed, one is to be through before the other
             // tries again: the pauses differ by more than a try takes.
-            CreateError::NoSpace { .. } | CreateError::TooLarge { needed: Some(_), .. } => {
+            CreateError::NoSpace { .. }
+            | CreateError::NoHugePages { .. }
+            | CreateError::TooLarge { needed: Some(_), .. } => {
                 let took = tried.elapsed();
                 let most = (took * 8).max(SHORT_PAUSE).as_micros() as u64;
                 std::thread::sleep(Duration::from_micros(random_u64() % most));

@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mlock, mmap, msync, munmap};
 
+use crate::error::{Failed, Step};
+
 /// What to do with a mapping when it is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MapOptions {
@@ -31,11 +33,13 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, options: MapOptions) -> Result<Self, Errno> {
+    pub(crate) fn new(fd: BorrowedFd<'_>, len: usize, options: MapOptions) -> Result<Self, Failed> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }?;
-        let mapping = Self { base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?, len };
+        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }
+            .map_err(|e| Step::Map.failed(e))?;
+        let found = NonNull::new(base.cast()).ok_or_else(|| Step::Map.failed(Errno::NOMEM))?;
+        let mapping = Self { base: found, len };
         if options.advise_huge {
             // A wish: kernels without transparent huge pages for shared memory say no, and the
             // ring works all the same.
@@ -47,12 +51,12 @@ impl Mapping {
             match unsafe { madvise(base, len, Advice::LinuxPopulateWrite) } {
                 // Linux before 5.14: the pages come with their first use.
                 Ok(()) | Err(Errno::INVAL) => {}
-                Err(e) => return Err(e),
+                Err(e) => return Err(Step::Prefault.failed(e)),
             }
         }
         if options.lock {
             // SAFETY: the range is this mapping.
-            unsafe { mlock(base, len) }?;
+            unsafe { mlock(base, len) }.map_err(|e| Step::LockMemory.failed(e))?;
         }
         Ok(mapping)
     }

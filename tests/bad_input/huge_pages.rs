@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ringpipe::{CreateError, HugePages, Options, Ring, Spsc};
 use rustix::mount::{MountFlags, mount};
 
-use super::sandbox::{Directory, is_root, with_own_mounts};
 use super::support::did_not_run;
+use super::support::sandbox::{Directory, is_root, with_own_mounts};
 use super::support::{LONG, Name, within};
 use super::{Snapshot, mpmc, spsc};
 
@@ -96,7 +96,7 @@ fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
         require().create_anonymous().unwrap_err(),
         mpmc::<u64>().huge_pages(HugePages::Require).create_anonymous().unwrap_err(),
     ] {
-        let CreateError::NoSpace { needed } = error else {
+        let CreateError::NoHugePages { needed, .. } = error else {
             panic!("{error:?}");
         };
         assert_eq!(needed, HUGE as u64);
@@ -107,7 +107,7 @@ fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
 fn a_file_where_there_are_no_reserved_huge_pages_is_refused_and_none_is_made() {
     let directory = Directory::new();
     let error = require().create_file(directory.join("ring")).unwrap_err();
-    assert!(matches!(error, CreateError::Options(_)), "{error:?}");
+    assert!(matches!(error, CreateError::Options { .. }), "{error:?}");
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
 }
 
@@ -129,7 +129,7 @@ fn an_anonymous_ring_of_reserved_huge_pages_works_and_gives_them_back() {
 
     // Five pages are not to be had; the four are as free as before.
     let error = require().capacity(1 << 20).create_anonymous().unwrap_err();
-    assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+    assert!(matches!(error, CreateError::NoHugePages { .. }), "{error:?}");
     must_become_free(3);
     drop((ring, opened));
     must_become_free(4);
@@ -147,7 +147,7 @@ fn a_file_backed_ring_on_hugetlbfs_works_and_a_full_one_refuses() {
         let path = directory.join("ring");
         let before = std::fs::read_dir(&directory.0).unwrap().count();
         let error = require().capacity(1 << 21).create_file(&path).unwrap_err();
-        assert!(matches!(error, CreateError::NoSpace { .. }), "{error:?}");
+        assert!(matches!(error, CreateError::NoHugePages { .. }), "{error:?}");
         must_become_free(4);
         assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), before);
 

@@ -12,7 +12,6 @@ mod header;
 mod huge_pages;
 mod impostors;
 mod limits;
-mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -8,6 +8,7 @@
 //! * [`flavour`]: what both kinds of ring have in common, under the same names.
 //! * [`forked`], [`seccomp`]: children by `fork` alone; forbidding system calls.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
+//! * [`sandbox`]: places where a test may do what would disturb everybody else.
 //! * [`rng`]: numbers that look random and are the same in every run.
 //! * Here: names that clean up, the watchdog.
 //!
@@ -25,6 +26,7 @@ pub mod forked;
 pub mod puppet;
 pub mod region;
 pub mod rng;
+pub mod sandbox;
 pub mod seccomp;
 
 use std::ops::Deref;
