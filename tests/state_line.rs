@@ -4,7 +4,6 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Barrier;
@@ -18,6 +17,7 @@ use support::disk::{
     is_refused, open, set_word, state,
 };
 use support::forked::in_a_fork;
+use support::lock::{BIRTH, STATE, lock};
 use support::{
     Child, Flavour, Me, Name, Rng, both_kinds, did_not_run, new_ring, options, roles, tests,
 };
@@ -263,21 +263,6 @@ fn c12_checkpoint_is_refused_while_anybody_else_has_it_open<K: Flavour>() {
     other.must("open", "Ok");
     other.must("checkpoint", "Ok");
 }
-
-/// A lock of a stranger's, on one byte.
-fn lock(file: &File, kind: libc::c_int, byte: i64) -> bool {
-    // SAFETY: a plain C structure for which all-zero is valid.
-    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
-    lock.l_type = kind as _;
-    lock.l_whence = libc::SEEK_SET as _;
-    (lock.l_start, lock.l_len) = (byte, 1);
-    // SAFETY: the command reads one `flock64`, which outlives the call.
-    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) == 0 }
-}
-
-/// As in the table of `peers/hold.rs`.
-const BIRTH: i64 = 1 << 62;
-const STATE: i64 = BIRTH + 3;
 
 fn c12_who_opens_waits_for_one_who_closes<K: Flavour>() {
     let Some(disk) = Disk::new("opening while somebody closes") else { return };

@@ -49,7 +49,7 @@ pub enum CreateError {
         mount: Option<PathBuf>,
         /// Bytes the region takes.
         needed: u64,
-        /// Bytes that were free there for this user; `None` if that is not known.
+        /// Bytes that were free there for this user; `None` if it is a quota that is used up.
         free: Option<u64>,
     },
     /// Too few reserved huge pages ([`HugePages::Require`](crate::HugePages::Require)).
@@ -177,10 +177,10 @@ fn no_space(
     let Some(mount) = mount else {
         return f.write_str("; look at this machine's free memory and the memory cgroup's limit");
     };
-    match free {
-        Some(free) => write!(f, ", {free} are free on {mount:?}; make room there")?,
-        None => write!(f, " on {mount:?}, where a quota is used up; make room there")?,
-    }
+    let Some(free) = free else {
+        return write!(f, " on {mount:?}, where a quota is used up; make room there");
+    };
+    write!(f, ", {free} are free on {mount:?}; make room there")?;
     match mount == Path::new(crate::shm::place::SHM) {
         true => f.write_str(", or mount it larger (Docker: `--shm-size`)"),
         false => Ok(()),
@@ -200,7 +200,7 @@ pub(super) fn no_directory(
 }
 
 pub(super) fn read_only(f: &mut fmt::Formatter<'_>, ring: &Location) -> fmt::Result {
-    write!(f, "{ring} is on a file system that is mounted read-only; all users of a ring write")
+    write!(f, "{ring} is on a file system that is mounted read-only; mount it for writing")
 }
 
 pub(super) fn unfit(f: &mut fmt::Formatter<'_>, path: &Path, kind: &str) -> fmt::Result {

@@ -72,6 +72,9 @@ pub(super) fn no_name(f: &mut fmt::Formatter<'_>, name: &Path, why: NameError) -
     write!(f, " cannot be the name of a ring: it {why}")
 }
 
+/// In the mode bits of a directory.
+const STICKY: u32 = 0o1000;
+
 /// Who was refused, and by whom.
 pub(super) struct Refused<'a> {
     pub(super) user: u32,
@@ -93,10 +96,16 @@ impl fmt::Display for Refused<'_> {
             return f.write_str("a directory on the way may not be searched");
         };
         write!(f, "{whose} belongs to user {owner}, mode {mode:o}; ")?;
-        let allowed = *user == 0 || *user == owner && mode & self.needs == self.needs;
-        f.write_str(match allowed {
-            true => "a sandbox, a security module or a file attribute forbids it",
-            false => "its owner has to allow it",
+        // Group members are taken for others here; the kernel has decided already.
+        let (root, owns) = (*user == 0, *user == owner);
+        let bits = if owns { self.needs } else { self.needs >> 6 };
+        let allowed = root || mode & bits == bits;
+        f.write_str(if !allowed {
+            "its owner has to allow it"
+        } else if *verb == "unlink" && mode & STICKY != 0 && !root && !owns {
+            "names there are for the owners of their files to remove"
+        } else {
+            "a sandbox, a security module or a file attribute forbids it"
         })
     }
 }

@@ -67,7 +67,7 @@ pub enum UnlinkError {
         /// The directory.
         directory: PathBuf,
     },
-    /// The name belongs to another ring by now: this one was unlinked before.
+    /// The name belongs to another ring by now: this one was unlinked before, or renamed.
     Replaced {
         /// Where.
         ring: Location,
@@ -124,7 +124,8 @@ impl fmt::Display for UnlinkError {
             Self::NoDirectory { ring, directory } => no_directory(f, ring, directory),
             Self::Replaced { ring } => write!(
                 f,
-                "{ring} is another ring by now, which was left alone; this one was unlinked before"
+                "{ring} is another one by now, which was left alone; this one was unlinked before, \
+                 or renamed"
             ),
             Self::Anonymous => f.write_str("an anonymous ring has no name that could be unlinked"),
             Self::Busy { ring } => write!(

@@ -50,15 +50,17 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Element { ring, expected } => {
-                write!(f, "it holds {ring}; this program expects {expected}")
+                write!(f, "it holds {ring}, this program expects {expected}; ")?;
+                f.write_str("give both one type and tag, or unlink it")
             }
             Self::Kind { ring, expected } => {
-                write!(f, "it is an {ring} ring; this program expects {expected}")
+                write!(f, "it is an {ring} ring, this program expects {expected}; ")?;
+                f.write_str("open it as what it is, or unlink it")
             }
             Self::Layout { ring, expected } => write!(
                 f,
-                "its layout is version {}.{}; this program understands {}.x: build both programs \
-                 with one version of ringpipe, or unlink the ring",
+                "its layout is version {}.{}, this program understands {}.x; build both programs \
+                 with one version of ringpipe, or unlink it",
                 ring.0, ring.1, expected.0
             ),
             Self::ByteOrder => f.write_str(
@@ -66,8 +68,8 @@ impl fmt::Display for Mismatch {
             ),
             Self::PointerWidth { ring, expected } => write!(
                 f,
-                "it was created by a {ring}-bit program; this is a {expected}-bit program: build \
-                 both alike, or unlink the ring"
+                "it was created by a {ring}-bit program, this is a {expected}-bit program; build \
+                 both alike, or unlink it"
             ),
         }
     }

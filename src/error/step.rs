@@ -109,7 +109,7 @@ impl Step {
                 "this process's /proc is not mounted, and ringpipe needs it here"
             }
             (_, libc::EBADF | libc::ESTALE) => {
-                "its descriptor was closed or reused behind its back; open the ring anew"
+                "its descriptor was closed or reused behind its back: open the ring anew"
             }
             (Self::Reopen, libc::EACCES | libc::EPERM) => {
                 "the file's mode, or a sandbox, does not let this process's user in (any more)"

@@ -204,15 +204,12 @@ impl Place {
             }
         };
         let stat = fstat(file.fd).map_err(|e| io(Step::Status.failed(e)))?;
-        match () {
-            () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: ring.clone() }),
-            () => match statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(named) if !same_file(&named, &stat) => {
-                    Err(UnlinkError::Replaced { ring: ring.clone() })
-                }
-                Ok(_) => self.unlink(),
-                Err(e) => Err(self.not_unlinked(e)), // renamed, perhaps
-            },
+        match statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if !same_file(&named, &stat) => {
+                Err(UnlinkError::Replaced { ring: ring.clone() })
+            }
+            Ok(_) => self.unlink(),
+            Err(e) => Err(self.not_unlinked(e)), // it was unlinked, or renamed
         }
     }
 

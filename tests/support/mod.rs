@@ -7,6 +7,7 @@
 //!   has someone to wake.
 //! * [`flavour`]: what both kinds of ring have in common, under the same names.
 //! * [`forked`], [`seccomp`]: children by `fork` alone; forbidding system calls.
+//! * [`lock`]: the locks that prove who lives.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
 //! * [`sandbox`]: places where a test may do what would disturb everybody else.
 //! * [`rng`]: numbers that look random and are the same in every run.
@@ -23,6 +24,7 @@ pub mod child;
 pub mod disk;
 pub mod flavour;
 pub mod forked;
+pub mod lock;
 pub mod puppet;
 pub mod region;
 pub mod rng;
