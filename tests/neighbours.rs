@@ -41,7 +41,9 @@ fn a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held<K: Flavour>() {
         }
     }
     let other = Name::new();
-    for error in [options::<K>().create(&other).err(), options::<K>().create_anonymous().err()] {
+    let create = |mode| options::<K>().mode(mode).create(&other).err();
+    // Nor is a mode that keeps the creator out blamed for it.
+    for error in [create(0o600), create(0), options::<K>().create_anonymous().err()] {
         match error {
             Some(CreateError::Io { source, .. }) => {
                 assert_eq!(source.kind(), ErrorKind::PermissionDenied)

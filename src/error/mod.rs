@@ -2,9 +2,9 @@
 //! (names, creating, opening, attaching, unlinking), in `calls` of what their ends are asked to do.
 //!
 //! **What an error says.** Its text ([`Display`](std::fmt::Display)) is one sentence: what was
-//! attempted, on which ring, and after a semicolon what can be done. What the kernel answered is its
-//! [`source`](std::error::Error::source), and not in the text: who prints both prints it once. Its
-//! fields have the same for programs. `docs/errors.md` has every text, as the test `errors`
+//! attempted, on which ring, and after a semicolon what can be done. What the kernel answered is
+//! its [`source`](std::error::Error::source), and not in the text: who prints both prints it once.
+//! Its fields have the same for programs. `docs/errors.md` has every text, as the test `errors`
 //! provoked it.
 //!
 //! The errors of calls are small and `Copy`; they do not name the ring, which the caller has in

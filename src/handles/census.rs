@@ -176,7 +176,8 @@ fn read_control(fd: BorrowedFd<'_>) -> io::Result<Control> {
     Ok(unsafe { copy.assume_init() })
 }
 
-/// `None`: it cannot be read, so it is no ring, or none any more. Fails if the locks cannot be asked.
+/// `None`: it cannot be read, so it is no ring, or none any more. Fails if the locks cannot be
+/// asked.
 fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Option<Listing>> {
     let (Ok(control), Ok(stat)) = (read_control(fd), fstat(fd)) else { return Ok(None) };
     let stats = Stats::of(&control);

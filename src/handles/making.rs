@@ -28,8 +28,9 @@ pub enum HugePages {
     /// Ask for transparent huge pages (`MADV_HUGEPAGE`). Works without if the kernel says no.
     Advise,
     /// Pages from the reserved pool, of 2 MiB on x86-64, or an error ([`CreateError::Options`]
-    /// where there can be none, [`CreateError::NoHugePages`] where there are not enough). For anonymous
-    /// rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring cannot have them.
+    /// where there can be none, [`CreateError::NoHugePages`] where there are not enough). For
+    /// anonymous rings (`MFD_HUGETLB`) and for files on a hugetlbfs mount; a named ring cannot have
+    /// them.
     Require,
 }
 

@@ -6,7 +6,8 @@
 //! user and system calls. What differs from run to run and from machine to machine (process ids,
 //! directories, free bytes) is replaced by an example. Then:
 //!
-//! * the file in the tree must be what comes out; `REGENERATE=1 cargo test --test errors` writes it;
+//! * the file in the tree must be what comes out (`REGENERATE=1 cargo test --test errors` writes
+//!   it);
 //! * every variant of every public error must have a row: they are read from `src/error`;
 //! * every text keeps to the rules at the beginning of `src/error/mod.rs`.
 //!

@@ -77,12 +77,24 @@ pub(super) fn rows() -> Vec<Row> {
         })
         .when("A sandbox forbids `fcntl` with `F_OFD_SETLK`.")
         .cure("Attach ends before, or allow it."),
-        Row::new(io, "a lost descriptor", |stage| {
+        Row::new(io, "a closed descriptor", |stage| {
+            let ring = spsc().create(&stage.name).unwrap();
+            let good = ring.as_fd().try_clone_to_owned().unwrap();
+            // SAFETY: what becomes of the ring without its descriptor is what is shown.
+            assert_eq!(unsafe { libc::close(ring.as_fd().as_raw_fd()) }, 0);
+            let told = one(ring.producer());
+            // SAFETY: gives the number back what it led to, before the ring closes it.
+            assert!(unsafe { libc::dup2(good.as_raw_fd(), ring.as_fd().as_raw_fd()) } >= 0);
+            told
+        })
+        .when("The ring's descriptor was closed behind its back.")
+        .cure("Open the ring anew, and look for what closes descriptors that are not its own."),
+        Row::new(io, "a reused descriptor", |stage| {
             let ring = spsc().create(&stage.name).unwrap();
             lose(&ring);
             one(ring.producer())
         })
-        .when("The ring's descriptor was closed behind its back, and its number reused, perhaps.")
+        .when("The ring's descriptor was closed behind its back, and another file has its number.")
         .cure("Open the ring anew, and look for what closes descriptors that are not its own."),
     ]
 }

@@ -84,7 +84,17 @@ fn unlinking() -> Vec<Row> {
         })
         .when("The file system is mounted read-only.")
         .cure("Mount it for writing."),
-        Row::new(&["UnlinkError::Io"], "", |stage| {
+        Row::new(&["UnlinkError::Io"], "by its name", |stage| {
+            let _ring = ring(stage);
+            let _taken = descriptors(0);
+            let told = one(unlink(&stage.name));
+            assert!(stage.name.path().exists(), "unlinked without the lock");
+            told
+        })
+        .when("A ring is not unlinked without the lock that keeps others from doing it.")
+        .cure("Raise the limit (`RLIMIT_NOFILE`), or close some.")
+        .again("when some are closed."),
+        Row::new(&["UnlinkError::Io"], "by its handle", |stage| {
             let ring = ring(stage);
             let _taken = descriptors(0);
             one(ring.unlink())
