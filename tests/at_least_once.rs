@@ -387,6 +387,9 @@ fn a_limit_of_deliveries_is_the_creators_and_within_bounds() {
     }
     for impossible in [1, 16, u32::MAX] {
         let options = Ring::<u64, Mpmc>::options().delivery_limit(impossible);
-        assert!(matches!(options.create_anonymous(), Err(CreateError::Options(_))), "{impossible}");
+        assert!(
+            matches!(options.create_anonymous(), Err(CreateError::Options { .. })),
+            "{impossible}"
+        );
     }
 }

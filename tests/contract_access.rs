@@ -61,7 +61,7 @@ fn c15_mode_bits_beyond_permissions_are_refused() {
     let name = Name::new();
     for mode in [0o1600, 0o4755, 0o10600, u32::MAX] {
         let refused = options::<Spsc>().mode(mode).create(&name);
-        assert!(matches!(refused, Err(CreateError::Options(_))), "{mode:o}");
+        assert!(matches!(refused, Err(CreateError::Options { .. })), "{mode:o}");
         assert!(!name.path().exists());
     }
 }
@@ -156,11 +156,11 @@ fn c15_names_that_cannot_be_are_refused() {
         (&wide, NameError::TooLong { len: 256 }),
     ] {
         let created = options::<Spsc>().create(name);
-        assert!(matches!(created, Err(CreateError::Name(e)) if e == why), "{name:?}");
+        assert!(matches!(created, Err(CreateError::Name { why: e, .. }) if e == why), "{name:?}");
         let opened = options::<Spsc>().open(name);
-        assert!(matches!(opened, Err(OpenError::Name(e)) if e == why), "{name:?}");
+        assert!(matches!(opened, Err(OpenError::Name { why: e, .. }) if e == why), "{name:?}");
         let unlinked = ringpipe::unlink(name);
-        assert!(matches!(unlinked, Err(UnlinkError::Name(e)) if e == why), "{name:?}");
+        assert!(matches!(unlinked, Err(UnlinkError::Name { why: e, .. }) if e == why), "{name:?}");
     }
     let longest = Name::of_length(255);
     let ring = options::<Spsc>().create(&longest).unwrap();
@@ -207,7 +207,7 @@ fn c16_running_out_of_memory_is_an_error_at_creation<K: Flavour>() {
     let path = directory.join("ring");
     let refused = options::<K>().capacity(1 << 18).create_file(&path);
     assert!(
-        matches!(refused, Err(CreateError::NoSpace { needed }) if needed > 1 << 21),
+        matches!(refused, Err(CreateError::NoSpace { needed, .. }) if needed > 1 << 21),
         "{refused:?}"
     );
     assert_eq!(fs::read_dir(&*directory).unwrap().count(), 0);

@@ -57,7 +57,7 @@ fn c12_a_failed_write_stays_known<K: Flavour>() {
         set_word(&path, 0, FAILED);
         drop(open::<K>(&path).unwrap());
         let error = ring.checkpoint().unwrap_err();
-        assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
+        assert!(matches!(error, CheckpointError::Io { .. }), "{error:?}");
         is_refused::<K>(&path, "a write to its disk has failed");
         drop(options::<K>().unclean(Unclean::Empty).open_file(&path).unwrap());
         holds::<K>(&path, &[]);
@@ -75,7 +75,7 @@ fn writes_to_a_disk_that_fails<K: Flavour>(mut me: Me) {
         drop(ring);
     } else {
         let error = ring.checkpoint().unwrap_err();
-        let CheckpointError::Io(source) = &error else { panic!("{error:?}") };
+        let CheckpointError::Io { source, .. } = &error else { panic!("{error:?}") };
         assert_eq!(source.raw_os_error(), Some(libc::EIO));
     }
     me.say("Ok");
@@ -127,7 +127,7 @@ fn c12_who_is_killed_while_writing_leaves_a_ring_that_does_not_become_clean<K: F
             assert_eq!(ring.len(), 1);
             ring.sync().unwrap();
             let error = ring.checkpoint().unwrap_err();
-            assert!(matches!(error, CheckpointError::Io(_)), "{error:?}");
+            assert!(matches!(error, CheckpointError::Io { .. }), "{error:?}");
             assert_eq!(state(&path), OPEN);
         }
         let bytes = fs::read(&path).unwrap();

@@ -189,12 +189,12 @@ fn c17_what_is_no_ring_is_passed_over() {
     for strange in ["damaged", "directory", "fifo", "link", "socket"] {
         let refused = remove_orphan(strange).unwrap_err();
         assert!(
-            matches!(&refused, UnlinkError::NotARing { ring } if ring == strange),
+            matches!(&refused, UnlinkError::NotARing { ring } if ring.path().unwrap().ends_with(strange)),
             "{refused:?}"
         );
     }
     assert!(matches!(remove_orphan("none"), Err(UnlinkError::NotFound { .. })));
-    assert!(matches!(remove_orphan("a/b"), Err(UnlinkError::Name(_))));
+    assert!(matches!(remove_orphan("a/b"), Err(UnlinkError::Name { .. })));
     drop(ring);
     assert_eq!(orphans().unwrap(), [name.to_string()]);
     assert_eq!(remove_orphans().unwrap(), [name.to_string()]);

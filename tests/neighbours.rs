@@ -32,12 +32,16 @@ fn a_lock_that_is_forbidden_is_not_taken_for_one_that_is_held<K: Flavour>() {
     seccomp::answer_to(seccomp::FCNTL, command, refuses(libc::EACCES));
     for error in [K::sender(&ring).err(), K::receiver(&ring).err()] {
         match error {
-            Some(AttachError::Io(e)) => assert_eq!(e.kind(), ErrorKind::PermissionDenied),
+            Some(AttachError::Io { source: e, .. }) => {
+                assert_eq!(e.kind(), ErrorKind::PermissionDenied)
+            }
             other => panic!("{other:?}"),
         }
     }
     let other = Name::new();
-    for error in [options::<K>().create(&other).err(), options::<K>().create_anonymous().err()] {
+    let create = |mode| options::<K>().mode(mode).create(&other).err();
+    // Nor is a mode that keeps the creator out blamed for it.
+    for error in [create(0o600), create(0), options::<K>().create_anonymous().err()] {
         match error {
             Some(CreateError::Io { source, .. }) => {
                 assert_eq!(source.kind(), ErrorKind::PermissionDenied)

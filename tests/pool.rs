@@ -214,7 +214,7 @@ fn a_forked_child_is_told_so_whoever_has_the_pool() {
         }
         for _ in 0..30 {
             in_a_fork(|| {
-                assert!(matches!(pool.get(), Err(AttachError::Forked)));
+                assert!(matches!(pool.get(), Err(AttachError::Forked { .. })));
                 drop(lent.take());
                 let _ = format!("{pool:?}");
             });

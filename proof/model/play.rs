@@ -303,10 +303,10 @@ impl<T: Thing, K: Ends> Stage<T, K> {
                 assert!(room, "attached where there was no room");
                 return Some(end);
             }
-            Err(AttachError::TableFull { endpoints }) if K::MANY => {
+            Err(AttachError::TableFull { endpoints, .. }) if K::MANY => {
                 assert_eq!(endpoints, self.rings[0].endpoints());
             }
-            Err(AttachError::RoleTaken(taken)) if !K::MANY => assert_eq!(taken, role),
+            Err(AttachError::RoleTaken { role: taken, .. }) if !K::MANY => assert_eq!(taken, role),
             Err(other) => panic!("{other}"),
         }
         assert!(!room, "not attached though there was room");

@@ -3,15 +3,17 @@
 use std::error::Error;
 use std::fmt;
 
-const FULL: &str = "the ring is full";
-const EMPTY: &str = "the ring is empty";
-const BROKEN_PIPE: &str = "every receiver is gone";
-const END_OF_FILE: &str = "the ring is drained and every sender is gone";
+const FULL: &str = "the ring is full; wait, or drop the value";
+const EMPTY: &str = "the ring is empty; there may be more later";
+const BROKEN_PIPE: &str = "every receiver is gone; another may attach";
+const END_OF_FILE: &str = "the ring is drained and every sender is gone; another may attach";
 const TIMEOUT: &str = "the deadline passed";
 const CANCELLED: &str = "the call was cancelled";
-const CORRUPT: &str = "the ring's shared words are corrupt";
+const CORRUPT: &str = "a process has written over the ring's shared words; unlink it and create \
+    it anew";
 const INVALID: &str = "the bits of what was sent make no value of its type; it was dropped";
-pub(super) const FORKED: &str = "the handle belongs to the process that forked this one";
+const FORKED: &str = "the handle belongs to the process that forked this one; attach anew in the \
+    child";
 const DESCRIPTOR_LOST: &str = "the ring's descriptor was closed or reused, or may not be asked \
     (fcntl, fstat): a peer's death would go unnoticed; open the ring anew";
 
@@ -276,20 +278,22 @@ impl fmt::Display for BulkError {
             Self::Full => f.write_str(FULL),
             Self::Empty => f.write_str(EMPTY),
             Self::Timeout => f.write_str(TIMEOUT),
-            Self::Closed => f.write_str("the opposite ends of the ring are gone"),
+            Self::Closed => {
+                f.write_str("the opposite ends of the ring are gone; others may attach")
+            }
             Self::Cancelled => f.write_str(CANCELLED),
             Self::Corrupt => f.write_str(CORRUPT),
             Self::Invalid => f.write_str(INVALID),
             Self::Forked => f.write_str(FORKED),
             Self::DescriptorLost => f.write_str(DESCRIPTOR_LOST),
             Self::TooLong { len, most } => {
-                write!(f, "{len} items in one piece; this ring can hand over {most}")
+                write!(f, "{len} items in one piece are too many; this ring can hand over {most}")
             }
             Self::Fragmented { adjacent } => {
-                write!(f, "the ring is full and holes split it; {adjacent} items are adjacent")
+                write!(f, "the ring is full and holes split it; receive at most {adjacent} at once")
             }
             Self::Held { held } => {
-                write!(f, "{held} items given back or adopted earlier have to be received first")
+                write!(f, "too few items in one piece; receive the {held} that are held, first")
             }
         }
     }

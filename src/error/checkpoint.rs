@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::calls;
+use super::Location;
 
 /// A file-backed ring was not closed as [`Ring::checkpoint`](crate::Ring::checkpoint) does it. The
 /// handle is gone all the same.
@@ -14,24 +14,40 @@ pub enum CheckpointError {
     /// Somebody else has the ring open: another handle or end of this process, or another process.
     /// The last one to close it makes it clean.
     InUse {
-        /// The path.
-        ring: String,
+        /// Which ring.
+        ring: Location,
     },
     /// This handle was inherited through `fork`. What the parent has open is not the child's to
     /// close.
-    Forked,
+    Forked {
+        /// Which ring.
+        ring: Location,
+    },
     /// The ring could not be written to its disk. If a write failed it counts as unclean once
     /// nobody has it open; else it can be opened as before as long as the machine is up, and is
     /// unclean after that.
-    Io(io::Error),
+    Io {
+        /// Which ring.
+        ring: Location,
+        /// What the kernel said, or the ring's own state.
+        source: io::Error,
+    },
 }
 
 impl fmt::Display for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse { ring } => write!(f, "somebody else has ring `{ring}` open"),
-            Self::Forked => f.write_str(calls::FORKED),
-            Self::Io(_) => f.write_str("writing the ring to its disk failed"),
+            Self::InUse { ring } => {
+                write!(f, "somebody else has {ring} open; the last one to close it makes it clean")
+            }
+            Self::Forked { ring } => write!(
+                f,
+                "{ring} was opened by the process that forked this one, which has to close it"
+            ),
+            Self::Io { ring, .. } => write!(
+                f,
+                "{ring} was not written to its disk; do not count on it after the machine goes down"
+            ),
         }
     }
 }
@@ -39,7 +55,7 @@ impl fmt::Display for CheckpointError {
 impl Error for CheckpointError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(source) => Some(source),
+            Self::Io { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
 use super::stats::Stats;
-use crate::error::{ElementType, UnlinkError};
+use crate::error::{ElementType, ListError, OpenError, Step, UnlinkError};
 use crate::layout::{Geometry, Identity};
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, Share};
 use crate::peers::table::{self, Role};
@@ -74,9 +74,12 @@ pub struct Listing {
 ///
 /// # Errors
 ///
-/// `/dev/shm` cannot be read.
-pub fn list() -> io::Result<Vec<Listing>> {
-    each_ring(OFlags::RDONLY, |place, fd, identity| look(&place, fd.as_fd(), &identity).ok())
+/// [`ListError`]: `/dev/shm` cannot be read, or the process has too many files open.
+pub fn list() -> Result<Vec<Listing>, ListError> {
+    each_ring(OFlags::RDONLY, |place, fd, identity| {
+        let asked = look(place, fd.as_fd(), &identity);
+        asked.map_err(|e| ListError::io(&place.location())(Step::AskLocks.failed(e)))
+    })
 }
 
 /// Unlinks every named ring that no living process has open, and returns their names.
@@ -89,10 +92,13 @@ pub fn list() -> io::Result<Vec<Listing>> {
 ///
 /// # Errors
 ///
-/// `/dev/shm` cannot be read.
-pub fn remove_orphans() -> io::Result<Vec<String>> {
-    each_ring(OFlags::RDWR, |place, fd, _| {
-        remove_unused(&place, fd.as_fd()).ok()?.then(|| place.to_string())
+/// [`ListError`]: `/dev/shm` cannot be read, the process has too many files open or no `/proc`, or
+/// may take no locks. What was removed before is gone all the same.
+pub fn remove_orphans() -> Result<Vec<String>, ListError> {
+    each_ring(OFlags::RDWR, |place, fd, _| match remove_unused(place, fd.as_fd()) {
+        Ok(removed) => Ok(removed.then(|| place.to_string())),
+        Err(UnlinkError::Io { ring, doing, source }) => Err(ListError::Io { ring, doing, source }),
+        Err(_) => Ok(None), // it is gone, or not this process's to remove
     })
 }
 
@@ -100,10 +106,12 @@ pub fn remove_orphans() -> io::Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// `/dev/shm` cannot be read.
-pub fn orphans() -> io::Result<Vec<String>> {
+/// [`ListError`], as of [`remove_orphans`].
+pub fn orphans() -> Result<Vec<String>, ListError> {
     each_ring(OFlags::RDWR, |place, fd, _| {
-        (!hold::is_locked(fd.as_fd(), BIRTH).ok()?).then(|| place.to_string())
+        let used = hold::is_locked(fd.as_fd(), BIRTH);
+        let used = used.map_err(|e| ListError::io(&place.location())(Step::AskLocks.failed(e)))?;
+        Ok((!used).then(|| place.to_string()))
     })
 }
 
@@ -123,30 +131,55 @@ pub fn orphans() -> io::Result<Vec<String>> {
 /// [`UnlinkError::NotFound`], [`UnlinkError::NotARing`] if something else has that name, and others
 /// of [`UnlinkError`].
 pub fn remove_orphan(name: &str) -> Result<bool, UnlinkError> {
-    let place = Place::named(name).map_err(UnlinkError::Name)?;
-    let fd = open_file(&place, OFlags::RDWR).map_err(|why| place.not_unlinked(why))?;
-    match fd {
+    let place = Place::named(name).map_err(|why| UnlinkError::Name { name: name.into(), why })?;
+    let found = open_regular(&place, OFlags::RDWR);
+    match found.map_err(|(_, why)| place.not_unlinked(why))? {
         Some(fd) if read_identity(fd.as_fd()).is_ok() => remove_unused(&place, fd.as_fd()),
-        _ => Err(UnlinkError::NotARing { ring: name.to_owned() }),
+        _ => Err(UnlinkError::NotARing { ring: place.location() }),
     }
 }
 
 /// Unlinks the ring in that file if nobody has it open.
 fn remove_unused(place: &Place, fd: BorrowedFd<'_>) -> Result<bool, UnlinkError> {
-    let file = RegionFile::of(fd).map_err(UnlinkError::Io)?;
-    match Hold::take(file, BIRTH, Share::Exclusive).map_err(UnlinkError::Io)? {
+    let ring = place.location();
+    let io = UnlinkError::io(&ring);
+    let file = RegionFile::of(fd).map_err(&io)?;
+    match Hold::take(file, BIRTH, Share::Exclusive).map_err(&io)? {
         Some(_alone) => place.unlink_file(file).map(|()| true),
         None => Ok(false),
     }
 }
 
+/// Files that are no rings, or none for this process, are passed over; what would be refused
+/// whatever the file, is an error.
 fn each_ring<R>(
     access: OFlags,
-    mut each: impl FnMut(Place, OwnedFd, Identity) -> Option<R>,
-) -> io::Result<Vec<R>> {
+    mut each: impl FnMut(&Place, OwnedFd, Identity) -> Result<Option<R>, ListError>,
+) -> Result<Vec<R>, ListError> {
+    // All names first: such an error comes before anything is done to a ring.
+    let places = places()
+        .map_err(|why| ListError::Directory { directory: SHM.into(), source: why.into() })?;
+    let mut found = Vec::new();
+    for place in places {
+        let fd = match open_file(&place, access) {
+            Ok(Some(fd)) => fd,
+            Err(OpenError::Io { ring, doing, source }) => {
+                return Err(ListError::Io { ring, doing, source });
+            }
+            Ok(None) | Err(_) => continue,
+        };
+        let Ok(identity) = read_identity(fd.as_fd()) else {
+            continue;
+        };
+        found.extend(each(&place, fd, identity)?);
+    }
+    Ok(found)
+}
+
+/// What may have a ring's name. (Not by the standard library, which panics if a directory cannot be
+/// closed.)
+fn places() -> Result<Vec<Place>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // All names first: an error comes before anything is done to a ring. Not by the standard library,
-    // which panics if the directory cannot be closed.
     let mut places = Vec::new();
     for entry in Dir::new(rustix::fs::open(SHM, flags, Mode::empty())?)? {
         let entry = entry?;
@@ -154,26 +187,24 @@ fn each_ring<R>(
         let named = entry.file_name().to_str().ok().and_then(|name| Place::named(name).ok());
         places.extend(named);
     }
-    let mut found = Vec::new();
-    for place in places {
-        let Ok(Some(fd)) = open_file(&place, access) else {
-            continue;
-        };
-        let Ok(identity) = read_identity(fd.as_fd()) else {
-            continue;
-        };
-        found.extend(each(place, fd, identity));
-    }
-    Ok(found)
+    Ok(places)
+}
+
+fn open_file(place: &Place, access: OFlags) -> Result<Option<OwnedFd>, OpenError> {
+    open_regular(place, access).map_err(|(step, why)| match step {
+        Step::OpenFile => place.not_opened(why),
+        step => OpenError::io(&place.location())(step.failed(why)),
+    })
 }
 
 /// Opens what has the place's name if it is a regular file. To open something else might disturb
 /// somebody: a FIFO's writer takes it for the reader that it waits for.
-fn open_file(place: &Place, access: OFlags) -> Result<Option<OwnedFd>, Errno> {
+fn open_regular(place: &Place, access: OFlags) -> Result<Option<OwnedFd>, (Step, Errno)> {
     let open = |flags| {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::open(place.path(), flags, Mode::empty())?;
-        let kind = FileType::from_raw_mode(fstat(&fd)?.st_mode);
+        let opened = rustix::fs::open(place.path(), flags, Mode::empty());
+        let fd = opened.map_err(|e| (Step::OpenFile, e))?;
+        let kind = FileType::from_raw_mode(fstat(&fd).map_err(|e| (Step::Status, e))?.st_mode);
         Ok((kind == FileType::RegularFile).then_some(fd))
     };
     match open(OFlags::PATH)? {
@@ -200,11 +231,16 @@ fn read_control(fd: BorrowedFd<'_>) -> io::Result<Control> {
     Ok(unsafe { copy.assume_init() })
 }
 
-fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Listing> {
-    let stats = Stats::of(&read_control(fd)?);
+/// `None`: it cannot be read, so it is no ring, or none any more. Fails if the locks cannot be
+/// asked.
+fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Option<Listing>> {
+    let (Ok(control), Ok(stat)) = (read_control(fd), fstat(fd)) else { return Ok(None) };
+    let stats = Stats::of(&control);
     let (mut senders, mut receivers, mut dead) = (0, 0, 0);
     let mut records = vec![0_u64; identity.endpoints() as usize];
-    read_at(fd, Geometry::owners_at(), bytemuck::cast_slice_mut(&mut records))?;
+    if read_at(fd, Geometry::owners_at(), bytemuck::cast_slice_mut(&mut records)).is_err() {
+        return Ok(None);
+    }
     for (record, &word) in records.iter().enumerate() {
         let Some((owner, role)) = table::owner(&AtomicU64::new(word)) else {
             continue;
@@ -217,7 +253,7 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         }
     }
     let birth = identity.birth();
-    Ok(Listing {
+    Ok(Some(Listing {
         name: place.to_string(),
         kind: identity.kind_name(),
         layout: identity.version(),
@@ -226,7 +262,7 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         len: stats.sent.saturating_sub(stats.received).min(identity.capacity()),
         region_len: identity.region_len(),
         id: birth.id(),
-        owner: fstat(fd)?.st_uid,
+        owner: stat.st_uid,
         created: UNIX_EPOCH + Duration::from_nanos(birth.realtime),
         endpoints: identity.endpoints(),
         senders,
@@ -234,5 +270,5 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Li
         dead,
         in_use: hold::is_locked(fd, BIRTH)?,
         stats,
-    })
+    }))
 }

@@ -1,20 +1,20 @@
 //! Making and opening rings, whatever their elements are: [`Options`](crate::Options) says how.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat};
 use rustix::time::ClockId;
 
 use super::raw_ring::RawRing;
-use crate::error::{CreateError, OpenError, SpaceLimit};
+use crate::error::{CreateError, Location, OpenError, SpaceLimit, Step};
 use crate::layout::{
     Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, Geometry, IDENTITY_LEN, Identity,
     MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
 use crate::shm::file_system::FileSystem;
 use crate::shm::map::{MapOptions, Mapping};
-use crate::shm::place::Place;
+use crate::shm::place::{self, Place};
 use crate::shm::state::Unclean;
 use crate::shm::{NewRegion, Region, random_u64, read_at, reserve};
 use crate::wait::pace::read_clock;
@@ -82,7 +82,9 @@ impl Making {
         place: Option<Place>,
     ) -> Result<RawRing, CreateError> {
         let slot = format.slot();
-        let endpoints = self.check(format)?;
+        let ring = place::location(place.as_ref());
+        let wrong = |what| CreateError::Options { ring: ring.clone(), what };
+        let endpoints = self.check(format).map_err(wrong)?;
         let birth = Birth {
             id: [random_u64(), random_u64()],
             realtime: read_clock(ClockId::Realtime),
@@ -90,13 +92,14 @@ impl Making {
         };
         let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
         let plan = |page| {
-            Geometry::new(slot, self.capacity as u64, endpoints, page).ok_or(
+            Geometry::new(slot, self.capacity as u64, endpoints, page).ok_or_else(|| {
                 CreateError::TooLarge {
+                    ring: ring.clone(),
                     needed: None,
                     available: 0,
                     limit: SpaceLimit::AddressSpace,
-                },
-            )
+                }
+            })
         };
         let new = NewRegion {
             mode: self.mode,
@@ -111,7 +114,7 @@ impl Making {
             |page| {
                 if self.huge_pages == HugePages::Require && page == rustix::param::page_size() {
                     let why = "no reserved huge pages on this file system; it takes hugetlbfs";
-                    return Err(CreateError::Options(why.into()));
+                    return Err(wrong(why.into()));
                 }
                 page_seen.set(page);
                 Ok(plan(page)?.region_len)
@@ -128,21 +131,25 @@ impl Making {
     }
 
     /// These options make sense for such a ring. Gives its number of endpoint records.
-    fn check(&self, format: &Format) -> Result<u32, CreateError> {
-        let wrong = |what: String| Err(CreateError::Options(what));
+    fn check(&self, format: &Format) -> Result<u32, String> {
+        let wrong = |what: String| Err(what);
         let (kind, element) = (format.kind(), format.element());
         if self.capacity == 0 {
-            return wrong("a ring has at least one slot".into());
+            return wrong("it is to have 0 slots, and has at least one slot".into());
         }
         let endpoints = if kind.many { self.endpoints } else { 2 };
         if !(2..=MAX_ENDPOINTS).contains(&endpoints) {
             return wrong(format!("{endpoints} endpoints; 2 to {MAX_ENDPOINTS} are possible"));
         }
         if element.tag.len() > TAG_LEN || element.tag.contains('\0') {
-            return wrong(format!("a type tag is at most {TAG_LEN} bytes, none of them NUL"));
+            let (tag, len) = (&element.tag, element.tag.len());
+            return wrong(format!(
+                "its type tag {tag:.20?} has {len} bytes; {TAG_LEN} are allowed, none of them NUL"
+            ));
         }
         if self.mode & !0o777 != 0 {
-            return wrong(format!("mode {:o} has more than permission bits", self.mode));
+            let mode = self.mode;
+            return wrong(format!("mode {mode:o} has more than permission bits; 777 is the most"));
         }
         let limit = self.delivery_limit;
         if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
@@ -154,20 +161,21 @@ impl Making {
 
     /// Opens the one at a place.
     pub(super) fn open_at(&self, format: &Format, place: Place) -> Result<RawRing, OpenError> {
-        let name = place.to_string();
+        let ring = place.location();
         let trusting = self.trusts_file_system_of(&place);
         let region = Region::open(place, self.map, self.unclean, trusting, |fd, stat, on| {
-            self.look_and_fill(format, &name, fd, stat, on)
+            self.look_and_fill(format, &ring, fd, stat, on)
         })?;
-        self.finish(format, region, &name)
+        self.finish(format, region, &ring)
     }
 
     /// Opens the one in a memfd that came from elsewhere.
     pub(super) fn open_fd(&self, format: &Format, fd: OwnedFd) -> Result<RawRing, OpenError> {
-        let region = Region::from_fd(fd, self.map, |fd, stat, on| {
-            self.look_and_fill(format, "descriptor", fd, stat, on)
+        let ring = Location::Descriptor(fd.as_raw_fd());
+        let region = Region::from_fd(fd, &ring, self.map, |fd, stat, on| {
+            self.look_and_fill(format, &ring, fd, stat, on)
         })?;
-        self.finish(format, region, "descriptor")
+        self.finish(format, region, &ring)
     }
 
     /// Rings that have a name are where the system's shared memory is.
@@ -179,12 +187,12 @@ impl Making {
     fn look_and_fill(
         &self,
         format: &Format,
-        name: &str,
+        ring: &Location,
         fd: BorrowedFd<'_>,
         stat: &Stat,
         on: FileSystem,
     ) -> Result<usize, OpenError> {
-        let (_, geometry) = self.look(format, name, fd, stat, on.page())?;
+        let (_, geometry) = self.look(format, ring, fd, stat, on.page())?;
         let len = geometry.region_len as u64;
         let missing = reserve::missing(on, stat, len);
         if missing > 0 {
@@ -192,14 +200,14 @@ impl Making {
             // have said how much.
             if self.max_region.is_none() && !self.trusts_owner(stat.st_uid) {
                 return Err(OpenError::TooLarge {
-                    ring: name.to_owned(),
+                    ring: ring.clone(),
                     needed: missing,
                     available: 0,
                     limit: SpaceLimit::MaxRegion,
                 });
             }
             reserve::fill_holes(fd, on, len, missing, self.map.lock)
-                .map_err(|why| why.opening(name))?;
+                .map_err(|why| why.opening(ring))?;
         }
         Ok(geometry.region_len)
     }
@@ -215,12 +223,12 @@ impl Making {
     fn look(
         &self,
         format: &Format,
-        name: &str,
+        name: &Location,
         fd: BorrowedFd<'_>,
         stat: &Stat,
         page: usize,
     ) -> Result<(Identity, Geometry), OpenError> {
-        let ring = || name.to_owned();
+        let ring = || name.clone();
         let not_a_ring = |because| OpenError::NotARing { ring: ring(), because };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_a_ring("it is no regular file"));
@@ -233,7 +241,7 @@ impl Making {
         read_at(fd, 0, bytemuck::bytes_of_mut(&mut identity)).map_err(|source| {
             match source.kind() {
                 io::ErrorKind::UnexpectedEof => not_a_ring("it is shorter than a ring's header"),
-                _ => OpenError::Io { doing: "reading the header", source },
+                _ => OpenError::io(name)(Step::ReadHeader.failed(source)),
             }
         })?;
         let geometry = identity.check(format, page).map_err(|unfit| match unfit {
@@ -259,20 +267,19 @@ impl Making {
         &self,
         format: &Format,
         mut region: Region,
-        name: &str,
+        ring: &Location,
     ) -> Result<RawRing, OpenError> {
         // Check again, now that the file is mapped and held: it may have changed since the first
         // look, which told how much to map.
-        let stat = rustix::fs::fstat(region.as_fd())
-            .map_err(crate::shm::open_io("asking for the file's status"))?;
-        let (identity, geometry) = self.look(format, name, region.as_fd(), &stat, region.page)?;
+        let stat = region.stat().map_err(OpenError::io(ring))?;
+        let (identity, geometry) = self.look(format, ring, region.as_fd(), &stat, region.page)?;
         if geometry.region_len != region.map.len() {
-            return Err(OpenError::Damaged { ring: name.to_owned(), what: "its length changes" });
+            return Err(OpenError::Damaged { ring: ring.clone(), what: "its length changes" });
         }
         // So much is zeroed when an unclean ring is emptied.
         let empty_to =
             if format.kind().stamped() { geometry.region_len } else { geometry.slots_at };
-        region.enter(name, self.unclean, empty_to)?;
+        region.enter(ring, self.unclean, empty_to)?;
         let (flags, limit) = (identity.flags(), identity.delivery_limit());
         Ok(RawRing::new(region, format.clone(), geometry, identity.birth(), flags, limit))
     }

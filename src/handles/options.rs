@@ -267,11 +267,12 @@ impl<T: Item, K: Kind> Options<T, K> {
     ///
     /// [`CreateError::Exists`] if there is something of that name; see [`CreateError`] for others.
     pub fn create(&self, name: &str) -> Result<Ring<T, K>, CreateError> {
-        let place = Place::named(name).map_err(CreateError::Name)?;
+        let place =
+            Place::named(name).map_err(|why| CreateError::Name { name: name.into(), why })?;
         if self.making.huge_pages == HugePages::Require {
             let why =
                 "a named ring cannot have reserved huge pages; make it file-backed on hugetlbfs";
-            return Err(CreateError::Options(why.into()));
+            return Err(CreateError::Options { ring: place.location(), what: why.into() });
         }
         self.create_at(Some(place))
     }
@@ -287,7 +288,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// [`OpenError::NotFound`] if there is none, [`OpenError::NoSpace`] and
     /// [`OpenError::TooLarge`] if there is no room for its holes; see [`OpenError`] for others.
     pub fn open(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
-        self.open_at(Place::named(name).map_err(OpenError::Name)?)
+        let place = Place::named(name);
+        self.open_at(place.map_err(|why| OpenError::Name { name: name.into(), why })?)
     }
 
     /// Opens the named ring, or creates it if there is none: for programs that may start in any
@@ -312,7 +314,10 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// known to be fit: network and FUSE file systems, overlayfs, and
     /// [unknown ones](Self::trust_unknown_file_systems).
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, CreateError> {
-        self.create_at(Some(Place::file(path.as_ref()).map_err(CreateError::Name)?))
+        let path = path.as_ref();
+        let place = Place::file(path);
+        let place = place.map_err(|why| CreateError::Name { name: path.to_owned(), why })?;
+        self.create_at(Some(place))
     }
 
     /// Opens the ring in a file. On a disk that takes a write to it, if nobody had it open
@@ -326,7 +331,9 @@ impl<T: Item, K: Kind> Options<T, K> {
     /// fit, and [`OpenError::Unclean`] if the machine has gone down while it was open
     /// ([`unclean`](Self::unclean)).
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Ring<T, K>, OpenError> {
-        self.open_at(Place::file(path.as_ref()).map_err(OpenError::Name)?)
+        let path = path.as_ref();
+        let place = Place::file(path);
+        self.open_at(place.map_err(|why| OpenError::Name { name: path.to_owned(), why })?)
     }
 
     /// Opens the ring in a file, or creates it if there is none, as
@@ -398,7 +405,8 @@ fn open_or_create<R>(
     let began = Instant::now();
     loop {
         match open() {
-            Err(OpenError::NotFound { .. }) => {}
+            // Without its directory there is none either; why none can be made, `create` says.
+            Err(OpenError::NotFound { .. } | OpenError::NoDirectory { .. }) => {}
             other => return other.map_err(OpenOrCreateError::Open),
         }
         let tried = Instant::now();
@@ -458,10 +466,11 @@ impl<T: Item, K: Kind> fmt::Debug for Options<T, K> {
 #[cfg(all(test, not(miri)))] // it would wait for seconds
 mod tests {
     use super::*;
+    use crate::error::Location;
 
     fn tries(refused: impl Fn() -> CreateError) -> u32 {
         let tried = std::cell::Cell::new(0);
-        let open = || Err::<(), _>(OpenError::NotFound { ring: "ring".into() });
+        let open = || Err::<(), _>(OpenError::NotFound { ring: Location::Anonymous });
         let create = || {
             tried.set(tried.get() + 1);
             Err(refused())
@@ -474,9 +483,21 @@ mod tests {
     #[test]
     fn creating_is_tried_again_only_where_another_may_have_taken_the_room() {
         let limited = |limit: SpaceLimit| {
-            tries(|| CreateError::TooLarge { needed: Some(2), available: 1, limit: limit.clone() })
+            tries(|| CreateError::TooLarge {
+                ring: Location::Anonymous,
+                needed: Some(2),
+                available: 1,
+                limit: limit.clone(),
+            })
         };
-        assert!(tries(|| CreateError::NoSpace { needed: 1 }) > 1);
+        assert!(
+            tries(|| CreateError::NoSpace {
+                ring: Location::Anonymous,
+                mount: None,
+                needed: 1,
+                free: Some(0)
+            }) > 1
+        );
         let group = SpaceLimit::Cgroup { path: "/group".into() };
         for shared in [SpaceLimit::Machine, group] {
             assert!(limited(shared) > 1);

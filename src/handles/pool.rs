@@ -87,7 +87,7 @@ impl<H: Cloneable> Pool<H> {
     pub fn get(&self) -> Result<Pooled<'_, H>, AttachError> {
         let pooled = |end| Pooled { end: Some(end), pool: self };
         if !self.terms.are_current() {
-            return Err(AttachError::Forked); // whoever had the locks is not here
+            return Err(self.terms.forked()); // whoever had the locks is not here
         }
         if let Some(end) = self.idle() {
             return Ok(pooled(end));

@@ -53,6 +53,11 @@ impl Terms {
     pub(super) fn are_current(&self) -> bool {
         self.image.is_current()
     }
+
+    /// What is said where they are not.
+    pub(super) fn forked(&self) -> AttachError {
+        self.ring.forked()
+    }
 }
 
 impl<K: Kind> RawEnd<SendEnd<K>> {

@@ -6,12 +6,12 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, TryLockError};
 
 use crate::attach::{self, Endpoint, Locks, NoRecord};
-use crate::error::{AttachError, CheckpointError};
+use crate::error::{AttachError, CheckpointError, Failed};
 use crate::layout::{Birth, DROP_UNRELEASED, Format, Geometry};
 use crate::peers::hold::{self, Asking, Hold, Share};
 use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
-use crate::peers::table::Role;
+use crate::peers::table::{self, Role};
 use crate::pipe;
 use crate::ring::Kind;
 use crate::ring::control::Words;
@@ -106,17 +106,17 @@ impl RawRing {
     /// See [`Ring::checkpoint`](crate::Ring::checkpoint).
     pub(super) fn checkpoint(self: Arc<Self>) -> Result<(), CheckpointError> {
         if !self.region.is_ours() {
-            return Err(CheckpointError::Forked);
+            return Err(CheckpointError::Forked { ring: self.region.location() });
         }
         if !self.region.is_marked() {
             return Ok(());
         }
-        let ring = self.name().unwrap_or_default();
+        let ring = self.region.location();
         let alone = Arc::into_inner(self).and_then(|open| Arc::into_inner(open.region));
         match alone.map(Region::close) {
             Some(Ok(Closed::Clean)) => Ok(()),
             Some(Ok(Closed::InUse)) | None => Err(CheckpointError::InUse { ring }),
-            Some(Err(e)) => Err(CheckpointError::Io(e)),
+            Some(Err(source)) => Err(CheckpointError::Io { ring, source }),
         }
     }
 
@@ -124,20 +124,37 @@ impl RawRing {
     pub(super) fn attach<E>(
         &self,
         role: Role,
-        attach: impl FnOnce(&mut Asking) -> Result<E, NoRecord<io::Error>>,
+        attach: impl FnOnce(&mut Asking) -> Result<E, NoRecord<Failed>>,
     ) -> Result<E, AttachError> {
         if !self.region.is_ours() {
-            return Err(AttachError::Forked);
+            return Err(self.forked());
         }
         barrier::register();
-        attach(&mut Asking::new()).map_err(|none| match none {
-            NoRecord::Io(e) => AttachError::Io(e),
-            NoRecord::Corrupt => AttachError::Corrupt,
-            _ if self.format.kind().many => {
-                AttachError::TableFull { endpoints: self.geometry.endpoints }
+        attach(&mut Asking::new()).map_err(|none| {
+            let ring = self.region.location();
+            match none {
+                NoRecord::Io(failed) => AttachError::io(ring, failed),
+                NoRecord::Corrupt => AttachError::Corrupt { ring },
+                NoRecord::Taken | NoRecord::Passing if self.format.kind().many => {
+                    AttachError::TableFull { ring, endpoints: self.geometry.endpoints }
+                }
+                NoRecord::Taken | NoRecord::Passing => {
+                    AttachError::RoleTaken { ring, role, process: self.who_is(role) }
+                }
             }
-            _ => AttachError::RoleTaken(role),
         })
+    }
+
+    /// What a forked child is told that attaches by its parent's handle.
+    pub(super) fn forked(&self) -> AttachError {
+        AttachError::Forked { ring: self.region.location() }
+    }
+
+    /// Who has this role, of which there is one, by its own account.
+    fn who_is(&self, role: Role) -> Option<u32> {
+        let mut owners = self.words.owners.iter().filter_map(table::owner);
+        let (owner, _) = owners.find(|&(_, has)| has == role)?;
+        Some(owner.process())
     }
 
     /// Undoes an attachment. `abandon`: a receiving end leaves claimed items behind.
@@ -159,13 +176,13 @@ impl RawRing {
 
 impl Locks for RawRing {
     type Hold = Hold;
-    type Error = io::Error;
+    type Error = Failed;
 
-    fn lock(&self, role: Role, record: usize) -> io::Result<Option<Hold>> {
+    fn lock(&self, role: Role, record: usize) -> Result<Option<Hold>, Failed> {
         Hold::take(self.region.file(), hold::record_byte(role, record), Share::Exclusive)
     }
 
-    fn lock_recovery(&self) -> io::Result<Option<Hold>> {
+    fn lock_recovery(&self) -> Result<Option<Hold>, Failed> {
         Hold::take(self.region.file(), hold::RECOVERY, Share::Exclusive)
     }
 

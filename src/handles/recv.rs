@@ -78,8 +78,9 @@ pub struct RecvHandle<T: Item, K: Kind> {
     again: Again,
 }
 
-/// What was received last, and somebody had before: how many items, the first ones; in the low byte,
-/// how often receivers that are gone had the first. (One word, as each call that receives stores it.)
+/// What was received last, and somebody had before: how many items, the first ones; in the low
+/// byte, how often receivers that are gone had the first. (One word, as each call that receives
+/// stores it.)
 #[derive(Clone, Copy, Default)]
 struct Again(u64);
 
@@ -262,7 +263,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// How many of the items that the last call received, the first ones, had been handed to a
     /// receiver before: one that died, or was closed, before it released them; or this one, through
-    /// a [`ReadRun`] that gave them back. 0 or 1 after a call for one item.
+    /// a [`ReadRun`](crate::ReadRun) that gave them back. 0 or 1 after a call for one item.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
@@ -282,8 +283,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     ///
     /// Items that other receivers have had are received one at a time, by every call. Receiving one
     /// again by a call that copies it out adds nothing to its count: only a receiver that holds an
-    /// item in place ([`claim`](Self::claim)) can die while it has it. [`ReadRun::redeliveries`]
-    /// shows what to do with a job that kills its workers.
+    /// item in place ([`claim`](Self::claim)) can die while it has it.
+    /// [`ReadRun::redeliveries`](crate::ReadRun::redeliveries) shows what to do with a job that
+    /// kills its workers.
     pub fn redeliveries(&self) -> u32 {
         self.again.times()
     }

@@ -39,14 +39,16 @@ pub struct Ring<T: Item, K: Kind> {
 ///
 /// [`UnlinkError::NotFound`] if there is none, and others of [`UnlinkError`].
 pub fn unlink(name: &str) -> Result<(), UnlinkError> {
-    let place = Place::named(name).map_err(UnlinkError::Name)?;
+    let place = Place::named(name).map_err(|why| UnlinkError::Name { name: name.into(), why })?;
     match place.open(false) {
         // A ring, or something that passes for one: not while a remover of orphans is at it.
         Ok((fd, _)) if is_regular(&fd) => {
-            let file = RegionFile::of(fd.as_fd()).map_err(UnlinkError::Io)?;
+            let file = RegionFile::of(fd.as_fd()).map_err(UnlinkError::io(&place.location()))?;
             place.unlink_file(file)
         }
         Err(OpenError::NotFound { ring }) => Err(UnlinkError::NotFound { ring }),
+        // It may well be a ring, which is not to be unlinked without that lock.
+        Err(OpenError::Io { ring, doing, source }) => Err(UnlinkError::Io { ring, doing, source }),
         _ => place.unlink(),
     }
 }
@@ -312,7 +314,7 @@ fn in_time<E>(
 ) -> Result<E, AttachError> {
     loop {
         match attach() {
-            Err(AttachError::RoleTaken(_) | AttachError::TableFull { .. })
+            Err(AttachError::RoleTaken { .. } | AttachError::TableFull { .. })
                 if !deadline.has_passed() =>
             {
                 std::thread::sleep(AGAIN);

@@ -46,6 +46,7 @@ use static_assertions::const_assert_eq;
 
 use super::fork::{self, Image};
 use super::table::Role;
+use crate::error::{Failed, Step};
 use crate::shm::file_system::FileSystem;
 
 #[cfg(all(test, not(miri)))]
@@ -90,8 +91,8 @@ pub(crate) struct RegionFile<'a> {
 
 impl<'a> RegionFile<'a> {
     /// The file that `fd` leads to now.
-    pub(crate) fn of(fd: BorrowedFd<'a>) -> io::Result<Self> {
-        let stat = fstat(fd)?;
+    pub(crate) fn of(fd: BorrowedFd<'a>) -> Result<Self, Failed> {
+        let stat = fstat(fd).map_err(|e| Step::Status.failed(e))?;
         Ok(Self { fd, page: FileSystem::of(fd)?.page(), id: (stat.st_dev, stat.st_ino) })
     }
 
@@ -102,11 +103,13 @@ impl<'a> RegionFile<'a> {
 
     /// A description of its own: locks belong to descriptions, and the one behind `fd` may be
     /// shared with whoever passed it here or inherited it.
-    fn reopen(self, path: &str) -> io::Result<OwnedFd> {
-        let own = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    fn reopen(self, path: &str) -> Result<OwnedFd, Errno> {
+        let own = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            // What is not there: the descriptor, or all of /proc?
+            .map_err(|e| fstat(self.fd).err().unwrap_or(e))?;
         let found = fstat(&own)?;
         if (found.st_dev, found.st_ino) != self.id {
-            return Err(Errno::STALE.into()); // the descriptor was closed and its number reused
+            return Err(Errno::STALE); // the descriptor was closed and its number reused
         }
         Ok(own)
     }
@@ -145,33 +148,43 @@ unsafe impl Sync for Hold {}
 
 impl Hold {
     /// Locks `byte` of the file; `None` if someone else holds it.
-    pub(crate) fn take(file: RegionFile<'_>, byte: i64, share: Share) -> io::Result<Option<Self>> {
-        let image = Image::current()?;
+    pub(crate) fn take(
+        file: RegionFile<'_>,
+        byte: i64,
+        share: Share,
+    ) -> Result<Option<Self>, Failed> {
+        let image = Image::current().map_err(|e| Step::NoticeForks.failed(e))?;
         let path = format!("/proc/thread-self/fd/{}", file.fd.as_raw_fd());
         // A child forked between here and the end would inherit the description.
-        let no_fork = fork::hold_off()?;
-        let own = file.reopen(&path)?;
-        if !lock_own(own.as_fd(), byte, Some(share))? {
+        let no_fork = fork::hold_off().map_err(|e| Step::NoticeForks.failed(e))?;
+        let own = file.reopen(&path).map_err(|e| Step::Reopen.failed(e))?;
+        let locked = lock_own(own.as_fd(), byte, Some(share));
+        if !locked.map_err(|e| Step::LockByte.failed(e))? {
             return Ok(None);
         }
         let (len, protection) = (file.page, ProtFlags::empty());
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
         let mapped =
-            unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &own, 0) }?;
-        let page = NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+            unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &own, 0) }
+                .map_err(|e| Step::KeepLock.failed(e))?;
+        let page =
+            NonNull::new(mapped.cast()).ok_or_else(|| Step::KeepLock.failed(Errno::NOMEM))?;
         let hold = Self { page, len, image };
         // SAFETY: the range is the mapping just made, of which nobody else knows.
-        unsafe { madvise(mapped, len, Advice::LinuxDontFork) }?;
+        unsafe { madvise(mapped, len, Advice::LinuxDontFork) }
+            .map_err(|e| Step::KeepLock.failed(e))?;
         // Core dumps read what this process may not.
         // SAFETY: as above.
-        unsafe { madvise(mapped, len, Advice::LinuxDontDump) }?;
+        unsafe { madvise(mapped, len, Advice::LinuxDontDump) }
+            .map_err(|e| Step::KeepLock.failed(e))?;
         drop(own);
         drop(no_fork);
         // Only now is the mapping alone in keeping the lock. A file system that maps some other
         // file than the one it opened (overlayfs) has lost it; one with locks of its own making may
         // never have had it. The file's other description must see it.
-        if !is_locked(file.fd, byte)? {
-            return Err(io::Error::other("the file system's locks are not kept by mappings"));
+        if !is_locked(file.fd, byte).map_err(|e| Step::AskLocks.failed(e))? {
+            let why = io::Error::other("the file system's locks are not kept by mappings");
+            return Err(Step::KeepLock.failed(why));
         }
         Ok(Some(hold))
     }

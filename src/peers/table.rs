@@ -112,6 +112,11 @@ impl Owner {
         if self.0 & ROLE == Role::Sender as u64 { Role::Sender } else { Role::Receiver }
     }
 
+    /// The owner's process, by its own account.
+    pub(crate) fn process(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// The owner is gone, whatever the lock says.
     pub(crate) fn is_abandoned(self) -> bool {
         self.0 & ROLE == ABANDONED

@@ -16,7 +16,8 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::fstatfs;
-use rustix::io::Errno;
+
+use crate::error::{Failed, Step};
 
 /// What a file on a file system is made of, and how one knows that all of it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +100,8 @@ pub(crate) struct Refused {
 }
 
 impl FileSystem {
-    pub(crate) fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let stat = fstatfs(fd)?;
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> Result<Self, Failed> {
+        let stat = fstatfs(fd).map_err(|e| Step::FileSystem.failed(e))?;
         // The type's width differs between architectures; the numbers are 32 bits everywhere.
         let magic = stat.f_type as u32;
         let page = match storage(magic) {

@@ -11,52 +11,56 @@
 //! huge pages, address space. Memory is where it may kill instead.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::cgroup;
-use crate::error::{CreateError, OpenError, SpaceLimit};
+use super::place::{self, Place};
+use crate::error::{CreateError, Failed, Location, OpenError, SpaceLimit};
 
 /// Why a region cannot have its memory.
 #[derive(Debug)]
 pub(crate) enum NoRoom {
     /// Something limits it.
     Limit { needed: u64, room: Room },
-    /// The file system is full.
-    Full { needed: u64 },
+    /// The file system is full: so much was free, unless it is a quota that is used up.
+    Full { needed: u64, free: Option<u64> },
     /// The kernel refused something else.
-    Io { doing: &'static str, source: Errno },
+    Refused(Failed),
+}
+
+impl From<Failed> for NoRoom {
+    fn from(refused: Failed) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 impl NoRoom {
-    pub(crate) fn io(doing: &'static str) -> impl Fn(Errno) -> Self {
-        move |source| Self::Io { doing, source }
-    }
-
     /// For who opens a ring.
-    pub(crate) fn opening(self, ring: &str) -> OpenError {
-        let ring = ring.to_owned();
+    pub(crate) fn opening(self, ring: &Location) -> OpenError {
+        let io = OpenError::io(ring);
+        let ring = ring.clone();
         match self {
             Self::Limit { needed, room: Room { available, limit } } => {
                 OpenError::TooLarge { ring, needed, available, limit }
             }
-            Self::Full { needed } => OpenError::NoSpace { ring, needed },
-            Self::Io { doing, source } => OpenError::Io { doing, source: io::Error::from(source) },
+            Self::Full { needed, free } => OpenError::NoSpace { ring, needed, free },
+            Self::Refused(refused) => io(refused),
         }
     }
-}
 
-impl From<NoRoom> for CreateError {
-    fn from(why: NoRoom) -> Self {
-        match why {
-            NoRoom::Limit { needed, room: Room { available, limit } } => {
-                Self::TooLarge { needed: Some(needed), available, limit }
+    /// For who creates one.
+    pub(crate) fn creating(self, place: Option<&Place>) -> CreateError {
+        let ring = place::location(place);
+        match self {
+            Self::Limit { needed, room: Room { available, limit } } => {
+                CreateError::TooLarge { ring, needed: Some(needed), available, limit }
             }
-            NoRoom::Full { needed } => Self::NoSpace { needed },
-            NoRoom::Io { doing, source } => Self::Io { doing, source: io::Error::from(source) },
+            Self::Full { needed, free } => {
+                CreateError::NoSpace { ring, mount: place.map(Place::mount), needed, free }
+            }
+            Self::Refused(refused) => CreateError::io(&ring)(refused),
         }
     }
 }

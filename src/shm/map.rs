@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MsyncFlags, ProtFlags, madvise, mlock, mmap, msync, munmap};
 
 use super::limits::{self, NoRoom};
+use crate::error::Step;
 
 /// What to do with a mapping when it is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +47,7 @@ impl Mapping {
         if !options.core_dump {
             // SAFETY: the range is this mapping.
             let kept_out = unsafe { madvise(base, len, Advice::LinuxDontDump) };
-            kept_out.map_err(NoRoom::io("keeping the region out of core dumps"))?;
+            kept_out.map_err(|e| Step::KeepFromDumps.failed(e))?;
         }
         if options.advise_huge {
             // A wish: kernels without transparent huge pages for shared memory say no, and the
@@ -59,7 +60,7 @@ impl Mapping {
             match unsafe { madvise(base, len, Advice::LinuxPopulateWrite) } {
                 // Linux before 5.14: the pages come with their first use.
                 Ok(()) | Err(Errno::INVAL) => {}
-                Err(e) => return Err(NoRoom::io("making the region present")(e)),
+                Err(e) => return Err(Step::Prefault.failed(e).into()),
             }
         }
         if options.lock {
@@ -109,13 +110,13 @@ fn not_mapped(len: usize, why: Errno) -> NoRoom {
         Errno::AGAIN => Some(limits::locked_memory()), // after `mlockall`
         _ => None,
     };
-    beyond(limit, len).unwrap_or_else(|| NoRoom::io("mapping the region")(why))
+    beyond(limit, len).unwrap_or_else(|| Step::Map.failed(why).into())
 }
 
 fn not_locked(len: usize, why: Errno) -> NoRoom {
     let refused = matches!(why, Errno::NOMEM | Errno::PERM | Errno::AGAIN);
     let limit = refused.then(limits::locked_memory);
-    beyond(limit, len).unwrap_or_else(|| NoRoom::io("locking the region into memory")(why))
+    beyond(limit, len).unwrap_or_else(|| Step::LockMemory.failed(why).into())
 }
 
 fn beyond(limit: Option<limits::Room>, len: usize) -> Option<NoRoom> {

@@ -36,10 +36,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::error::{CreateError, OpenError};
+use crate::error::{CreateError, Failed, Location, OpenError, Step};
 use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
 use file_system::FileSystem;
 use last::Closed;
+use limits::NoRoom;
 use map::{MapOptions, Mapping};
 use place::Place;
 use state::{Unclean, Unclosed};
@@ -85,9 +86,11 @@ impl Region {
         len: impl FnOnce(usize) -> Result<usize, CreateError>,
         fill: impl FnOnce(&Mapping),
     ) -> Result<Self, CreateError> {
+        let ring = place::location(place.as_ref());
+        let io = CreateError::io(&ring);
         // Before there is a file to make room for.
         let not_taken = || match &place {
-            Some(place) if place.is_taken() => Err(CreateError::Exists { ring: place.to_string() }),
+            Some(place) if place.is_taken() => Err(CreateError::Exists { ring: ring.clone() }),
             _ => Ok(()),
         };
         not_taken()?;
@@ -96,31 +99,28 @@ impl Region {
             None => place::Unnamed::from_fd(create_memfd(new.huge_memfd)?),
         };
         let fd = unnamed.fd();
-        let on = FileSystem::of(fd).map_err(create_io("asking for the file system"))?;
+        let on = FileSystem::of(fd).map_err(&io)?;
         let len = len(on.page())?;
+        let no_room = |why: NoRoom| why.creating(place.as_ref());
         // If there is no room for two, whoever has the name by now has taken it.
         reserve::reserve(fd, on, len as u64, new.map.lock)
-            .map_err(|full| not_taken().err().unwrap_or(full.into()))?;
+            .map_err(|full| not_taken().err().unwrap_or_else(|| no_room(full)))?;
         if place.is_none() {
-            fcntl_add_seals(fd, SEALS).map_err(create_io("sealing the region"))?;
+            fcntl_add_seals(fd, SEALS).map_err(|e| io(Step::Seal.failed(e)))?;
         }
-        let map = Mapping::new(fd, len, new.map)?;
+        let map = Mapping::new(fd, len, new.map).map_err(no_room)?;
         fill(&map);
         let birth = RegionFile::of(fd)
             .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
-            .and_then(|hold| hold.ok_or_else(|| Errno::BUSY.into()))
-            .map_err(|source| match source.kind() {
-                // Unless it is the lock that is forbidden.
-                io::ErrorKind::PermissionDenied if !may_reopen(fd) => CreateError::Options(
-                    format!("mode {:o} under the umask keeps the ring's own creator out", new.mode),
-                ),
-                _ => CreateError::Io { doing: "locking the region", source },
+            .and_then(|hold| hold.ok_or_else(|| Step::LockByte.failed(Errno::BUSY)))
+            .map_err(|refused| match keeps_its_creator_out(fd, new.mode, &refused) {
+                Some(what) => CreateError::Options { ring: ring.clone(), what },
+                None => io(refused),
             })?;
         let marked = on.is_on_disk();
         if marked {
-            RegionFile::of(fd).and_then(|file| state::mark_new(&map, file)).map_err(|source| {
-                CreateError::Io { doing: "writing the ring's state to its disk", source }
-            })?;
+            let mark = |file| state::mark_new(&map, file);
+            RegionFile::of(fd).and_then(mark).map_err(&io)?;
         }
         let fd = match &place {
             Some(place) => unnamed.link(place)?,
@@ -129,7 +129,7 @@ impl Region {
         if marked && let Some(place) = &place {
             place.sync_directory();
         }
-        let stat = fstat(&fd).map_err(create_io("asking for the file's status"))?;
+        let stat = fstat(&fd).map_err(|e| io(Step::Status.failed(e)))?;
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
         let map = Arc::new(map);
         Ok(Self { fd, map, place, page: on.page(), id, marked, birth, turn: None })
@@ -145,7 +145,7 @@ impl Region {
         trusting: bool,
         check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
-        let ring = place.to_string();
+        let ring = place.location();
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
         // name is gone, or, if it died before, the byte is free. The last one to close a
         // file-backed ring holds it while it writes the rest of it to the disk.
@@ -156,7 +156,7 @@ impl Region {
                 asking.be_patient();
             }
             if let Some(mut region) = Self::adopt(fd, map, &ring, unclean, &check)?
-                && place.leads_to(&region.stat()?)
+                && place.leads_to(&region.stat().map_err(OpenError::io(&ring))?)
             {
                 region.place = Some(place);
                 return Ok(region);
@@ -168,32 +168,30 @@ impl Region {
         }
     }
 
-    /// Opens a memfd that came from elsewhere.
+    /// Opens a memfd that came from elsewhere, which errors call `ring`.
     pub(crate) fn from_fd(
         fd: OwnedFd,
+        ring: &Location,
         map: MapOptions,
         check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
     ) -> Result<Self, OpenError> {
+        let not_told = |e| OpenError::io(ring)(Step::AskDescriptor.failed(e));
         match fcntl_get_seals(&fd) {
             Ok(seals) if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) => {
-                return Err(OpenError::ReadOnly);
+                return Err(OpenError::ReadOnly { ring: ring.clone() });
             }
             Ok(seals) if seals.contains(SEALS) => {}
-            Ok(_) => return Err(OpenError::Unsealed),
+            Ok(_) => return Err(OpenError::Unsealed { ring: ring.clone() }),
             Err(Errno::INVAL) => {
-                return Err(OpenError::NotARing {
-                    ring: "descriptor".into(),
-                    because: "it is no memfd",
-                });
+                return Err(OpenError::NotARing { ring: ring.clone(), because: "it is no memfd" });
             }
-            Err(e) => return Err(open_io("asking for the seals")(e)),
+            Err(e) => return Err(not_told(e)),
         }
-        let flags = fcntl_getfl(&fd).map_err(open_io("asking for the descriptor's mode"))?;
-        if flags & OFlags::RWMODE != OFlags::RDWR {
-            return Err(OpenError::ReadOnly);
+        if fcntl_getfl(&fd).map_err(not_told)? & OFlags::RWMODE != OFlags::RDWR {
+            return Err(OpenError::ReadOnly { ring: ring.clone() });
         }
-        Self::adopt(fd, map, "descriptor", Unclean::Refuse, check)?
-            .ok_or(OpenError::Busy { ring: "descriptor".into() })
+        Self::adopt(fd, map, ring, Unclean::Refuse, check)?
+            .ok_or_else(|| OpenError::Busy { ring: ring.clone() })
     }
 
     /// `None`: a remover of orphans is at it; or somebody who opens a file-backed ring, or closes
@@ -201,17 +199,17 @@ impl Region {
     fn adopt(
         fd: OwnedFd,
         map: MapOptions,
-        ring: &str,
+        ring: &Location,
         unclean: Unclean,
         check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
     ) -> Result<Option<Self>, OpenError> {
-        let stat = fstat(&fd).map_err(open_io("asking for the file's status"))?;
-        let on = FileSystem::of(fd.as_fd()).map_err(open_io("asking for the file system"))?;
+        let io = OpenError::io(ring);
+        let stat = fstat(&fd).map_err(|e| io(Step::Status.failed(e)))?;
+        let on = FileSystem::of(fd.as_fd()).map_err(&io)?;
         let len = check(fd.as_fd(), &stat, on)?;
         // First, as it may take long, if all of it is to be present.
         let map = Mapping::new(fd.as_fd(), len, map).map_err(|why| why.opening(ring))?;
-        let locking = |source| OpenError::Io { doing: "locking the region", source };
-        let file = RegionFile::of(fd.as_fd()).map_err(locking)?;
+        let file = RegionFile::of(fd.as_fd()).map_err(&io)?;
         let mut turn = None;
         if on.is_on_disk() {
             turn = state::Turn::take(&map, file, ring, unclean)?;
@@ -219,7 +217,7 @@ impl Region {
                 return Ok(None);
             }
         }
-        let Some(birth) = Hold::take(file, BIRTH, Share::Shared).map_err(locking)? else {
+        let Some(birth) = Hold::take(file, BIRTH, Share::Shared).map_err(&io)? else {
             return Ok(None);
         };
         let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
@@ -232,7 +230,7 @@ impl Region {
     /// ends there.
     pub(crate) fn enter(
         &mut self,
-        ring: &str,
+        ring: &Location,
         unclean: Unclean,
         empty_to: usize,
     ) -> Result<(), OpenError> {
@@ -286,8 +284,13 @@ impl Region {
         RegionFile { fd: self.fd.as_fd(), page: self.page, id: self.id }
     }
 
-    fn stat(&self) -> Result<Stat, OpenError> {
-        fstat(&self.fd).map_err(open_io("asking for the file's status"))
+    /// What errors call it.
+    pub(crate) fn location(&self) -> Location {
+        place::location(self.place.as_ref())
+    }
+
+    pub(crate) fn stat(&self) -> Result<Stat, Failed> {
+        fstat(&self.fd).map_err(|e| Step::Status.failed(e))
     }
 }
 
@@ -305,29 +308,23 @@ impl AsFd for Region {
 }
 
 fn create_memfd(huge: bool) -> Result<OwnedFd, CreateError> {
+    let io = CreateError::io(&Location::Anonymous);
     let base = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     if huge {
         // Without a size, they are of the machine's default: each has one, and not each has 2 MiB.
         let made = rustix::fs::memfd_create("ringpipe", base | MemfdFlags::HUGETLB);
         return made.map_err(|e| match e {
-            Errno::INVAL | Errno::NODEV | Errno::NOENT => {
-                CreateError::Options("this kernel has no huge pages to make a ring of".into())
-            }
-            e => create_io("making a memfd of huge pages")(e),
+            Errno::INVAL | Errno::NODEV | Errno::NOENT => CreateError::Options {
+                ring: Location::Anonymous,
+                what: "this kernel has no huge pages to make a ring of".into(),
+            },
+            e => io(Step::MakeHugeFile.failed(e)),
         });
     }
     // NOEXEC_SEAL: the region is data. Unknown before Linux 6.3, hence the second try.
     rustix::fs::memfd_create("ringpipe", base | MemfdFlags::NOEXEC_SEAL)
         .or_else(|_| rustix::fs::memfd_create("ringpipe", base))
-        .map_err(create_io("making a memfd"))
-}
-
-pub(crate) fn create_io(doing: &'static str) -> impl Fn(Errno) -> CreateError {
-    move |e| CreateError::Io { doing, source: io::Error::from(e) }
-}
-
-pub(crate) fn open_io(doing: &'static str) -> impl Fn(Errno) -> OpenError {
-    move |e| OpenError::Io { doing, source: io::Error::from(e) }
+        .map_err(|e| io(Step::MakeFile.failed(e)))
 }
 
 /// A number that no other process will come up with.
@@ -353,7 +350,15 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, offset: usize, into: &mut [u8]) -> io:
     Ok(())
 }
 
-/// The file's mode lets its owner in.
-fn may_reopen(fd: BorrowedFd<'_>) -> bool {
-    fstat(fd).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::RUSR | Mode::WUSR))
+/// If a new file's mode is why its creator cannot open it once more: says so.
+fn keeps_its_creator_out(fd: BorrowedFd<'_>, asked: u32, refused: &Failed) -> Option<String> {
+    let denied = refused.source.kind() == io::ErrorKind::PermissionDenied;
+    if refused.doing != Step::Reopen || !denied {
+        return None;
+    }
+    let mode = Mode::from_raw_mode(fstat(fd).ok()?.st_mode);
+    (!mode.contains(Mode::RUSR | Mode::WUSR)).then(|| match mode.bits() & asked == asked {
+        true => format!("mode {asked:o} keeps its own creator out; it takes 600 at least"),
+        false => format!("mode {asked:o} under the umask keeps its own creator out; change either"),
+    })
 }

@@ -7,13 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Stat, fstat, fsync, linkat, openat, statat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fsync, linkat, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::file_system::{FileSystem, Refused};
-use super::{create_io, open_io};
-use crate::error::{CreateError, NameError, OpenError, UnlinkError};
+use crate::error::{CreateError, Location, NameError, OpenError, Step, UnlinkError};
 use crate::peers::hold::{Asking, Hold, NAME, RegionFile, Share};
 
 /// Where `shm_open` keeps its names on Linux.
@@ -35,6 +34,11 @@ impl fmt::Display for Place {
             false => self.directory.join(leaf).display().fmt(f),
         }
     }
+}
+
+/// What errors call a ring: it is at its place, or anonymous.
+pub(crate) fn location(place: Option<&Place>) -> Location {
+    place.map_or(Location::Anonymous, Place::location)
 }
 
 fn check_name(name: &[u8]) -> Result<(), NameError> {
@@ -61,20 +65,34 @@ impl Place {
         if path.as_os_str().as_bytes().contains(&0) {
             return Err(NameError::Nul);
         }
-        // Absolute, so that a later `chdir` does not lead elsewhere.
-        let parent =
-            std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        let directory = parent.unwrap_or_else(|| PathBuf::from("/"));
+        // Absolute, so that a later `chdir` does not lead elsewhere. It cannot be if this process's
+        // own directory is gone; then there is nothing in it either.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| Path::new(".").join(path));
+        let directory = absolute.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self { directory, leaf: leaf.into(), named: false })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.join(OsStr::from_bytes(&self.leaf))
+    }
+
+    /// What errors call it.
+    pub(crate) fn location(&self) -> Location {
+        Location::Path(self.path())
+    }
+
+    /// Where the file system is mounted that the directory is on, as far as one can see.
+    pub(crate) fn mount(&self) -> PathBuf {
+        let directory = self.directory.canonicalize().unwrap_or_else(|_| self.directory.clone());
+        let device = |path: &Path| statat(CWD, path, AtFlags::empty()).map(|stat| stat.st_dev);
+        let here = device(&directory);
+        let same = |path: &&Path| device(path) == here;
+        directory.ancestors().take_while(same).last().unwrap_or(&directory).to_owned()
     }
 
     /// It has a name, rather than a path.
     pub(crate) fn is_named(&self) -> bool {
         self.named
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.directory.join(OsStr::from_bytes(&self.leaf))
     }
 
     /// A new empty file in the place's directory, without the place's name. `trusting`: also on a
@@ -95,16 +113,8 @@ impl Place {
             }
             Err(e) => Err(e),
         };
-        let unnamed = made.map_err(|e| match e {
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => {
-                CreateError::Permission { ring: self.to_string() }
-            }
-            Errno::NOSPC | Errno::DQUOT => {
-                CreateError::NoFiles { directory: self.directory.clone() }
-            }
-            e => create_io("making a file")(e),
-        })?;
-        let on = FileSystem::of(unnamed.fd()).map_err(create_io("asking for the file system"))?;
+        let unnamed = made.map_err(|e| self.not_made(Step::MakeFile, e))?;
+        let on = FileSystem::of(unnamed.fd()).map_err(CreateError::io(&self.location()))?;
         on.admit(trusting).map_err(|Refused { kind, magic }| CreateError::FileSystem {
             path: self.directory.clone(),
             kind,
@@ -113,28 +123,63 @@ impl Place {
         Ok(unnamed)
     }
 
+    /// Why there is no new file, or no new name, in the directory.
+    fn not_made(&self, doing: Step, why: Errno) -> CreateError {
+        let ring = self.location();
+        match why {
+            Errno::EXIST => CreateError::Exists { ring },
+            Errno::ACCESS | Errno::PERM => {
+                let (user, owner, mode) = self.refused_by(&self.directory);
+                CreateError::Permission { ring, user, owner, mode }
+            }
+            Errno::ROFS => CreateError::ReadOnlyFileSystem { ring },
+            Errno::NOSPC | Errno::DQUOT => {
+                CreateError::NoFiles { ring, directory: self.directory.clone() }
+            }
+            Errno::NOENT | Errno::NOTDIR if !self.has_directory() => {
+                CreateError::NoDirectory { ring, directory: self.directory.clone() }
+            }
+            e => CreateError::io(&ring)(doing.failed(e)),
+        }
+    }
+
     /// Opens what has the place's name, on whatever file system; `trusting`: also on one of which
     /// nothing is known.
     pub(crate) fn open(&self, trusting: bool) -> Result<(OwnedFd, FileSystem), OpenError> {
         // NONBLOCK: a FIFO of that name must not keep us; NOFOLLOW: nor must a link lead us away.
         let flags =
             OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let ring = || self.to_string();
-        let fd = openat(CWD, self.path(), flags, Mode::empty()).map_err(|e| match e {
-            Errno::NOENT | Errno::NOTDIR => OpenError::NotFound { ring: ring() },
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => OpenError::Permission { ring: ring() },
-            Errno::LOOP => OpenError::NotARing { ring: ring(), because: "it is a symbolic link" },
-            Errno::ISDIR => OpenError::NotARing { ring: ring(), because: "it is a directory" },
-            Errno::NXIO => OpenError::NotARing { ring: ring(), because: "it is no regular file" },
-            e => open_io("opening the file")(e),
-        })?;
-        let on = FileSystem::of(fd.as_fd()).map_err(open_io("asking for the file system"))?;
+        let opened = openat(CWD, self.path(), flags, Mode::empty());
+        let fd = opened.map_err(|e| self.not_opened(e))?;
+        let on = FileSystem::of(fd.as_fd()).map_err(OpenError::io(&self.location()))?;
         match on.admit(trusting) {
             Ok(()) => Ok((fd, on)),
             Err(Refused { kind, magic }) => {
                 Err(OpenError::FileSystem { path: self.path(), kind, magic })
             }
         }
+    }
+
+    /// Why what has the place's name cannot be opened, or why nothing has it.
+    pub(crate) fn not_opened(&self, why: Errno) -> OpenError {
+        let ring = self.location();
+        let because = match why {
+            Errno::NOENT | Errno::NOTDIR if !self.has_directory() => {
+                return OpenError::NoDirectory { ring, directory: self.directory.clone() };
+            }
+            Errno::NOENT => return OpenError::NotFound { ring },
+            Errno::ACCESS | Errno::PERM => {
+                let (user, owner, mode) = self.refused_by(&self.path());
+                return OpenError::Permission { ring, user, owner, mode };
+            }
+            Errno::ROFS => return OpenError::ReadOnlyFileSystem { ring },
+            Errno::LOOP if self.is_taken() => "it is a symbolic link",
+            Errno::ISDIR => "it is a directory",
+            Errno::NXIO | Errno::NODEV => "it is no regular file",
+            Errno::TXTBSY => "it is a program that is running",
+            e => return OpenError::io(&ring)(Step::OpenFile.failed(e)),
+        };
+        OpenError::NotARing { ring, because }
     }
 
     /// Writes a new name to the disk. File systems in use do that together with the file; for one
@@ -163,24 +208,23 @@ impl Place {
     /// whoever unlinks through this crate holds the file's name byte from the check to the unlink:
     /// while it is held, the name cannot be taken from this file, hence not be given to another.
     pub(crate) fn unlink_file(&self, file: RegionFile<'_>) -> Result<(), UnlinkError> {
+        let ring = self.location();
+        let io = UnlinkError::io(&ring);
         let mut asking = Asking::new();
         let _lock = loop {
-            match Hold::take(file, NAME, Share::Exclusive).map_err(UnlinkError::Io)? {
+            match Hold::take(file, NAME, Share::Exclusive).map_err(&io)? {
                 Some(lock) => break lock,
                 None if asking.again() => {}
-                None => return Err(UnlinkError::Busy { ring: self.to_string() }),
+                None => return Err(UnlinkError::Busy { ring: ring.clone() }),
             }
         };
-        let stat = fstat(file.fd).map_err(|e| UnlinkError::Io(e.into()))?;
-        match () {
-            () if stat.st_nlink == 0 => Err(UnlinkError::NotFound { ring: self.to_string() }),
-            () => match statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(named) if !same_file(&named, &stat) => {
-                    Err(UnlinkError::Replaced { ring: self.to_string() })
-                }
-                Ok(_) => self.unlink(),
-                Err(e) => Err(self.not_unlinked(e)), // renamed, perhaps
-            },
+        let stat = fstat(file.fd).map_err(|e| io(Step::Status.failed(e)))?;
+        match statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if !same_file(&named, &stat) => {
+                Err(UnlinkError::Replaced { ring: ring.clone() })
+            }
+            Ok(_) => self.unlink(),
+            Err(e) => Err(self.not_unlinked(e)), // it was unlinked, or renamed
         }
     }
 
@@ -191,12 +235,35 @@ impl Place {
 
     /// What it means that the name, or what it leads to, cannot be had to remove it.
     pub(crate) fn not_unlinked(&self, why: Errno) -> UnlinkError {
-        let ring = self.to_string();
+        let ring = self.location();
         match why {
-            Errno::NOENT | Errno::NOTDIR => UnlinkError::NotFound { ring },
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => UnlinkError::Permission { ring },
-            e => UnlinkError::Io(e.into()),
+            Errno::NOENT | Errno::NOTDIR if !self.has_directory() => {
+                UnlinkError::NoDirectory { ring, directory: self.directory.clone() }
+            }
+            Errno::NOENT => UnlinkError::NotFound { ring },
+            Errno::ACCESS | Errno::PERM => {
+                let (user, owner, mode) = self.refused_by(&self.directory);
+                UnlinkError::Permission { ring, user, owner, mode }
+            }
+            Errno::ROFS => UnlinkError::ReadOnlyFileSystem { ring },
+            e => UnlinkError::io(&ring)(Step::Unlink.failed(e)),
         }
+    }
+
+    /// The directory is there, as far as one can see.
+    fn has_directory(&self) -> bool {
+        match statat(CWD, &self.directory, AtFlags::empty()) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+            Err(e) => !matches!(e, Errno::NOENT | Errno::NOTDIR),
+        }
+    }
+
+    /// Who asks, and the owner and mode bits of what refuses.
+    fn refused_by(&self, path: &Path) -> (u32, Option<u32>, Option<u32>) {
+        let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let owner = stat.map(|stat| stat.st_uid);
+        let mode = stat.map(|stat| stat.st_mode & 0o7777);
+        (rustix::process::geteuid().as_raw(), owner, mode)
     }
 }
 
@@ -247,10 +314,6 @@ impl Unnamed {
                 linkat(CWD, from, CWD, &to, AtFlags::SYMLINK_FOLLOW)
             }
         };
-        match linked {
-            Ok(()) => Ok(self.fd),
-            Err(Errno::EXIST) => Err(CreateError::Exists { ring: place.to_string() }),
-            Err(e) => Err(create_io("giving the region its name")(e)),
-        }
+        linked.map(|()| self.fd).map_err(|e| place.not_made(Step::Link, e))
     }
 }

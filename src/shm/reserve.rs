@@ -28,6 +28,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::file_system::{FileSystem, Storage};
 use super::limits::{self, NoRoom};
+use crate::error::Step;
 
 /// The first step of reservation, in bytes, unless a page is longer.
 const LONGEST_STEP: usize = 1 << 20;
@@ -67,7 +68,9 @@ pub(crate) fn fill_holes(
     check_room(fd, on, missing, locked)?;
     match allocate(fd, on, len) {
         Err(Stopped::Unable { .. }) => Ok(()),
-        Err(Stopped::NoRoom(NoRoom::Full { .. })) => Err(NoRoom::Full { needed: missing }),
+        Err(Stopped::NoRoom(NoRoom::Full { free, .. })) => {
+            Err(NoRoom::Full { needed: missing, free })
+        }
         done => Ok(done?),
     }
 }
@@ -93,7 +96,7 @@ fn check_room(fd: BorrowedFd<'_>, on: FileSystem, len: u64, locked: bool) -> Res
         }
         Storage::Blocks | Storage::Copies => {}
     }
-    if len > free_space(fd)? { Err(NoRoom::Full { needed: len }) } else { Ok(()) }
+    if len > free_space(fd)? { Err(full(fd, Errno::NOSPC, len, 0)) } else { Ok(()) }
 }
 
 /// Why not all was allocated.
@@ -109,7 +112,7 @@ impl From<Stopped> for NoRoom {
     fn from(why: Stopped) -> Self {
         match why {
             Stopped::NoRoom(why) => why,
-            Stopped::Unable { .. } => NoRoom::io("reserving memory")(Errno::OPNOTSUPP),
+            Stopped::Unable { .. } => Step::Reserve.failed(Errno::OPNOTSUPP).into(),
         }
     }
 }
@@ -123,11 +126,11 @@ fn allocate(fd: BorrowedFd<'_>, on: FileSystem, len: u64) -> Result<(), Stopped>
         match fallocate(fd, FallocateFlags::empty(), at, step.min(len - at)) {
             Ok(()) => at += step,
             Err(Errno::INTR) => step = (step / 2).max(shortest),
-            Err(Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG) => {
-                return Err(Stopped::NoRoom(NoRoom::Full { needed: len }));
+            Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG)) => {
+                return Err(Stopped::NoRoom(full(fd, e, len, at)));
             }
             Err(Errno::OPNOTSUPP) => return Err(Stopped::Unable { at }),
-            Err(e) => return Err(Stopped::NoRoom(NoRoom::io("reserving memory")(e))),
+            Err(e) => return Err(Stopped::NoRoom(Step::Reserve.failed(e).into())),
         }
     }
     Ok(())
@@ -140,20 +143,28 @@ fn write_zeros(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<(), NoRoom> {
     while at < to {
         let step = (to - at).min(zeros.len() as u64) as usize;
         match retry_on_intr(|| rustix::io::pwrite(fd, &zeros[..step], at)) {
-            Ok(written) if written > 0 => at += written as u64,
-            Ok(_) | Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
-                return Err(NoRoom::Full { needed: to });
+            Ok(0) => return Err(full(fd, Errno::NOSPC, to, at)),
+            Ok(written) => at += written as u64,
+            Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+                return Err(full(fd, e, to, at));
             }
-            Err(e) => return Err(NoRoom::io("reserving disk space")(e)),
+            Err(e) => return Err(Step::Reserve.failed(e).into()),
         }
     }
     Ok(())
 }
 
+/// No room for `needed` bytes. What the file has `taken` already is free again when it goes.
+fn full(fd: BorrowedFd<'_>, why: Errno, needed: u64, taken: u64) -> NoRoom {
+    let free = || Some(fstatvfs(fd).ok()?).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    let free = if why == Errno::DQUOT { None } else { free().map(|free| free + taken) };
+    NoRoom::Full { needed, free }
+}
+
 /// Bytes that are free on the file system, including what is reserved for root: nobody can have
 /// more.
 fn free_space(fd: BorrowedFd<'_>) -> Result<u64, NoRoom> {
-    let stat = fstatvfs(fd).map_err(NoRoom::io("asking for free space"))?;
+    let stat = fstatvfs(fd).map_err(|e| Step::FileSystem.failed(e))?;
     // Memfds, and tmpfs or hugetlbfs without a limit, tell of no blocks at all.
     let limited = stat.f_blocks > 0;
     Ok(if limited { stat.f_bfree.saturating_mul(stat.f_frsize) } else { u64::MAX })

@@ -137,7 +137,7 @@ use rustix::io::Errno;
 
 use super::last::{self, Closed, Leave};
 use super::map::Mapping;
-use crate::error::OpenError;
+use crate::error::{Failed, Location, OpenError, Step};
 use crate::layout::Geometry;
 use crate::peers::hold::{self, BIRTH, Hold, RegionFile, STATE, Share};
 use crate::ring::control::FileState;
@@ -287,9 +287,10 @@ fn mark(map: &Mapping, now: Four, was: &Found, empty_to: Option<usize>) -> Resul
 }
 
 /// Marks a new region, which has no name yet.
-pub(super) fn mark_new(map: &Mapping, file: RegionFile<'_>) -> io::Result<()> {
+pub(super) fn mark_new(map: &Mapping, file: RegionFile<'_>) -> Result<(), Failed> {
+    let now = Four::now(file).map_err(|e| Step::ReadBoot.failed(e))?;
     // It is all zero, also the state; and if it cannot be marked there is nobody to find it.
-    Ok(mark(map, Four::now(file)?, &Found::Closed, None)?)
+    mark(map, now, &Found::Closed, None).map_err(|e| Step::WriteState.failed(e))
 }
 
 /// An opener's turn at the state line, from before it takes BIRTH until the ring is open.
@@ -307,14 +308,15 @@ impl Turn {
     pub(super) fn take(
         map: &Mapping,
         file: RegionFile<'_>,
-        ring: &str,
+        ring: &Location,
         unclean: Unclean,
     ) -> Result<Option<Self>, OpenError> {
-        let io = |doing| move |source| OpenError::Io { doing, source };
-        let now = Four::now(file).map_err(io("reading the boot id"))?;
-        let lock = Hold::take(file, STATE, Share::Exclusive).map_err(io("locking the state"))?;
+        let io = OpenError::io(ring);
+        let now = Four::now(file).map_err(|e| io(Step::ReadBoot.failed(e)))?;
+        let lock = Hold::take(file, STATE, Share::Exclusive).map_err(&io)?;
         let Some(lock) = lock else { return Ok(None) };
-        let in_use = hold::is_locked(file.fd, BIRTH).map_err(io("asking who has it open"))?;
+        let in_use = hold::is_locked(file.fd, BIRTH);
+        let in_use = in_use.map_err(|e| io(Step::AskLocks.failed(e)))?;
         let turn = Self { now, in_use, _state: lock };
         match turn.look(map, ring, unclean) {
             Ok(_) => Ok(Some(turn)),
@@ -324,12 +326,12 @@ impl Turn {
     }
 
     /// What the state line says, in view of who is there.
-    fn look(&self, map: &Mapping, ring: &str, unclean: Unclean) -> Result<Found, OpenError> {
+    fn look(&self, map: &Mapping, ring: &Location, unclean: Unclean) -> Result<Found, OpenError> {
         match found(&line(map), self.now) {
             Found::Unclean(_) if self.in_use => Ok(Found::Open),
-            Found::Unmarked(_) if self.in_use => Err(OpenError::Busy { ring: ring.to_owned() }),
+            Found::Unmarked(_) if self.in_use => Err(OpenError::Busy { ring: ring.clone() }),
             Found::Unclean(because) | Found::Unmarked(because) if unclean == Unclean::Refuse => {
-                Err(OpenError::Unclean { ring: ring.to_owned(), because })
+                Err(OpenError::Unclean { ring: ring.clone(), because })
             }
             found => Ok(found),
         }
@@ -340,7 +342,7 @@ impl Turn {
     pub(super) fn enter(
         &self,
         map: &Mapping,
-        ring: &str,
+        ring: &Location,
         unclean: Unclean,
         empty_to: usize,
     ) -> Result<(), OpenError> {
@@ -349,10 +351,8 @@ impl Turn {
             return Ok(());
         }
         let empty_to = (unclean == Unclean::Empty).then_some(empty_to);
-        mark(map, self.now, &was, empty_to).map_err(|error| OpenError::Io {
-            doing: "writing the ring's state to its disk",
-            source: error.into(),
-        })
+        mark(map, self.now, &was, empty_to)
+            .map_err(|e| OpenError::io(ring)(Step::WriteState.failed(e)))
     }
 }
 

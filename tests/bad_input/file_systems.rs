@@ -10,9 +10,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::holes::copy_sparsely;
-use super::sandbox::{Directory, is_root, with_own_mounts};
 use super::spsc;
 use super::support::did_not_run;
+use super::support::sandbox::{Directory, is_root, with_own_mounts};
 
 fn options() -> Options<u64, Spsc> {
     spsc()

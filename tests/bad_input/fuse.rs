@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ringpipe::{CreateError, OpenError};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::sandbox::{Directory, is_root, with_own_mounts};
 use super::support::did_not_run;
+use super::support::sandbox::{Directory, is_root, with_own_mounts};
 use super::{mpmc, spsc};
 
 /// Operations of the protocol (`include/uapi/linux/fuse.h`).

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ringpipe::{CreateError, HugePages, Options, Ring, SpaceLimit, Spsc};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::sandbox::{Directory, is_root, with_own_mounts};
+use super::support::sandbox::{Directory, is_root, with_own_mounts};
 use super::support::{LONG, Name, within};
 use super::support::{did_not_run, seccomp};
 use super::{Snapshot, mpmc, spsc};
@@ -98,7 +98,8 @@ fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
         mpmc::<u64>().huge_pages(HugePages::Require).create_anonymous().unwrap_err(),
     ] {
         let text = error.to_string();
-        let CreateError::TooLarge { needed: Some(needed), available: 0, limit: POOL_LIMIT } = error
+        let CreateError::TooLarge { needed: Some(needed), available: 0, limit: POOL_LIMIT, .. } =
+            error
         else {
             panic!("{error:?}");
         };
@@ -111,7 +112,7 @@ fn an_anonymous_ring_of_huge_pages_without_any_reserved_is_refused() {
 fn a_file_where_there_are_no_reserved_huge_pages_is_refused_and_none_is_made() {
     let directory = Directory::new();
     let error = require().create_file(directory.join("ring")).unwrap_err();
-    assert!(matches!(error, CreateError::Options(_)), "{error:?}");
+    assert!(matches!(error, CreateError::Options { .. }), "{error:?}");
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
 }
 
@@ -126,7 +127,10 @@ fn an_anonymous_ring_of_huge_pages_is_refused_where_there_can_be_none() {
             require().create_anonymous()
         });
         let error = made.join().unwrap().unwrap_err();
-        assert!(matches!(&error, CreateError::Options(why) if why.contains("huge")), "{error:?}");
+        assert!(
+            matches!(&error, CreateError::Options { what, .. } if what.contains("huge")),
+            "{error:?}"
+        );
     }
 }
 

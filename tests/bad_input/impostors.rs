@@ -9,7 +9,7 @@ use ringpipe::{CreateError, OpenError, Options, Spsc};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 
 use super::header::garbage_of;
-use super::sandbox::{Directory, is_root};
+use super::support::sandbox::{Directory, is_root};
 use super::support::{LONG, Name, Rng, within};
 use super::{Snapshot, spsc};
 
@@ -134,7 +134,7 @@ fn descriptors_of_other_things_are_refused() {
     }
     let before = Snapshot::of(&path);
     let error = refusal(file);
-    let typed = matches!(error, OpenError::NotARing { .. } | OpenError::Unsealed);
+    let typed = matches!(error, OpenError::NotARing { .. } | OpenError::Unsealed { .. });
     assert!(typed, "{error:?}");
     before.assert_untouched();
     // A handle on a path is no handle on a file.
@@ -149,7 +149,7 @@ fn a_named_rings_descriptor_cannot_stand_in_for_a_sealed_one() {
     let ring = options().create(&name).unwrap();
     let before = Snapshot::of(&name.path());
     let error = refusal(ring.as_fd().try_clone_to_owned().unwrap());
-    assert!(matches!(error, OpenError::Unsealed), "{error:?}");
+    assert!(matches!(error, OpenError::Unsealed { .. }), "{error:?}");
     assert!(error.to_string().contains("not sealed"), "{error}");
     before.assert_untouched();
 }
@@ -167,7 +167,7 @@ fn a_memfd_is_a_ring_only_with_all_three_seals() {
             assert!(opened.is_ok(), "{opened:?}");
         } else {
             let error = opened.unwrap_err();
-            assert!(matches!(error, OpenError::Unsealed), "{seals:?}: {error:?}");
+            assert!(matches!(error, OpenError::Unsealed { .. }), "{seals:?}: {error:?}");
         }
     }
 }
@@ -199,13 +199,13 @@ fn a_memfd_that_may_not_be_written_is_refused() {
     let good = good_bytes();
     for seal in [SealFlags::WRITE, SealFlags::FUTURE_WRITE] {
         let error = refusal(memfd(&good, SEALED | seal));
-        assert!(matches!(error, OpenError::ReadOnly), "{error:?}");
+        assert!(matches!(error, OpenError::ReadOnly { .. }), "{error:?}");
     }
     // A descriptor for reading alone, of a memfd that could be written.
     let ring = memfd(&good, SEALED);
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&ring));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let error = refusal(rustix::fs::open(path, flags, Mode::empty()).unwrap());
-    assert!(matches!(error, OpenError::ReadOnly), "{error:?}");
+    assert!(matches!(error, OpenError::ReadOnly { .. }), "{error:?}");
     assert!(error.to_string().contains("reading and writing"), "{error}");
 }

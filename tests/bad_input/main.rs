@@ -16,7 +16,6 @@ mod huge_pages;
 mod impostors;
 mod limits;
 mod memory;
-mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -216,7 +216,7 @@ fn who_holds_the_records<K: Ends>() {
         stranger.must_lock(RECEIVERS, 0x1_0000);
         let outcome = timed!(seen, "attach", MOMENTARY, K::sender(&ring));
         let refused = outcome.expect_err("all records are locked");
-        let full = matches!(refused, AttachError::TableFull { .. } | AttachError::RoleTaken(_));
+        let full = matches!(refused, AttachError::TableFull { .. } | AttachError::RoleTaken { .. });
         assert!(full, "{refused:?}");
         drop(stranger);
 

@@ -429,8 +429,8 @@ pub fn look<T: Item, K: Kind>(ring: &Ring<T, K>, seen: &mut Outcomes) {
 pub fn attached<H>(outcome: Result<H, AttachError>, seen: &mut Outcomes) -> Option<H> {
     seen.count(match &outcome {
         Ok(_) => "attached",
-        Err(AttachError::Corrupt) => "corrupt",
-        Err(AttachError::RoleTaken(_)) => "role taken",
+        Err(AttachError::Corrupt { .. }) => "corrupt",
+        Err(AttachError::RoleTaken { .. }) => "role taken",
         Err(AttachError::TableFull { .. }) => "table full",
         Err(other) => panic!("undocumented: {other:?}"),
     });

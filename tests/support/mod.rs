@@ -8,7 +8,9 @@
 //! * [`flavour`]: what both kinds of ring have in common, under the same names.
 //! * [`forked`], [`seccomp`], [`cgroup`]: children by `fork` alone; forbidding system calls;
 //!   limiting memory.
+//! * [`lock`]: the locks that prove who lives.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
+//! * [`sandbox`]: places where a test may do what would disturb everybody else.
 //! * [`rng`]: numbers that look random and are the same in every run.
 //! * Here: names that clean up, the watchdog.
 //!
@@ -24,9 +26,11 @@ pub mod child;
 pub mod disk;
 pub mod flavour;
 pub mod forked;
+pub mod lock;
 pub mod puppet;
 pub mod region;
 pub mod rng;
+pub mod sandbox;
 pub mod seccomp;
 
 use std::ops::Deref;

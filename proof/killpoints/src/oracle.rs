@@ -328,7 +328,7 @@ fn take_all_records<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
     }
     let refused = match K::sender(world.ring()?) {
         Err(AttachError::TableFull { .. }) => K::MANY,
-        Err(AttachError::RoleTaken(_)) => !K::MANY,
+        Err(AttachError::RoleTaken { .. }) => !K::MANY,
         _ => false,
     };
     if !refused {

@@ -172,8 +172,8 @@ impl<K: Storm> Desk<K> {
             let phase = self.board.phase(); // before the try: see `Receiver::may_wait_for_ever`
             match attach(&self.ring) {
                 Ok(handle) => return Ok(Some(handle)),
-                Err(AttachError::RoleTaken(_)) if phase != Phase::Storm => return Ok(None),
-                Err(AttachError::RoleTaken(_)) => {}
+                Err(AttachError::RoleTaken { .. }) if phase != Phase::Storm => return Ok(None),
+                Err(AttachError::RoleTaken { .. }) => {}
                 Err(AttachError::TableFull { .. }) if begun.elapsed() < PATIENCE => {}
                 Err(e) => return Err(format!("attaching: {e}")),
             }

@@ -38,7 +38,7 @@ fn a_lock_that_cannot_be_had_is_no_lock_of_somebody_elses() {
     assert!(Hold::take(region, 5, Share::Shared).expect("to be told").is_none());
     // No file has a byte before its first.
     let refused = Hold::take(region, -1, Share::Exclusive).expect_err("no such byte");
-    assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(refused.source.raw_os_error(), Some(libc::EINVAL));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use ringpipe::Spsc;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::support::{Child, LONG, Name, did_not_run, within};
+use super::{Child, LONG, Name, did_not_run, within};
 
 /// Root, who may mount and change users.
 pub fn is_root(for_what: &str) -> bool {
