@@ -29,7 +29,10 @@ use support::{Outcome, interrupt};
 
 /// Prints the lines that `producer NAME` sends through the ring NAME.
 #[derive(Parser)]
-#[command(after_help = "Start producer and consumer in any order; Ctrl-D over there ends both.")]
+#[command(
+    max_term_width = 80,
+    after_help = "Start producer and consumer in any order; Ctrl-D over there ends both."
+)]
 struct Args {
     /// Name of the ring: a file name in /dev/shm
     name: String,

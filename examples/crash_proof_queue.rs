@@ -22,6 +22,7 @@
 mod support;
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -33,10 +34,15 @@ use ringpipe::{BulkError, RecvTimeoutError, SendError, TrySendError};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use support::Outcome;
 use support::children::{Peer, given};
+use support::figures;
+use support::output::{Progress, stdout};
 
 /// Lets workers do jobs, kills them in their midst, and shows that every job gets done.
 #[derive(Parser)]
-#[command(after_help = "Exit code 0 if every job was done, and done again only with a mark.")]
+#[command(
+    max_term_width = 80,
+    after_help = "Exit code 0 if every job was done, and done again only with a mark."
+)]
 struct Args {
     /// Jobs to do
     #[arg(long, default_value_t = 5000)]
@@ -142,6 +148,7 @@ fn employ(args: &Args) -> Outcome {
     let began = Instant::now();
     let (mut next, mut done, mut kills) = (0, 0, 0_u32);
     let mut kill_at = began + Duration::from_millis(args.kill_every);
+    let mut progress = Progress::new("jobs", args.jobs);
     while done < args.jobs {
         while next < args.jobs {
             match tx.try_send(next) {
@@ -156,6 +163,7 @@ fn employ(args: &Args) -> Outcome {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Closed) => {}
             Err(why) => return Err(why.into()),
         }
+        progress.at(done, figures::rate);
         if Instant::now() >= kill_at {
             let victim = (RandomState::new().hash_one(kills) % workers.len() as u64) as usize;
             workers[victim].still_runs()?; // nobody ends for any other reason
@@ -167,6 +175,7 @@ fn employ(args: &Args) -> Outcome {
             return Err(format!("{done} of {} jobs done in {} s", args.jobs, args.limit).into());
         }
     }
+    drop(progress);
     // End-of-file: each worker finishes what it is at, and what the dead have left.
     drop(tx);
     loop {
@@ -185,21 +194,23 @@ fn employ(args: &Args) -> Outcome {
     // A sample: to do them all again takes as long as it took.
     let sample = (0..args.jobs).step_by(50).zip(accounts.iter().step_by(50));
     let wrong = wrong + sample.filter(|(job, a)| a.answer != answer(*job)).count();
-    println!(
-        "{} jobs, {} workers, {:.1} s",
+    let seconds = began.elapsed().as_secs_f64();
+    let given = jobs.stats().redelivered;
+    let said = writeln!(
+        stdout(),
+        "{} jobs, {} workers, {seconds:.1} s\n\
+         {kills} workers killed in the midst of their work\n\
+         {given} jobs given to another worker after that\n\
+         {twice} jobs done more than once, each time but the first marked\n\
+         {never} jobs not done",
         args.jobs,
         args.workers,
-        began.elapsed().as_secs_f64()
     );
-    println!("{kills} workers killed in the midst of their work");
-    println!("{} jobs given to another worker after that", jobs.stats().redelivered);
-    println!("{twice} jobs done more than once, each time but the first marked");
-    println!("{never} jobs not done");
+    // Also if nobody reads that.
     if unmarked_twice > 0 || wrong > 0 || never > 0 || !jobs.is_empty() {
         let why =
             format!("{unmarked_twice} done twice without a mark, {wrong} wrong, {never} never");
         return Err(why.into());
     }
-    println!("every job was done at least once");
-    Ok(())
+    Ok(said.and_then(|()| writeln!(stdout(), "every job was done at least once"))?)
 }

@@ -1,7 +1,7 @@
 //! How long after a `kill -9` the other side learns of it: end-of-file and broken pipe.
 //!
 //! ```text
-//! cargo run --release --example death_latency [--rounds N] [--sizes 0,1,4] [--interval MS]
+//! cargo run --release --example death_latency [--rounds N] [--sizes 0 1 4] [--interval MS]
 //! ```
 //!
 //! A process with one end of a ring, and as much resident memory as is asked for, is killed while
@@ -36,16 +36,19 @@ use rustix::process::{
 };
 use support::Outcome;
 use support::children::{Peer, given, raw_stdin, report_ready};
-use support::figures::{self, now, time};
+use support::figures::{self, now};
+use support::output::{Progress, stdout};
 
 /// Times from `kill -9` to end-of-file and to broken pipe.
 #[derive(Parser)]
+#[command(max_term_width = 80)]
 struct Args {
     /// Kills for each row
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
-    /// Resident memory of the killed process in GiB, one after the other; 0: a small process
-    #[arg(long, value_delimiter = ',', default_values_t = [0, 1, 4], value_parser = clap::value_parser!(u64).range(0..=1024))]
+    /// Resident memory of the killed process in GiB, one after the other (`0 1 4` or `0,1,4`); 0: a
+    /// small process
+    #[arg(long, num_args = 1.., value_delimiter = ',', default_values_t = [0], value_parser = clap::value_parser!(u64).range(0..=1024))]
     sizes: Vec<u64>,
     /// The waiting end's interval in milliseconds
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -107,46 +110,59 @@ struct Row {
 }
 
 fn measure(args: &Args) -> Outcome {
-    let mut output = io::stdout();
+    let mut output = stdout();
     writeln!(
         output,
-        "{} kills a row, intervals of {} ms, transparent huge pages: {}\n",
+        "{} kills a row, intervals of {} ms, transparent huge pages: {}\n\
+         milliseconds: p50/p99/max\n",
         args.rounds,
         args.interval,
         huge_pages()
     )?;
     writeln!(
         output,
-        "| the other end sees | and was | resident | learned p50 | p99 | max \
-         | lock free p50 | p99 | max | reaped p50 | p99 | max |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+        "{:<12} {:<8} {:>8} {:>15} {:>15} {:>15}",
+        "it sees", "and was", "resident", "learned", "lock free", "reaped"
     )?;
     for &gib in &args.sizes {
         for end in [End::Producer, End::Consumer] {
             for (policy, was) in [(WaitPolicy::Park, "asleep"), (WaitPolicy::Spin, "spinning")] {
                 let size = if gib == 0 { "small".into() } else { format!("{gib} GiB") };
-                write!(output, "| {} | {was} | {size} ", end.consequence())?;
+                write!(output, "{:<12} {was:<8} {size:>8}", end.consequence())?;
+                output.flush()?;
                 if let Some(available) = too_little_for(gib)? {
-                    writeln!(output, "| NOT RUN: {available} GiB are available |||||||||")?;
+                    writeln!(output, " NOT RUN: {available} GiB are available")?;
                     continue;
                 }
                 let row = kill_repeatedly(args, end, policy, gib)?;
                 for times in [&row.learned, &row.lock_free, &row.reaped] {
-                    for quantile in [0.5, 0.99, 1.0] {
-                        write!(output, "| {} ", time(times.value_at_quantile(quantile)))?;
-                    }
+                    let all = [0.5, 0.99, 1.0].map(|q| millis(times.value_at_quantile(q)));
+                    write!(output, " {:>15}", all.join("/"))?;
                 }
-                writeln!(output, "|")?;
+                writeln!(output)?;
             }
         }
     }
     Ok(())
 }
 
+/// Nanoseconds as milliseconds, to three digits.
+fn millis(ns: u64) -> String {
+    let millis = ns as f64 / 1e6;
+    let digits = match millis {
+        0.0..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{millis:.digits$}")
+}
+
 fn kill_repeatedly(args: &Args, end: End, policy: WaitPolicy, gib: u64) -> Outcome<Row> {
     let [learned, lock_free, reaped] = std::array::from_fn(|_| figures::latencies());
     let mut row = Row { learned, lock_free, reaped };
-    for _ in 0..args.rounds {
+    let mut progress = Progress::new("kills", args.rounds.into());
+    for kill in 0..args.rounds {
+        progress.at(kill.into(), figures::rate);
         let ring = options().create_anonymous()?;
         let victim = Peer::spawn("the victim", &[ring.as_fd()], |command| {
             command.args(["--victim", end.name(), "--sizes", &gib.to_string()])

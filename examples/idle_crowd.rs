@@ -2,7 +2,7 @@
 //! takes, until all sleep, and what they take while they sleep.
 //!
 //! ```text
-//! cargo run --release --example idle_crowd [--ends N,N] [--seconds N] [--rounds N]
+//! cargo run --release --example idle_crowd [--ends N N] [--seconds N] [--rounds N]
 //! ```
 //!
 //! One process has a sender that sends nothing, and so many receivers on one MPMC ring: a thread
@@ -17,6 +17,9 @@
 //!
 //! Exit codes: 0, 1 with the reason on stderr, 2 for a wrong command line.
 
+mod support;
+
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -25,15 +28,19 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use ringpipe::mpmc;
 use rustix::time::{ClockId, clock_gettime};
+use support::Outcome;
+use support::figures::{median, rate};
+use support::output::{Progress, stdout};
 
 /// What a crowd of receivers costs that wait for nothing.
 #[derive(Debug, Parser)]
+#[command(max_term_width = 80)]
 struct Options {
     /// How many receivers.
-    #[arg(long, default_value = "10,1000", value_delimiter = ',')]
+    #[arg(long, num_args = 1.., default_value = "10,1000", value_delimiter = ',')]
     ends: Vec<u32>,
     /// How long they idle, in seconds.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 1)]
     seconds: u64,
     /// How often; printed are the medians.
     #[arg(long, default_value_t = 3)]
@@ -52,7 +59,7 @@ fn processor_time() -> Duration {
 }
 
 /// What one round has cost: seconds, a fraction of a processor, seconds.
-fn round(ends: u32, idle_for: Duration) -> Result<[f64; 3], Box<dyn std::error::Error>> {
+fn round(ends: u32, idle_for: Duration) -> Outcome<[f64; 3]> {
     let ring =
         mpmc::Ring::<u64>::options().capacity(1024).endpoints(ends + 100).create_anonymous()?;
     let tx = ring.sender()?;
@@ -90,29 +97,24 @@ fn round(ends: u32, idle_for: Duration) -> Result<[f64; 3], Box<dyn std::error::
     Ok([attach, idle, (closed - idled).as_secs_f64()])
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    println!("{:>6} {:>10} {:>8} {:>10}", "ends", "attach s", "idle %", "close s");
+fn run(options: &Options) -> Outcome {
+    let mut output = stdout();
+    writeln!(output, "{:>6} {:>10} {:>8} {:>10}", "ends", "attach s", "idle %", "close s")?;
     for &ends in &options.ends {
         let mut rounds = Vec::new();
-        for _ in 0..options.rounds.max(1) {
+        let mut progress = Progress::new("rounds", options.rounds as u64);
+        for done in 0..options.rounds.max(1) {
+            progress.at(done as u64, rate);
             rounds.push(round(ends, Duration::from_secs(options.seconds.max(1)))?);
         }
-        let [attach, idle, close] = [0, 1, 2].map(|which| {
-            let mut column: Vec<f64> = rounds.iter().map(|round| round[which]).collect();
-            column.sort_by(f64::total_cmp);
-            column[column.len() / 2]
-        });
-        println!("{ends:>6} {attach:>10.3} {:>8.2} {close:>10.3}", idle * 100.0);
+        drop(progress);
+        let [attach, idle, close] =
+            [0, 1, 2].map(|which| median(rounds.iter().map(|round| round[which]).collect()));
+        writeln!(output, "{ends:>6} {attach:>10.3} {:>8.2} {close:>10.3}", idle * 100.0)?;
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("idle_crowd: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit(run(&Options::parse()))
 }

@@ -22,6 +22,7 @@
 mod support;
 
 use std::hint::spin_loop;
+use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
@@ -32,12 +33,15 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use rustix::thread::{CpuSet, MembarrierCommand, membarrier, sched_getaffinity, sched_setaffinity};
 use support::Outcome;
+use support::figures;
+use support::output::{Progress, stdout};
 
 /// Rounds that membarrier should have decided, and did not.
 #[derive(Parser)]
+#[command(max_term_width = 80)]
 struct Args {
     /// Processes for each history
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
     /// How long each of them plays
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=60_000))]
@@ -99,21 +103,25 @@ fn compare(runs: u32, millis: u64) -> Outcome {
     pin(here)?; // which those processes inherit
     let histories = [History::Before, History::Asleep, History::Ended];
     let mut counted = histories.map(|_| Vec::new());
-    for _ in 0..runs {
+    let mut progress = Progress::new("runs", runs.into());
+    for run in 0..runs {
+        progress.at(run.into(), figures::rate);
         for (history, counted) in histories.iter().zip(&mut counted) {
             counted.push(one_process(*history, there, millis)?);
         }
     }
+    drop(progress);
     let mut usual: Vec<u64> = counted[0].iter().map(|run| run.call).collect();
     usual.sort_unstable();
     let fast = usual[usual.len() / 2] / 2;
-    println!("registered  runs  fast     rounds  lost");
+    let mut output = stdout();
+    writeln!(output, "registered  runs  fast     rounds  lost")?;
     for (history, runs) in histories.iter().zip(counted) {
         let name = format!("{history:?}").to_lowercase();
         let skipped = runs.iter().filter(|run| run.call < fast).count();
         let rounds: u64 = runs.iter().map(|run| run.rounds).sum();
         let lost: u64 = runs.iter().map(|run| run.lost).sum();
-        println!("{name:<10} {:>5} {skipped:>5} {rounds:>10} {lost:>5}", runs.len());
+        writeln!(output, "{name:<10} {:>5} {skipped:>5} {rounds:>10} {lost:>5}", runs.len())?;
     }
     Ok(())
 }
@@ -175,7 +183,7 @@ fn play(history: History, there: usize, time: Duration) -> Outcome {
     }
     BEGUN.0.store(NO_MORE, Release);
     publisher.join().map_err(|_| "the publisher panicked")?;
-    println!("{rounds} {lost} {}", calling.as_nanos() as u64 / rounds);
+    writeln!(stdout(), "{rounds} {lost} {}", calling.as_nanos() as u64 / rounds)?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@
 mod support;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStdin, ChildStdout, ExitCode};
 use std::ptr::NonNull;
@@ -37,10 +37,14 @@ use rustix::mm::{MapFlags, ProtFlags, mmap};
 use support::Outcome;
 use support::children::{Peer, given, raw_stdin, raw_stdout};
 use support::figures::{self, median, now, ratio};
+use support::output::{Progress, stdout};
 
 /// Times round trips between two processes: bare cache lines, rings, pipes.
 #[derive(Parser)]
-#[command(after_help = "Ratios are medians over rounds; see the source for what is measured.")]
+#[command(
+    max_term_width = 80,
+    after_help = "Ratios are medians over rounds; see the source for what is measured."
+)]
 struct Args {
     /// Round trips per round, for those who spin; a tenth of it for those who sleep
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(10..=100_000_000))]
@@ -178,7 +182,9 @@ fn measure(
     let mut rounds = Vec::new();
     // Numbers grow all the time, so that none can be taken for an earlier one.
     let mut number = 0;
-    for _ in 0..args.rounds {
+    let mut progress = Progress::new("rounds", args.rounds.into());
+    for done in 0..args.rounds {
+        progress.at(done.into(), figures::rate);
         let mut round = std::array::from_fn(|_| figures::latencies());
         for ((index, (_, way)), times) in WAYS.iter().enumerate().zip(&mut round) {
             side.pipe_out.write_all(&[index as u8])?;
@@ -203,11 +209,11 @@ fn measure(
 }
 
 fn print(args: &Args, (here, there): (usize, usize), rounds: &[[Histogram<u64>; 5]]) -> Outcome {
-    let mut output = io::stdout();
+    let mut output = stdout();
     writeln!(
         output,
-        "round trips of 8 bytes between processors {here} and {there}; {} rounds of {} trips \
-         (sleepers: {}); a clock reading costs {:.0} ns\n",
+        "round trips of 8 bytes between processors {here} and {there}\n\
+         {} rounds of {} trips (sleepers: {}); a clock reading costs {:.0} ns\n",
         args.rounds,
         args.trips,
         Way::Pipe.trips(args.trips),
@@ -221,7 +227,7 @@ fn print(args: &Args, (here, there): (usize, usize), rounds: &[[Histogram<u64>; 
     };
     writeln!(
         output,
-        "{:<15}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}{:>8}",
+        "{:<15}{:>9}{:>9}{:>9}{:>9}{:>9}{:>12}{:>8}",
         "", "p50", "p90", "p99", "p99.9", "max", "/ two lines", "/ pipe"
     )?;
     for (way, (name, _)) in WAYS.iter().enumerate() {
@@ -229,9 +235,9 @@ fn print(args: &Args, (here, there): (usize, usize), rounds: &[[Histogram<u64>; 
         for round in rounds {
             all.add(&round[way])?;
         }
-        write!(output, "{name:<15}{:>10}", figures::time(median(medians(way)) as u64))?;
+        write!(output, "{name:<15}{:>9}", figures::time(median(medians(way)) as u64))?;
         for quantile in [0.9, 0.99, 0.999, 1.0] {
-            write!(output, "{:>10}", figures::time(all.value_at_quantile(quantile)))?;
+            write!(output, "{:>9}", figures::time(all.value_at_quantile(quantile)))?;
         }
         let to_lines = ratio(&medians(way), &medians(LINES));
         let to_pipe = ratio(&medians(way), &medians(PIPE));

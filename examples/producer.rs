@@ -35,7 +35,10 @@ use support::{Outcome, interrupt};
 
 /// Sends the lines of stdin through the ring NAME, which `consumer NAME` prints.
 #[derive(Parser)]
-#[command(after_help = "Start producer and consumer in any order; Ctrl-D ends both.")]
+#[command(
+    max_term_width = 80,
+    after_help = "Start producer and consumer in any order; Ctrl-D ends both."
+)]
 struct Args {
     /// Name of the ring: a file name in /dev/shm
     name: String,

@@ -38,10 +38,14 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use support::Outcome;
 use support::children::{Peer, given};
+use support::output::{Stdout, stdout};
 
 /// Kills senders and receivers of a ring all the time, and accounts for every item.
 #[derive(Parser)]
-#[command(after_help = "Exit code 0 if nothing was lost, and doubled only with a mark.")]
+#[command(
+    max_term_width = 80,
+    after_help = "Exit code 0 if nothing was lost, and doubled only with a mark."
+)]
 struct Args {
     /// How long
     #[arg(long, default_value_t = 10)]
@@ -276,6 +280,7 @@ fn supervise(args: &Args) -> Outcome {
     let (mut deaths, mut shown) = (0_u64, ring.stats().received);
     let began = Instant::now();
     let live = std::io::stdout().is_terminal();
+    let mut output = stdout();
     let kill_every = Duration::from_millis(args.kill_every.max(1));
     let mut show_at = began + Duration::from_secs(1);
     while began.elapsed() < Duration::from_secs(args.seconds) {
@@ -299,12 +304,13 @@ fn supervise(args: &Args) -> Outcome {
                 stats.redelivered
             );
             shown = stats.received;
-            print!("{}{line}{}", if live { "\r" } else { "" }, if live { "" } else { "\n" });
-            std::io::stdout().flush()?;
+            let (before, after) = if live { ("\r", "") } else { ("", "\n") };
+            write!(output, "{before}{line}{after}")?;
+            output.flush()?;
         }
     }
     if live {
-        println!();
+        writeln!(output)?;
     }
     signal.set_len(1)?; // senders leave, receivers drain the ring and see end-of-file
     for Post { role, number, peer, notes: left } in posts {
@@ -312,14 +318,17 @@ fn supervise(args: &Args) -> Outcome {
         notes.take(role, number, &left)?;
     }
     let Stats { skipped, redelivered, .. } = ring.stats();
-    println!("{deaths:>12} processes killed");
-    println!("{skipped:>12} slots taken from dead senders, which had not filled them all");
-    println!("{redelivered:>12} items taken from dead receivers and given to others, marked");
-    balance(notes, ring.is_empty())
+    writeln!(output, "{deaths:>12} processes killed")?;
+    writeln!(output, "{skipped:>12} slots taken from dead senders, which had not filled them all")?;
+    writeln!(
+        output,
+        "{redelivered:>12} items taken from dead receivers and given to others, marked"
+    )?;
+    balance(notes, ring.is_empty(), &mut output)
 }
 
 /// Settles accounts.
-fn balance(mut notes: Notes, drained: bool) -> Outcome {
+fn balance(mut notes: Notes, drained: bool, output: &mut Stdout) -> Outcome {
     let (mut sent, mut received, mut absent, mut doubled) = (0, 0, 0, 0);
     let mut faults = Vec::new();
     notes.received.sort_unstable_by_key(|r| (r.sender, r.from));
@@ -351,14 +360,18 @@ fn balance(mut notes: Notes, drained: bool) -> Outcome {
     if !drained {
         faults.push("items are left in the ring".to_owned());
     }
-    println!("{sent:>12} items sent");
-    println!("{received:>12} items received");
-    println!("{doubled:>12} of them noted by two receivers, the second time with a mark");
-    println!("{absent:>12} items absent, with the calls in which their senders died");
-    println!("{:>12} items unaccounted for", sent - received);
+    let unaccounted = sent - received;
+    let said = writeln!(
+        output,
+        "{sent:>12} items sent\n\
+         {received:>12} items received\n\
+         {doubled:>12} of them noted by two receivers, the second time with a mark\n\
+         {absent:>12} items absent, with the calls in which their senders died\n\
+         {unaccounted:>12} items unaccounted for"
+    );
+    // Also if nobody reads that.
     if let Some(fault) = faults.first() {
         return Err(format!("{} faults, the first: {fault}", faults.len()).into());
     }
-    println!("nothing was lost, nothing doubled unmarked");
-    Ok(())
+    Ok(said.and_then(|()| writeln!(output, "nothing was lost, nothing doubled unmarked"))?)
 }

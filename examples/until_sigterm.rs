@@ -11,14 +11,22 @@
 //! refused afterwards, as it may be a mixture of old and new pages. `--unclean empty` starts anew
 //! then.
 
-use std::error::Error;
+mod support;
+
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use ringpipe::{Deadline, OpenError, OpenOrCreateError, RecvError, Unclean, spsc};
+use support::Outcome;
+use support::output::stdout;
 
 #[derive(Debug, Parser)]
-#[command(about = "A ring in a file, closed in good order when the program is told to end")]
+#[command(
+    max_term_width = 80,
+    about = "A ring in a file, closed in good order when the program is told to end"
+)]
 struct Cli {
     /// The ring's file, on a disk.
     file: PathBuf,
@@ -37,8 +45,11 @@ enum Choice {
     AsFound,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    support::exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Outcome {
     let unclean = match cli.unclean {
         Choice::Refuse => Unclean::Refuse,
         Choice::Empty => Unclean::Empty,
@@ -60,8 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         drop(tx);
         ring.checkpoint()?;
-        println!("sent {count}");
-        return Ok(());
+        return Ok(writeln!(stdout(), "sent {count}")?);
     }
 
     let mut rx = ring.consumer()?;
@@ -74,11 +84,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let stop = rx.canceller();
     let mut taken = 0;
+    let mut said = Ok(());
     let why = loop {
         match rx.recv() {
             Ok(number) => {
                 taken += 1;
-                println!("{number}");
+                said = writeln!(stdout(), "{number}");
+                if said.is_err() {
+                    break "nobody reads what is taken".to_owned();
+                }
             }
             // A sender that has left is no reason to end: another may come.
             Err(RecvError::Closed) => {
@@ -92,14 +106,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             break "told to end".to_owned(); // with numbers left, calls go on working
         }
     };
-    eprintln!("{why}");
+    // Not `eprintln!`, which panics if stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{why}");
+    if said.is_err() {
+        end(); // as if it had been told to: the thread lets go of its canceller
+    }
     told.join().expect("the thread only waits");
     drop((rx, stop));
     let left = ring.len();
     // From here on, the machine may go down.
     ring.checkpoint()?;
-    eprintln!("took {taken}, left {left}; the ring is closed");
-    Ok(())
+    let _ = writeln!(std::io::stderr(), "took {taken}, left {left}; the ring is closed");
+    Ok(said?)
 }
 
 /// Keeps the signals from this thread, and from those that it starts.
@@ -113,6 +131,13 @@ fn block(numbers: &[libc::c_int]) -> libc::sigset_t {
     // SAFETY: a valid set; nobody asks for the old one.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut()) };
     signals
+}
+
+/// Sends this process one of the signals.
+fn end() {
+    let me = std::process::id() as libc::pid_t;
+    // SAFETY: takes two numbers.
+    unsafe { libc::kill(me, libc::SIGTERM) };
 }
 
 /// Waits for one of the signals, which are blocked.

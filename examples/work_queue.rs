@@ -36,11 +36,12 @@ use ringpipe::mpmc::{Mpmc, Ring};
 use support::Outcome;
 use support::children::{Peer, given, raw_stdout, report_ready};
 use support::hash::{Hash, Hasher, hex};
+use support::output::stdout;
 
 /// Hashes the lines of FILE with several processes at both ends of a ring, and compares the result
 /// with that of a single process.
 #[derive(Parser)]
-#[command(after_help = "Exit code 0 if both results are the same.")]
+#[command(max_term_width = 80, after_help = "Exit code 0 if both results are the same.")]
 struct Args {
     /// What to hash
     file: PathBuf,
@@ -129,7 +130,7 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { pieces, lines, bytes, sum } = self;
         let sum = hex(&sum.map(u64::to_le_bytes).concat());
-        write!(f, "{lines} lines, {bytes} bytes, {pieces} pieces, {sum}")
+        write!(f, "{sum}\n          {lines} lines, {bytes} bytes, {pieces} pieces")
     }
 }
 
@@ -189,12 +190,11 @@ fn coordinate(args: &Args) -> Outcome {
         together.merge(&tally);
     }
 
-    let mut output = io::stdout();
-    writeln!(output, "alone:    {alone}")?;
-    writeln!(output, "together: {together}")?;
+    let mut output = stdout();
+    let said = writeln!(output, "alone:    {alone}\ntogether: {together}");
     match together == alone {
-        true => Ok(writeln!(output, "the same")?),
-        false => Err("the results differ".into()),
+        true => Ok(said.and_then(|()| writeln!(output, "the same"))?),
+        false => Err("the results differ".into()), // also if nobody reads how
     }
 }
 

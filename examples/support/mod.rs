@@ -1,5 +1,5 @@
-//! What the examples share, so that nothing is written twice: how a program ends, the second
-//! process, figures, signals, and the text line that `producer` and `consumer` exchange.
+//! What the examples share, so that nothing is written twice: how a program ends, its output, the
+//! second process, figures, signals, and the text line that `producer` and `consumer` exchange.
 
 #![allow(dead_code, reason = "every example uses a part of it")]
 
@@ -8,6 +8,7 @@ pub mod figures;
 pub mod hash;
 pub mod interrupt;
 pub mod line;
+pub mod output;
 
 use std::error::Error;
 use std::io::Write;
@@ -16,11 +17,13 @@ use std::process::ExitCode;
 /// What most functions of an example return: whatever went wrong ends up on stderr.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Turns the program's outcome into its exit code: 0, or 1 with the reason on stderr. (A wrong
-/// command line has ended the program before, with 2.)
+/// Turns the program's outcome into its exit code: 0, or 1 with the reason on stderr. That nobody
+/// reads the output any more is a good end. (A wrong command line has ended the program before,
+/// with 2.)
 pub fn exit(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::nobody_reads(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             // Not `eprintln!`, which panics if stderr is closed.
             let _ = writeln!(std::io::stderr(), "{}: {}", program(), chain(&*error));

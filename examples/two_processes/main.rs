@@ -10,6 +10,12 @@
 //! transfer then goes through a Linux pipe, one chunk per `write`, with the same checks. Since
 //! hashing takes most of that time, the transport is timed alone as well, and latency without load.
 //!
+//! **Two processors.** Each process is pinned to one of its own. Left to the scheduler, the two may
+//! come to share one, as two that wake each other often do: then a pipe has the shorter way, which
+//! is no way between processors at all, and a receiver that spins keeps the sender from running. If
+//! there is only one processor that is said loudly, and that is what the figures are of. The ways
+//! take turns, round by round; printed are medians over the rounds.
+//!
 //! The last line of output is `verified sha256 HEX`, as `sha256sum FILE` has it, with exit code 0.
 //! Anything else is exit code 1 and a reason on stderr (2 for a wrong command line).
 //!
@@ -25,8 +31,9 @@ mod sender;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,13 +45,17 @@ use measure::{Received, measure};
 use ringpipe::spsc::{Ring, Spsc};
 use ringpipe::{Options, PeerError, WaitPolicy};
 use support::children::Peer;
-use support::figures::now;
+use support::figures::{self, now};
 use support::hash::hex;
+use support::output::{COLUMNS, shortened, stdout};
 use support::{Outcome, interrupt};
 
 /// Streams FILE through a ring to a second process, verifies it, and compares with a pipe.
 #[derive(Parser)]
-#[command(after_help = "The last line is `verified sha256 HEX`; anything else is exit code 1.")]
+#[command(
+    max_term_width = 80,
+    after_help = "The last line is `verified sha256 HEX`; anything else is exit code 1."
+)]
 struct Args {
     /// What to send [default: this program's own executable]
     file: Option<PathBuf>,
@@ -52,8 +63,11 @@ struct Args {
     #[arg(long, default_value_t = 256)]
     capacity: usize,
     /// Be the sender, on the ring of this name
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, requires = "processor")]
     sender: Option<String>,
+    /// On this processor
+    #[arg(long, hide = true)]
+    processor: Option<usize>,
 }
 
 /// File bytes in a chunk.
@@ -62,8 +76,8 @@ const ROOM: usize = 1024;
 const BATCH: usize = 32;
 /// Chunks of a transport measurement: 64 MiB in all.
 const FLOOD: u64 = 1 << 16;
-/// Chunks of a measurement without load, and the pause between two.
-const DRIPS: u64 = 2000;
+/// Chunks of a round without load, and the pause between two.
+const DRIPS: u64 = 1000;
 const PAUSE: Duration = Duration::from_micros(50);
 
 /// What travels. `repr(C)` and no padding, so that it is the same bytes to everyone.
@@ -100,6 +114,16 @@ enum Way {
     Pipe,
 }
 
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ring => "ring",
+            Self::Spun => "ring, spinning",
+            Self::Pipe => "pipe",
+        })
+    }
+}
+
 /// Everything the receiver may ask for; it asks by the index.
 const TRANSFERS: [(Load, Way); 9] = [
     (Load::File, Way::Ring),
@@ -115,9 +139,9 @@ const TRANSFERS: [(Load, Way); 9] = [
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    support::exit(match (&args.sender, args.file) {
-        (Some(name), Some(file)) => sender::run(name, &file),
-        (_, file) => file
+    support::exit(match (&args.sender, args.processor, args.file) {
+        (Some(name), Some(processor), Some(file)) => sender::run(name, processor, &file),
+        (_, _, file) => file
             .map_or_else(std::env::current_exe, Ok)
             .map_err(Into::into)
             .and_then(|file| receive(&file, args.capacity)),
@@ -140,13 +164,15 @@ impl Drop for Name {
 /// The whole of the receiving process, which is the one that was called.
 fn receive(file: &Path, capacity: usize) -> Outcome {
     let size = check(file)?;
-    let mut output = io::stdout();
+    let mut output = stdout();
+    let (here, there) = figures::two_processors()?;
 
     let name = format!("ringpipe-two-processes-{}-{}", std::process::id(), now());
     let held = interrupt::Held::new()?;
     let mut peer = Peer::spawn("the sender", &[], |command| {
-        command.arg("--sender").arg(&name).arg("--").arg(file)
+        command.args(["--sender", &name, "--processor", &there.to_string(), "--"]).arg(file)
     })?;
+    figures::pin(here)?;
     let ring = options().capacity(capacity).create(&name)?;
     let name = Name(name);
     let mut ask = peer.stdin();
@@ -165,22 +191,36 @@ fn receive(file: &Path, capacity: usize) -> Outcome {
     let pipe_bytes = resize(&pipe, ring.capacity() * size_of::<Chunk>());
     writeln!(
         output,
-        "{}: {size} bytes in chunks of {ROOM}, {} bytes with their heads\n\
+        "{}\n\
+         {size} bytes in chunks of {ROOM}, {} bytes with their heads\n\
          ring: {} slots, {} bytes; pipe: {pipe_bytes} bytes",
-        file.display(),
+        shortened(file, COLUMNS),
         size_of::<Chunk>(),
         ring.capacity(),
         ring.capacity() * size_of::<Chunk>(),
     )?;
+    match here == there {
+        true => writeln!(
+            output,
+            "!!! ONE PROCESSOR ({here}) FOR BOTH: each waits until the other is taken off it;\n\
+             !!! the figures are the scheduler's, and say nothing of a ring between two"
+        )?,
+        false => writeln!(output, "sender on processor {there}, receiver on {here}")?,
+    }
 
     let mut transfer = |load, way| {
+        let bytes = match load {
+            Load::File => size,
+            Load::Memory(_) => FLOOD * ROOM as u64,
+            Load::Drip => DRIPS * ROOM as u64,
+        };
         rx.set_wait_policy(match way {
             Way::Spun => WaitPolicy::Spin,
             Way::Ring | Way::Pipe => WaitPolicy::default(),
         });
         match way {
-            Way::Ring | Way::Spun => Received::new(load, way, &mut ask, &mut rx),
-            Way::Pipe => Received::new(load, way, &mut ask, &mut pipe),
+            Way::Ring | Way::Spun => Received::new(load, way, bytes, &mut ask, &mut rx),
+            Way::Pipe => Received::new(load, way, bytes, &mut ask, &mut pipe),
         }
     };
     let measured = measure(size, &mut output, &mut transfer);

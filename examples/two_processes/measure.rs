@@ -12,10 +12,15 @@ use ringpipe::spsc::Consumer;
 use crate::support::Outcome;
 use crate::support::figures::{self, median, now, ratio};
 use crate::support::hash::{Hash, Hasher, hex};
+use crate::support::output::Progress;
 use crate::{BATCH, Chunk, DRIPS, FLOOD, Load, PAUSE, ROOM, TRANSFERS, Way};
 
 /// Rounds of what is measured more than once.
 const ROUNDS: usize = 5;
+/// The same where all ways together take a third of a second.
+const DRIP_ROUNDS: usize = 7;
+/// After so many chunks it is said how far a transfer is.
+const PROGRESS: u64 = 1 << 12;
 /// A file is sent that often, for better figures, if it is at most this long.
 const SHORT: u64 = 256 << 20;
 
@@ -28,7 +33,7 @@ pub fn measure(
     let rounds = if size <= SHORT { ROUNDS } else { 1 };
     writeln!(
         output,
-        "\nthe file, read and hashed by the sender, hashed by the receiver ({rounds} rounds)"
+        "\nthe file, read and hashed by the sender, hashed by the receiver (rounds: {rounds})"
     )?;
     let (ring, pipe) = compare(output, Load::File, rounds, transfer)?;
     let digests = || ring.iter().chain(&pipe).map(|received| received.digest);
@@ -41,14 +46,14 @@ pub fn measure(
     }
     writeln!(
         output,
-        "  (under load: from before the send to after the receive, most of it spent in the queue)\n  \
-         SHA-256 alone does {} here: what comes near that is held up by hashing, not by transport",
+        "  (under load: from before the send to after the receive, mostly in the queue)\n  \
+         SHA-256 alone does {} here: what comes near that waits for hashing",
         hash_speed()
     )?;
 
     writeln!(
         output,
-        "\ntransport alone: {FLOOD} chunks from memory, not hashed ({ROUNDS} rounds)"
+        "\ntransport alone: {FLOOD} chunks from memory, not hashed (rounds: {ROUNDS})"
     )?;
     for batch in [1, BATCH] {
         if batch > 1 {
@@ -57,15 +62,28 @@ pub fn measure(
         compare(output, Load::Memory(batch), ROUNDS, transfer)?;
     }
 
-    writeln!(output, "\none-way latency without load: a chunk every {PAUSE:?}, {DRIPS} of them")?;
-    for (way, by) in [
+    writeln!(
+        output,
+        "\none-way latency without load: {DRIPS} chunks, {PAUSE:?} apart (rounds: {DRIP_ROUNDS})"
+    )?;
+    let ways = [
         ("ring (receiver spins)", Way::Spun),
         ("ring (as by default) ", Way::Ring),
         ("pipe                 ", Way::Pipe),
-    ] {
-        latency(output, way, &[transfer(Load::Drip, by)?])?;
+    ];
+    let mut all = ways.map(|_| Vec::new());
+    for _ in 0..DRIP_ROUNDS {
+        for ((_, way), received) in ways.iter().zip(&mut all) {
+            received.push(transfer(Load::Drip, *way)?);
+        }
     }
-    writeln!(output)?;
+    for ((way, _), received) in ways.iter().zip(&all) {
+        latency(output, way, received)?;
+    }
+    let medians = |which: usize| -> Vec<f64> { all[which].iter().map(Received::p50).collect() };
+    let by = |which| ratio(&medians(2), &medians(which));
+    let (spun, usual) = (by(0), by(1));
+    writeln!(output, "  ring is {spun:.2} times as fast spinning, {usual:.2} by default\n")?;
     Ok(digest)
 }
 
@@ -96,18 +114,16 @@ fn compare(
     Ok((ring, pipe))
 }
 
-/// Percentiles over all rounds.
+/// The medians over the rounds of each round's percentiles.
 fn latency(output: &mut impl Write, way: &str, received: &[Received]) -> Outcome {
-    let mut all = figures::latencies();
-    for one in received {
-        all.add(&one.latency)?;
-    }
-    if all.is_empty() {
+    if received.iter().all(|one| one.latency.is_empty()) {
         return Ok(writeln!(output, "  {way}  no messages, no latency")?);
     }
-    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| figures::time(all.value_at_quantile(q)));
-    writeln!(output, "  {way}  one-way latency p50 {p50}, p99 {p99}, p99.9 {p999}")?;
-    Ok(())
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| {
+        let each = received.iter().map(|one| one.latency.value_at_quantile(quantile) as f64);
+        figures::time(median(each.collect()) as u64)
+    });
+    Ok(writeln!(output, "  {way}  latency p50 {p50}, p99 {p99}, p99.9 {p999}")?)
 }
 
 /// Bytes per second of hashing and nothing else.
@@ -160,10 +176,16 @@ pub struct Received {
 }
 
 impl Received {
-    /// Asks for a transfer and receives it to its end.
+    /// The median latency in nanoseconds.
+    fn p50(&self) -> f64 {
+        self.latency.value_at_quantile(0.5) as f64
+    }
+
+    /// Asks for a transfer, of so many bytes or thereabouts, and receives it to its end.
     pub fn new(
         load: Load,
         way: Way,
+        size: u64,
         ask: &mut ChildStdin,
         source: &mut impl Source,
     ) -> Outcome<Self> {
@@ -175,7 +197,8 @@ impl Received {
         };
         let mut hasher = Hasher::default();
         let mut latency = figures::latencies();
-        let (mut chunks, mut bytes) = (0, 0);
+        let (mut chunks, mut bytes) = (0_u64, 0);
+        let mut progress = Progress::new(format!("by {way}"), size);
         let begin = now();
         ask.write_all(&[index as u8])?;
         let told = 'receiving: loop {
@@ -195,7 +218,11 @@ impl Received {
                 chunks += 1;
                 bytes += content.len() as u64;
             }
+            if chunks.is_multiple_of(PROGRESS) {
+                progress.at(bytes, figures::volume);
+            }
         };
+        drop(progress);
         let elapsed = Duration::from_nanos(now() - begin);
         let digest = hasher.finish();
         match load {

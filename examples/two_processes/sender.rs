@@ -10,7 +10,7 @@ use ringpipe::spsc::Producer;
 
 use crate::support::Outcome;
 use crate::support::children::{raw_stdin, raw_stdout};
-use crate::support::figures::now;
+use crate::support::figures::{now, pin};
 use crate::support::hash::{Hash, Hasher};
 use crate::{Chunk, DRIPS, FLOOD, Load, Name, PAUSE, ROOM, TRANSFERS, Way, options};
 
@@ -40,9 +40,10 @@ impl Sink for File {
     }
 }
 
-pub fn run(name: &str, file: &Path) -> Outcome {
+pub fn run(name: &str, processor: usize, file: &Path) -> Outcome {
     // If the receiver dies before it has removed the name, it is for us to do.
     let _name = Name(name.to_owned());
+    pin(processor)?;
     let mut asked = raw_stdin()?;
     let mut next = move || {
         let mut index = [0];

@@ -54,10 +54,11 @@ struct Row {
     provoke: fn(&Stage) -> Result<Vec<Told>, String>,
 }
 
-/// The children: one row each, by its number.
+/// The children: one row each, by its number, with the names of its stage.
 fn provokes<K: Flavour>(mut me: Me) {
-    let row = &table()[me.ring.parse::<usize>().unwrap()];
-    let stage = Stage::new();
+    let [number, name, directory] = me.ring.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let row = &table()[number.parse::<usize>().unwrap()];
+    let stage = Stage::of(name, directory);
     match (row.provoke)(&stage) {
         Ok(told) => {
             me.say(told.len());
@@ -69,7 +70,9 @@ fn provokes<K: Flavour>(mut me: Me) {
 
 /// What a row says; `None` if this machine lacks something.
 fn provoked(number: usize, row: &Row) -> Option<Told> {
-    let mut child = Child::start::<Spsc>("provokes", &number.to_string());
+    let stage = Stage::new();
+    let [name, directory] = stage.names();
+    let mut child = Child::start::<Spsc>("provokes", &format!("{number} {name} {directory}"));
     let answer = child.hear();
     if let Some(why) = answer.strip_prefix("NOT RUN: ") {
         did_not_run(&format!("the error {} {}", row.variants[0], row.case), why);

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,8 @@ use super::support::lock::lock;
 use super::support::sandbox::with_own_mounts;
 use super::support::{Name, seccomp};
 
-/// A process of its own, with a name for a ring and a directory in memory.
+/// A name for a ring, and a directory in memory. They are its parent's, who can remove them
+/// whatever becomes of the child that uses them.
 pub struct Stage {
     pub name: Name,
     directory: Name,
@@ -24,8 +26,18 @@ pub struct Stage {
 impl Stage {
     pub fn new() -> Self {
         let stage = Self { name: Name::new(), directory: Name::new() };
-        std::fs::create_dir(stage.directory.path()).unwrap();
+        std::fs::create_dir(stage.directory()).unwrap();
         stage
+    }
+
+    /// What the parent has, for its child.
+    pub fn of(name: &str, directory: &str) -> ManuallyDrop<Self> {
+        ManuallyDrop::new(Self { name: Name::of(name), directory: Name::of(directory) })
+    }
+
+    /// The names, for [`of`](Self::of).
+    pub fn names(&self) -> [&str; 2] {
+        [&self.name, &self.directory]
     }
 
     /// For rings in files.
@@ -57,7 +69,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.directory()); // or its name removes it
+        std::fs::remove_dir_all(self.directory()).unwrap();
     }
 }
 

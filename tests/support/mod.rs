@@ -95,6 +95,11 @@ impl Name {
         Self(unique())
     }
 
+    /// One that another process has made.
+    pub fn of(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// A unique name of this many bytes.
     pub fn of_length(len: usize) -> Self {
         let mut name = unique();
