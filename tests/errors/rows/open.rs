@@ -56,7 +56,7 @@ fn names() -> Vec<Row> {
         .when("The ring is on a file system that is mounted read-only.")
         .cure("Mount it for writing; all users of a ring write."),
         Row::new(&["OpenError::TooLarge"], "", |stage| {
-            let _ring = spsc().create(&stage.name).unwrap();
+            let _ring = spsc().capacity(1024).create(&stage.name).unwrap();
             one(spsc().max_region(4096).open(&stage.name))
         })
         .when("It takes more than `Options::max_region` allows; or its holes, more than a limit leaves.")
