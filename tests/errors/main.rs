@@ -12,7 +12,9 @@
 //! * every text keeps to the rules at the beginning of `src/error/mod.rs`.
 //!
 //! Where a machine lacks what a row takes (root, mostly), its text is taken over from the file in
-//! the tree, and that is said loudly.
+//! the tree, and that is said loudly. The page's numbers are those of 64 bits.
+
+#![cfg(target_pointer_width = "64")]
 
 mod coverage;
 mod page;
