@@ -359,3 +359,36 @@ fn one_question_is_asked_while_somebody_opposite_lives_and_nothing_is_claimed() 
     assert!(!reap_pass(&mem, Role::Sender, &liveness, None).opposite_alive);
     assert_eq!(liveness.asked.get(), 1, "about the one who sits there");
 }
+
+/// Of whose claim it cannot be asked whether it lives.
+struct Silent(Told);
+
+impl Liveness for Silent {
+    fn alive(&self, _: Role, _: usize) -> Life {
+        Life::Unknown
+    }
+    fn any_alive(&self, role: Role) -> Life {
+        self.0.any_alive(role)
+    }
+    fn visitor_alive(&self) -> Life {
+        self.0.visitor_alive()
+    }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> Option<R> {
+        self.0.with_scratch(work)
+    }
+}
+
+#[test]
+fn who_cannot_be_asked_after_is_not_dead_and_that_is_told() {
+    let heap = Heap::<u64, Mpmc>::new(8, 4);
+    filled(&heap, 4, 4);
+    dead_receiver(&heap, 2, 1);
+    sit(&heap.mem(), 1, Role::Sender);
+    let silent = Silent(told(&[(Role::Sender, 1)]));
+    let findings = reap_pass(&heap.mem(), Role::Receiver, &silent, None);
+    assert!(findings.lost && findings.claims && findings.opposite_alive);
+    assert!(table::owner(&heap.mem().words.owners[2]).is_some(), "it sits where it sat");
+    // An answer that is had is none that is missing.
+    let asked = reap_pass(&heap.mem(), Role::Receiver, &silent.0, None);
+    assert!(!asked.lost && asked.claims);
+}
