@@ -24,7 +24,9 @@ use ringpipe::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid,
+};
 use support::forked::in_a_fork;
 use support::{
     Child, Flavour, Me, POLICIES, Rx, Tx, asleep, both_kinds, new_ring, options, roles, tests,
@@ -408,14 +410,16 @@ fn forks_in_signal_handlers_while_it_attaches<K: Flavour>(mut me: Me) {
     let handler = forks as extern "C" fn(libc::c_int);
     // SAFETY: the handler keeps to what handlers may do; nobody else uses the signal.
     unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
-    // SAFETY: asks for a name.
-    let attaching = unsafe { libc::pthread_self() };
+    let attaching = rustix::thread::gettid();
     std::thread::scope(|scope| {
         // One after the other, as the next comes when the one before is handled.
         scope.spawn(|| {
             for forks in 0..CHILDREN {
-                // SAFETY: the thread lives as long as this scope.
-                assert_eq!(unsafe { libc::pthread_kill(attaching, libc::SIGALRM) }, 0);
+                let (process, thread) = (getpid().as_raw_pid(), attaching.as_raw_pid());
+                // SAFETY: sends a signal that has a handler to a thread of this process.
+                let sent =
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGALRM) };
+                assert_eq!(sent, 0);
                 while FORKS.load(Ordering::Relaxed) == forks {
                     std::thread::yield_now();
                 }
