@@ -15,6 +15,7 @@ use crate::ring::Kind;
 use crate::shm::place::Place;
 use crate::shm::random_u64;
 use crate::shm::state::Unclean;
+use crate::wait::pace::sleep;
 
 /// How a ring is created or opened: a builder, from
 /// [`Ring::options`](crate::Ring::options).
@@ -431,7 +432,7 @@ fn open_or_create<R>(
             } => {
                 let took = tried.elapsed();
                 let most = (took * 8).max(SHORT_PAUSE).as_micros() as u64;
-                std::thread::sleep(Duration::from_micros(random_u64() % most));
+                sleep(Duration::from_micros(random_u64() % most));
                 began.elapsed() < PATIENCE + took * 32
             }
             _ => false,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
 
 use super::item::Item;
 use super::raw_end::RawEnd;
@@ -14,12 +15,12 @@ use super::raw_ring::RawRing;
 use super::recv::RecvHandle;
 use super::send::SendHandle;
 use super::stats::{Peers, Stats};
-use crate::error::{AttachError, CheckpointError, ElementType, OpenError, UnlinkError};
+use crate::error::{AttachError, CheckpointError, ElementType, OpenError, Step, UnlinkError};
 use crate::peers::hold::RegionFile;
 use crate::ring::mem::SlotShape;
 use crate::ring::{Kind, Mpmc, Spsc};
 use crate::shm::place::Place;
-use crate::wait::pace::Deadline;
+use crate::wait::pace::{Deadline, sleep};
 
 /// A ring that this process has open and mapped, without being one of its ends.
 ///
@@ -40,10 +41,12 @@ pub struct Ring<T: Item, K: Kind> {
 /// [`UnlinkError::NotFound`] if there is none, and others of [`UnlinkError`].
 pub fn unlink(name: &str) -> Result<(), UnlinkError> {
     let place = Place::named(name).map_err(|why| UnlinkError::Name { name: name.into(), why })?;
+    let ring = place.location();
+    let io = UnlinkError::io(&ring);
     match place.open(false) {
         // A ring, or something that passes for one: not while a remover of orphans is at it.
-        Ok((fd, _)) if is_regular(&fd) => {
-            let file = RegionFile::of(fd.as_fd()).map_err(UnlinkError::io(&place.location()))?;
+        Ok((fd, _)) if is_regular(&fd).map_err(|e| io(Step::Status.failed(e)))? => {
+            let file = RegionFile::of(fd.as_fd()).map_err(&io)?;
             place.unlink_file(file)
         }
         Err(OpenError::NotFound { ring }) => Err(UnlinkError::NotFound { ring }),
@@ -53,8 +56,8 @@ pub fn unlink(name: &str) -> Result<(), UnlinkError> {
     }
 }
 
-fn is_regular(fd: &OwnedFd) -> bool {
-    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+fn is_regular(fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::RegularFile)
 }
 
 impl<T: Item, K: Kind> Ring<T, K> {
@@ -149,9 +152,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// ```
     pub fn is_linked(&self) -> bool {
         let region = &self.raw.region;
-        let leads_here =
-            |place: &Place| fstat(region.as_fd()).is_ok_and(|stat| place.leads_to(&stat));
-        region.place.as_ref().is_some_and(leads_here)
+        let leads_here = |place: &Place| place.leads_to(&fstat(region.as_fd())?);
+        region.place.as_ref().is_some_and(|place| leads_here(place).unwrap_or(false))
     }
 
     /// Removes the ring's name, if it is still this ring's. Attached processes go on, the last of
@@ -317,7 +319,7 @@ fn in_time<E>(
             Err(AttachError::RoleTaken { .. } | AttachError::TableFull { .. })
                 if !deadline.has_passed() =>
             {
-                std::thread::sleep(AGAIN);
+                sleep(AGAIN);
             }
             outcome => return outcome,
         }

@@ -14,9 +14,10 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::shm::random_u64;
+use crate::wait::pace::sleep;
 
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
@@ -158,7 +159,7 @@ impl Page {
                 if tries <= YIELDS {
                     std::thread::yield_now();
                 } else {
-                    std::thread::sleep(MOMENT);
+                    sleep(MOMENT);
                 }
             }
         }
@@ -217,7 +218,12 @@ fn map_page() -> io::Result<&'static Page> {
     // SAFETY: a fresh mapping at an address of the kernel's choice touches no existing memory.
     let page = unsafe { mmap_anonymous(std::ptr::null_mut(), len, protection, MapFlags::PRIVATE) }?;
     // SAFETY: the range is the mapping just made.
-    unsafe { madvise(page, len, Advice::LinuxWipeOnFork) }?;
+    if let Err(e) = unsafe { madvise(page, len, Advice::LinuxWipeOnFork) } {
+        // Whoever asks next makes another.
+        // SAFETY: the range is the mapping just made, of which nobody else knows.
+        let _ = unsafe { munmap(page, len) };
+        return Err(e.into());
+    }
     // SAFETY: the page is zeroed, which is a valid `Page`, aligned, long enough and never unmapped.
     Ok(unsafe { &*page.cast::<Page>() })
 }

@@ -99,7 +99,8 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range is this mapping, and those who point into it hold it alive.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+        // What the kernel has no memory for, or a sandbox forbids, stays mapped: there is nobody to tell.
+        debug_assert!(unmapped != Err(Errno::INVAL), "no mapping of ours");
     }
 }
 

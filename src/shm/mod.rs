@@ -110,8 +110,9 @@ impl Region {
         }
         let map = Mapping::new(fd, len, new.map).map_err(no_room)?;
         fill(&map);
-        let birth = RegionFile::of(fd)
-            .and_then(|file| Hold::take(file, BIRTH, Share::Shared))
+        let file = RegionFile::of(fd).map_err(&io)?;
+        let id = file.id;
+        let birth = Hold::take(file, BIRTH, Share::Shared)
             .and_then(|hold| hold.ok_or_else(|| Step::LockByte.failed(Errno::BUSY)))
             .map_err(|refused| match keeps_its_creator_out(fd, new.mode, &refused) {
                 Some(what) => CreateError::Options { ring: ring.clone(), what },
@@ -119,9 +120,10 @@ impl Region {
             })?;
         let marked = on.is_on_disk();
         if marked {
-            let mark = |file| state::mark_new(&map, file);
-            RegionFile::of(fd).and_then(mark).map_err(&io)?;
+            state::mark_new(&map, file).map_err(&io)?;
         }
+        // From here on nothing fails: the ring would keep its name, though its creator was told that
+        // there is none.
         let fd = match &place {
             Some(place) => unnamed.link(place)?,
             None => unnamed.into_fd(),
@@ -129,9 +131,7 @@ impl Region {
         if marked && let Some(place) = &place {
             place.sync_directory();
         }
-        let stat = fstat(&fd).map_err(|e| io(Step::Status.failed(e)))?;
-        let (id, birth) = ((stat.st_dev, stat.st_ino), Some(birth));
-        let map = Arc::new(map);
+        let (map, birth) = (Arc::new(map), Some(birth));
         Ok(Self { fd, map, place, page: on.page(), id, marked, birth, turn: None })
     }
 
@@ -156,7 +156,9 @@ impl Region {
                 asking.be_patient();
             }
             if let Some(mut region) = Self::adopt(fd, map, &ring, unclean, &check)?
-                && place.leads_to(&region.stat().map_err(OpenError::io(&ring))?)
+                && place
+                    .leads_to(&region.stat().map_err(OpenError::io(&ring))?)
+                    .map_err(|e| OpenError::io(&ring)(Step::Status.failed(e)))?
             {
                 region.place = Some(place);
                 return Ok(region);

@@ -197,9 +197,12 @@ impl Place {
     }
 
     /// The name still belongs to the file with this status.
-    pub(crate) fn leads_to(&self, stat: &Stat) -> bool {
-        statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|named| same_file(&named, stat))
+    pub(crate) fn leads_to(&self, stat: &Stat) -> Result<bool, Errno> {
+        match statat(CWD, self.path(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok(same_file(&named, stat)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Removes the name if it belongs to the file behind `fd`.

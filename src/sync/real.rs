@@ -402,6 +402,7 @@ pub(crate) mod futex {
     use rustix::thread::futex::{Flags, Timespec};
 
     use super::AtomicU32;
+    use crate::wait::pace::sleep;
 
     /// Sleeps while `word` holds `expected`, until woken by a wake that shares a bit with `whom` or
     /// until the clock shows `until` (nanoseconds of `CLOCK_MONOTONIC`). Returns for any reason or
@@ -418,7 +419,7 @@ pub(crate) mod futex {
             Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
             // No futex for us (a sandbox forbids it, a truncation took the word away): look again
             // soon, without burning a processor.
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => sleep(Duration::from_millis(1)),
         }
     }
 

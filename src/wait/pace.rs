@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::thread::{NanosleepRelativeResult, clock_nanosleep_relative};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::timer::LivenessTimer;
 use super::word::{Ticket, WakeWord};
@@ -20,6 +21,18 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn read_clock(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Sleeps for about so long: less after a signal. Where a sandbox forbids that, it makes way for
+/// others; the standard library's `sleep` panics there.
+pub(crate) fn sleep(time: Duration) {
+    let time = Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos() as _,
+    };
+    if let NanosleepRelativeResult::Err(_) = clock_nanosleep_relative(ClockId::Monotonic, &time) {
+        std::thread::yield_now();
+    }
 }
 
 /// Until when a blocking call may wait: an absolute moment, a duration from now, or for ever.

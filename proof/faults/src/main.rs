@@ -80,6 +80,9 @@ struct Cli {
     /// Only faults that last; `--lasts false`: only those that do not.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     lasts: Option<bool>,
+    /// Only faults in which no sleep works; `--sleepless false`: only those in which one does.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    sleepless: Option<bool>,
     /// Lists the operations, and how often each makes which call.
     #[arg(long)]
     list: bool,
@@ -91,6 +94,7 @@ impl Cli {
             && self.nth.is_none_or(|nth| fault.nth == nth)
             && self.errno.is_none_or(|errno| fault.errno == errno)
             && self.lasts.is_none_or(|lasts| fault.lasts == lasts)
+            && self.sleepless.is_none_or(|sleepless| fault.sleepless == sleepless)
     }
 }
 
@@ -242,11 +246,11 @@ fn all<K: Ends>(
             }
             Ok(Case::Passed) => Count { cases: 1, passed: 1, ..Count::default() },
             Err(why) => {
-                let Fault { call, nth, errno, lasts, .. } = fault;
+                let Fault { call, nth, errno, lasts, sleepless, .. } = fault;
                 println!("FAILED: {name}: {why}");
                 println!(
                     "    faults --operation {name} --call '{call}' --nth {nth} --errno {errno} \
-                     --lasts {lasts}"
+                     --lasts {lasts} --sleepless {sleepless}"
                 );
                 Count { cases: 1, ..Count::default() }
             }

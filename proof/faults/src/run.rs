@@ -18,6 +18,8 @@ pub struct Fault {
     pub nth: usize,
     pub errno: i32,
     pub lasts: bool,
+    /// The other way to sleep fails, too.
+    pub sleepless: bool,
     gives: Gives,
 }
 
@@ -68,11 +70,17 @@ fn perform<K: Ends>(operation: &Operation, fault: Option<&Fault>) -> Result<Run,
         }
         let nth = calls.entry(name).and_modify(|nth| *nth += 1).or_insert(1);
         let fails = fault.filter(|fault| {
-            fault.call == name && (*nth == fault.nth || fault.lasts && *nth > fault.nth)
+            // A sandbox that refuses the one sleep for good may refuse the other.
+            let other_sleep = fault.sleepless && name == "clock_nanosleep";
+            let this = fault.call == name && (*nth == fault.nth || fault.lasts && *nth > fault.nth);
+            this || other_sleep
         });
         match fails {
             Some(fault) => {
                 met = true;
+                if fault.sleepless && name == "clock_nanosleep" {
+                    world.wake(std::mem::replace(&mut wakes, Wakes::Nothing))?;
+                }
                 // Linux has closed the descriptor, whatever it says.
                 if name != "close" {
                     victim.skip_system_call()?;
@@ -142,10 +150,14 @@ impl Rehearsal {
                 for (&errno, nth) in
                     row.errnos.iter().flat_map(|errno| (1..=times).map(move |nth| (errno, nth)))
                 {
-                    let fault = Fault { call, nth, errno, lasts: false, gives: row.once };
+                    let fault =
+                        Fault { call, nth, errno, lasts: false, sleepless: false, gives: row.once };
                     faults.push(fault);
                     if let Some(gives) = row.always {
                         faults.push(Fault { lasts: true, gives, ..fault });
+                        if call == "futex: wait" {
+                            faults.push(Fault { lasts: true, sleepless: true, gives, ..fault });
+                        }
                     }
                 }
             }

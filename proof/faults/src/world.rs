@@ -226,6 +226,7 @@ impl<K: Ends> World<K> {
                 Act::RemoveOrphans => said == "Ok(1)",
                 _ => false,
             };
+        let none_before = operation.beside == Beside::NoRing;
         if self.ring.is_none() && !removed {
             let place = match operation.backing {
                 Backing::Anonymous => return self.no_names(operation, names),
@@ -234,6 +235,9 @@ impl<K: Ends> World<K> {
             match act::open(place, Unclean::Refuse) {
                 Err(OpenError::Unclean { .. }) if mixture => {
                     self.ring = Some(act::open(place, Unclean::AsFound).map_err(text)?);
+                }
+                Ok(_) if none_before && !done => {
+                    return Err("there is a ring, though none was created".into());
                 }
                 Ok(ring) => self.ring = Some(ring),
                 Err(OpenError::NotFound { .. })
