@@ -5,7 +5,8 @@ use libc::c_long;
 type Args = [u64; 6];
 
 /// A name for what the call does, and whether it is the library's: memory for the allocator is not.
-pub fn name(number: i64, args: Args) -> Option<&'static str> {
+/// `lock`: the kind of lock that is described at an address.
+pub fn name(number: i64, args: Args, lock: impl Fn(u64) -> i16) -> Option<&'static str> {
     let command = args[1] as i32;
     Some(match number as c_long {
         // The allocator's, which gives up the program if it is refused: brk, and anonymous memory
@@ -40,6 +41,7 @@ pub fn name(number: i64, args: Args) -> Option<&'static str> {
         },
         libc::SYS_fcntl => match command {
             libc::F_OFD_GETLK => "fcntl: F_OFD_GETLK",
+            libc::F_OFD_SETLK if i32::from(lock(args[2])) == libc::F_UNLCK => "fcntl: unlock",
             libc::F_OFD_SETLK => "fcntl: F_OFD_SETLK",
             libc::F_ADD_SEALS => "fcntl: F_ADD_SEALS",
             libc::F_GET_SEALS => "fcntl: F_GET_SEALS",
@@ -49,7 +51,7 @@ pub fn name(number: i64, args: Args) -> Option<&'static str> {
         },
         // By rustix, which leaves the directory out where it is the current one.
         libc::SYS_open => {
-            return self::name(libc::SYS_openat, [0, args[0], args[1], args[2], 0, 0]);
+            return self::name(libc::SYS_openat, [0, args[0], args[1], args[2], 0, 0], lock);
         }
         libc::SYS_openat if args[2] as i32 & libc::O_TMPFILE == libc::O_TMPFILE => {
             "openat: O_TMPFILE"

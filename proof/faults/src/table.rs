@@ -96,8 +96,11 @@ pub const MAKING: &[Row] = &[
     // Closed all the same.
     row("close", &[EIO, EINTR], Same, Same),
     // Locks.
-    row("fcntl: F_OFD_SETLK", &[EACCES, ENOLCK, EINVAL, EPERM], Either, Either),
+    row("fcntl: F_OFD_SETLK", &[EACCES, ENOLCK, EINVAL, EPERM], Error, Error),
+    // It goes with its description, if not before.
+    row("fcntl: unlock", &[ENOLCK, EPERM], Either, Either),
     passing("fcntl: F_OFD_SETLK", &[EINTR], Same),
+    passing("fcntl: unlock", &[EINTR], Same),
     // Somebody else has the lock.
     passing("fcntl: F_OFD_SETLK", &[EAGAIN], Either),
     row("fcntl: F_OFD_GETLK", &[EACCES, EINVAL, EPERM], Either, Either),

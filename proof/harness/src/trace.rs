@@ -228,6 +228,11 @@ impl Victim {
         Ok((r.orig_rax as i64, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]))
     }
 
+    /// The word at an address of the victim's.
+    pub fn word(&self, address: u64) -> Result<u64, String> {
+        Ok(self.peek(address)? as u64)
+    }
+
     /// The system call that begins here is not made.
     pub fn skip_system_call(&mut self) -> Result<(), String> {
         let registers = self.registers()?;
