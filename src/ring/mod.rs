@@ -15,6 +15,7 @@
 pub mod claims;
 pub mod control;
 pub(crate) mod deliveries;
+mod intent;
 pub mod mem;
 pub mod mpmc;
 pub mod recovery;

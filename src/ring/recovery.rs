@@ -41,10 +41,10 @@ use crossbeam_utils::CachePadded;
 
 use super::control::{Record, Words};
 use super::deliveries::is_exhausted;
-use super::mem::Mem;
-use super::mpmc::{
+use super::intent::{
     INTENT_HORIZON, NO_INTENT, intent, intent_run, intent_slots, intent_stretch, positions,
 };
+use super::mem::Mem;
 use super::stamp::Stamp;
 use super::{Kind, Run};
 use crate::peers::table::{Role, owner};

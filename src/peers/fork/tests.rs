@@ -1,4 +1,4 @@
-//! The gate, within one process. What it keeps from children, `tests/fork.rs` shows.
+//! The gate, within one process. What it keeps from children, `tests/fork_gate.rs` shows.
 
 use super::*;
 

@@ -6,10 +6,8 @@ use std::ops::Range;
 use super::*;
 use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
-use crate::ring::mpmc::{
-    INTENT_MAX_COUNT, LOOKS, Receiver, SHORT_RUN, Sender, after_losing, enough, intent,
-    intent_slots, intent_stretch,
-};
+use crate::ring::intent::{INTENT_MAX_COUNT, intent, intent_slots, intent_stretch};
+use crate::ring::mpmc::{LOOKS, Receiver, SHORT_RUN, Sender, after_losing, enough};
 use crate::ring::recovery::{Alive, Intended, Remains, effort};
 use crate::ring::stamp::Stamp;
 use crate::sync::Ordering::Relaxed;

@@ -17,7 +17,7 @@ use crate::peers::reap::{Life, Liveness, reap_pass};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Name, Role};
 use crate::ring::Mpmc;
-use crate::ring::mpmc::intent;
+use crate::ring::intent::intent;
 use crate::ring::stamp::Stamp;
 
 /// Who is dead, by records.
