@@ -42,7 +42,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         reason: "Not in the models: the gate holds off libc's `fork`, which they do not have. What it \
             guards beyond its own words is the kernel's (descriptors and mappings that a child would \
             inherit), and the kernel's own locks of those order the thread that opens and closes them with \
-            the one that forks. `tests/fork.rs` runs the gate for real, on orderings as they are.",
+            the one that forks. `tests/fork_gate.rs` runs the gate for real, on orderings as they are.",
     },
     Explanation {
         mutants: &[
