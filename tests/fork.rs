@@ -22,9 +22,7 @@ use ringpipe::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{
-    Pid, PidfdFlags, pidfd_open,
-};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use support::forked::in_a_fork;
 use support::{
     Child, Flavour, Me, POLICIES, Rx, Tx, asleep, both_kinds, new_ring, options, roles, tests,

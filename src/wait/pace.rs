@@ -93,7 +93,8 @@ pub enum WaitPolicy {
     #[default]
     Adaptive,
     /// Never sleep. Deadlines and cancellation work; on a machine with one processor, each turn
-    /// yields it.
+    /// yields it. At a real-time priority, as many who spin as there are processors keep everybody
+    /// of that priority and below from running, whom they wait for included.
     Spin,
     /// Never spin. (Between the messages of a stream, the receiver of an SPSC ring may all the same
     /// pause for a fraction of a microsecond, so that one look finds several.)
