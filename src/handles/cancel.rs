@@ -17,7 +17,8 @@ use crate::wait::word::WakeWord;
 /// [`is_cancelled`](Self::is_cancelled) by itself. The handle's other clones are not affected.
 ///
 /// One that outlives its handle keeps the ring's memory mapped in this process, and nothing else:
-/// the ring counts as closed, and can be removed as an orphan.
+/// the ring counts as closed, and can be removed as an orphan. `cancel` still writes a word of that
+/// memory then, which wakes nobody who would not look anyway.
 ///
 /// ```
 /// use ringpipe::{RecvError, spsc};

@@ -163,7 +163,12 @@ fn each_ring<R>(
     for place in places {
         let fd = match open_file(&place, access) {
             Ok(Some(fd)) => fd,
-            Err(OpenError::Io { ring, doing, source }) => {
+            // Out of descriptors, or memory, for any file. All other reasons are the one file's: a lease
+            // that somebody has on it, say.
+            Err(OpenError::Io { ring, doing, source })
+                if [libc::EMFILE, libc::ENFILE, libc::ENOMEM]
+                    .contains(&source.raw_os_error().unwrap_or(0)) =>
+            {
                 return Err(ListError::Io { ring, doing, source });
             }
             Ok(None) | Err(_) => continue,

@@ -81,8 +81,6 @@ pub(crate) struct HeldOff {
 /// Holds forks off.
 pub(crate) fn hold_off() -> io::Result<HeldOff> {
     let page = page()?;
-    // First: a handler that found the gate closed by its own thread could fork.
-    let signals = NoSignals::begin()?;
     // F2 ← F1: the handlers are registered.
     if page.registered.load(Ordering::Acquire) == 0 {
         // Two threads may come here at once, or a child that has inherited its parent's handlers:
@@ -95,8 +93,13 @@ pub(crate) fn hold_off() -> io::Result<HeldOff> {
         }
         page.registered.store(1, Ordering::Release); // F1 → F2: the handlers are registered
     }
-    page.close();
-    Ok(HeldOff { _gate: Gate, _signals: signals })
+    match page.close() {
+        Ok(signals) => Ok(HeldOff { _gate: Gate, _signals: signals }),
+        Err(e) => {
+            page.open();
+            Err(e)
+        }
+    }
 }
 
 /// Opens the gate.
@@ -111,7 +114,9 @@ impl Drop for Gate {
     }
 }
 
-/// While it lives, no signal interrupts this thread, but for those of its own faults.
+/// While it lives, no signal interrupts this thread, but for those of its own faults: their handlers
+/// must run, or the kernel ends the process. (One of `SIGSYS` may be a sandbox that makes this very
+/// thread's system calls for it.)
 #[derive(Debug)]
 struct NoSignals {
     before: libc::sigset_t,
@@ -124,6 +129,12 @@ impl NoSignals {
         let mut all = MaybeUninit::uninit();
         // SAFETY: fills the set that it is given.
         unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        for own in
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]
+        {
+            // SAFETY: takes a signal out of the set, which has just been filled.
+            unsafe { libc::sigdelset(all.as_mut_ptr(), own) };
+        }
         let mut before = MaybeUninit::uninit();
         // SAFETY: reads the set just filled, and writes the other, which is long enough.
         let outcome =
@@ -147,23 +158,29 @@ impl Drop for NoSignals {
 /// taken makes way a few times and then sleeps, so that an owner of lower priority, on the same
 /// processor, gets to run.
 impl Page {
-    fn close(&self) {
+    /// Closes it. Signals wait from then on, as long as what is returned lives: a handler that found
+    /// the gate just closed by its own thread, and not counted yet, would open it. While this thread
+    /// waits for the gate, they come through. `Err`: they cannot be kept; the gate is closed.
+    fn close(&self) -> io::Result<NoSignals> {
         let me = rustix::thread::gettid().as_raw_nonzero().get() as u64;
-        // Relaxed: only this thread ever stores its own number.
-        if self.gate.load(Ordering::Relaxed) != me {
+        let mut tries = 0;
+        loop {
+            let signals = NoSignals::begin();
             // F4 ← F3: an ordinary lock.
             let take = || self.gate.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
-            let mut tries = 0;
-            while take().is_err() {
-                tries += 1;
-                if tries <= YIELDS {
-                    std::thread::yield_now();
-                } else {
-                    sleep(MOMENT);
-                }
+            // Relaxed: only this thread ever stores its own number.
+            if self.gate.load(Ordering::Relaxed) == me || take().is_ok() {
+                self.depth.fetch_add(1, Ordering::Relaxed); // under the lock
+                return signals;
+            }
+            drop(signals);
+            tries += 1;
+            if tries <= YIELDS {
+                std::thread::yield_now();
+            } else {
+                sleep(MOMENT);
             }
         }
-        self.depth.fetch_add(1, Ordering::Relaxed); // under the lock
     }
 
     fn open(&self) {
@@ -179,7 +196,7 @@ impl Page {
 
 unsafe extern "C" fn close_gate() {
     if let Some(page) = mapped() {
-        page.close();
+        let _ = page.close(); // the gate is closed, whatever becomes of signals
     }
 }
 

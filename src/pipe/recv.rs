@@ -11,7 +11,7 @@ use crate::peers::table::{self, Name, Role};
 use crate::ring::claims::RecvClaims;
 use crate::ring::control::Words;
 use crate::ring::mem::{Fixed, Kept, Mem, Shape};
-use crate::ring::{Kind, RecvCursor, Refused, Run};
+use crate::ring::{Kind, RecvCursor, Refused, Run, before};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::spin_loop;
 use crate::wait::Stop;
@@ -19,6 +19,9 @@ use crate::wait::word::WakeWord;
 
 /// How many senders may come and go, one after the other, while a receiver finds that all are gone.
 const ROUNDS: u32 = 4;
+
+/// So often `clear` begins anew where others were faster for as long as a claim tries.
+const CONTENTIONS: u32 = 16;
 
 /// Some other receiver, that of the caller having nothing claimed, has items claimed, or has left
 /// them behind. Nothing is missed that was claimed before: the intent it was claimed under stays
@@ -125,10 +128,16 @@ impl<K: Kind> RecvEnd<K> {
         max: u64,
     ) -> Result<Run, Refused> {
         let outcome = self.cursor.claim(self.mem.view(shape), need, max);
+        self.tell_of_holes();
+        outcome
+    }
+
+    /// After a claim: senders may use the holes that it has passed over.
+    #[inline(always)]
+    fn tell_of_holes(&mut self) {
         if K::MANY && self.cursor.take_skipped() > 0 {
             space(&self.mem).notify();
         }
-        outcome
     }
 
     /// For whoever shows the items of a claimed run to somebody before it releases them, and keeps
@@ -179,7 +188,7 @@ impl<K: Kind> RecvEnd<K> {
     }
 
     /// Discards what was sent before this call, also what this end holds and what dead receivers
-    /// have left. How many items. Never waits; in the ring's length bounded.
+    /// have left, and claims nothing that was sent later. How many items. Never waits.
     pub(crate) fn clear(&mut self, liveness: &impl Liveness) -> Result<u64, Refused> {
         // Relaxed: how far to go; what lies there the claims acquire. What is sent after this call
         // began has a later position.
@@ -189,29 +198,35 @@ impl<K: Kind> RecvEnd<K> {
         if lost {
             return Err(Refused::Stopped(Stop::DescriptorLost));
         }
-        let (kept, most) = (Kept::shape(), self.longest_run());
-        let mut cleared = 0;
-        // There can be no more, whatever a peer does to the positions; and each turn but the last
-        // frees an item at least.
-        while cleared < self.mem.slots.capacity() {
+        let (kept, capacity) = (Kept::shape(), self.mem.slots.capacity());
+        let most = self.longest_run();
+        let (mut cleared, mut slots, mut contended) = (0, 0, 0);
+        // Before the end lie no more positions than that, whatever a peer makes of them.
+        while slots < capacity {
             if !self.has_claim() && self.take_more_to_adopt() {
                 lost |= self.check_liveness(liveness).lost;
             }
-            let run = match self.claim_once(kept, 1, most) {
+            let claimed = self.cursor.claim_before(self.mem.view(kept), most, end);
+            self.tell_of_holes();
+            let run = match claimed {
+                Ok(run) => run,
+                Err(Refused::Contended) if contended < CONTENTIONS => {
+                    contended += 1;
+                    continue;
+                }
                 Err(refused) if refused.is_for_now() => break,
-                claimed => claimed?,
+                Err(damage) => return Err(damage),
             };
-            let earlier = |at: &u64| (end.wrapping_sub(*at) as i64) > 0;
-            let items = self.items(kept, run).take_while(earlier).count() as u64;
-            if items > 0 {
-                self.free(kept, run, items);
-                cleared += items;
+            // Of what a receiver has claimed meanwhile, that has died since, some may come later.
+            let items = self.items(kept, run).take_while(|&at| before(at, end) > 0).count() as u64;
+            if items == 0 {
+                break;
             }
-            if items < run.items {
-                break; // the rest came after, and stays this end's
-            }
+            self.free(kept, run, items);
+            self.mem.words.control.tally.dropped.fetch_add(items, Relaxed); // a statistic
+            cleared += items;
+            slots += run.slots;
         }
-        self.mem.words.control.tally.dropped.fetch_add(cleared, Relaxed); // a statistic
         if lost { Err(Refused::Stopped(Stop::DescriptorLost)) } else { Ok(cleared) }
     }
 

@@ -130,6 +130,7 @@ fn clear_discards_nothing_that_is_sent_after_it_has_begun() {
     tx.publish(numbers(), run, 3);
     let sends = Sends { told: &all, tx: RefCell::new(tx) };
     assert_eq!(rx.clear(&sends), Ok(3));
+    assert!(!rx.has_claim(), "what came meanwhile is anybody's");
     let next = rx.claim_slow(1, 8, &all).expect("what came meanwhile");
     assert_eq!((next.at, next.items > 0), (3, true));
 }

@@ -28,6 +28,11 @@ use crate::wait::Stop;
 use claims::{RecvClaims, SendClaims};
 use mem::{Mem, Shape, View};
 
+/// How many positions from `at` on lie before `end`.
+pub(crate) fn before(at: u64, end: u64) -> u64 {
+    (end.wrapping_sub(at) as i64).max(0) as u64
+}
+
 /// Slots that one end has claimed: `slots` of them from position `at` on, `items` of which hold
 /// (or will hold) a value. `items < slots` only on the receiving end of an MPMC ring, where a
 /// position that its sender gave up is a hole.
@@ -115,6 +120,26 @@ pub trait RecvCursor: RecvClaims {
     /// `1 <= need <= max <= MAX_RUN` and `need <= capacity`. Items that this cursor claimed before
     /// and has not released come first and alone; those that it has adopted, one at a time.
     fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused>;
+
+    /// Claims at least one published item, and none at a position from `end` on, unless it has
+    /// adopted it. A cursor whose claims move nothing that others see need do no more than this.
+    fn claim_before(
+        &mut self,
+        mem: View<'_, impl Shape>,
+        max: u64,
+        end: u64,
+    ) -> Result<Run, Refused> {
+        let run = self.claim(mem, 1, max)?;
+        match before(run.at, end) {
+            0 => Err(Refused::NotReady),
+            most => Ok(Run {
+                at: run.at,
+                slots: run.slots.min(most),
+                items: run.items.min(most),
+                again: run.again.min(most),
+            }),
+        }
+    }
 
     /// The fast path for one item. `None`: call [`claim`](Self::claim), which may still find one,
     /// say behind a hole.

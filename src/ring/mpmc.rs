@@ -87,7 +87,7 @@ use super::intent::{INTENT_MAX_COUNT, NO_INTENT, intent, positions};
 use super::mem::{Mem, Shape, View};
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
-use super::{Kind, PATIENCE, RecvCursor, Refused, Run, SendCursor};
+use super::{Kind, PATIENCE, RecvCursor, Refused, Run, SendCursor, before};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// How many stamps one claim looks at before it gives up, or four times what it asked for, or once
@@ -335,27 +335,17 @@ impl Receiver {
             Refused::Corrupt
         })
     }
-}
 
-/// Gives `slots` slots from `at` on to the senders of the next lap.
-#[inline(always)]
-fn free(mem: View<'_, impl Shape>, at: u64, slots: u64) {
-    let capacity = mem.slots.capacity();
-    for position in positions(at, 0..slots) {
-        let free = Stamp::free(position.wrapping_add(capacity), capacity);
-        mem.stamp(position).store(free.0, Release); // R3 → S1: the value was read
-    }
-}
-
-impl RecvCursor for Receiver {
-    const MAX_RUN: u64 = INTENT_MAX_COUNT;
-
-    fn attach<K: Kind>(_: &Mem<K>, record: usize) -> Result<Self, Refused> {
-        Ok(Self { record, held: Run::NONE, adopted: Adopted::default(), skipped: 0 })
-    }
-
+    /// Claims at least `need` items and at most `max`, in no more slots than `longest_at` says for the
+    /// position at which it begins, of as many as there can be.
     #[inline(always)]
-    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
+    fn claim_up_to(
+        &mut self,
+        mem: View<'_, impl Shape>,
+        need: u64,
+        max: u64,
+        longest_at: impl Fn(u64, u64) -> u64,
+    ) -> Result<Run, Refused> {
         if self.held.slots > 0 {
             return self.claim_held(&mem, need);
         }
@@ -371,6 +361,7 @@ impl RecvCursor for Receiver {
             }
             // A guess, checked by the compare-and-swap.
             let at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
+            let longest = longest_at(at, longest);
             let (mut slots, mut items) = (0, 0);
             let mut next = Stamp::free(at, capacity);
             while items < most && slots != longest {
@@ -423,6 +414,43 @@ impl RecvCursor for Receiver {
         }
         self.done(&mem);
         Err(outcome)
+    }
+}
+
+/// Gives `slots` slots from `at` on to the senders of the next lap.
+#[inline(always)]
+fn free(mem: View<'_, impl Shape>, at: u64, slots: u64) {
+    let capacity = mem.slots.capacity();
+    for position in positions(at, 0..slots) {
+        let free = Stamp::free(position.wrapping_add(capacity), capacity);
+        mem.stamp(position).store(free.0, Release); // R3 → S1: the value was read
+    }
+}
+
+impl RecvCursor for Receiver {
+    const MAX_RUN: u64 = INTENT_MAX_COUNT;
+
+    fn attach<K: Kind>(_: &Mem<K>, record: usize) -> Result<Self, Refused> {
+        Ok(Self { record, held: Run::NONE, adopted: Adopted::default(), skipped: 0 })
+    }
+
+    #[inline(always)]
+    fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
+        self.claim_up_to(mem, need, max, |_, longest| longest)
+    }
+
+    fn claim_before(
+        &mut self,
+        mem: View<'_, impl Shape>,
+        max: u64,
+        end: u64,
+    ) -> Result<Run, Refused> {
+        let claimed = self.claim_up_to(mem, 1, max, |at, longest| before(at, end).min(longest));
+        // All before the end was looked at, and there was none.
+        claimed.map_err(|why| match why {
+            Refused::Fragmented(_) => Refused::NotReady,
+            why => why,
+        })
     }
 
     /// [`claim`](Self::claim) for one item, without a word on why there is none.

@@ -11,7 +11,9 @@
 //!
 //! *Nobody stores between the last `msync` of all and CLEAN*: whoever may store holds BIRTH,
 //! shared, from before its opening to the end of its last handle, and BIRTH is the closer's
-//! alone.
+//! alone. (But for a [`Canceller`](crate::Canceller) that outlives its handle: it may move the epoch
+//! of a wake word. That word means nothing to whoever opens the ring, and is alone in what it says,
+//! so the file is no mixture for it.)
 //!
 //! *Of several that leave at once one is the last.* Each lets go first and then asks. The one
 //! that lets go last of all finds the byte free, unless another has it at that time; and that one

@@ -13,7 +13,9 @@
 //! is swapped out, and all include what was reserved and never written, which `SEEK_HOLE` may call
 //! a hole. Where blocks tell nothing ([`Storage::Copies`]) this is left alone, and where the file
 //! system cannot reserve (ext3, ramfs) too: zeros must not be written into a ring that may be in
-//! use. The opener pays: its cgroup is charged. What is punched after that is nobody's to mend.
+//! use. The opener pays: its cgroup is charged. What is punched after that is nobody's to mend; and a
+//! peer can make blocks lie, by allocating some behind the file's end: then it has handed over holes,
+//! as one that punches them later does.
 //!
 //! **In steps**, and short ones. The kernel does not swap out what a `fallocate` is just allocating:
 //! a step that is longer than what a cgroup has left without swap gets somebody killed, though there
@@ -48,7 +50,7 @@ pub(crate) fn reserve(
     check_room(fd, on, len, locked)?;
     // Others may take it meanwhile: then this fails on the way, and the file goes with its
     // descriptor.
-    match allocate(fd, on, len) {
+    match allocate(fd, on, len, FallocateFlags::empty()) {
         Err(Stopped::Unable { at }) => write_zeros(fd, at, len),
         done => Ok(done?),
     }
@@ -65,8 +67,10 @@ pub(crate) fn fill_holes(
     missing: u64,
     locked: bool,
 ) -> Result<(), NoRoom> {
+    limits::file_size().check(len)?;
     check_room(fd, on, missing, locked)?;
-    match allocate(fd, on, len) {
+    // A file that was cut off meanwhile stays so: that it is too short is found when it is mapped.
+    match allocate(fd, on, len, FallocateFlags::KEEP_SIZE) {
         Err(Stopped::Unable { .. }) => Ok(()),
         Err(Stopped::NoRoom(NoRoom::Full { free, .. })) => {
             Err(NoRoom::Full { needed: missing, free })
@@ -118,12 +122,17 @@ impl From<Stopped> for NoRoom {
 }
 
 /// Allocates the first `len` bytes of the file, as far as they are not.
-fn allocate(fd: BorrowedFd<'_>, on: FileSystem, len: u64) -> Result<(), Stopped> {
+fn allocate(
+    fd: BorrowedFd<'_>,
+    on: FileSystem,
+    len: u64,
+    flags: FallocateFlags,
+) -> Result<(), Stopped> {
     // Lengths of pages are powers of two, as are these: the longer one is a multiple of the other.
     let [shortest, mut step] = [SHORTEST_STEP, LONGEST_STEP].map(|step| step.max(on.page()) as u64);
     let mut at = 0;
     while at < len {
-        match fallocate(fd, FallocateFlags::empty(), at, step.min(len - at)) {
+        match fallocate(fd, flags, at, step.min(len - at)) {
             Ok(()) => at += step,
             Err(Errno::INTR) => step = (step / 2).max(shortest),
             Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::FBIG)) => {

@@ -3,7 +3,7 @@
 use super::super::claim::{exactly, gave_up, up_to};
 use super::super::item::Item;
 use super::super::run::ReadRun;
-use super::RecvHandle;
+use super::{Again, RecvHandle};
 use crate::error::BulkError;
 use crate::ring::{Kind, Refused, Run};
 use crate::wait::pace::Deadline;
@@ -176,9 +176,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// the system calls of a liveness check. What is discarded counts as
     /// [`dropped`](crate::Stats::dropped).
     ///
-    /// What comes first after that was sent after this call began. On an MPMC ring some of it may
-    /// already be this receiver's then, and count as [`redelivered`](Self::redelivered); and items
-    /// of a claim that a living sender had not published yet come later, however old the claim.
+    /// What comes first after that was sent after this call began; none of it has been claimed. But
+    /// on an MPMC ring items of a claim that a living sender had not published yet come later, however
+    /// old the claim, and so may some where other receivers are faster again and again.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::spsc::channel::<u64>(8)?;
@@ -195,6 +195,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// anything is discarded, or after some of it.
     pub fn clear(&mut self) -> Result<u64, BulkError> {
         self.raw.nothing_to_do()?;
+        self.again = Again::default();
         self.raw.end.clear(&*self.raw.ring).map_err(|e| self.bulk(e))
     }
 

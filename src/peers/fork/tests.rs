@@ -65,4 +65,14 @@ fn no_signal_handler_runs_while_forks_are_held_off() {
     assert_eq!(came(), 1, "it waits until the outermost is gone");
     drop(outer);
     assert_eq!(came(), 2);
+    // But those of the thread's own faults: a sandbox may answer its system calls in one.
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGSYS, handler as libc::sighandler_t) };
+    let held = hold_off().unwrap();
+    // SAFETY: as above.
+    unsafe { libc::raise(libc::SIGSYS) };
+    assert_eq!(came(), 3);
+    drop(held);
+    // SAFETY: as it was.
+    unsafe { libc::signal(libc::SIGSYS, libc::SIG_DFL) };
 }
