@@ -10,9 +10,10 @@ mod death;
 mod support;
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringpipe::{
@@ -36,7 +37,11 @@ both_kinds!(
     c13_who_unlinks_a_ring_never_removes_the_name_of_its_successor,
 );
 
-tests!(c17_what_is_no_ring_is_passed_over, c13_a_ring_stays_while_any_of_its_users_lives);
+tests!(
+    c17_what_is_no_ring_is_passed_over,
+    c17_a_file_on_which_somebody_has_a_lease_is_passed_over,
+    c13_a_ring_stays_while_any_of_its_users_lives
+);
 
 const SHM: &str = "/dev/shm";
 
@@ -201,6 +206,27 @@ fn c17_what_is_no_ring_is_passed_over() {
     let kept: Vec<_> = before.into_iter().filter(|kept| *kept != *name).collect();
     assert_eq!(names(), kept);
     assert!(fs::read(shm.join("damaged")).unwrap() == damaged);
+}
+
+/// Whoever opens such a file is to wait until its holder lets go. That is not everybody's affair.
+fn c17_a_file_on_which_somebody_has_a_lease_is_passed_over() {
+    if !has_own_shm("leases") {
+        return;
+    }
+    let name = Name::new();
+    let ring = options::<Spsc>().create(&name).unwrap();
+    let leased = fs::File::create(Path::new("/dev/shm").join("leased")).unwrap();
+    // That it is to be given up is told by a signal, which would end this process.
+    // SAFETY: sets a disposition, no handler.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    // SAFETY: takes numbers.
+    let taken = unsafe { libc::fcntl(leased.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    assert_eq!(taken, 0, "{}", std::io::Error::last_os_error());
+    let seen: Vec<_> = list().unwrap().into_iter().map(|seen| seen.name).collect();
+    assert_eq!(seen, [name.to_string()]);
+    assert_eq!(orphans().unwrap(), Vec::<String>::new());
+    drop(ring);
+    assert_eq!(remove_orphans().unwrap(), [name.to_string()]);
 }
 
 fn c13_orphans_are_removed_and_nothing_else<K: Flavour>() {
