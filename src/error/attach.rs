@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::step::{Failed, Told};
+use super::step::{Failed, Told, source_of_io};
 use super::{CreateError, Location, Step};
 use crate::peers::table::Role;
 
@@ -94,14 +94,7 @@ impl fmt::Display for AttachError {
     }
 }
 
-impl Error for AttachError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+source_of_io!(AttachError);
 
 /// Neither creating a ring nor attaching its ends worked: see
 /// [`spsc::channel`](crate::spsc::channel).

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::Location;
+use super::step::source_of_io;
 
 /// A file-backed ring was not closed as [`Ring::checkpoint`](crate::Ring::checkpoint) does it. The
 /// handle is gone all the same.
@@ -52,11 +53,4 @@ impl fmt::Display for CheckpointError {
     }
 }
 
-impl Error for CheckpointError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+source_of_io!(CheckpointError);

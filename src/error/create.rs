@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::location::{Refused, no_name};
-use super::step::{Failed, Told};
+use super::step::{Failed, Told, of_a_ring, source_of_io};
 use super::{Location, NameError, OpenError, SpaceLimit, Step};
 
 /// Creating a ring failed. Nothing was created.
@@ -109,12 +109,7 @@ pub enum CreateError {
     },
 }
 
-impl CreateError {
-    /// The kernel refused a step of creating `ring`.
-    pub(crate) fn io(ring: &Location) -> impl Fn(Failed) -> Self {
-        move |Failed { doing, source }| Self::Io { ring: ring.clone(), doing, source }
-    }
-}
+of_a_ring!(CreateError);
 
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,14 +212,7 @@ pub(super) fn unfit(
     }
 }
 
-impl Error for CreateError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+source_of_io!(CreateError);
 
 /// Neither opening nor creating a ring worked.
 #[derive(Debug)]

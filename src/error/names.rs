@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::create::{no_directory, read_only};
 use super::location::{Found, Refused, no_name};
-use super::step::{Failed, Told};
+use super::step::{Failed, Told, of_a_ring, source_of_io};
 use super::{Location, Step};
 
 /// Why a name cannot be the name of a ring.
@@ -113,12 +113,7 @@ pub enum UnlinkError {
     },
 }
 
-impl UnlinkError {
-    /// The kernel refused a step of unlinking `ring`.
-    pub(crate) fn io(ring: &Location) -> impl Fn(Failed) -> Self {
-        move |Failed { doing, source }| Self::Io { ring: ring.clone(), doing, source }
-    }
-}
+of_a_ring!(UnlinkError);
 
 impl fmt::Display for UnlinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,14 +150,7 @@ impl fmt::Display for UnlinkError {
     }
 }
 
-impl Error for UnlinkError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+source_of_io!(UnlinkError);
 
 /// Rings could not be listed ([`list`](crate::list)), or orphans not be removed
 /// ([`remove_orphans`](crate::remove_orphans)).
@@ -188,12 +176,7 @@ pub enum ListError {
     },
 }
 
-impl ListError {
-    /// The kernel refused a step of looking at `ring`.
-    pub(crate) fn io(ring: &Location) -> impl Fn(Failed) -> Self {
-        move |Failed { doing, source }| Self::Io { ring: ring.clone(), doing, source }
-    }
-}
+of_a_ring!(ListError);
 
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

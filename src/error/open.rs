@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::create::{no_directory, read_only, unfit};
 use super::location::{Found, Refused, no_name};
-use super::step::{Failed, Told};
+use super::step::{Failed, Told, of_a_ring, source_of_io};
 use super::{ElementType, Location, NameError, SpaceLimit, Step};
 
 /// How a ring differs from what this program expects: both sides.
@@ -216,12 +216,7 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    /// The kernel refused a step of opening `ring`.
-    pub(crate) fn io(ring: &Location) -> impl Fn(Failed) -> Self {
-        move |Failed { doing, source }| Self::Io { ring: ring.clone(), doing, source }
-    }
-}
+of_a_ring!(OpenError);
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -284,11 +279,4 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+source_of_io!(OpenError);

@@ -169,3 +169,31 @@ impl fmt::Display for Told<'_> {
         }
     }
 }
+
+/// For an error of an operation whose variant `Io` is a [`Failed`] of some ring.
+macro_rules! of_a_ring {
+    ($error:ty) => {
+        impl $error {
+            /// The kernel refused a step of the operation on `ring`.
+            pub(crate) fn io(ring: &Location) -> impl Fn(Failed) -> Self {
+                move |Failed { doing, source }| Self::Io { ring: ring.clone(), doing, source }
+            }
+        }
+    };
+}
+pub(super) use of_a_ring;
+
+/// What the kernel answered is the source of an error's variant `Io`; others have none.
+macro_rules! source_of_io {
+    ($error:ty) => {
+        impl Error for $error {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                match self {
+                    Self::Io { source, .. } => Some(source),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(super) use source_of_io;
