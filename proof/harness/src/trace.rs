@@ -2,11 +2,12 @@
 //!
 //! The victim is this same program with another command line, so it needs no files of its own. Its
 //! addresses are not randomised and its environment is empty: one run takes the same path as the
-//! next. It marks the beginning and the end of its operation by a breakpoint instruction.
+//! next, as far as the kernel tells it the same. It marks the beginning and the end of its operation by a breakpoint instruction.
 //!
 //! Code of the vDSO (it reads the clock) is run through rather than stepped: it writes to nothing
 //! but the caller's own stack, and under single-stepping its retry loop might not end.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -45,6 +46,47 @@ pub enum Stop {
     SystemCall,
     /// Not stopped: it sleeps in a futex wait.
     Asleep,
+}
+
+/// A moment in a victim's doings, to be reached again in another run.
+///
+/// It is counted from the last system call: what the kernel tells (how much memory is in use, in
+/// how many digits) is not the same in every run, and so neither is how many turns a loop over it
+/// makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// System calls made before.
+    pub system_calls: usize,
+    /// The instruction that it is about to execute,
+    address: u64,
+    /// for the so-manieth time since the last system call. Right behind that, 0.
+    nth: usize,
+}
+
+/// Names the moments of a victim that is stepped.
+#[derive(Debug, Default)]
+pub struct Steps {
+    system_calls: usize,
+    met: HashMap<u64, usize>,
+}
+
+impl Steps {
+    /// [`Victim::step`].
+    pub fn step(&mut self, victim: &mut Victim, sleeps: bool) -> Result<Stop, String> {
+        if victim.at_system_call()? {
+            self.system_calls += 1;
+            self.met.clear();
+        }
+        victim.step(sleeps)
+    }
+
+    /// Where it is now: to be asked at the beginning and after each step.
+    pub fn moment(&mut self, victim: &Victim) -> Result<Moment, String> {
+        let address = victim.at()?;
+        let first = usize::from(!self.met.is_empty());
+        let nth = *self.met.entry(address).and_modify(|nth| *nth += 1).or_insert(first);
+        Ok(Moment { system_calls: self.system_calls, address, nth })
+    }
 }
 
 /// Does what a sleeping victim waits for.
@@ -112,7 +154,10 @@ impl Victim {
         if stop == Stop::Step && self.vdso.contains(&self.registers()?.rip) {
             // Just called: the return address is on top of the stack.
             let back = self.peek(self.registers()?.rsp)? as u64;
-            return self.run_to(back, 1, None).map(|()| Stop::Step);
+            return match self.run_to(back, 1)? {
+                true => Ok(Stop::Step),
+                false => Err(format!("no return to {back:#x} from the vDSO")),
+            };
         }
         Ok(stop)
     }
@@ -122,78 +167,77 @@ impl Victim {
         self.wait(false)
     }
 
+    /// Runs on to a moment of another run, from where that one's [`Steps`] began. `asleep` is
+    /// called once if it falls asleep on the way, to do what wakes it.
+    ///
+    /// False: behind the right number of system calls it has not come there, and now stands before
+    /// the next one, or behind the operation's end.
+    pub fn reach(&mut self, moment: &Moment, mut asleep: Option<Wake>) -> Result<bool, String> {
+        for number in 0..2 * moment.system_calls {
+            // Beginning and end of each. It stands still behind the one in which it has slept:
+            // what wakes it is over and done before it goes on.
+            let stop = self.go_on(libc::PTRACE_SYSCALL, &mut asleep)?;
+            if stop != Stop::SystemCall {
+                let calls = moment.system_calls;
+                return Err(format!("{stop:?} behind {} system calls of {calls}", number / 2));
+            }
+        }
+        self.run_to(moment.address, moment.nth)
+    }
+
     /// Runs until it is about to execute the instruction at `address` for the `nth` time from here,
-    /// not counting that it may be about to do so now. `asleep` is called once if it falls asleep
-    /// on the way, to do what wakes it.
-    pub fn run_to(
-        &mut self,
-        address: u64,
-        nth: usize,
-        mut asleep: Option<Wake>,
-    ) -> Result<(), String> {
+    /// not counting that it may be about to do so now. False: a system call or a marker came first.
+    fn run_to(&mut self, address: u64, nth: usize) -> Result<bool, String> {
         let word = self.peek(address)?;
         let broken = word & !0xff | i64::from(INT3);
         for _ in 0..nth {
             if self.at()? == address {
-                self.resume_through(libc::PTRACE_SINGLESTEP, &mut asleep)?;
+                self.go_on(libc::PTRACE_SINGLESTEP, &mut None)?;
                 if self.at()? == address {
                     continue; // a repeated instruction, which is stopped at each repetition
                 }
             }
             self.poke(address, broken)?;
-            self.resume_through(libc::PTRACE_CONT, &mut asleep)?;
+            let stop = self.go_on(libc::PTRACE_SYSCALL, &mut None)?;
             self.poke(address, word)?;
             let mut registers = self.registers()?;
-            if registers.rip != address + 1 {
-                return Err(format!("stopped at {:#x} on the way to {address:#x}", registers.rip));
+            if stop == Stop::Step || registers.rip != address + 1 {
+                return Ok(false);
             }
             if word & 0xff == i64::from(INT3) {
-                return Ok(()); // the marker at the operation's end
+                return Ok(true); // the marker at the operation's end
             }
             registers.rip = address;
             self.set_registers(&registers)?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Resumes it, through a sleep that `asleep` ends.
-    fn resume_through(
-        &mut self,
-        how: libc::c_uint,
-        asleep: &mut Option<Wake>,
-    ) -> Result<Stop, String> {
-        if asleep.is_none() {
-            self.resume(how)?;
-            return self.wait(false);
-        }
-        // Stopped at each system call, it stands still behind the one in which it has slept: what
-        // wakes it is over and done before it goes on.
-        let how = if how == libc::PTRACE_CONT { libc::PTRACE_SYSCALL } else { how };
+    /// Resumes it until something stops it, through a sleep that `asleep` ends. System calls of the
+    /// vDSO, which it makes where it cannot read the clock by itself, are nobody's.
+    fn go_on(&mut self, how: libc::c_uint, asleep: &mut Option<Wake>) -> Result<Stop, String> {
         loop {
             self.resume(how)?;
-            match self.wait(true)? {
-                Stop::SystemCall => {}
-                Stop::Asleep => {
-                    if let Some(wake) = asleep.take() {
-                        wake()?;
-                    }
-                    return match self.wait(false)? {
-                        Stop::SystemCall => self.resume_through(libc::PTRACE_CONT, &mut None),
-                        stop => Ok(stop),
-                    };
+            let mut stop = self.wait(asleep.is_some())?;
+            if stop == Stop::Asleep {
+                if let Some(wake) = asleep.take() {
+                    wake()?;
                 }
-                stop => return Ok(stop),
+                stop = self.wait(false)?;
+            }
+            if stop != Stop::SystemCall || !self.vdso.contains(&self.at()?) {
+                return Ok(stop);
             }
         }
     }
 
     /// The instruction that it is about to execute.
-    pub fn at(&self) -> Result<u64, String> {
+    fn at(&self) -> Result<u64, String> {
         Ok(self.registers()?.rip)
     }
 
     /// The instruction that it is about to execute is a system call.
-    pub fn at_system_call(&self) -> Result<bool, String> {
+    fn at_system_call(&self) -> Result<bool, String> {
         Ok(self.peek(self.registers()?.rip)? & 0xffff == SYSCALL)
     }
 

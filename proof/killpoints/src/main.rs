@@ -37,10 +37,12 @@
 //!
 //! # How a kill is repeated
 //!
-//! Victims take the same steps in every run ([`harness::trace`]), so "about to execute the instruction at
-//! this address for the n-th time" is a moment that can be reached again, at full speed, with a
-//! breakpoint. When it is reached, the state must be the one that was recorded there; if not, the
-//! harness says so rather than killing at some other moment.
+//! Victims take the same steps in every run ([`harness::trace`]) as far as the kernel tells them the
+//! same. So "behind the m-th system call, about to execute the instruction at this address for the
+//! n-th time" is a moment that can be reached again, at full speed, with a breakpoint. Some read
+//! what is not the same each time (how much memory is in use); one that therefore does not come to
+//! that moment is killed before its next system call, and counted. Either way the state must be the
+//! one that was recorded there; if not, the harness says so rather than killing at some other.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("killpoints steps through x86-64 instructions on Linux");
@@ -179,15 +181,18 @@ fn supervise(cli: &Cli) -> ExitCode {
             Ring::Spsc => run::all::<Spsc>(scenario, mode),
             Ring::Mpmc => run::all::<Mpmc>(scenario, mode),
         };
-        let Report { steps, states, kills, passed } = report;
+        let Report { steps, states, kills, passed, .. } = report;
         let took = began.elapsed().as_millis();
         println!("{:46} {steps:6} {states:6} {kills:5} {passed:6} {took:7}", scenario.name);
         total += report;
     }
-    let Report { steps, states, kills, passed } = total;
+    let Report { steps, states, kills, passed, elsewhere } = total;
     let took = started.elapsed().as_secs_f64();
     println!("{steps} steps, {states} states, {took:.1} s");
     println!("kill points: {kills}, passed: {passed}");
+    if elsewhere > 0 {
+        println!("{elsewhere} of them in the same state, but before the system call that ends it");
+    }
     if not_run > 0 {
         println!("!!! NOT RUN: {not_run} operations, for want of CAP_SYS_ADMIN");
     }

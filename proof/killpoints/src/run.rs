@@ -1,6 +1,5 @@
 //! One operation: rehearsed, stepped through once, and then killed at each of its points.
 
-use std::collections::HashMap;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,7 +16,7 @@ use crate::rings::{options, records};
 use crate::scenario::Scenario;
 use crate::watchdog;
 use crate::world::{Life, World, expect};
-use harness::trace::{Stop, Victim, Wake};
+use harness::trace::{Moment, Steps, Stop, Victim, Wake};
 
 /// What came of one operation, or of all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +25,8 @@ pub struct Report {
     pub states: usize,
     pub kills: usize,
     pub passed: usize,
+    /// Kills before the next system call, as the victim did not come to the chosen instruction.
+    pub elsewhere: usize,
 }
 
 impl AddAssign for Report {
@@ -34,34 +35,33 @@ impl AddAssign for Report {
         self.states += other.states;
         self.kills += other.kills;
         self.passed += other.passed;
+        self.elsewhere += other.elsewhere;
     }
 }
 
-/// A moment in the operation: the victim is about to execute the instruction at `address` for the
-/// `nth` time since the operation began. At the beginning, `nth` is 0.
+/// Where the victim is after one step.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
-    address: u64,
-    nth: usize,
-    /// It is asleep in a system call there.
-    asleep: bool,
+enum Place {
+    At(Moment),
+    /// In the system call that it sleeps in.
+    Asleep,
 }
 
 /// What stepping through the operation has shown.
 #[derive(Debug, Default)]
 struct Record {
     /// One for each step, and one for the beginning.
-    moments: Vec<Moment>,
+    places: Vec<Place>,
     /// The states in their order: from the step at which each began.
     states: Vec<(usize, State)>,
 }
 
 impl Record {
-    fn note(&mut self, moment: Moment, state: State) {
+    fn note(&mut self, place: Place, state: State) {
         if self.states.last().is_none_or(|(_, last)| *last != state) {
-            self.states.push((self.moments.len(), state));
+            self.states.push((self.places.len(), state));
         }
-        self.moments.push(moment);
+        self.places.push(place);
     }
 
     /// The state at a step.
@@ -71,7 +71,7 @@ impl Record {
     }
 
     fn steps(&self) -> usize {
-        self.moments.len() - 1
+        self.places.len() - 1
     }
 
     /// The first and the last step of each state.
@@ -153,7 +153,8 @@ pub fn all<K: Flavour>(scenario: &Scenario, mode: Mode) -> Report {
         }
         report.kills += 1;
         watch(scenario, &format!("step {step}, {survivors:?}"));
-        let outcome = strike::<K>(scenario, &record, step, survivors).and_then(|cost| {
+        let outcome = strike::<K>(scenario, &record, step, survivors).and_then(|(cost, there)| {
+            report.elsewhere += usize::from(!there);
             // The further it came, the more has happened.
             let back = cost.arrived < so_far.arrived || cost.consumed < so_far.consumed;
             if back && !scenario.drop_unreleased {
@@ -274,54 +275,53 @@ fn rehearse<K: Flavour>(scenario: &Scenario) -> Result<(), String> {
 fn record<K: Flavour>(scenario: &Scenario) -> Result<Record, String> {
     let mut stage = Stage::<K>::set(scenario)?;
     let mut record = Record::default();
-    let mut met = HashMap::new();
-    let mut system_calls = 0;
+    let mut steps = Steps::default();
     let sleeps = scenario.on_sleep.is_some();
-    let mut moment = Moment { address: stage.victim.at()?, nth: 0, asleep: false };
-    record.note(moment, stage.look(system_calls)?);
+    let mut moment = steps.moment(&stage.victim)?;
+    record.note(Place::At(moment), stage.look(0)?);
     while record.steps() < MOST_STEPS {
-        system_calls += usize::from(stage.victim.at_system_call()?);
-        let mut stop = stage.victim.step(sleeps)?;
+        let mut stop = steps.step(&mut stage.victim, sleeps)?;
         if stop == Stop::Asleep {
-            record.note(Moment { asleep: true, ..moment }, stage.look(system_calls)?);
+            record.note(Place::Asleep, stage.look(moment.system_calls + 1)?);
             stage.world.wake(scenario)?;
             stage.observer.forget();
             stop = stage.victim.wake_up()?;
         }
         if stop == Stop::Breakpoint {
             // The second marker. It changes nothing: to be about to execute it is to be there.
-            record.note(moment, stage.look(system_calls)?);
+            record.note(Place::At(moment), stage.look(moment.system_calls)?);
             return Ok(record);
         }
-        let address = stage.victim.at()?;
-        let nth = met.entry(address).and_modify(|nth| *nth += 1).or_insert(1);
-        moment = Moment { address, nth: *nth, asleep: false };
-        record.note(moment, stage.look(system_calls)?);
+        moment = steps.moment(&stage.victim)?;
+        record.note(Place::At(moment), stage.look(moment.system_calls)?);
     }
     Err(format!("no end after {MOST_STEPS} steps"))
 }
 
-/// Kills a new victim at a step, and checks what is left.
+/// Kills a new victim at a step, and checks what is left. And whether it came to that very step.
 fn strike<K: Flavour>(
     scenario: &Scenario,
     record: &Record,
     step: usize,
     survivors: Survivors,
-) -> Result<Cost, String> {
+) -> Result<(Cost, bool), String> {
     let mut stage = Stage::<K>::set(scenario)?;
-    let moment = record.moments[step];
-    if moment.asleep {
-        expect(stage.victim.run(true)?, Stop::Asleep)?;
-    } else {
-        let world = &mut stage.world;
-        let mut wake = || world.wake(scenario);
-        let asleep: Option<Wake> = if scenario.on_sleep.is_some() { Some(&mut wake) } else { None };
-        stage.victim.run_to(moment.address, moment.nth, asleep)?;
-    }
+    let there = match &record.places[step] {
+        Place::Asleep => expect(stage.victim.run(true)?, Stop::Asleep).map(|()| true)?,
+        Place::At(moment) => {
+            let world = &mut stage.world;
+            let mut wake = || world.wake(scenario);
+            let asleep: Option<Wake> =
+                if scenario.on_sleep.is_some() { Some(&mut wake) } else { None };
+            // Where it took another way it stands at the end of that: just as good a place, if
+            // the state is the same.
+            stage.victim.reach(moment, asleep)?
+        }
+    };
     let recorded = record.state(step);
     if stage.look(recorded.system_calls)? != *recorded {
         return Err("not the state that was recorded at this step".into());
     }
     stage.victim.kill()?;
-    stage.check(scenario, survivors)
+    stage.check(scenario, survivors).map(|cost| (cost, there))
 }

@@ -17,7 +17,7 @@ use crate::observe::Observer;
 use crate::orphans::Other;
 use crate::rings::{options, records};
 use crate::scenario::{Left, Scenario, Step};
-use harness::trace::{Stop, Victim};
+use harness::trace::{Moment, Steps, Stop, Victim};
 
 /// What was sent and what has arrived.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ pub struct World<K: Flavour> {
 /// Where those died who are to die within an act, and what they left: which scenario, which life;
 /// about to execute the instruction at which address for the how many-th time; the region's words.
 /// Stepped to once, reached by a breakpoint afterwards.
-type Deaths = HashMap<(&'static str, String), (u64, usize, Vec<u64>)>;
+type Deaths = HashMap<(&'static str, String), (Moment, Vec<u64>)>;
 static DEATHS: LazyLock<Mutex<Deaths>> = LazyLock::new(Mutex::default);
 
 /// How soon survivors check whether their peers are alive.
@@ -267,25 +267,25 @@ impl<K: Flavour> World<K> {
         let mut look = || observer.look(&diary, 0).map_err(|e| format!("looking: {e}"));
         let key = (scenario.name, format!("{life:?}"));
         let known = DEATHS.lock().map_err(|e| e.to_string())?.get(&key).cloned();
-        if let Some((address, nth, words)) = known {
-            victim.run_to(address, nth, None)?;
+        if let Some((moment, words)) = known {
+            victim.reach(&moment, None)?;
             if look()?.into_words() != words {
                 return Err("not where the first of its kind died".into());
             }
             return victim.kill();
         }
         let mut words = look()?.into_words();
-        let (mut seen, mut met) = (0, HashMap::new());
+        let (mut seen, mut steps) = (0, Steps::default());
+        steps.moment(&victim)?;
         loop {
-            expect(victim.step(false)?, Stop::Step)?;
-            let address = victim.at()?;
-            let nth = met.entry(address).and_modify(|nth| *nth += 1).or_insert(1);
+            expect(steps.step(&mut victim, false)?, Stop::Step)?;
+            let moment = steps.moment(&victim)?;
             let now = look()?.into_words();
             seen += usize::from(now != words);
             words = now;
             if seen == changes {
                 let mut deaths = DEATHS.lock().map_err(|e| e.to_string())?;
-                deaths.insert(key, (address, *nth, words));
+                deaths.insert(key, (moment, words));
                 return victim.kill();
             }
         }
