@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// `Enum::Variant` of every error there, and of what errors contain that has variants.
+/// `Enum::Variant` of every error there, and of what errors contain that has variants; the name of
+/// an error that is a struct.
 pub fn variants() -> Vec<String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error");
     let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
@@ -29,6 +30,9 @@ fn declared(source: &str) -> Vec<String> {
             within = None;
         }
         let Some((owner, begun)) = within else {
+            let of_a_struct =
+                text.strip_prefix("pub struct ").map(|rest| rest.trim_end_matches(" {"));
+            found.extend(of_a_struct.filter(|name| name.ends_with("Error")).map(str::to_owned));
             let name = match text.strip_prefix("pub enum ") {
                 Some(rest) => rest.trim_end_matches(" {"),
                 None if depth == 4 && text == format!("{name} {{") => name,

@@ -25,7 +25,7 @@ pub(super) fn write(table: &[Row], told: &[Option<Told>], before: &str) -> Strin
     let mut page = HEAD.to_owned();
     let mut chapter = "";
     for (row, told) in table.iter().zip(told) {
-        let (kind, _) = row.variants[0].split_once("::").expect("a variant");
+        let kind = row.variants[0].split("::").next().expect("a name");
         let this = if is_of_calls(kind) { "Calls of ends" } else { kind };
         if this != chapter {
             page.push_str(&format!("\n## {this}\n"));

@@ -89,14 +89,15 @@ impl Told {
         let variant = debug.split(|c: char| !c.is_alphanumeric()).next().unwrap();
         let source = error.source().map_or("none".into(), |source| {
             assert!(source.source().is_none());
-            let source: &std::io::Error = source.downcast_ref().expect("the kernel's answer");
-            match source.raw_os_error() {
+            let answer = source.downcast_ref::<std::io::Error>();
+            match answer.and_then(std::io::Error::raw_os_error) {
                 // The words are libc's, of which there are several.
                 Some(number) => format!("`{}`", errno(number)),
                 None => format!("\"{source}\""),
             }
         });
-        Self { variant: format!("{kind}::{variant}"), text: error.to_string(), source, debug }
+        let name = if kind == variant { kind.into() } else { format!("{kind}::{variant}") };
+        Self { variant: name, text: error.to_string(), source, debug }
     }
 
     /// With an example in place of what differs from machine to machine.

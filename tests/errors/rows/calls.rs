@@ -331,5 +331,15 @@ fn several() -> Vec<Row> {
         .when("This receiver holds items that it gave back, or adopted from a dead one.")
         .cure("Receive those first.")
         .again("when they are received."),
+        Row::new(&["SendAllError"], "", |stage| {
+            let (_ring, mut tx, _rx) = ends(stage);
+            let error = tx.send_all_deadline(&[1, 2, 3], SHORT).unwrap_err();
+            assert_eq!(error.sent, 2);
+            Ok(vec![Told::of(&error)])
+        })
+        .with("BulkError::Timeout")
+        .when("`send_all` could not go on: its `why`, and source, tells what stopped it.")
+        .cure("See there; `sent` tells which values are to be sent yet.")
+        .again("as `why` has it, from that value on."),
     ]
 }
