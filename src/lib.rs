@@ -56,6 +56,9 @@
 //! * [`SendHandle`] and [`RecvHandle`] are the ends: `try_send`, `send`, `send_timeout`,
 //!   `send_deadline` and their twins, slices, and runs of slots in place ([`WriteRun`],
 //!   [`ReadRun`]; borrowed, by `unsafe` methods of the two).
+//! * [`list`] tells which rings there are. [`orphans`] are those that nobody has open;
+//!   [`remove_orphan`] and [`remove_orphans`] clear up after crashes. [`RecvHandle::clear`] discards
+//!   what is in a ring.
 //! * [`Item`] is what can travel. [`Canceller`] ends a blocked call, [`WaitPolicy`] says how calls
 //!   wait, [`Pool`] lends ends to those who have only `&self`.
 //!

@@ -102,7 +102,9 @@ pub fn remove_orphans() -> Result<Vec<String>, ListError> {
     })
 }
 
-/// The names that [`remove_orphans`] would remove at this moment. Nothing is touched, nor locked.
+/// The names that [`remove_orphans`] would try to remove at this moment. Nothing is touched, nor
+/// locked. (Of these, a user other than root may remove only its own where the directory is sticky,
+/// as `/dev/shm` mostly is.)
 ///
 /// # Errors
 ///

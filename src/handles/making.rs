@@ -92,14 +92,19 @@ impl Making {
         };
         let flags = if self.drop_unreleased { DROP_UNRELEASED } else { 0 };
         let plan = |page| {
-            Geometry::new(slot, self.capacity as u64, endpoints, page).ok_or_else(|| {
-                CreateError::TooLarge {
-                    ring: ring.clone(),
-                    needed: None,
-                    available: 0,
-                    limit: SpaceLimit::AddressSpace,
-                }
-            })
+            let too_large = |needed, available, limit| CreateError::TooLarge {
+                ring: ring.clone(),
+                needed,
+                available,
+                limit,
+            };
+            let geometry = Geometry::new(slot, self.capacity as u64, endpoints, page)
+                .ok_or_else(|| too_large(None, 0, SpaceLimit::AddressSpace))?;
+            let needed = geometry.region_len as u64;
+            match self.max_region.filter(|&most| needed > most) {
+                Some(most) => Err(too_large(Some(needed), most, SpaceLimit::MaxRegion)),
+                None => Ok(geometry),
+            }
         };
         let new = NewRegion {
             mode: self.mode,

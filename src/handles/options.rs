@@ -124,7 +124,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     }
 
     /// The largest region that is opened, in bytes: a larger one is refused, before any of it is
-    /// mapped, as [`OpenError::TooLarge`]. Applies to descriptors, too. It bounds what an opener may
+    /// mapped, as [`OpenError::TooLarge`]. Applies to descriptors, too; and none larger is created
+    /// ([`CreateError::TooLarge`]). It bounds what an opener may
     /// have to pay for: address space and page tables; pages of a file on a disk, with
     /// [`prefault`](Self::prefault) or [`lock_memory`](Self::lock_memory) all of them; and memory
     /// for the holes of a sparse file, which an opener [fills](Self::open).

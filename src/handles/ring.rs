@@ -97,7 +97,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
         self.len() == self.capacity()
     }
 
-    /// Who is attached.
+    /// Who is attached: also those that were killed, until somebody has noticed it ([`Peers`]).
     pub fn peers(&self) -> Peers {
         Peers::of(&self.raw.words)
     }

@@ -4,13 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ringpipe::{ChannelError, CreateError, HugePages, OpenOrCreateError, spsc};
+use ringpipe::{ChannelError, CreateError, HugePages, OpenOrCreateError, SpaceLimit, spsc};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::stage::{
     as_root, descriptors, mounted, one, refuse, refuse_locks, spsc as options, without_proc,
 };
+use super::support::cgroup::{self, Group};
 use super::support::sandbox::{become_nobody, mount_tmpfs};
 use super::{Row, Told};
 
@@ -150,9 +151,50 @@ fn room() -> Vec<Row> {
             let told = Told::of(&error).with(available, "268435456");
             Ok(vec![told.with(needed, "281474976718848")])
         })
-        .when("A limit leaves less: `ulimit -f` here; or the memory of the machine or of a cgroup.")
-        .cure("Ask for fewer slots, or raise the limit that it names.")
-        .again("when memory is free."),
+        .when("A limit on this process leaves less.")
+        .cure("Ask for fewer slots, or raise the limit that it names."),
+        Row::new(&["CreateError::TooLarge"], "the machine's memory", |_| {
+            // Of a mount without a limit of its own, and more than any machine has.
+            mounted(|| {
+                mount_tmpfs(SHM, c"size=0");
+                let error = options().capacity(1 << 45).create("ticks").unwrap_err();
+                let CreateError::TooLarge { available, limit: SpaceLimit::Machine, .. } = error
+                else {
+                    return Err(format!("another limit is lower: {error:?}"));
+                };
+                Ok(vec![Told::of(&error).with(available, "24586883072")])
+            })
+        })
+        .when("The machine has not so much free, swap included.")
+        .cure("Ask for fewer slots, or free some.")
+        .again("when memory is free. `open_or_create` does that for a second."),
+        Row::new(&["CreateError::TooLarge"], "a memory cgroup", |_| {
+            as_root(|| {
+                let Some(group) = Group::new("the error of a memory cgroup") else {
+                    return Err("no memory cgroup can be made".into());
+                };
+                let group = group.limit_to(4 << 20);
+                cgroup::join(&group.path);
+                let outcome = options().capacity(1 << 20).create_anonymous();
+                cgroup::join(group.path.parent().unwrap());
+                let path = group.path.display().to_string();
+                let Err(e @ CreateError::TooLarge { available, .. }) = &outcome else {
+                    return Err(format!("no want of the group's memory: {outcome:?}"));
+                };
+                let told = Told::of(e).with(path, "/sys/fs/cgroup/memory/shop");
+                Ok(vec![told.with(format!(", {available} "), ", 4194304 ")])
+            })
+        })
+        .when(
+            "The process is in a memory cgroup that has not so much left, or one above it has not.",
+        )
+        .cure("Ask for fewer slots, or raise the group's limit.")
+        .again("when the group has memory to spare. `open_or_create` does that for a second."),
+        Row::new(&["CreateError::TooLarge"], "its own bound", |stage| {
+            one(options().capacity(1024).max_region(4096).create(&stage.name))
+        })
+        .when("It takes more than `Options::max_region` allows.")
+        .cure("Allow more, or ask for fewer slots."),
         Row::new(&["CreateError::NoSpace"], "", |_| {
             mounted(|| {
                 mount_tmpfs(SHM, c"size=1m");
@@ -302,7 +344,8 @@ fn either() -> Vec<Row> {
             one(spsc::Ring::<u32>::options().open_or_create(&stage.name))
         })
         .when("There is something of that name, but it cannot be opened.")
-        .cure("What it contains says it: see `OpenError`."),
+        .cure("What it contains says it: see `OpenError`.")
+        .again("if that helps with what it contains."),
         Row::new(&["OpenOrCreateError::Create"], "", |stage| {
             let path = stage.directory().join("none/ticks");
             let error = options().open_or_create_file(path).unwrap_err();
@@ -310,10 +353,12 @@ fn either() -> Vec<Row> {
             Ok(vec![Told::of(&error)])
         })
         .when("There is nothing of that name, and it cannot be created.")
-        .cure("What it contains says it: see `CreateError`."),
+        .cure("What it contains says it: see `CreateError`. Where there is no room it was tried for a second.")
+        .again("if that helps with what it contains."),
         Row::new(&["ChannelError::Create"], "", |_| one(spsc::channel::<u64>(0)))
             .when("The channel's ring cannot be created.")
-            .cure("What it contains says it: see `CreateError`."),
+            .cure("What it contains says it: see `CreateError`.")
+            .again("if that helps with what it contains."),
         Row::new(&["ChannelError::Attach"], "", |_| {
             if cfg!(target_env = "musl") {
                 return Err("musl's allocator maps memory for whatever is asked of it".into());
@@ -330,7 +375,8 @@ fn either() -> Vec<Row> {
             Err("no limit that lets a ring pass, but not its ends".into())
         })
         .when("The channel's ends cannot be attached.")
-        .cure("What it contains says it: see `AttachError`."),
+        .cure("What it contains says it: see `AttachError`.")
+        .again("if that helps with what it contains."),
     ]
 }
 
