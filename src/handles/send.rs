@@ -183,7 +183,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[inline(always)]
     fn put(&mut self, run: Run, value: &T) {
-        self.raw.end.mem.view(self.shape).write(run.at, value);
+        self.raw.end.write_one(self.shape, run, value);
         self.raw.end.publish(self.shape, run, 1);
     }
 

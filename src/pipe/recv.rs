@@ -244,6 +244,28 @@ impl<K: Kind> RecvEnd<K> {
         self.cursor.held()
     }
 
+    /// Copies the first item of a claimed run, at position `at`, out.
+    #[inline(always)]
+    pub(crate) fn read<T: AnyBitPattern>(&mut self, shape: Fixed<T, K>, at: u64) -> T {
+        let mem = self.mem.view(shape);
+        self.cursor.at_hand(mem, at).unwrap_or_else(|| mem.read(at))
+    }
+
+    /// The same, into memory that is there: a large value stands nowhere else meanwhile.
+    #[inline(always)]
+    pub(crate) fn read_into<T: AnyBitPattern>(
+        &mut self,
+        shape: Fixed<T, K>,
+        at: u64,
+        into: &mut T,
+    ) {
+        let mem = self.mem.view(shape);
+        match self.cursor.at_hand(mem, at) {
+            Some(copy) => *into = copy,
+            None => mem.read_into(at, into),
+        }
+    }
+
     /// Copies the first items of a claimed run into `into`, which is no longer than the run has
     /// items. Copies nothing that matters if a peer has corrupted the stamps.
     #[inline]

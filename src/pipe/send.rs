@@ -1,5 +1,7 @@
 //! The sending end: it claims room, publishes, and learns of a broken pipe.
 
+use bytemuck::NoUninit;
+
 use super::{End, data, space};
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
@@ -7,7 +9,7 @@ use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{Name, Role};
 use crate::ring::claims::SendClaims;
 use crate::ring::control::Words;
-use crate::ring::mem::{Mem, Shape};
+use crate::ring::mem::{Fixed, Mem, Shape};
 use crate::ring::{Kind, Refused, Run, SendCursor};
 use crate::wait::word::WakeWord;
 
@@ -47,6 +49,12 @@ impl<K: Kind> SendEnd<K> {
         self.cursor.publish(self.mem.view(shape), run, items);
         data(&self.mem).notify();
         self.pass_on();
+    }
+
+    /// Writes the value into a claimed run of one slot, which is then [published](Self::publish).
+    #[inline(always)]
+    pub(crate) fn write_one<T: NoUninit>(&self, shape: Fixed<T, K>, run: Run, value: &T) {
+        self.cursor.write_one(self.mem.view(shape), run, value);
     }
 
     /// Having claimed: wakes another sender if there is a slot for it, too. Part of

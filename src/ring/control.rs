@@ -22,8 +22,8 @@ pub(crate) const MAX_ENDPOINTS: u32 = 4096;
 pub(crate) const WATCH_SLOTS: usize = if cfg!(loom) { 1 } else { 8 };
 /// Words of a bitmap with one bit for each endpoint record.
 pub(crate) const BITMAP_WORDS: usize = if cfg!(loom) { 1 } else { MAX_ENDPOINTS as usize / 64 };
-/// Words of the copy beside the tail.
-pub(crate) const INLINE_WORDS: usize = 6;
+/// Words of the copy beside the tail, with which these make a line of 64 bytes.
+pub(crate) const INLINE_WORDS: usize = if cfg!(loom) { 1 } else { 6 };
 
 /// What belongs to the senders, and what to the receivers: indexed by [`Role`].
 #[repr(C)]
@@ -80,19 +80,18 @@ pub struct Control {
     pub(crate) counters: CachePadded<Counters>,
 }
 
-/// The next position to write, and on its line, for a reader that is about to take the newest item,
-/// a copy of that.
+/// The next position to write, and on its line, for a receiver that waits for one item, a copy of
+/// the newest ([`inline`](crate::ring::inline)).
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Tail {
     /// The next position to write. SPSC: everything before it is published. MPMC: everything
     /// before it is claimed.
     pub(crate) at: AtomicU64,
-    /// SPSC: the tail behind the item whose copy follows; 0: there is no copy. Every producer
-    /// stores 0 when it attaches, as its predecessor may have died in the midst of making one.
+    /// SPSC: the position behind the item whose copy follows; 0: there is no copy.
     pub(crate) inline_at: AtomicU64,
-    /// Reserved: the copy.
-    pub(crate) inline: [UnmodelledU64; INLINE_WORDS],
+    /// SPSC: the copy, padded with zeros to whole words.
+    pub(crate) inline: [AtomicU64; INLINE_WORDS],
 }
 
 /// Counters beside the endpoint table; they only grow.

@@ -15,6 +15,7 @@
 pub mod claims;
 pub mod control;
 pub(crate) mod deliveries;
+mod inline;
 mod intent;
 pub mod mem;
 pub mod mpmc;
@@ -25,8 +26,9 @@ mod stamp;
 pub(crate) mod tests;
 
 use crate::wait::Stop;
+use bytemuck::{AnyBitPattern, NoUninit};
 use claims::{RecvClaims, SendClaims};
-use mem::{Mem, Shape, View};
+use mem::{Fixed, Mem, Shape, View};
 
 /// How many positions from `at` on lie before `end`.
 pub(crate) fn before(at: u64, end: u64) -> u64 {
@@ -101,6 +103,13 @@ pub trait SendCursor: SendClaims {
     /// The fast path for one slot. `None`: call [`claim`](Self::claim), which may still find one.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
+    /// Writes `value` into the only slot of a run that is about to be published, and where else a
+    /// receiver may look for it.
+    #[inline(always)]
+    fn write_one<T: NoUninit, K: Kind>(&self, mem: View<'_, Fixed<T, K>>, run: Run, value: &T) {
+        mem.write(run.at, value);
+    }
+
     /// Publishes the first `items` slots of the run and gives up the others.
     fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 }
@@ -144,6 +153,17 @@ pub trait RecvCursor: RecvClaims {
     /// The fast path for one item. `None`: call [`claim`](Self::claim), which may still find one,
     /// say behind a hole.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
+
+    /// A copy of the item at position `at`, the first of the run claimed last, that is at hand
+    /// without a look at its slot.
+    #[inline(always)]
+    fn at_hand<T: AnyBitPattern, K: Kind>(
+        &mut self,
+        _mem: View<'_, Fixed<T, K>>,
+        _at: u64,
+    ) -> Option<T> {
+        None
+    }
 
     /// The items of a claimed run are about to be shown to somebody before they are released:
     /// should this end die now, whoever receives them next receives them again.

@@ -8,7 +8,8 @@
 //! travel once per lap rather than once per message. Where the consumer is the faster one, the ring
 //! seems empty again and again: it then lets a few messages coalesce before it looks
 //! ([`coalesce`](crate::wait::coalesce)). The producer asks for the lines of slots ahead, so that
-//! its stores need not wait for them.
+//! its stores need not wait for them. And the consumer that waits for a message finds a small one on
+//! the line of `tail` itself ([`inline`](super::inline)).
 //!
 //! Why a value is whole when it is read: the producer's copy into slot `p` precedes its store of
 //! `tail = p + 1` (P2), the consumer loads that value or a later one (C1) before it copies out of
@@ -28,8 +29,10 @@
 
 use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::{is_exhausted, once_more, times_of, word};
-use super::mem::{Mem, Shape, View};
-use super::{Kind, RecvCursor, Refused, Run, SendCursor};
+use super::mem::{Fixed, Mem, Shape, View};
+use super::{Kind, RecvCursor, Refused, Run, SendCursor, inline};
+use bytemuck::{AnyBitPattern, NoUninit};
+
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::coalesce::Coalesce;
 
@@ -49,6 +52,8 @@ pub struct Producer {
     tail: u64,
     /// `head` as last seen.
     head_seen: u64,
+    /// The ring was empty then: a copy of each item goes beside the tail.
+    copies: bool,
 }
 
 impl Producer {
@@ -73,11 +78,8 @@ impl SendCursor for Producer {
         let tail = control.tail.at.load(Relaxed);
         let head_seen = control.head.load(Acquire); // P1 ← C2: slots before it have been read
         used(head_seen, tail, mem.slots.capacity())?;
-        // Relaxed: ordered before what this producer publishes first, which releases it (P2).
-        // Nothing else is ever stored there yet; a later version of this layout keeps a copy of the
-        // newest item.
-        control.tail.inline_at.store(0, Relaxed);
-        Ok(Self { tail, head_seen })
+        inline::invalidate(&control.tail);
+        Ok(Self { tail, head_seen, copies: head_seen == tail })
     }
 
     #[inline(always)]
@@ -89,6 +91,7 @@ impl SendCursor for Producer {
             let head = mem.words.control.head.load(Acquire); // P1 ← C2: slots before it have been read
             free = capacity - used(head, self.tail, capacity)?;
             self.head_seen = head;
+            self.copies = free == capacity;
             if free < need {
                 return Err(Refused::NotReady);
             }
@@ -100,6 +103,14 @@ impl SendCursor for Producer {
     #[inline(always)]
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
         self.claim(mem, 1, 1).ok()
+    }
+
+    #[inline(always)]
+    fn write_one<T: NoUninit, K: Kind>(&self, mem: View<'_, Fixed<T, K>>, run: Run, value: &T) {
+        mem.write(run.at, value);
+        if inline::fits::<T>() && self.copies {
+            inline::put(&mem.words.control.tail, run.at.wrapping_add(1), value);
+        }
     }
 
     #[inline]
@@ -120,6 +131,10 @@ pub struct Consumer {
     head: u64,
     /// `tail` as last seen.
     tail_seen: u64,
+    /// It was one ahead then: a copy of that item may lie beside it.
+    lone: bool,
+    /// The copy of the last such item did.
+    copied: bool,
     /// So many of the next items have been handed out unreleased before, by this consumer or, as
     /// the region told, by one before it. They are received again.
     again: u64,
@@ -156,6 +171,7 @@ impl Consumer {
             if ready < need {
                 return Err(Refused::NotReady);
             }
+            self.lone = ready == 1;
         }
         Ok(ready.min(max))
     }
@@ -206,6 +222,8 @@ impl RecvCursor for Consumer {
         let consumer = Self {
             head: head.wrapping_add(dropped),
             tail_seen,
+            lone: false,
+            copied: false,
             again: again - dropped,
             adopted: again - dropped,
             // Behind the head, nothing was handed out alone.
@@ -238,6 +256,20 @@ impl RecvCursor for Consumer {
         let slots = self.claim_slots(mem, 1, 1).ok()?;
         // Behind the look, so that the release, which asks the same, need not.
         (self.again == 0).then_some(Run { at: self.head, slots, items: slots, again: 0 })
+    }
+
+    #[inline(always)]
+    fn at_hand<T: AnyBitPattern, K: Kind>(
+        &mut self,
+        mem: View<'_, Fixed<T, K>>,
+        at: u64,
+    ) -> Option<T> {
+        if !inline::fits::<T>() || !self.lone {
+            return None;
+        }
+        let copy = inline::get(&mem.words.control.tail, at.wrapping_add(1));
+        self.copied = copy.is_some();
+        copy
     }
 
     fn hand_out<K: Kind>(&mut self, mem: &Mem<K>, run: Run) {
@@ -297,7 +329,10 @@ impl RecvCursor for Consumer {
 
     #[inline(always)]
     fn prefetch(&self, mem: View<'_, impl Shape>) {
-        mem.prefetch(self.head);
+        // Not out of the producer's hands, where nobody else needs that line.
+        if !(self.lone && self.copied) {
+            mem.prefetch(self.head);
+        }
     }
 }
 

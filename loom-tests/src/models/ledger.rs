@@ -15,7 +15,7 @@
 //!   can be used.
 
 use super::death::traces;
-use super::support::{Rx, Tx, claim_now, numbers};
+use super::support::{Rx, Tx, claim_now, numbers, read};
 use crate::peers::reap::{Life, Liveness, reap_for_record};
 use crate::peers::table::{self, Owner};
 use crate::pipe::End;
@@ -171,7 +171,10 @@ pub(super) fn send<K: Kind>(
 
 /// Fills a claimed run and publishes it.
 pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut Ledger) {
-    tx.end.mem.view(numbers()).write_run(run.at, values);
+    match values {
+        [value] => tx.end.write_one(numbers(), run, value),
+        _ => tx.end.mem.view(numbers()).write_run(run.at, values),
+    }
     book.begins(
         true,
         values.iter().zip(0..).map(|(&value, i)| {
@@ -206,8 +209,7 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
     book.counted.extend(lone);
     // Holes, too: nobody looks for them.
     book.held.extend(run.at..run.at + run.slots);
-    let mut values = vec![0; run.items as usize];
-    rx.end.copy_out(numbers(), run, &mut values).expect("the ring is sound");
+    let values = read(&mut rx.end, run);
     let places: Vec<_> = rx.end.items(numbers(), run).collect();
     let release = release.min(run.items);
     // What was handed out before is counted first.

@@ -26,7 +26,10 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
     match producer.claim(mem.kept(), 1, values.len() as u64) {
         Ok(run) => {
             let sent = run.items as usize;
-            mem.view(numbers()).write_run(run.at, &values[..sent]);
+            match &values[..sent] {
+                [value] => producer.write_one(mem.view(numbers()), run, value),
+                several => mem.view(numbers()).write_run(run.at, several),
+            }
             producer.publish(mem.kept(), run, run.items);
             sent
         }
@@ -41,8 +44,15 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
 fn try_recv(mem: &Ring, consumer: &mut Consumer, max: u64, into: &mut Vec<u64>) {
     match consumer.claim(mem.kept(), 1, max) {
         Ok(run) => {
+            let view = mem.view(numbers());
             let mut values = vec![0; run.items as usize];
-            mem.view(numbers()).read_run(run.at, &mut values);
+            match &mut values[..] {
+                [value] => {
+                    let copy = consumer.at_hand(view, run.at);
+                    *value = copy.unwrap_or_else(|| view.read(run.at));
+                }
+                several => view.read_run(run.at, several),
+            }
             consumer.release(mem.kept(), run, run.items);
             into.extend(values);
         }
@@ -82,8 +92,8 @@ fn spsc_one_slot_passes_values_in_order_over_several_laps() {
 
 #[test]
 fn spsc_two_slots_pass_values_in_order_over_several_laps() {
-    check("spsc, 2 slots, 4 sends, 3 receives", None, || {
-        pass(2, &[&[1], &[2], &[3], &[4]], 3, 1);
+    check("spsc, 2 slots, 3 sends, 3 receives", None, || {
+        pass(2, &[&[1], &[2], &[3]], 3, 1);
     });
 }
 
@@ -112,6 +122,30 @@ fn spsc_successor_of_a_producer_does_not_overwrite_what_is_being_read() {
         let (mut received, theirs, mut consumer) = receiving.join().unwrap();
         try_recv(&theirs, &mut consumer, 1, &mut received);
         assert_eq!(received, [1, 2][..1 + sent]);
+    });
+}
+
+/// A producer dies between its copy of an item and publishing that. Its successor publishes another
+/// at that position, without a copy.
+#[test]
+fn spsc_copy_of_what_was_not_published_is_not_taken() {
+    check("spsc, copy of a dead producer", None, || {
+        let ((mem, mut producer), (theirs, mut consumer)) = ring(2);
+        let run = producer.claim(mem.kept(), 1, 1).expect("there is room");
+        producer.write_one(mem.view(numbers()), run, &1);
+        let receiving = thread::spawn(move || {
+            let mut received = Vec::new();
+            try_recv(&theirs, &mut consumer, 1, &mut received);
+            (received, theirs, consumer)
+        });
+        // On this thread: taking the role's lock orders it after its predecessor.
+        let mut successor = Producer::attach(&mem, 0).expect("the ring is sound");
+        let run = successor.claim(mem.kept(), 1, 1).expect("there is room");
+        mem.view(numbers()).write_run(run.at, &[2]);
+        successor.publish(mem.kept(), run, 1);
+        let (mut received, theirs, mut consumer) = receiving.join().unwrap();
+        try_recv(&theirs, &mut consumer, 1, &mut received);
+        assert_eq!(received, [2]);
     });
 }
 

@@ -435,7 +435,7 @@ pub(crate) struct Tx<K: Kind> {
 
 impl<K: Kind> Tx<K> {
     pub(crate) fn put(&mut self, run: Run, value: u64) {
-        self.end.mem.view(numbers()).write(run.at, &value);
+        self.end.write_one(numbers(), run, &value);
         self.end.publish(numbers(), run, 1);
     }
 
@@ -467,6 +467,17 @@ impl<K: Kind> Tx<K> {
     }
 }
 
+/// The items of a claimed run, copied out as a call for one item, or for several, does.
+pub(crate) fn read<K: Kind>(end: &mut RecvEnd<K>, run: Run) -> Vec<u64> {
+    if run.items == 1 {
+        let at = end.find(numbers(), run, 0).expect("the ring is sound");
+        return vec![end.read(numbers(), at)];
+    }
+    let mut values = vec![0; run.items as usize];
+    end.copy_out(numbers(), run, &mut values).expect("the ring is sound");
+    values
+}
+
 /// A receiving handle: what `handles::recv` does with a `RecvEnd`.
 pub(crate) struct Rx<K: Kind> {
     pub(crate) end: RecvEnd<K>,
@@ -476,8 +487,7 @@ pub(crate) struct Rx<K: Kind> {
 
 impl<K: Kind> Rx<K> {
     pub(crate) fn take(&mut self, run: Run) -> Vec<u64> {
-        let mut values = vec![0; run.items as usize];
-        self.end.copy_out(numbers(), run, &mut values).expect("the ring is sound");
+        let values = read(&mut self.end, run);
         self.end.release(numbers(), run, run.items);
         values
     }

@@ -14,7 +14,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub(super) fn take_at_once(&mut self, run: Run) -> Option<T> {
         debug_assert!(run.slots == 1 && run.items == 1);
         // The result first: it is moved no more, whatever its size.
-        let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
+        let received = checked(self.raw.end.read(self.shape, run.at));
         self.note(run, if received.is_some() { run.again } else { 0 });
         self.raw.end.release(self.shape, run, 1);
         if received.is_none() {
@@ -26,11 +26,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// `Err` if a peer has corrupted the stamps, `None` if the item makes no `T`.
     #[inline(always)]
     pub(super) fn take(&mut self, run: Run) -> Result<Option<T>, Refused> {
-        let bits = self
-            .raw
-            .end
-            .find(self.shape, run, 0)
-            .map(|at| self.raw.end.mem.view(self.shape).read(at));
+        let found = self.raw.end.find(self.shape, run, 0);
+        let bits = found.map(|at| self.raw.end.read(self.shape, at));
         let received = bits.map(checked);
         self.note(run, if matches!(received, Some(Some(_))) { run.again.min(1) } else { 0 });
         self.raw.end.release(self.shape, run, 1);
@@ -47,7 +44,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         let found = self.raw.end.find(self.shape, run, 0);
         let received = found.map(|at| match as_bits(slice::from_mut(into)) {
             Some(bits) => {
-                self.raw.end.mem.view(self.shape).read_into(at, &mut bits[0]);
+                self.raw.end.read_into(self.shape, at, &mut bits[0]);
                 true
             }
             None => self.read_checked(at, into),

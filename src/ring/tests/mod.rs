@@ -143,7 +143,10 @@ impl<T: Sample, K: Kind> Tx<T, K> {
     /// gives up the rest.
     fn fill(&mut self, run: Run, first: u64, items: u64) {
         let values: Vec<T> = (first..first + items).map(T::nth).collect();
-        self.view().write_run(run.at, &values);
+        match &values[..] {
+            [value] => self.cursor.write_one(self.view(), run, value),
+            _ => self.view().write_run(run.at, &values),
+        }
         self.cursor.publish(self.mem.view(self.shape), run, items);
     }
 
@@ -199,7 +202,11 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Refused> {
         let run = self.claim(1, max)?;
         let items = run.items.min(max); // it may hold more than were asked for
-        let values = if run.slots == run.items {
+        let values = if run.slots == 1 && run.items == 1 {
+            let view = self.mem.view(self.shape);
+            let copy = self.cursor.at_hand(view, run.at);
+            vec![copy.unwrap_or_else(|| view.read(run.at))]
+        } else if run.slots == run.items {
             let mut values = vec![T::nth(0); items as usize];
             self.view().read_run(run.at, &mut values);
             values

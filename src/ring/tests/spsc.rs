@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ring::Spsc;
+use crate::ring::control::Tail;
 use crate::sync::Ordering::Relaxed;
 
 #[test]
@@ -25,6 +26,73 @@ fn positions_that_contradict_each_other_are_noticed() {
     assert_eq!(rx.recv_some(4), Ok(vec![0, 1, 2, 3]));
     tx.send(4).unwrap();
     assert_eq!(rx.recv(), Ok(4));
+}
+
+/// Sends sample 1 and receives it, the slot having been written over with sample 2 meanwhile.
+fn sent_beside_the_tail<T: Sample>() -> T {
+    let heap = Heap::<T, Spsc>::new(4, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    tx.send(1).unwrap();
+    tx.view().write(0, &T::nth(2));
+    rx.recv().unwrap()
+}
+
+#[test]
+fn a_lone_item_of_up_to_48_bytes_is_taken_from_beside_the_tail() {
+    fn check<T: Sample>(copied: bool) {
+        let expected = T::nth(if copied { 1 } else { 2 });
+        assert_eq!(sent_beside_the_tail::<T>(), expected, "{} bytes", size_of::<T>());
+    }
+    check::<u8>(COPIES);
+    check::<[u8; 3]>(COPIES);
+    check::<[u32; 3]>(COPIES);
+    check::<u64>(COPIES);
+    check::<Aligned32>(COPIES);
+    check::<[u16; 24]>(COPIES);
+    check::<[u64; 6]>(COPIES);
+    check::<[u8; 64]>(false);
+    check::<Aligned64>(false);
+    check::<[u16; 32]>(false);
+}
+
+/// Whether this machine's rings have copies.
+const COPIES: bool = cfg!(any(target_arch = "x86_64", target_arch = "x86", miri));
+
+#[test]
+fn the_copy_is_that_of_the_newest_item_or_is_not_taken() {
+    let heap = Heap::<u64, Spsc>::new(4, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    let tag = || heap.mem().words.control.tail.inline_at.load(Relaxed);
+    let copied = |tag: u64| if COPIES { tag } else { 0 };
+    // Of one sent alone; not of those that are received with others.
+    tx.send(0).unwrap();
+    tx.send(1).unwrap();
+    assert_eq!(tag(), copied(2));
+    tx.view().write(0, &100);
+    tx.view().write(1, &101);
+    assert_eq!((rx.recv(), rx.recv()), (Ok(100), Ok(101)));
+    // Batches leave it as it is, and it is not taken for the last of them.
+    assert_eq!(tx.send_some(2, 4), Ok(2));
+    assert_eq!((tag(), rx.recv(), rx.recv()), (copied(2), Ok(2), Ok(3)));
+    // The ring was empty at the producer's next look, which is after a lap: copies. Then it was
+    // not: none.
+    tx.send(4).unwrap();
+    assert_eq!((tag(), rx.recv()), (copied(5), Ok(4)));
+    tx.send(5).unwrap();
+    tx.send(6).unwrap();
+    tx.send(7).unwrap();
+    assert_eq!((tag(), rx.recv()), (copied(8), Ok(5)));
+    tx.send(8).unwrap();
+    assert_eq!(tag(), copied(8), "the ring was not empty");
+    assert_eq!(rx.recv_some(4), Ok(vec![6, 7, 8]));
+    tx.send(9).unwrap();
+    assert_eq!((tag(), rx.recv()), (copied(8), Ok(9)));
+    // What somebody wrote there is taken, if its tag is right; it is a wrong value, not worse.
+    tx.send(10).unwrap();
+    let Tail { inline_at, inline, .. } = &*heap.mem().words.control.tail;
+    inline_at.store(11, Relaxed);
+    inline[0].store(77, Relaxed);
+    assert_eq!(rx.recv(), Ok(if COPIES { 77 } else { 10 }));
 }
 
 /// Whatever an earlier producer, or a later version of this one, has left there.
