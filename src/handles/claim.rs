@@ -5,7 +5,7 @@ use crate::error::{BulkError, PeerError};
 use crate::peers::fork::Image;
 use crate::peers::reap::Liveness;
 use crate::pipe::End;
-use crate::ring::mem::Shape;
+use crate::ring::mem::{Kept, Shape};
 use crate::ring::{Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
@@ -51,7 +51,8 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         self.fast(shape, need, max)
     }
 
-    /// Claims without waiting.
+    /// Claims without waiting for others. As with a call that waits, messages of a stream may
+    /// coalesce first: whoever polls is to be no slower than whoever blocks.
     #[inline(always)]
     pub(super) fn try_claim(
         mut self,
@@ -59,7 +60,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         need: u64,
         max: u64,
     ) -> Result<Run, Refused> {
-        match self.fast(shape, need, max) {
+        match self.fast_coalesced(shape, need, max) {
             Some(run) => Ok(run),
             None => self.slow(need, max),
         }
@@ -72,6 +73,11 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
             return Err(Refused::Forked);
         }
         let tried = self.end.claim_slow(need, max, self.liveness);
+        if tried.is_err_and(Refused::is_for_now) {
+            // The caller may poll, and is helped as a call that does.
+            self.end.waits();
+            self.end.prefetch(Kept::shape());
+        }
         match tried {
             Ok(_) => self.waiting.timer.looked_well(),
             Err(refused)
@@ -136,21 +142,26 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
             return Err(Refused::Forked);
         }
         // The full claim first: the fast path may have missed something.
-        let mut claimed = self.end.claim_slow(need, max, self.liveness);
-        if claimed.is_err_and(Refused::is_for_now) {
-            let mut pace = self.waiting.until(deadline);
-            self.end.waits();
-            claimed = self.end.claim_waiting(shape, need, max, &mut pace, self.liveness);
+        let tried = self.end.claim_slow(need, max, self.liveness);
+        if !tried.is_err_and(Refused::is_for_now) {
+            if tried.is_ok() {
+                self.waiting.timer.looked_well();
+            }
+            return tried;
         }
-        match claimed {
-            Ok(_) => self.waiting.timer.looked_well(),
+        let mut pace = self.waiting.until(deadline);
+        self.end.waits();
+        match self.end.claim_waiting(shape, need, max, &mut pace, self.liveness) {
+            Ok(run) => {
+                self.waiting.timer.looked_well();
+                Ok(run)
+            }
             // Short waits may never reach a liveness check: if one is due, it is made here.
             Err(stopped @ Refused::Stopped(_)) if self.waiting.tried_in_vain() => {
-                claimed = self.check(need, max, stopped);
+                self.check(need, max, stopped)
             }
-            Err(_) => {}
+            Err(refused) => Err(refused),
         }
-        claimed
     }
 }
 

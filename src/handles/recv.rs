@@ -39,11 +39,16 @@ mod take;
 /// be woken, nothing has come of the calls for an interval (50 ms unless
 /// [set](Self::set_liveness_interval)) and it asks whether the peers are alive, or it would say
 /// end-of-file but other receivers hold items, and it asks whether those live. (The clock, which a
-/// blocking call on an SPSC ring asks now and then, is one only where the kernel has none to be
-/// read without.) But for such a call, `try_` calls are wait-free on an SPSC ring. On an MPMC ring
+/// call on an SPSC ring asks now and then, is one only where the kernel has none to be read
+/// without.) But for such a call, `try_` calls are wait-free on an SPSC ring. On an MPMC ring
 /// they do not block: a claim that fails is another's success. Closing an end, and asking for the
 /// peers ([`is_closed`](Self::is_closed), [`wait_for_peer`](Self::wait_for_peer)), takes system
 /// calls.
+///
+/// Between the messages of a stream that a receiver of an SPSC ring reads faster than it comes, any
+/// call, `try_` or not, may pause for a fraction of a microsecond, so that its look finds several:
+/// only where that was measured to make the stream faster, and not while the caller waits for a
+/// message, in a call or by calling again and again.
 ///
 /// # What an attached end needs of the system
 ///
@@ -135,7 +140,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.raw.claimer().fast(self.shape, 1, 1) {
+        match self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
             Some(run) => self.take_at_once(run).ok_or(TryRecvError::Invalid),
             None => self.try_recv_checked(),
         }

@@ -186,13 +186,13 @@ pub trait RecvCursor: RecvClaims {
     /// adopted.
     fn held(&self) -> u64;
 
-    /// Everything that the last look found has been taken: the next claim must look again.
+    /// Everything that the last look found has been taken: the next claim must look again. Not
+    /// again if that look was in vain.
     fn seems_drained(&self) -> bool {
         false
     }
 
-    /// If it [seems so](Self::seems_drained) and the call has time: how many pauses to make before
-    /// that look, so that it finds more ([`coalesce`](crate::wait::coalesce)).
+    /// If it [seems so](Self::seems_drained): how many pauses to make before that look, so that it finds more ([`coalesce`](crate::wait::coalesce)).
     fn pauses<K: Kind>(&mut self, _mem: &Mem<K>, _clock: impl FnOnce() -> u64) -> u32 {
         0
     }

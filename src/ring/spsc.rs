@@ -144,6 +144,8 @@ pub struct Consumer {
     times: u32,
     record: usize,
     coalesce: Coalesce,
+    /// The last position whose item was not there in time.
+    waited_at: Option<u64>,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -230,6 +232,7 @@ impl RecvCursor for Consumer {
             times: once_more(if dropped > 0 { 0 } else { times }),
             record,
             coalesce: Coalesce::new(),
+            waited_at: None,
         };
         if dropped > 0 {
             control.head.store(consumer.head, Release); // C2 → P1: nobody will read them
@@ -315,7 +318,7 @@ impl RecvCursor for Consumer {
 
     #[inline(always)]
     fn seems_drained(&self) -> bool {
-        self.tail_seen == self.head
+        self.tail_seen == self.head && self.waited_at != Some(self.head)
     }
 
     fn pauses<K: Kind>(&mut self, mem: &Mem<K>, clock: impl FnOnce() -> u64) -> u32 {
@@ -325,6 +328,7 @@ impl RecvCursor for Consumer {
     #[inline]
     fn waits(&mut self) {
         self.coalesce.waits();
+        self.waited_at = Some(self.head);
     }
 
     #[inline(always)]

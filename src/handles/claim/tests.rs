@@ -11,7 +11,7 @@ use crate::ring::{Kind, RecvCursor, SendCursor, Spsc};
 use crate::wait::pace::now;
 
 #[test]
-fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
+fn calls_let_messages_coalesce_but_not_twice_before_the_same() {
     let heap = Heap::<u64, Spsc>::new(64, 2);
     let both = told(&[(Role::Sender, 0), (Role::Receiver, 1)]);
     let before = Ends::before(&heap.mem().words, Role::Sender, || false);
@@ -62,14 +62,21 @@ fn calls_that_have_time_let_messages_coalesce_and_tries_do_not() {
         rx.release(numbers(), run.expect("an item"), 1);
         assert_eq!(coalesce(&rx), ((left - more, true), began));
     }
-    let before = coalesce(&rx);
     send(1);
     let run =
         claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1).expect("an item");
     rx.release(numbers(), run, 1);
-    assert!(claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1).is_err());
-    assert_eq!(coalesce(&rx), before, "tries neither pause nor tell");
-    // What has to be waited for begins anew.
+    assert_eq!(coalesce(&rx), ((left - 3, true), began), "a try that finds one");
+    // What is not there at once begins anew, and is not told of twice.
+    for _ in 0..2 {
+        assert!(claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1).is_err());
+        assert_eq!(coalesce(&rx), ((left - 4, false), began), "a try in vain");
+    }
     assert!(claimer(&mut rx, &mut waiting, &image, &both).claim(numbers(), 1, 1, soon()).is_err());
-    assert_eq!(coalesce(&rx), ((left - 3, false), began));
+    for more in [4, 5] {
+        send(1);
+        let run = claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1);
+        rx.release(numbers(), run.expect("an item"), 1);
+        assert_eq!(coalesce(&rx), ((left - more, more == 5), began));
+    }
 }
