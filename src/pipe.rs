@@ -155,30 +155,62 @@ pub(crate) trait End {
             polls: polls(max / Self::Kind::UNIT),
             watch: Self::SHARED.then(|| Watch::new(&words, role, self.me(), &alive)),
         };
-        block(waiter, pace, |look| {
-            let mut lost = false;
-            match look {
+        // Beside what the looks return, which fits into registers.
+        let mut run = Run::NONE;
+        let outcome = block(waiter, pace, |look| {
+            let tried = match look {
                 Look::Poll => {
                     self.prefetch(shape);
-                    return self.claim_fast(shape, need, max).map(Ok);
+                    self.claim_fast(shape, need, max).ok_or(Refused::NotReady)
                 }
-                Look::Full { check_due: true } => lost = self.check_liveness(liveness).lost,
-                Look::Full { check_due: false } => {}
+                Look::Full { check_due } => self.look(need, max, check_due, liveness),
+            };
+            match tried {
+                Ok(claimed) => {
+                    run = claimed;
+                    Some(Ok(()))
+                }
+                Err(refused) if refused.is_for_now() => None, // wait on
+                Err(refused) => Some(Err(refused)),
             }
-            let settled = settle(self.claim_slow(need, max, liveness));
-            if settled.is_some() || lost {
-                return settled.or(Some(Err(Refused::Stopped(Stop::DescriptorLost))));
-            }
-            if self.take_more_to_adopt() {
-                self.check_liveness(liveness);
-                return settle(self.claim_slow(need, max, liveness));
-            }
-            if Self::SHARED && need > 1 && look == CHECK && self.another() {
-                waiter.word.prompt(false);
-            }
-            None
-        })
-        .unwrap_or_else(|stop| Err(Refused::Stopped(stop)))
+        });
+        match outcome {
+            // A claim that moves nothing is made once more, from private memory. The one that was
+            // found would be copied, by other widths than it was stored by, and the copies wait for
+            // the stores: together a twentieth of a round trip.
+            Ok(Ok(())) if !Self::SHARED => Ok(self.claim_fast(shape, need, max).unwrap_or(run)),
+            Ok(settled) => settled.map(|()| run),
+            Err(stop) => Err(Refused::Stopped(stop)),
+        }
+    }
+
+    /// A full look inside a wait.
+    #[cold]
+    #[inline(never)]
+    fn look(
+        &mut self,
+        need: u64,
+        max: u64,
+        check_due: bool,
+        liveness: &impl Liveness,
+    ) -> Result<Run, Refused> {
+        let lost = check_due && self.check_liveness(liveness).lost;
+        let tried = self.claim_slow(need, max, liveness);
+        if !tried.is_err_and(Refused::is_for_now) {
+            return tried;
+        }
+        if lost {
+            return Err(Refused::Stopped(Stop::DescriptorLost));
+        }
+        if self.take_more_to_adopt() {
+            self.check_liveness(liveness);
+            return self.claim_slow(need, max, liveness);
+        }
+        if Self::SHARED && need > 1 && check_due && self.another() {
+            let role = Self::OPPOSITE.opposite();
+            WakeWord::of(&self.ends().1.control, role).prompt(false);
+        }
+        tried
     }
 
     /// Ends of the other role were there, and the locks say that none lives now, whatever the
@@ -256,14 +288,6 @@ fn data<K>(mem: &Mem<K>) -> WakeWord<'_> {
 
 fn space<K>(mem: &Mem<K>) -> WakeWord<'_> {
     WakeWord::of(&mem.words.control, Role::Sender)
-}
-
-/// A try inside a wait: `None` means wait on.
-fn settle(tried: Result<Run, Refused>) -> Option<Result<Run, Refused>> {
-    match tried {
-        Err(refused) if refused.is_for_now() => None,
-        settled => Some(settled),
-    }
 }
 
 /// Values in the ring: published or claimed, not yet claimed by a receiver. A snapshot.
