@@ -186,11 +186,16 @@ impl<P: Payload, K: Flavour> Door<P> for PolledDoor<P, K> {
 impl<P: Payload, K: Flavour> Tx<P> for PolledSender<P, K> {
     #[inline(always)]
     fn send(&mut self, item: &P) -> Outcome {
-        let sent = self.pause.until(|| match self.tx.try_send(*item) {
-            Err(TrySendError::Full(_)) => None,
-            sent => Some(sent),
-        });
-        Ok(sent.map_err(|e| e.to_string())?)
+        // As a user writes it: a closure that gives the result to another would copy it, which for
+        // a large item takes longer than to send it.
+        let mut pause = self.pause;
+        loop {
+            match self.tx.try_send(*item) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => pause.idle(),
+                Err(e) => return Err(e.to_string().into()),
+            }
+        }
     }
 
     #[inline(always)]
@@ -209,12 +214,17 @@ impl<P: Payload, K: Flavour> Tx<P> for PolledSender<P, K> {
 impl<P: Payload, K: Flavour> Rx<P> for PolledReceiver<P, K> {
     #[inline(always)]
     fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
-        let received = self.pause.until(|| match self.receiver.rx.try_recv() {
-            Err(TryRecvError::Empty) => None,
-            received => Some(received),
-        });
-        look(&received?);
-        Ok(())
+        let mut pause = self.pause;
+        loop {
+            match self.receiver.rx.try_recv() {
+                Ok(item) => {
+                    look(&item);
+                    return Ok(());
+                }
+                Err(TryRecvError::Empty) => pause.idle(),
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 
     #[inline(always)]
