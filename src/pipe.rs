@@ -95,11 +95,10 @@ pub(crate) trait End {
         max: u64,
     ) -> Option<Run>;
 
-    /// A claim is to come that may take a moment: lets more to claim coalesce, if that is worth it.
-    /// `clock`: of nanoseconds.
+    /// Before a claim: lets more to claim coalesce, if that is worth it. `clock`: of nanoseconds.
     fn let_coalesce(&mut self, _clock: impl FnOnce() -> u64) {}
 
-    /// The claim has to be waited for.
+    /// There was nothing to claim: it is waited for, or the caller may try again and again.
     fn waits(&mut self) {}
 
     /// Before a poll: asks for the lines that a poll that finds something will read.
@@ -175,10 +174,13 @@ pub(crate) trait End {
             }
         });
         match outcome {
-            // A claim that moves nothing is made once more, from private memory. The one that was
-            // found would be copied, by other widths than it was stored by, and the copies wait for
-            // the stores: together a twentieth of a round trip.
-            Ok(Ok(())) if !Self::SHARED => Ok(self.claim_fast(shape, need, max).unwrap_or(run)),
+            // A claim of one that moves nothing is made once more, from private memory. The one that
+            // was found would be copied, by other widths than it was stored by, and the copies wait
+            // for the stores: together a twentieth of a round trip. (A claim of several would look
+            // again, and might see less: a peer may lie.)
+            Ok(Ok(())) if !Self::SHARED && max == 1 => {
+                Ok(self.claim_fast(shape, 1, 1).unwrap_or(run))
+            }
             Ok(settled) => settled.map(|()| run),
             Err(stop) => Err(Refused::Stopped(stop)),
         }

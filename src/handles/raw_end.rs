@@ -166,6 +166,7 @@ impl<E: End> RawEnd<E> {
     }
 
     /// The handle is this process's own.
+    #[inline(always)]
     pub(super) fn is_current(&self) -> bool {
         self.image.is_current()
     }

@@ -15,7 +15,7 @@ use crate::error::{AttachError, PeerError, RecvError, RecvTimeoutError, TryRecvE
 use crate::peers::endings::Ending;
 use crate::pipe::{End, RecvEnd};
 use crate::ring::mem::{Fixed, SlotShape};
-use crate::ring::{Kind, Mpmc, Refused};
+use crate::ring::{Kind, Mpmc, Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
 
@@ -46,9 +46,10 @@ mod take;
 /// calls.
 ///
 /// Between the messages of a stream that a receiver of an SPSC ring reads faster than it comes, any
-/// call, `try_` or not, may pause for a fraction of a microsecond, so that its look finds several:
-/// only where that was measured to make the stream faster, and not while the caller waits for a
-/// message, in a call or by calling again and again.
+/// call, `try_` or not, may make up to 16 pauses (some tenths of a microsecond; a whole one where the
+/// processor's pause takes long), so that its look finds several: only where a trial has shown that
+/// the stream is faster so, and not while the caller waits for a message, in a call or by calling
+/// again and again.
 ///
 /// # What an attached end needs of the system
 ///
@@ -140,15 +141,29 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
-            Some(run) => self.take_at_once(run).ok_or(TryRecvError::Invalid),
-            None => self.try_recv_checked(),
+        match self.seen() {
+            Some(run) => self.take_seen(run).ok_or(TryRecvError::Invalid),
+            None => self.try_recv_looking(),
         }
     }
 
-    #[cold]
-    fn try_recv_checked(&mut self) -> Result<T, TryRecvError> {
-        let run = self.raw.claimer().slow(1, 1).map_err(not_received)?;
+    /// An item that can be had without a look, if the ring's kind knows of such.
+    #[inline(always)]
+    fn seen(&mut self) -> Option<Run> {
+        if !self.raw.is_current() {
+            return None;
+        }
+        let run = self.raw.end.claim_seen(self.shape)?;
+        self.raw.waiting.timer.looked_well();
+        Some(run)
+    }
+
+    #[inline(never)] // so that the shortest of paths is short
+    fn try_recv_looking(&mut self) -> Result<T, TryRecvError> {
+        let run = match self.raw.claimer().again(self.shape) {
+            Some(run) => run,
+            None => self.raw.claimer().slow(1, 1).map_err(not_received)?,
+        };
         let received = self.take(run).map_err(not_received)?;
         received.ok_or(TryRecvError::Invalid)
     }
@@ -214,10 +229,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        if let Some(run) = self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
-            return self.take_at_once(run).ok_or(RecvError::Invalid);
+        match self.seen() {
+            Some(run) => self.take_seen(run).ok_or(RecvError::Invalid),
+            None => self.recv_looking(Deadline::NEVER).map_err(without_deadline),
         }
-        self.recv_waiting(Deadline::NEVER).map_err(without_deadline)
     }
 
     /// Like [`recv`](Self::recv), for at most as long as `timeout`.
@@ -248,16 +263,21 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        match self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
-            Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Invalid),
-            None => self.recv_waiting(deadline.into()),
+        match self.seen() {
+            Some(run) => self.take_seen(run).ok_or(RecvTimeoutError::Invalid),
+            None => self.recv_looking(deadline.into()),
         }
     }
 
-    #[cold]
-    fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
-        let run =
-            self.raw.claimer().waiting(self.shape, 1, 1, deadline).map_err(not_received_in_time)?;
+    #[inline(never)] // as above
+    fn recv_looking(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
+        let run = match self.raw.claimer().again(self.shape) {
+            Some(run) => run,
+            None => {
+                let waited = self.raw.claimer().waiting(self.shape, 1, 1, deadline);
+                waited.map_err(not_received_in_time)?
+            }
+        };
         let received = self.take(run).map_err(not_received_in_time)?;
         received.ok_or(RecvTimeoutError::Invalid)
     }

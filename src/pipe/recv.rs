@@ -179,6 +179,21 @@ impl<K: Kind> RecvEnd<K> {
         self.free(shape, run, items);
     }
 
+    /// An item that an earlier look has found. To be released by
+    /// [`release_seen`](Self::release_seen).
+    #[inline(always)]
+    pub(crate) fn claim_seen(&mut self, shape: impl Shape<Kind = K>) -> Option<Run> {
+        self.cursor.claim_seen(self.mem.view(shape))
+    }
+
+    /// [`release`](Self::release), of what [`claim_seen`](Self::claim_seen) has claimed.
+    #[inline(always)]
+    pub(crate) fn release_seen(&mut self, shape: impl Shape<Kind = K>, run: Run) {
+        self.cursor.release_seen(self.mem.view(shape), run);
+        space(&self.mem).notify();
+        self.pass_on();
+    }
+
     /// [`release`](Self::release), of items that nobody was shown.
     #[inline(always)]
     fn free(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {

@@ -4,7 +4,7 @@
 //! its slot, on another line, which then has to come from the producer's cache as well: two trips,
 //! one after the other. So the producer stores a small item twice, in its slot and on the line of
 //! `tail`, behind a tag that says which item the copy is of: the position behind it. A consumer that
-//! finds exactly one item there takes it from that line and never asks for the slot's.
+//! finds exactly one item there takes it from that line, if its call is one for a single item.
 //!
 //! **The copy is a hint.** The slot is written first and holds the truth. A copy may be left out at
 //! any time (by batches, items filled in place, large items, a ring whose consumer is behind, on
@@ -24,8 +24,9 @@
 //!   after it.
 //! * *It is not newer.* Between the tag and the words of the next copy the producer makes a release
 //!   fence (I1). Had the consumer read one of those words, then its acquire fence (I2) behind its
-//!   copying would have made that tag visible to it, or a later one, before it looks there. Tags only
-//!   grow beyond `end`; so do those of a successor, which starts from a tail that was published.
+//!   copying would have made that tag visible to it, or a later one, before it looks there. Later
+//!   tags are beyond `end`, or the 0 of a successor, whose tags are beyond `end`, too: it starts from
+//!   a tail that was published.
 //! * *It is not torn*, by the same two: no word is older, none newer.
 //!
 //! So this is half a sequence lock: the tail says what the first half of one says.
@@ -41,8 +42,10 @@
 //!
 //! **When it is worth it.** The copy costs the producer some stores to a line that it stores to
 //! anyway. A stream's consumer finds several items at a look, takes the slots, and gains nothing.
-//! So the producer decides once a lap, when it has to look at `head` anyway: where the ring is
-//! empty then, its consumer waits for each message.
+//! So the producer decides when it attaches, and then once a lap, when it has to look at `head`
+//! anyway: where the ring is empty then, its consumer waits for each message. (Claims of several
+//! look more often.) The consumer asks for the next slot's line while it waits, unless the item
+//! before came by its copy.
 //!
 //! Source: the sequence locks of Linux 2.5.60, with the fences of Boehm 2012 ("Can seqlocks get
 //! along with programming language memory models?").

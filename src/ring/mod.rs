@@ -154,6 +154,13 @@ pub trait RecvCursor: RecvClaims {
     /// say behind a hole.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
+    /// As [`claim_one`](Self::claim_one), of those that an earlier look has found, if this kind of
+    /// cursor knows of any.
+    #[inline(always)]
+    fn claim_seen(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
+        self.claim_one(mem)
+    }
+
     /// A copy of the item at position `at`, the first of the run claimed last, that is at hand
     /// without a look at its slot.
     #[inline(always)]
@@ -179,6 +186,12 @@ pub trait RecvCursor: RecvClaims {
     /// Releases the first `items` items of the run; the others remain this cursor's.
     fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 
+    /// Releases what [`claim_seen`](Self::claim_seen) has claimed, and nobody was shown.
+    #[inline(always)]
+    fn release_seen(&mut self, mem: View<'_, impl Shape>, run: Run) {
+        self.release(mem, run, 1);
+    }
+
     /// The next item was handed out before and is ready: a claim of one item will find it.
     fn repeats(&self) -> bool;
 
@@ -197,7 +210,7 @@ pub trait RecvCursor: RecvClaims {
         0
     }
 
-    /// The call has to wait for what it claims.
+    /// There was nothing to claim: it is waited for, or the caller may try again and again.
     fn waits(&mut self) {}
 
     /// Asks for the line of the next item, unless it is the line that a claim looks at anyway.

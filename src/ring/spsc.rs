@@ -15,7 +15,7 @@
 //! `tail = p + 1` (P2), the consumer loads that value or a later one (C1) before it copies out of
 //! slot `p`. Why it is not overwritten meanwhile: the consumer's copy out of slot `p` precedes its
 //! store of `head = p + 1` (C2), the producer loads that value or a later one (P1) before it writes
-//! slot `p` again one lap later. Nothing else is shared.
+//! slot `p` again one lap later. Nothing else is shared, but for hints.
 //!
 //! What a death costs: the producer's items since its last P2 do not exist; the consumer's since
 //! its last C2 are received by its successor. Both positions are always whole, so a successor
@@ -60,6 +60,10 @@ impl Producer {
     /// Asks for the lines of a slot that comes soon.
     #[inline(always)]
     fn ask_ahead(&self, mem: View<'_, impl Shape>) {
+        // Once a line, if it has several slots.
+        if !mem.slots.begins_line(self.tail) {
+            return;
+        }
         let (ahead, used) = (mem.slots.ahead(), self.tail.wrapping_sub(self.head_seen));
         // Not out of the consumer's hands: if it has left that slot, like all others of that line.
         if used + 2 * ahead < mem.slots.capacity() {
@@ -116,6 +120,7 @@ impl SendCursor for Producer {
     #[inline]
     fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run.at == self.tail && items <= run.slots);
+        debug_assert!(self.tail.wrapping_sub(self.head_seen) + items <= mem.slots.capacity());
         self.tail = self.tail.wrapping_add(items);
         mem.words.control.tail.at.store(self.tail, Release); // P2 → C1: values before it are written
         self.ask_ahead(mem);
@@ -133,7 +138,7 @@ pub struct Consumer {
     tail_seen: u64,
     /// It was one ahead then: a copy of that item may lie beside it.
     lone: bool,
-    /// The copy of the last such item did.
+    /// It did, and was taken.
     copied: bool,
     /// So many of the next items have been handed out unreleased before, by this consumer or, as
     /// the region told, by one before it. They are received again.
@@ -174,6 +179,7 @@ impl Consumer {
                 return Err(Refused::NotReady);
             }
             self.lone = ready == 1;
+            self.copied = false;
         }
         Ok(ready.min(max))
     }
@@ -262,6 +268,19 @@ impl RecvCursor for Consumer {
     }
 
     #[inline(always)]
+    fn claim_seen(&mut self, _: View<'_, impl Shape>) -> Option<Run> {
+        let seen = self.tail_seen != self.head && self.again == 0;
+        seen.then_some(Run { at: self.head, slots: 1, items: 1, again: 0 })
+    }
+
+    #[inline(always)]
+    fn release_seen(&mut self, mem: View<'_, impl Shape>, run: Run) {
+        debug_assert!(run.at == self.head && self.again == 0);
+        self.head = run.at.wrapping_add(1);
+        mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read
+    }
+
+    #[inline(always)]
     fn at_hand<T: AnyBitPattern, K: Kind>(
         &mut self,
         mem: View<'_, Fixed<T, K>>,
@@ -297,6 +316,7 @@ impl RecvCursor for Consumer {
     #[inline]
     fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run.at == self.head && items <= run.items);
+        debug_assert!(items <= self.tail_seen.wrapping_sub(self.head), "released what was seen");
         self.head = self.head.wrapping_add(items);
         if self.again > 0 {
             self.again = self.again.saturating_sub(items);
@@ -334,7 +354,7 @@ impl RecvCursor for Consumer {
     #[inline(always)]
     fn prefetch(&self, mem: View<'_, impl Shape>) {
         // Not out of the producer's hands, where nobody else needs that line.
-        if !(self.lone && self.copied) {
+        if !self.copied {
             mem.prefetch(self.head);
         }
     }

@@ -121,6 +121,10 @@ impl<K: Kind> Slots<K> {
         1
     }
 
+    pub(crate) fn begins_line(&self, _position: u64) -> bool {
+        true
+    }
+
     pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64) {}
 
     pub(crate) unsafe fn write_run<T: NoUninit>(&self, position: u64, values: &[T]) {

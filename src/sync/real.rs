@@ -57,6 +57,8 @@ unsafe impl<T: ?Sized + Sync> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}
 
+/// Bytes in a line, as the processor moves them.
+const LINE_BYTES: usize = 64;
 /// So many bytes ahead of what is written, lines are asked for.
 const AHEAD: usize = 256;
 
@@ -87,6 +89,8 @@ pub struct Slots<K> {
     shape: SlotShape,
     /// How many slots ahead a sender asks for lines.
     ahead: u64,
+    /// Slots in a line, less 1, if that is a whole number; else 0.
+    in_line: u64,
     /// By how many bytes at once values are copied whose type is not known.
     word: usize,
     kind: PhantomData<fn() -> K>,
@@ -107,7 +111,10 @@ impl<K: Kind> Slots<K> {
         // More than there are: never.
         let ahead = (AHEAD / shape.stride).max(K::UNIT as usize) as u64;
         let ahead = if can_ask() { ahead } else { 1 << 60 };
-        Self { base, mask: capacity - 1, shape, ahead, word: word(shape.size), kind: PhantomData }
+        let whole = LINE_BYTES.is_multiple_of(shape.stride);
+        let in_line = if whole { LINE_BYTES / shape.stride - 1 } else { 0 } as u64;
+        let (mask, word) = (capacity - 1, word(shape.size));
+        Self { base, mask, shape, ahead, in_line, word, kind: PhantomData }
     }
 
     #[inline(always)]
@@ -246,6 +253,12 @@ impl<K: Kind> Slots<K> {
         self.ahead
     }
 
+    /// The slot at `position` begins a line, or slots do not divide lines.
+    #[inline(always)]
+    pub(crate) fn begins_line(&self, position: u64) -> bool {
+        position & self.in_line == 0
+    }
+
     /// Asks for the (first) lines of a slot of this shape, for this processor alone.
     #[inline(always)]
     pub(crate) fn prefetch_to_write(&self, shape: SlotShape, position: u64) {
@@ -253,12 +266,12 @@ impl<K: Kind> Slots<K> {
         {
             let slot = self.slot(shape, position);
             let message = shape.stride * K::UNIT as usize;
-            for line in 0..message.min(AHEAD).div_ceil(64) {
+            for line in 0..message.min(AHEAD).div_ceil(LINE_BYTES) {
                 // SAFETY: accesses nothing, as far as a program can tell.
                 unsafe {
                     std::arch::asm!(
                         "prefetchw [{line}]",
-                        line = in(reg) slot.wrapping_add(line * 64),
+                        line = in(reg) slot.wrapping_add(line * LINE_BYTES),
                         options(nostack, preserves_flags),
                     );
                 }

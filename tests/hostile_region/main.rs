@@ -7,7 +7,8 @@
 //! cut it off ([`holes`]), hold its locks and move its sleepers ([`beside`]). Then every call must
 //! return, by its own deadline and an allowance for busy machines ([`limits`]), with a value or one
 //! of its documented errors: no panic, no hang, no access beyond the region. Where only the control
-//! words were touched, no value may come out that was never in a slot. [`chart`] sees to it that no
+//! words were touched, no value may come out that was never in a slot. [`toggles`] takes back what it
+//! has just told. [`chart`] sees to it that no
 //! word is forgotten; [`crowd`] makes the ring slow to repair rather than wrong.
 //!
 //! Counts of what was written, of the calls that survived it and of the longest overrun of a
@@ -30,6 +31,7 @@ mod storm;
 mod strafe;
 #[path = "../support/mod.rs"]
 mod support;
+mod toggles;
 
 use support::roles;
 

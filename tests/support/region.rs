@@ -174,7 +174,7 @@ impl Chart {
             classes[from / 8..(from + bytes) / 8].fill(class);
         };
         mark(Class::Header, 0, HEADER);
-        mark(Class::Tail, at::TAIL, 16); // and what stands for the copy beside it
+        mark(Class::Tail, at::TAIL, 16); // and the tag of the copy beside it
         mark(Class::Head, at::HEAD, 8);
         mark(Class::Wake, at::DATA, 8);
         mark(Class::Wake, at::SPACE, 8);
@@ -196,6 +196,9 @@ impl Chart {
                 true => mark(Class::Intent, at, 8),
                 false => mark(Class::HandedOut, at + 8, 16),
             }
+        }
+        if !stamped {
+            mark(Class::Payload, at::TAIL + 16, 48); // the copy
         }
         mark(Class::Payload, slots_at, (stride * capacity as usize).next_multiple_of(8));
         for slot in 0..if stamped { capacity as usize } else { 0 } {

@@ -493,6 +493,11 @@ impl<K: Kind> Rx<K> {
     }
 
     pub(crate) fn try_recv(&mut self) -> Result<u64, Refused> {
+        if let Some(run) = self.end.claim_seen(numbers()) {
+            let value = self.end.mem.view(numbers()).read(run.at);
+            self.end.release_seen(numbers(), run);
+            return Ok(value);
+        }
         let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;
         Ok(self.take(run)[0])
     }

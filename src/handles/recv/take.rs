@@ -9,14 +9,14 @@ use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
-    /// [`take`](Self::take) for the run of one slot that [`Claimer::fast`] claims.
+    /// [`take`](Self::take) for the run of one slot that `RecvEnd::claim_seen` claims.
     #[inline(always)]
-    pub(super) fn take_at_once(&mut self, run: Run) -> Option<T> {
-        debug_assert!(run.slots == 1 && run.items == 1);
+    pub(super) fn take_seen(&mut self, run: Run) -> Option<T> {
+        debug_assert!(run.slots == 1 && run.items == 1 && run.again == 0);
         // The result first: it is moved no more, whatever its size.
-        let received = checked(self.raw.end.read(self.shape, run.at));
-        self.note(run, if received.is_some() { run.again } else { 0 });
-        self.raw.end.release(self.shape, run, 1);
+        let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
+        self.again = Again::default();
+        self.raw.end.release_seen(self.shape, run);
         if received.is_none() {
             self.count_dropped(1);
         }
@@ -47,7 +47,13 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
                 self.raw.end.read_into(self.shape, at, &mut bits[0]);
                 true
             }
-            None => self.read_checked(at, into),
+            None => match checked(self.raw.end.read(self.shape, at)) {
+                Some(item) => {
+                    *into = item;
+                    true
+                }
+                None => false,
+            },
         });
         self.note(run, if received == Some(true) { run.again.min(1) } else { 0 });
         self.raw.end.release(self.shape, run, 1);

@@ -1,0 +1,133 @@
+//! An index that goes back by one, and forth, while it is looked at: what an end has claimed by the
+//! one look and what it knows by the next must not part. Else it would send into room, or receive
+//! items, that are not there, and never look again.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
+
+use ringpipe::{RecvHandle, SendHandle, Spsc};
+
+use super::limits::guarded;
+use super::strafe::{HEAD, TAIL};
+use super::support::region::Raw;
+use super::support::{LONG, Name, new_ring};
+
+const SLOTS: u64 = 8;
+/// Ends that are attached, one after the other, and each make one call that waits.
+const ENDS: usize = if cfg!(debug_assertions) { 1_000 } else { 4_000 };
+/// Of such a call.
+const BRIEF: Duration = Duration::from_micros(50);
+
+/// Attaches one end after the other to a ring whose indices are `head` and `tail`, while that at
+/// `word` is sometimes one more.
+fn beside_a_toggle(word: usize, [head, tail]: [u64; 2], call: impl Fn(&Ends) + Send + 'static) {
+    guarded(LONG, move || {
+        let (name, ring) = new_ring::<Spsc>(SLOTS as usize);
+        let ends = Ends { ring, name };
+        let raw = Raw::of(&ends.name.path());
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _stops = Stops(&stop); // whatever becomes of the calls
+            scope.spawn(|| {
+                let told = if word == HEAD { head } else { tail };
+                while !stop.load(Relaxed) {
+                    for value in [told, told + 1] {
+                        raw.words()[word].store(value, Relaxed);
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            for _ in 0..ENDS {
+                let other = if word == HEAD { (TAIL, tail) } else { (HEAD, head) };
+                raw.words()[other.0].store(other.1, Relaxed);
+                call(&ends);
+            }
+        });
+    });
+}
+
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+struct Ends {
+    ring: ringpipe::Ring<u64, Spsc>,
+    name: Name,
+}
+
+impl Ends {
+    /// Each of them succeeds at most once: there is one slot, or one item, more than there was.
+    fn sends(&self, send: impl Fn(&mut SendHandle<u64, Spsc>) -> usize) {
+        // Corrupt, if it was told that the ring holds more than it can.
+        let Ok(mut tx) = self.ring.producer() else { return };
+        let sent = send(&mut tx) + (0..64).filter(|_| tx.try_send(7).is_ok()).count();
+        assert!(sent <= 1, "{sent} items were sent into one free slot");
+    }
+
+    fn receives(&self, receive: impl Fn(&mut RecvHandle<u64, Spsc>) -> usize) {
+        let Ok(mut rx) = self.ring.consumer() else { return };
+        let received = receive(&mut rx) + (0..64).filter(|_| rx.try_recv().is_ok()).count();
+        assert!(received <= 1, "{received} items were received from a ring of one");
+    }
+}
+
+#[test]
+fn room_that_was_taken_back_is_not_used_twice() {
+    beside_a_toggle(HEAD, [0, SLOTS], |ends| {
+        ends.sends(|tx| tx.send_slice_deadline(&[7; 4], BRIEF).unwrap_or(0));
+    });
+}
+
+#[test]
+fn room_for_one_that_was_taken_back_is_not_used_twice() {
+    beside_a_toggle(HEAD, [0, SLOTS], |ends| {
+        ends.sends(|tx| usize::from(tx.send_timeout(7, BRIEF).is_ok()));
+    });
+}
+
+#[test]
+fn room_that_was_taken_back_is_not_claimed_twice() {
+    beside_a_toggle(HEAD, [0, SLOTS], |ends| {
+        ends.sends(|tx| {
+            tx.claim_deadline(4, BRIEF).map_or(0, |mut run| {
+                let room = run.len();
+                (0..room).for_each(|index| run.write(index, 7));
+                run.commit_all();
+                room
+            })
+        });
+    });
+}
+
+#[test]
+fn items_that_were_taken_back_are_not_received_twice() {
+    beside_a_toggle(TAIL, [0, 0], |ends| {
+        ends.receives(|rx| rx.recv_slice_deadline(&mut [0; 4], BRIEF).unwrap_or(0));
+    });
+}
+
+#[test]
+fn an_item_that_was_taken_back_is_not_received_twice() {
+    beside_a_toggle(TAIL, [0, 0], |ends| {
+        ends.receives(|rx| usize::from(rx.recv_timeout(BRIEF).is_ok()));
+    });
+}
+
+#[test]
+fn items_that_were_taken_back_are_not_claimed_twice() {
+    beside_a_toggle(TAIL, [0, 0], |ends| {
+        ends.receives(|rx| {
+            rx.claim_deadline(4, BRIEF).map_or(0, |run| {
+                let items = run.len();
+                run.release_all();
+                items
+            })
+        });
+    });
+}
