@@ -37,6 +37,17 @@ impl<T: Item + Default, K: Kind> Both<T, K> {
         black_box(self.rx.recv().unwrap());
     }
 
+    /// `send` until half of the ring is full, `recv` until it is empty.
+    #[inline(always)]
+    pub fn stream(&mut self) {
+        for _ in 0..SLOTS / 2 {
+            self.tx.send(black_box(self.values[0])).unwrap();
+        }
+        for _ in 0..SLOTS / 2 {
+            black_box(self.rx.recv().unwrap());
+        }
+    }
+
     /// `send_slice`, `recv_slice`.
     #[inline(always)]
     pub fn slice(&mut self) {

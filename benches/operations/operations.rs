@@ -5,6 +5,7 @@
 //! cargo bench -p operations -- --save-baseline before    # then change something, then
 //! cargo bench -p operations -- --baseline before
 //! cargo bench -p operations -- instructions    # how many a value takes; with valgrind
+//! cargo bench -p operations -- instructions bound    # that a stream's value takes no more than it may
 //! cargo bench -p operations -- stack    # how many copies of a large item a call has there
 //! ```
 //!
@@ -103,6 +104,10 @@ fn operations(c: &mut Criterion) {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.split_first() {
+        // Behind these comes what cargo adds.
+        Some((what, [only, ..])) if what == "instructions" && only == "bound" => {
+            instructions::check();
+        }
         Some((what, _)) if what == "instructions" => instructions::count(),
         Some((what, _)) if what == "stack" => stack::measure(),
         Some((what, program)) if what == "pass" => instructions::work(program),
