@@ -59,9 +59,9 @@ use crate::sync::fence;
 /// Where the two fences cost no instruction. Elsewhere a stream would pay for them.
 const CHEAP: bool = cfg!(any(target_arch = "x86_64", target_arch = "x86", miri, loom));
 
-/// Whether items of type `T` are copied. (One that has no bytes is on its way with `tail`.)
+/// Whether items of type `T` are copied.
 pub(super) const fn fits<T>() -> bool {
-    CHEAP && size_of::<T>() > 0 && size_of::<T>() <= size_of::<[u64; INLINE_WORDS]>()
+    CHEAP && size_of::<T>() <= size_of::<[u64; INLINE_WORDS]>()
 }
 
 /// How many words the copy of a `T` takes.

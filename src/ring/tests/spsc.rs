@@ -55,6 +55,16 @@ fn a_lone_item_of_up_to_48_bytes_is_taken_from_beside_the_tail() {
     check::<[u16; 32]>(false);
 }
 
+/// Whatever a peer says of it.
+#[test]
+fn of_a_larger_item_there_is_no_copy() {
+    let heap = Heap::<[u16; 32], Spsc>::new(4, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    tx.send(3).unwrap();
+    heap.mem().words.control.tail.inline_at.store(1, Relaxed);
+    assert_eq!(rx.recv(), Ok(Sample::nth(3)));
+}
+
 /// Whether this machine's rings have copies.
 const COPIES: bool = cfg!(any(target_arch = "x86_64", target_arch = "x86", miri));
 
