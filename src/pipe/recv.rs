@@ -334,7 +334,7 @@ impl<K: Kind> End for RecvEnd<K> {
 
     #[inline(always)]
     fn let_coalesce(&mut self, clock: impl FnOnce() -> u64) {
-        if self.cursor.seems_drained() {
+        if self.cursor.may_pause() {
             self.pause(clock);
         }
     }

@@ -199,13 +199,14 @@ pub trait RecvCursor: RecvClaims {
     /// adopted.
     fn held(&self) -> u64;
 
-    /// Everything that the last look found has been taken: the next claim must look again. Not
-    /// again if that look was in vain.
-    fn seems_drained(&self) -> bool {
+    /// Everything that the last look found has been taken, so that the next claim must look again
+    /// (not again if that look was in vain); and there may be reason to pause before it.
+    fn may_pause(&mut self) -> bool {
         false
     }
 
-    /// If it [seems so](Self::seems_drained): how many pauses to make before that look, so that it finds more ([`coalesce`](crate::wait::coalesce)).
+    /// If [so](Self::may_pause): how many pauses to make before that look, so that it finds more
+    /// ([`coalesce`](crate::wait::coalesce)).
     fn pauses<K: Kind>(&mut self, _mem: &Mem<K>, _clock: impl FnOnce() -> u64) -> u32 {
         0
     }

@@ -337,8 +337,9 @@ impl RecvCursor for Consumer {
     }
 
     #[inline(always)]
-    fn seems_drained(&self) -> bool {
-        self.tail_seen == self.head && self.waited_at != Some(self.head)
+    fn may_pause(&mut self) -> bool {
+        let drained = self.tail_seen == self.head && self.waited_at != Some(self.head);
+        drained && !self.coalesce.rests()
     }
 
     fn pauses<K: Kind>(&mut self, mem: &Mem<K>, clock: impl FnOnce() -> u64) -> u32 {

@@ -74,6 +74,14 @@ impl Coalesce {
         }
     }
 
+    /// There are no pauses to make, and nothing is to be found out, at this look.
+    #[inline(always)]
+    pub(crate) fn rests(&mut self) -> bool {
+        let rests = self.stage == Stage::Judged(false) && self.left > 0;
+        self.left -= u32::from(rests);
+        rests
+    }
+
     /// Everything that was found has been taken, up to position `at`: how many pauses to make
     /// before the next look. The clock, of nanoseconds, is asked once in a stage.
     pub(crate) fn drained(&mut self, at: u64, capacity: u64, clock: impl FnOnce() -> u64) -> u32 {

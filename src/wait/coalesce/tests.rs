@@ -15,7 +15,7 @@ fn stream(
     let (mut at, mut now) = (coalesce.drained_at.unwrap_or(u64::MAX - 99), coalesce.began.0);
     let mut pauses = Vec::new();
     for _ in 0..looks {
-        let next = coalesce.drained(at, 1024, || now);
+        let next = if coalesce.rests() { 0 } else { coalesce.drained(at, 1024, || now) };
         pauses.push(next);
         at = at.wrapping_add(found(next));
         now += took(next);
