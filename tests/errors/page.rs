@@ -14,9 +14,9 @@ $ REGENERATE=1 cargo test --test errors
 ```
 
 A text says what was attempted, on which ring, and after a semicolon what can be done, where the
-library can know that. Errors of calls on an end are small, and leave out which ring it was. What the
-kernel answered is the error's `source()`, and not part of the text, so who prints both prints it
-once. The same is in the error's fields, for programs: paths as `PathBuf`, numbers as numbers.
+library can know that. Errors of calls on an end are small, and leave out which ring it was. What
+the kernel answered is the error's `source()`, and not part of the text, so who prints both prints
+it once. The same is in the error's fields, for programs: paths as `PathBuf`, numbers as numbers.
 Lines are broken here, not in the texts; `/dev/shm/ticks`, `/data/ticks` and the numbers are
 examples.
 ";
