@@ -129,11 +129,13 @@ impl Table {
         row.rounds.iter().map(figure).collect()
     }
 
-    /// The best of the peers, round by round: the one whose median is the highest.
+    /// The best of the peers, round by round: the one with the highest median rate, or the lowest
+    /// median time.
     fn best(&self) -> Option<Vec<f64>> {
         let peers = self.rows.iter().filter(|row| !is_yardstick(row.name) && row.failed.is_none());
         let figures = peers.map(|row| self.figures(row, crate::worker::P50));
-        figures.max_by(|a, b| median(a).total_cmp(&median(b)))
+        let by_median = |a: &Vec<f64>, b: &Vec<f64>| median(a).total_cmp(&median(b));
+        if self.is_timed() { figures.min_by(by_median) } else { figures.max_by(by_median) }
     }
 
     /// Ours over theirs.

@@ -352,8 +352,8 @@ const METHOD: &str = "\
 The workers of all contenders live side by side and work in turns of a few milliseconds (longer where \
 they sleep, or share processors); the others sleep. In each round every contender has one turn, in an \
 order that rotates; figures are medians over rounds, a ratio is taken within a round, so that what \
-else the machine does hits both sides, and the interval is Student's 95 % of the mean of the ratios' \
-logarithms. The best peer is the one with the best median. Each sender and receiver is a process of its \
+else the machine does hits both sides. A ratio is the median of those, and the interval the 95 % one of \
+that median, by their order alone (with fewer than six rounds: all of them). The best peer is the one with the best median. Each sender and receiver is a process of its \
 own, pinned to a processor (the first processors in turn: senders, then receivers; with more of them \
 than processors, they share); contenders marked *threads* know nothing but threads, and run as pinned \
 threads of one process. A turn warms up, and is then counted for a fixed time. Items carry a serial number and, beyond a word, its complement at their \
@@ -364,5 +364,5 @@ ring empty after each item or two. `plain-spsc` and `plain-vyukov` are our algor
 distrust of the peer; `ringpipe-spin` is ringpipe told never to sleep; `two-lines` and `raw-futex` \
 are what a round trip is measured by: two bare cache lines, two bare futexes. In `price-…`, \
 `plain-intents` is `plain-vyukov` whose ends store what they are about to claim, which is what \
-makes claims survive their owner, and `ringpipe-polled` makes `try_` calls again and again, as the \
-bare rings do. Sizes include no headers.\n\n";
+makes claims survive their owner. `ringpipe-polled` and `ringpipe-mpmc-polled` make `try_` calls again \
+and again, as the bare rings do. Sizes include no headers.\n\n";

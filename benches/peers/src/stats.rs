@@ -1,4 +1,4 @@
-//! Medians, and how sure a ratio is.
+//! Medians, and how sure a ratio is: by the order of the rounds alone, as some are outliers.
 
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -15,7 +15,8 @@ pub fn median(values: &[f64]) -> f64 {
 pub struct Ratio {
     pub rounds: Vec<f64>,
     pub median: f64,
-    /// The 95 % interval of the mean: Student's, on the logarithms, since ratios multiply.
+    /// The 95 % interval of that median, whatever the ratios' distribution; all of them, where there
+    /// are fewer than six.
     pub interval: (f64, f64),
 }
 
@@ -23,26 +24,29 @@ impl Ratio {
     pub fn of(above: &[f64], below: &[f64]) -> Self {
         let pairs = above.iter().zip(below).filter(|(a, b)| **a > 0.0 && **b > 0.0);
         let rounds: Vec<f64> = pairs.map(|(a, b)| a / b).collect();
-        let n = rounds.len() as f64;
-        let logs: Vec<f64> = rounds.iter().map(|ratio| ratio.ln()).collect();
-        let mean = logs.iter().sum::<f64>() / n;
-        let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        let half = student(rounds.len()) * (variance / n).sqrt();
-        let interval = ((mean - half).exp(), (mean + half).exp());
+        let mut sorted = rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let beyond = beyond(sorted.len());
+        let interval = match sorted.len() {
+            0 => (f64::NAN, f64::NAN),
+            n => (sorted[beyond], sorted[n - 1 - beyond]),
+        };
         Self { median: median(&rounds), rounds, interval }
     }
 }
 
-/// The 97.5 % point of Student's t for so many rounds.
-fn student(rounds: usize) -> f64 {
-    const POINTS: [f64; 14] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-        2.145,
-    ];
-    match rounds {
-        0 | 1 => f64::NAN,
-        _ => POINTS.get(rounds - 2).copied().unwrap_or(2.1),
+/// How many of the lowest, and of the highest, lie outside: as many as leave the true median between
+/// the others in 95 of 100 runs. (So many rounds fall below it as coins show heads.)
+fn beyond(rounds: usize) -> usize {
+    let mut chance = 0.5_f64.powi(rounds as i32);
+    let mut below = chance;
+    let mut outside = 0;
+    while outside < rounds / 2 && below <= 0.025 {
+        outside += 1;
+        chance *= (rounds - outside + 1) as f64 / outside as f64;
+        below += chance;
     }
+    outside.saturating_sub(1)
 }
 
 pub fn geometric_mean(values: &[f64]) -> f64 {
@@ -69,12 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_that_of_student() {
-        // Logarithms -1, 0, 1: mean 0, deviation 1, so ±4.303 / √3.
-        let e = std::f64::consts::E;
-        let ratio = Ratio::of(&[1.0 / e, 1.0, e], &[1.0; 3]);
-        assert!((ratio.interval.1.ln() - 4.303 / 3_f64.sqrt()).abs() < 1e-9);
-        assert!((ratio.interval.0.ln() + 4.303 / 3_f64.sqrt()).abs() < 1e-9);
+    fn the_interval_has_the_median_within() {
+        let rounds: Vec<f64> = (1..=30).map(f64::from).collect();
+        let ratio = Ratio::of(&rounds, &[1.0; 30]);
+        assert_eq!((ratio.interval, ratio.median), ((10.0, 21.0), 15.5)); // as tables have it
+        assert_eq!([1, 5, 6, 8, 9, 15, 25].map(beyond), [0, 0, 0, 0, 1, 3, 7]);
+        let skewed = Ratio::of(&[1.0, 1.0, 1.0, 1.0, 9.0], &[1.0; 5]);
+        assert_eq!((skewed.interval, skewed.median), ((1.0, 9.0), 1.0));
     }
 
     #[test]
