@@ -286,10 +286,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
         &self.raw.ring
     }
 
-    /// How many of the items that the last call received (one that failed did not, and changes
-    /// nothing here), the first ones, had been handed to a
+    /// How many of the items that the last call received, the first ones, had been handed to a
     /// receiver before: one that died, or was closed, before it released them; or this one, through
-    /// a [`ReadRun`](crate::ReadRun) that gave them back. 0 or 1 after a call for one item.
+    /// a [`ReadRun`](crate::ReadRun) that gave them back. 0 or 1 after a call for one item. A call
+    /// that fails receives nothing, and changes nothing here.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;
