@@ -160,10 +160,16 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[inline(never)] // so that the shortest of paths is short
     fn try_recv_looking(&mut self) -> Result<T, TryRecvError> {
-        let run = match self.raw.claimer().again(self.shape) {
-            Some(run) => run,
-            None => self.raw.claimer().slow(1, 1).map_err(not_received)?,
-        };
+        match self.raw.claimer().again(self.shape) {
+            Some(run) => self.take_looked(run).ok_or(TryRecvError::Invalid),
+            None => self.try_recv_checked(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_recv_checked(&mut self) -> Result<T, TryRecvError> {
+        let run = self.raw.claimer().slow(1, 1).map_err(not_received)?;
         let received = self.take(run).map_err(not_received)?;
         received.ok_or(TryRecvError::Invalid)
     }
@@ -271,13 +277,17 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     #[inline(never)] // as above
     fn recv_looking(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
-        let run = match self.raw.claimer().again(self.shape) {
-            Some(run) => run,
-            None => {
-                let waited = self.raw.claimer().waiting(self.shape, 1, 1, deadline);
-                waited.map_err(not_received_in_time)?
-            }
-        };
+        match self.raw.claimer().again(self.shape) {
+            Some(run) => self.take_looked(run).ok_or(RecvTimeoutError::Invalid),
+            None => self.recv_waiting(deadline),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recv_waiting(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
+        let run =
+            self.raw.claimer().waiting(self.shape, 1, 1, deadline).map_err(not_received_in_time)?;
         let received = self.take(run).map_err(not_received_in_time)?;
         received.ok_or(RecvTimeoutError::Invalid)
     }

@@ -12,9 +12,23 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// [`take`](Self::take) for the run of one slot that `RecvEnd::claim_seen` claims.
     #[inline(always)]
     pub(super) fn take_seen(&mut self, run: Run) -> Option<T> {
-        debug_assert!(run.slots == 1 && run.items == 1 && run.again == 0);
         // The result first: it is moved no more, whatever its size.
         let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
+        self.taken_at_once(run, received)
+    }
+
+    /// The same for a run of one slot that a look has found ([`Claimer::again`]).
+    ///
+    /// [`Claimer::again`]: super::super::claim::Claimer::again
+    #[inline(always)]
+    pub(super) fn take_looked(&mut self, run: Run) -> Option<T> {
+        let received = checked(self.raw.end.read(self.shape, run.at));
+        self.taken_at_once(run, received)
+    }
+
+    #[inline(always)]
+    fn taken_at_once(&mut self, run: Run, received: Option<T>) -> Option<T> {
+        debug_assert!(run.slots == 1 && run.items == 1 && run.again == 0);
         self.again = Again::default();
         self.raw.end.release_seen(self.shape, run);
         if received.is_none() {
