@@ -6,7 +6,7 @@ use crate::peers::fork::Image;
 use crate::peers::reap::Liveness;
 use crate::pipe::End;
 use crate::ring::mem::{Kept, Shape};
-use crate::ring::{Kind, Refused, Run};
+use crate::ring::{Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
 
@@ -49,13 +49,6 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
     ) -> Option<Run> {
         self.end.let_coalesce(now);
         self.fast(shape, need, max)
-    }
-
-    /// One item, of those that a look finds; where there is none that can be had without, and that
-    /// was no look.
-    #[inline(always)]
-    pub(super) fn again(&mut self, shape: impl Shape<Kind = E::Kind>) -> Option<Run> {
-        if E::Kind::MANY { None } else { self.fast_coalesced(shape, 1, 1) }
     }
 
     /// Claims without waiting for others. As with a call that waits, messages of a stream may

@@ -46,7 +46,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 /// a type of which all bit patterns are valid, an optimised program has there, its own copy
 /// included, up to three copies in `try_send`, `send` and `try_recv`, two in `recv` and
 /// [`ReadRun::get`](crate::ReadRun::get), one in [`WriteRun::write`](crate::WriteRun::write), and
-/// six in a loop over an iterator; an unoptimised one up to 19. (`cargo bench -p operations --
+/// six in a loop over an iterator; an unoptimised one up to 20. (`cargo bench -p operations --
 /// stack` measures it.) A thread's stack is 2 MiB by default: larger items go by slices, as
 /// `send_slice(slice::from_ref(&item))`, and are received by
 /// [`recv_into`](crate::RecvHandle::recv_into) or [`recv_slice`](crate::RecvHandle::recv_slice),

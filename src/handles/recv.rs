@@ -15,7 +15,7 @@ use crate::error::{AttachError, PeerError, RecvError, RecvTimeoutError, TryRecvE
 use crate::peers::endings::Ending;
 use crate::pipe::{End, RecvEnd};
 use crate::ring::mem::{Fixed, SlotShape};
-use crate::ring::{Kind, Mpmc, Refused, Run};
+use crate::ring::{Kind, Mpmc, RecvCursor, Refused, Run};
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, WaitPolicy};
 
@@ -141,26 +141,34 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// all are gone and everything is drained; see [`TryRecvError`].
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.seen() {
-            Some(run) => self.take_seen(run).ok_or(TryRecvError::Invalid),
-            None => self.try_recv_looking(),
+        match self.at_once() {
+            Some(run) => self.take_at_once(run).ok_or(TryRecvError::Invalid),
+            None if Self::AT_HAND => self.try_recv_looking(),
+            None => self.try_recv_checked(),
         }
     }
 
-    /// An item that can be had without a look, if the ring's kind knows of such.
+    /// A copy of an item may be at hand: of small ones, of some kinds. Their calls claim without a
+    /// look, or else go a longer way, which has room for copies on the stack.
+    const AT_HAND: bool = size_of::<T::Bits>() <= K::Recv::AT_HAND;
+
+    /// An item that can be had at once.
     #[inline(always)]
-    fn seen(&mut self) -> Option<Run> {
+    fn at_once(&mut self) -> Option<Run> {
+        if !Self::AT_HAND {
+            return self.raw.claimer().fast_coalesced(self.shape, 1, 1);
+        }
         if !self.raw.is_current() {
             return None;
         }
-        let run = self.raw.end.claim_seen(self.shape)?;
+        let run = self.raw.end.claim_seen()?;
         self.raw.waiting.timer.looked_well();
         Some(run)
     }
 
     #[inline(never)] // so that the shortest of paths is short
     fn try_recv_looking(&mut self) -> Result<T, TryRecvError> {
-        match self.raw.claimer().again(self.shape) {
+        match self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
             Some(run) => self.take_looked(run).ok_or(TryRecvError::Invalid),
             None => self.try_recv_checked(),
         }
@@ -235,9 +243,10 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// if that happens while waiting; see [`RecvError`].
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        match self.seen() {
-            Some(run) => self.take_seen(run).ok_or(RecvError::Invalid),
-            None => self.recv_looking(Deadline::NEVER).map_err(without_deadline),
+        match self.at_once() {
+            Some(run) => self.take_at_once(run).ok_or(RecvError::Invalid),
+            None if Self::AT_HAND => self.recv_looking(Deadline::NEVER).map_err(without_deadline),
+            None => self.recv_waiting(Deadline::NEVER).map_err(without_deadline),
         }
     }
 
@@ -269,15 +278,16 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn recv_deadline(&mut self, deadline: impl Into<Deadline>) -> Result<T, RecvTimeoutError> {
-        match self.seen() {
-            Some(run) => self.take_seen(run).ok_or(RecvTimeoutError::Invalid),
-            None => self.recv_looking(deadline.into()),
+        match self.at_once() {
+            Some(run) => self.take_at_once(run).ok_or(RecvTimeoutError::Invalid),
+            None if Self::AT_HAND => self.recv_looking(deadline.into()),
+            None => self.recv_waiting(deadline.into()),
         }
     }
 
     #[inline(never)] // as above
     fn recv_looking(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
-        match self.raw.claimer().again(self.shape) {
+        match self.raw.claimer().fast_coalesced(self.shape, 1, 1) {
             Some(run) => self.take_looked(run).ok_or(RecvTimeoutError::Invalid),
             None => self.recv_waiting(deadline),
         }

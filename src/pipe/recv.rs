@@ -179,17 +179,16 @@ impl<K: Kind> RecvEnd<K> {
         self.free(shape, run, items);
     }
 
-    /// An item that an earlier look has found. To be released by
-    /// [`release_seen`](Self::release_seen).
+    /// An item that an earlier look has found, without a look: of kinds that know of such.
     #[inline(always)]
-    pub(crate) fn claim_seen(&mut self, shape: impl Shape<Kind = K>) -> Option<Run> {
-        self.cursor.claim_seen(self.mem.view(shape))
+    pub(crate) fn claim_seen(&mut self) -> Option<Run> {
+        self.cursor.claim_seen()
     }
 
-    /// [`release`](Self::release), of what [`claim_seen`](Self::claim_seen) has claimed.
+    /// [`release`](Self::release), of a single item that was claimed just now.
     #[inline(always)]
-    pub(crate) fn release_seen(&mut self, shape: impl Shape<Kind = K>, run: Run) {
-        self.cursor.release_seen(self.mem.view(shape), run);
+    pub(crate) fn release_one(&mut self, shape: impl Shape<Kind = K>, run: Run) {
+        self.cursor.release_one(self.mem.view(shape), run);
         space(&self.mem).notify();
         self.pass_on();
     }
@@ -263,7 +262,12 @@ impl<K: Kind> RecvEnd<K> {
     #[inline(always)]
     pub(crate) fn read<T: AnyBitPattern>(&mut self, shape: Fixed<T, K>, at: u64) -> T {
         let mem = self.mem.view(shape);
-        self.cursor.at_hand(mem, at).unwrap_or_else(|| mem.read(at))
+        if size_of::<T>() <= K::Recv::AT_HAND
+            && let Some(copy) = self.cursor.at_hand(mem, at)
+        {
+            return copy;
+        }
+        mem.read(at)
     }
 
     /// The same, into memory that is there: a large value stands nowhere else meanwhile.
@@ -274,11 +278,20 @@ impl<K: Kind> RecvEnd<K> {
         at: u64,
         into: &mut T,
     ) {
-        let mem = self.mem.view(shape);
-        match self.cursor.at_hand(mem, at) {
-            Some(copy) => *into = copy,
-            None => mem.read_into(at, into),
+        if size_of::<T>() > K::Recv::AT_HAND || !self.read_copy(shape, at, into) {
+            self.mem.view(shape).read_into(at, into);
         }
+    }
+
+    /// The copy of the item, if it is at hand. (By itself, so that where nothing is optimised it
+    /// stands on the stack of those alone who may have one.)
+    #[inline]
+    fn read_copy<T: AnyBitPattern>(&mut self, shape: Fixed<T, K>, at: u64, into: &mut T) -> bool {
+        let copy = self.cursor.at_hand(self.mem.view(shape), at);
+        if let Some(copy) = copy {
+            *into = copy;
+        }
+        copy.is_some()
     }
 
     /// Copies the first items of a claimed run into `into`, which is no longer than the run has

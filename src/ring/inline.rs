@@ -56,12 +56,18 @@ use super::control::{INLINE_WORDS, Tail};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::fence;
 
-/// Where the two fences cost no instruction. Elsewhere a stream would pay for them.
-const CHEAP: bool = cfg!(any(target_arch = "x86_64", target_arch = "x86", miri, loom));
+/// Bytes of the largest items that are copied: none, but where the two fences cost no instruction.
+/// Elsewhere a stream would pay for them.
+pub(super) const LARGEST: usize =
+    if cfg!(any(target_arch = "x86_64", target_arch = "x86", miri, loom)) {
+        size_of::<[u64; INLINE_WORDS]>()
+    } else {
+        0
+    };
 
 /// Whether items of type `T` are copied.
 pub(super) const fn fits<T>() -> bool {
-    CHEAP && size_of::<T>() <= size_of::<[u64; INLINE_WORDS]>()
+    size_of::<T>() <= LARGEST
 }
 
 /// How many words the copy of a `T` takes.

@@ -118,6 +118,8 @@ pub trait SendCursor: SendClaims {
 pub trait RecvCursor: RecvClaims {
     /// The longest run that one claim may cover.
     const MAX_RUN: u64;
+    /// Bytes of the largest items of which [`at_hand`](Self::at_hand) may have a copy.
+    const AT_HAND: usize = 0;
 
     /// Begins where the region says that previous ends of this role left off. The caller sits in
     /// `record`.
@@ -154,11 +156,11 @@ pub trait RecvCursor: RecvClaims {
     /// say behind a hole.
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
-    /// As [`claim_one`](Self::claim_one), of those that an earlier look has found, if this kind of
-    /// cursor knows of any.
+    /// As [`claim_one`](Self::claim_one), of those that an earlier look has found, without a look. For
+    /// kinds with copies that may be [at hand](Self::AT_HAND).
     #[inline(always)]
-    fn claim_seen(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
-        self.claim_one(mem)
+    fn claim_seen(&mut self) -> Option<Run> {
+        None
     }
 
     /// A copy of the item at position `at`, the first of the run claimed last, that is at hand
@@ -186,9 +188,10 @@ pub trait RecvCursor: RecvClaims {
     /// Releases the first `items` items of the run; the others remain this cursor's.
     fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 
-    /// Releases what [`claim_seen`](Self::claim_seen) has claimed, and nobody was shown.
+    /// Releases what [`claim_one`](Self::claim_one), or [`claim_seen`](Self::claim_seen), has claimed
+    /// just now.
     #[inline(always)]
-    fn release_seen(&mut self, mem: View<'_, impl Shape>, run: Run) {
+    fn release_one(&mut self, mem: View<'_, impl Shape>, run: Run) {
         self.release(mem, run, 1);
     }
 

@@ -211,6 +211,7 @@ impl Consumer {
 
 impl RecvCursor for Consumer {
     const MAX_RUN: u64 = u64::MAX;
+    const AT_HAND: usize = inline::LARGEST;
 
     fn attach<K: Kind>(mem: &Mem<K>, record: usize) -> Result<Self, Refused> {
         let control = &mem.words.control;
@@ -268,13 +269,13 @@ impl RecvCursor for Consumer {
     }
 
     #[inline(always)]
-    fn claim_seen(&mut self, _: View<'_, impl Shape>) -> Option<Run> {
+    fn claim_seen(&mut self) -> Option<Run> {
         let seen = self.tail_seen != self.head && self.again == 0;
         seen.then_some(Run { at: self.head, slots: 1, items: 1, again: 0 })
     }
 
     #[inline(always)]
-    fn release_seen(&mut self, mem: View<'_, impl Shape>, run: Run) {
+    fn release_one(&mut self, mem: View<'_, impl Shape>, run: Run) {
         debug_assert!(run.at == self.head && self.again == 0);
         self.head = run.at.wrapping_add(1);
         mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read

@@ -43,10 +43,10 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
 /// Receives what there is, at most `max`; if that is 1, as calls for one item do.
 fn try_recv(mem: &Ring, consumer: &mut Consumer, max: u64, into: &mut Vec<u64>) {
     if max == 1
-        && let Some(run) = consumer.claim_seen(mem.kept())
+        && let Some(run) = consumer.claim_seen()
     {
         into.push(mem.view(numbers()).read(run.at));
-        consumer.release_seen(mem.kept(), run);
+        consumer.release_one(mem.kept(), run);
         return;
     }
     match consumer.claim(mem.kept(), 1, max) {

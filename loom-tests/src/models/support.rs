@@ -493,9 +493,9 @@ impl<K: Kind> Rx<K> {
     }
 
     pub(crate) fn try_recv(&mut self) -> Result<u64, Refused> {
-        if let Some(run) = self.end.claim_seen(numbers()) {
+        if let Some(run) = self.end.claim_seen() {
             let value = self.end.mem.view(numbers()).read(run.at);
-            self.end.release_seen(numbers(), run);
+            self.end.release_one(numbers(), run);
             return Ok(value);
         }
         let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;

@@ -9,28 +9,26 @@ use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
-    /// [`take`](Self::take) for the run of one slot that `RecvEnd::claim_seen` claims.
+    /// [`take`](Self::take) for the run of one slot that [`at_once`](Self::at_once) claims.
     #[inline(always)]
-    pub(super) fn take_seen(&mut self, run: Run) -> Option<T> {
+    pub(super) fn take_at_once(&mut self, run: Run) -> Option<T> {
         // The result first: it is moved no more, whatever its size.
         let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
-        self.taken_at_once(run, received)
+        self.taken(run, received)
     }
 
-    /// The same for a run of one slot that a look has found ([`Claimer::again`]).
-    ///
-    /// [`Claimer::again`]: super::super::claim::Claimer::again
+    /// The same for a run of one slot that a look has found.
     #[inline(always)]
     pub(super) fn take_looked(&mut self, run: Run) -> Option<T> {
         let received = checked(self.raw.end.read(self.shape, run.at));
-        self.taken_at_once(run, received)
+        self.taken(run, received)
     }
 
     #[inline(always)]
-    fn taken_at_once(&mut self, run: Run, received: Option<T>) -> Option<T> {
+    fn taken(&mut self, run: Run, received: Option<T>) -> Option<T> {
         debug_assert!(run.slots == 1 && run.items == 1 && run.again == 0);
         self.again = Again::default();
-        self.raw.end.release_seen(self.shape, run);
+        self.raw.end.release_one(self.shape, run);
         if received.is_none() {
             self.count_dropped(1);
         }
@@ -61,13 +59,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
                 self.raw.end.read_into(self.shape, at, &mut bits[0]);
                 true
             }
-            None => match checked(self.raw.end.read(self.shape, at)) {
-                Some(item) => {
-                    *into = item;
-                    true
-                }
-                None => false,
-            },
+            None => self.read_checked(at, into),
         });
         self.note(run, if received == Some(true) { run.again.min(1) } else { 0 });
         self.raw.end.release(self.shape, run, 1);

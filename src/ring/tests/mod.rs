@@ -195,9 +195,9 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     }
 
     fn recv(&mut self) -> Result<T, Refused> {
-        if let Some(run) = self.cursor.claim_seen(self.mem.view(self.shape)) {
+        if let Some(run) = self.cursor.claim_seen() {
             let value = self.view().read(run.at);
-            self.cursor.release_seen(self.mem.view(self.shape), run);
+            self.cursor.release_one(self.mem.view(self.shape), run);
             return Ok(value);
         }
         Ok(self.recv_some(1)?[0])
