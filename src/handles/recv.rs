@@ -308,8 +308,8 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// How many of the items that the last call received, the first ones, had been handed to a
     /// receiver before: one that died, or was closed, before it released them; or this one, through
-    /// a [`ReadRun`](crate::ReadRun) that gave them back. 0 or 1 after a call for one item. A call
-    /// that fails receives nothing, and changes nothing here.
+    /// a [`ReadRun`](crate::ReadRun) that gave them back. 0 or 1 after a call for one item. To be asked
+    /// after a call that has received something; after one that has failed, it says nothing of use.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringpipe::mpmc::channel::<u64>(8)?;

@@ -57,11 +57,11 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Asks for the lines of a slot that comes soon.
+    /// So many items have been published: asks for the lines of a slot that comes soon.
     #[inline(always)]
-    fn ask_ahead(&self, mem: View<'_, impl Shape>) {
+    fn ask_ahead(&self, mem: View<'_, impl Shape>, items: u64) {
         // Once a line, if it has several slots.
-        if !mem.slots.begins_line(self.tail) {
+        if !mem.slots.begun_line(self.tail, items) {
             return;
         }
         let (ahead, used) = (mem.slots.ahead(), self.tail.wrapping_sub(self.head_seen));
@@ -123,7 +123,7 @@ impl SendCursor for Producer {
         debug_assert!(self.tail.wrapping_sub(self.head_seen) + items <= mem.slots.capacity());
         self.tail = self.tail.wrapping_add(items);
         mem.words.control.tail.at.store(self.tail, Release); // P2 → C1: values before it are written
-        self.ask_ahead(mem);
+        self.ask_ahead(mem, items);
     }
 }
 

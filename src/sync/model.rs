@@ -121,7 +121,7 @@ impl<K: Kind> Slots<K> {
         1
     }
 
-    pub(crate) fn begins_line(&self, _position: u64) -> bool {
+    pub(crate) fn begun_line(&self, _position: u64, _items: u64) -> bool {
         true
     }
 

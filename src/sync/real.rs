@@ -253,10 +253,11 @@ impl<K: Kind> Slots<K> {
         self.ahead
     }
 
-    /// The slot at `position` begins a line, or slots do not divide lines.
+    /// One of the last `items` positions up to `position` begins a line, or slots do not divide
+    /// lines.
     #[inline(always)]
-    pub(crate) fn begins_line(&self, position: u64) -> bool {
-        position & self.in_line == 0
+    pub(crate) fn begun_line(&self, position: u64, items: u64) -> bool {
+        position & self.in_line < items
     }
 
     /// Asks for the (first) lines of a slot of this shape, for this processor alone.

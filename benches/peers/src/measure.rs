@@ -134,6 +134,7 @@ impl Table {
     fn best(&self) -> Option<Vec<f64>> {
         let peers = self.rows.iter().filter(|row| !is_yardstick(row.name) && row.failed.is_none());
         let figures = peers.map(|row| self.figures(row, crate::worker::P50));
+        let figures = figures.filter(|figures| median(figures) > 0.0);
         let by_median = |a: &Vec<f64>, b: &Vec<f64>| median(a).total_cmp(&median(b));
         if self.is_timed() { figures.min_by(by_median) } else { figures.max_by(by_median) }
     }

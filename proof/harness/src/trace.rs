@@ -188,6 +188,9 @@ impl Victim {
     /// Runs until it is about to execute the instruction at `address` for the `nth` time from here,
     /// not counting that it may be about to do so now. False: a system call or a marker came first.
     fn run_to(&mut self, address: u64, nth: usize) -> Result<bool, String> {
+        if nth == 0 {
+            return Ok(self.at()? == address);
+        }
         let word = self.peek(address)?;
         let broken = word & !0xff | i64::from(INT3);
         for _ in 0..nth {
