@@ -159,6 +159,23 @@ fn what_was_handed_out_is_marked_for_whoever_receives_it_again() {
 }
 
 #[test]
+fn what_an_earlier_look_has_found_is_claimed_without_one_unless_it_comes_again() {
+    let heap = Heap::<u64, Spsc>::new(8, 2);
+    let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
+    assert_eq!(rx.cursor.claim_seen(), None, "nothing is there");
+    assert_eq!(tx.send_some(0, 3), Ok(3));
+    assert_eq!(rx.cursor.claim_seen(), None, "nothing was seen");
+    assert_eq!(rx.claim(1, 1).unwrap().at, 0);
+    assert_eq!(rx.recv(), Ok(0));
+    assert_eq!(rx.cursor.claim_seen(), Some(Run { at: 1, slots: 1, items: 1, again: 0 }));
+    let run = rx.claim(1, 1).unwrap();
+    rx.cursor.hand_out(&rx.mem, run);
+    assert_eq!(rx.cursor.claim_seen(), None, "it was handed out");
+    assert_eq!((rx.recv(), rx.recv()), (Ok(1), Ok(2)));
+    assert_eq!(rx.cursor.claim_seen(), None, "all that was seen is received");
+}
+
+#[test]
 fn what_was_handed_out_is_dropped_if_the_ring_is_to_do_so() {
     let heap = Heap::<u64, Spsc>::new(8, 2);
     let (mut tx, mut rx) = (heap.tx(0), heap.rx(1));
