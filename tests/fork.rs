@@ -75,7 +75,11 @@ fn forks_with_ends<K: Flavour>(mut me: Me) {
     let ring = options::<K>().open(&me.ring).unwrap();
     let mut tx = Some(K::sender(&ring).unwrap());
     let mut rx = Some(K::receiver(&ring).unwrap());
-    for (full, items) in [(false, 0..2), (true, 2..4)] {
+    for (full, items, receives) in [(false, 0..2, false), (true, 2..4, false), (true, 4..5, true)] {
+        if receives {
+            // It has seen the others by then, and would receive them without a look.
+            assert_eq!(rx.as_mut().unwrap().try_recv(), Ok(0));
+        }
         items.for_each(|value| tx.as_mut().unwrap().try_send(value).unwrap());
         let before = region(&me.ring);
         in_a_fork(|| {
@@ -93,10 +97,10 @@ fn forks_with_ends<K: Flavour>(mut me: Me) {
     }
     // The parent goes on.
     let (mut tx, mut rx) = (tx.unwrap(), rx.unwrap());
-    assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)));
-    assert!(rx.try_iter().eq(0..4));
-    tx.send(4).unwrap();
-    assert_eq!(rx.recv(), Ok(4));
+    assert_eq!(tx.try_send(5), Err(TrySendError::Full(5)));
+    assert!(rx.try_iter().eq(1..5));
+    tx.send(5).unwrap();
+    assert_eq!(rx.recv(), Ok(5));
     drop(rx);
     assert!(tx.is_closed());
     in_a_fork(|| assert!(!tx.is_closed(), "a child's pipes are neither open nor closed"));

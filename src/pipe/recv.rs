@@ -189,14 +189,19 @@ impl<K: Kind> RecvEnd<K> {
     #[inline(always)]
     pub(crate) fn release_one(&mut self, shape: impl Shape<Kind = K>, run: Run) {
         self.cursor.release_one(self.mem.view(shape), run);
-        space(&self.mem).notify();
-        self.pass_on();
+        self.released();
     }
 
     /// [`release`](Self::release), of items that nobody was shown.
     #[inline(always)]
     fn free(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
         self.cursor.release(self.mem.view(shape), run, items);
+        self.released();
+    }
+
+    /// Wakes those whom that concerns.
+    #[inline(always)]
+    fn released(&self) {
         space(&self.mem).notify();
         self.pass_on();
     }
