@@ -33,7 +33,10 @@ both_kinds!(
     c11_signals_do_not_disturb_opening_attaching_and_leaving,
 );
 
-tests!(c10_cancelling_one_handle_leaves_its_clones_alone);
+tests!(
+    c10_cancelling_one_handle_leaves_its_clones_alone,
+    c10_a_canceller_that_outlives_its_handle_keeps_no_ring_in_use,
+);
 
 fn c10_timeouts_are_kept_in_full_and_give_the_value_back<K: Flavour>() {
     for policy in POLICIES {
@@ -282,6 +285,17 @@ fn c10_cancelling_one_handle_leaves_its_clones_alone() {
     canceller.cancel();
     tx.try_send(1).unwrap();
     assert_eq!(thread.join().unwrap(), Ok(1));
+}
+
+fn c10_a_canceller_that_outlives_its_handle_keeps_no_ring_in_use() {
+    let (name, ring) = new_ring::<Mpmc>(2);
+    let (tx, rx) = ends::<Mpmc>(&ring, WaitPolicy::Park);
+    let cancellers = [tx.canceller(), rx.canceller()];
+    drop((tx, rx));
+    assert!(!ringpipe::remove_orphan(&name).unwrap(), "the ring is open");
+    drop(ring);
+    assert!(ringpipe::remove_orphan(&name).unwrap(), "only the cancellers are left");
+    cancellers.iter().for_each(ringpipe::Canceller::cancel); // of no use, and harmless
 }
 
 /// Sends `SIGUSR1` to a child as fast as it goes, until dropped.
