@@ -162,6 +162,11 @@ pub(crate) trait End {
                     self.prefetch(shape);
                     self.claim_fast(shape, need, max).ok_or(Refused::NotReady)
                 }
+                Look::Peek => {
+                    let (ends, words) = self.ends();
+                    let changed = !ends.up_to_date(words);
+                    return (changed || self.another()).then_some(Ok(()));
+                }
                 Look::Full { check_due } => self.look(need, max, check_due, liveness),
             };
             match tried {
@@ -257,6 +262,10 @@ pub(crate) trait End {
         };
         let mut told_gone = false;
         block(waiter, pace, |look| {
+            if look == Look::Peek {
+                let (ends, words) = self.ends();
+                return (!ends.up_to_date(words)).then_some(Ok(()));
+            }
             if look == CHECK {
                 if self.check_for_others(liveness).lost {
                     return Some(Err(Stop::DescriptorLost));

@@ -252,3 +252,59 @@ fn what_a_receiver_adopts_at_the_last_moment_before_the_end_it_receives() {
     assert!(run.is_ok_and(|run| run.again == 1), "{run:?}");
     assert!(busy.asked.get() > 3, "it died in the last round");
 }
+
+/// Is woken in vain each time that it sleeps; rests until something happens, and then gives up.
+struct Rests<F> {
+    happens: Option<F>,
+    rests: u32,
+    over: bool,
+}
+
+impl<F: FnOnce()> Pace for Rests<F> {
+    fn turn(&mut self) -> Turn {
+        Turn::Sleep
+    }
+    fn spun_well(&mut self) {}
+    fn stop(&self) -> Option<Stop> {
+        self.over.then_some(Stop::Timeout)
+    }
+    fn sleep(&mut self, word: WakeWord<'_>, _: Ticket) -> bool {
+        word.notify();
+        match self.rests {
+            0..3 => {}
+            3 => self.happens.take().expect("once")(),
+            _ => self.over = true,
+        }
+        self.rests += 1; // unless it does not
+        false
+    }
+    fn rest(&mut self, _: WakeWord<'_>, _: u32, _: u32) {
+        assert_ne!(self.rests, 4, "it rests though something has happened");
+    }
+}
+
+#[test]
+fn a_row_of_wakes_in_vain_ends_when_there_is_something_or_the_endpoint_table_has_changed() {
+    let heap = Heap::<u64, Mpmc>::new(2, 4);
+    let all = told(&BOTH);
+    let mut rx = receiver(&heap, 1, &all);
+    let mut tx = sender(&heap, 0, &told(&[]));
+    let waited = Err(Refused::Stopped(Stop::Timeout));
+    // The endpoint table.
+    let mut pace = Rests { happens: Some(|| visit(&heap, 3)), rests: 0, over: false };
+    assert_eq!(rx.claim_waiting(numbers(), 1, 1, &mut pace, &all), waited);
+    let mut pace = Rests { happens: Some(|| visit(&heap, 3)), rests: 0, over: false };
+    // A sender that waits for a receiver, too.
+    let nobody = told(&BOTH[..1]);
+    assert_eq!(tx.wait_for_peer(&mut pace, &nobody), Err(Stop::Timeout));
+    // An item.
+    let mut pace = Rests {
+        happens: Some(|| {
+            let run = tx.claim_slow(1, 1, &all).expect("room");
+            tx.publish(numbers(), run, 1);
+        }),
+        rests: 0,
+        over: false,
+    };
+    assert!(rx.claim_waiting(numbers(), 1, 1, &mut pace, &all).is_ok_and(|run| run.items == 1));
+}

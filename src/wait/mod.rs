@@ -50,6 +50,9 @@ pub(crate) enum Turn {
 pub(crate) enum Look {
     /// Fast rather than thorough: what it misses, the next full check finds.
     Poll,
+    /// Whether a full check may find something. Claims nothing, asks nobody, and `Some` of anything
+    /// means yes.
+    Peek,
     /// Also at who is there; and if a check is due, at who is alive.
     Full { check_due: bool },
 }
@@ -71,6 +74,9 @@ pub(crate) trait Pace {
     /// Sleeps for an interval at the most, or for ten if the ticket says that it is a long sleep.
     /// `true`: a liveness check is due.
     fn sleep(&mut self, word: WakeWord<'_>, ticket: Ticket) -> bool;
+    /// Rests: stays away from the ring for a moment, the longer the oftener (`in_vain` times in a
+    /// row) it was woken for nothing. `since`: the word as it was before the end last looked.
+    fn rest(&mut self, _word: WakeWord<'_>, _since: u32, _in_vain: u32) {}
 }
 
 /// What is particular to a waiter.
@@ -128,6 +134,7 @@ pub(crate) fn block<R>(
         }
     }
     let mut check_due = false;
+    let mut in_vain = 0;
     let watch = watch.filter(|_| pace.joins_watch());
     let mut sleeper = Sleeper::new(word, shared, picky, watch);
     loop {
@@ -145,6 +152,16 @@ pub(crate) fn block<R>(
                 None => {
                     if sleeper.commit(ticket, std::mem::take(&mut check_due)) {
                         check_due = pace.sleep(word, ticket);
+                    }
+                    if shared
+                        && !check_due
+                        && let Some(now) = word.moved_since(ticket)
+                    {
+                        in_vain = if look(Look::Peek).is_some() { 0 } else { in_vain + 1 };
+                        // Once is no more than bad luck.
+                        if in_vain > 1 && pace.stop().is_none() {
+                            pace.rest(word, now, in_vain);
+                        }
                     }
                     continue;
                 }

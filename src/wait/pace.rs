@@ -81,6 +81,10 @@ impl From<Instant> for Deadline {
 /// A sleeper costs hardly any processor time (a look in each interval), but waking it costs the
 /// waker a system call and the sleeper some tens of microseconds. Spinning reacts within a cache
 /// line's trip and occupies a processor.
+///
+/// A sleeper of an MPMC ring that is woken again and again only to find that awake ends were faster
+/// stays asleep for up to 0.2 ms before it may be woken again. If those have no time for the next
+/// message either, it waits for that long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitPolicy {
@@ -105,6 +109,9 @@ pub enum WaitPolicy {
 /// barrier reached, whatever the kernel said ([`barrier`](super::barrier)). By the end of this
 /// time, what such a publisher stored has long been there for everybody to see.
 pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
+
+/// The rests of one that was woken in vain for the second, third, … time in a row, in nanoseconds.
+const RESTS: [u64; 3] = [50_000, 100_000, 200_000];
 
 /// The spinning budget, in turns: a turn is a pause and a poll, 10 to 60 ns.
 pub(super) const FEWEST_TURNS: u32 = 256;
@@ -268,6 +275,13 @@ impl RealPace<'_> {
         }
         took > NOBODY_RAN
     }
+
+    /// Until when to rest, after so many wakes in vain.
+    pub(super) fn rests_until(&self, now: u64, in_vain: u32) -> u64 {
+        let longest = RESTS.len() - 1;
+        let rest = RESTS[longest.min(in_vain.saturating_sub(2) as usize)];
+        now.saturating_add(rest).min(self.deadline.0)
+    }
 }
 
 impl Pace for RealPace<'_> {
@@ -340,5 +354,9 @@ impl Pace for RealPace<'_> {
             self.waiting.budget = (self.waiting.budget * 2).min(MOST_TURNS);
         }
         self.waiting.timer.looked_in_vain(now, ticket.long)
+    }
+
+    fn rest(&mut self, word: WakeWord<'_>, since: u32, in_vain: u32) {
+        word.rest(since, self.rests_until(now(), in_vain));
     }
 }

@@ -23,6 +23,7 @@ use crate::ring::{Kind, Mpmc, RecvCursor, Refused, SendCursor, Spsc};
 #[cfg(not(miri))]
 mod litmus;
 mod pace;
+mod rest;
 mod steps;
 mod watch;
 

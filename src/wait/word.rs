@@ -58,6 +58,24 @@
 //!   that wake, and does not get it: the wake of one is for plain sleepers (the futex's bitset
 //!   tells).
 //!
+//! **Wakes in vain.** Where more ends wait than there is work for, the awake ones take what comes.
+//! Whoever is woken then finds nothing, announces itself again, and is woken again for the next
+//! item: each time a system call for the publisher, and for the woken one a barrier and two
+//! switches of its processor, which may be the publisher's. So an end that was woken in vain more
+//! than once in a row *rests*, for a fifth of a millisecond at the most, before it announces itself
+//! again. Meanwhile the bit is clear as a rule, so that publishing costs no system call and wakes
+//! nobody.
+//!
+//! A rest is no more than a slow wake. Nothing above says how soon after W3 the woken one runs W1:
+//! until then, what is published is its to see, and the rest only makes "then" later. What that
+//! costs: an item that comes while an end rests, and that no awake one takes, is taken up to a rest
+//! later. An end that is killed while it rests is one that was woken and killed before it acts (see
+//! below). A publisher that finds the bit set, as others announce themselves, wakes one of those,
+//! not the resting one: it sleeps with a bit that no publisher wakes. Changes of the endpoint table
+//! that can end its wait, and cancelling, wake everybody, and so end a rest at once: they move the
+//! epoch first, and the rest begins with a comparison of the word with what it was before the end
+//! looked for them.
+//!
 //! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table
 //! and then always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper
 //! announces either before that, and the changed epoch refuses it the sleep that it has not begun;
@@ -89,6 +107,8 @@ const PLAIN: u32 = 1;
 const PICKY: u32 = 2;
 /// Beside one of the others: those who sleep long ([`watch`](super::watch)).
 const LONG: u32 = 4;
+/// Those who rest: no publisher wakes them.
+const RESTING: u32 = 8;
 const EVERYBODY: u32 = u32::MAX;
 
 /// The word after a wake: nobody is announced, and the epoch has moved on.
@@ -151,6 +171,18 @@ impl<'a> WakeWord<'a> {
         let whom = if ticket.picky { PICKY } else { PLAIN };
         let whom = if ticket.long { whom | LONG } else { whom };
         futex::wait(self.0, ticket.word, whom, until);
+    }
+
+    /// The word as it is now, if a waker has moved it on since that announcement.
+    pub(crate) fn moved_since(self, ticket: Ticket) -> Option<u32> {
+        let now = self.0.load(Relaxed); // Relaxed: a hint, and what `rest` compares with
+        ((now ^ ticket.word) & !ANNOUNCED != 0).then_some(now)
+    }
+
+    /// Rests until the clock shows `until`, for one that was woken and is not announced. `since`:
+    /// the word from before it last looked at what would end its wait.
+    pub(crate) fn rest(self, since: u32, until: u64) {
+        futex::wait(self.0, since, RESTING, until);
     }
 
     /// Takes an announcement back that turned out to be unnecessary, which spares the next waker
