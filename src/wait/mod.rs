@@ -152,15 +152,16 @@ pub(crate) fn block<R>(
                 None => {
                     if sleeper.commit(ticket, std::mem::take(&mut check_due)) {
                         check_due = pace.sleep(word, ticket);
-                    }
-                    if shared
-                        && !check_due
-                        && let Some(now) = word.moved_since(ticket)
-                    {
-                        in_vain = if look(Look::Peek).is_some() { 0 } else { in_vain + 1 };
-                        // Once is no more than bad luck.
-                        if in_vain > 1 && pace.stop().is_none() {
-                            pace.rest(word, now, in_vain);
+                        if shared
+                            && !check_due
+                            && let Some(since) = word.moved_since(ticket)
+                        {
+                            let found = look(Look::Peek).is_some();
+                            in_vain = if found { 0 } else { u32::saturating_add(in_vain, 1) };
+                            // Once is no more than bad luck.
+                            if in_vain > 1 && pace.stop().is_none() {
+                                pace.rest(word, since, in_vain);
+                            }
                         }
                     }
                     continue;

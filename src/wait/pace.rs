@@ -82,9 +82,9 @@ impl From<Instant> for Deadline {
 /// waker a system call and the sleeper some tens of microseconds. Spinning reacts within a cache
 /// line's trip and occupies a processor.
 ///
-/// A sleeper of an MPMC ring that is woken again and again only to find that awake ends were faster
-/// stays asleep for up to 0.2 ms before it may be woken again. If those have no time for the next
-/// message either, it waits for that long.
+/// A sleeper of an MPMC ring that is woken again and again with nothing to claim, as awake ends were
+/// faster, or as an earlier message is still being written, is not woken again for up to 0.2 ms. A
+/// message that nobody else takes meanwhile waits for that long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitPolicy {

@@ -61,20 +61,29 @@
 //! **Wakes in vain.** Where more ends wait than there is work for, the awake ones take what comes.
 //! Whoever is woken then finds nothing, announces itself again, and is woken again for the next
 //! item: each time a system call for the publisher, and for the woken one a barrier and two
-//! switches of its processor, which may be the publisher's. So an end that was woken in vain more
-//! than once in a row *rests*, for a fifth of a millisecond at the most, before it announces itself
-//! again. Meanwhile the bit is clear as a rule, so that publishing costs no system call and wakes
-//! nobody.
+//! switches of its processor, which may be the publisher's. So an end that was woken twice in one
+//! wait, or finds the epoch moved on when it wakes, with nothing to claim each time, *rests*, for a
+//! fifth of a millisecond at the most, before it announces itself again. Meanwhile the bit is clear
+//! as a rule, so that publishing costs no system call and wakes nobody.
 //!
 //! A rest is no more than a slow wake. Nothing above says how soon after W3 the woken one runs W1:
 //! until then, what is published is its to see, and the rest only makes "then" later. What that
-//! costs: an item that comes while an end rests, and that no awake one takes, is taken up to a rest
-//! later. An end that is killed while it rests is one that was woken and killed before it acts (see
-//! below). A publisher that finds the bit set, as others announce themselves, wakes one of those,
-//! not the resting one: it sleeps with a bit that no publisher wakes. Changes of the endpoint table
-//! that can end its wait, and cancelling, wake everybody, and so end a rest at once: they move the
-//! epoch first, and the rest begins with a comparison of the word with what it was before the end
-//! looked for them.
+//! costs:
+//!
+//! * An item that no awake end takes, and that comes while one rests, or is overlooked by the peek
+//!   before that, is taken a rest later at the most. (Not only where others were faster: a sender
+//!   that has claimed and not published yet lets those behind it wake a receiver in vain, too.)
+//! * An end that is killed or stopped while it rests is one that was woken and did not act (see
+//!   below), and it is exposed to that for longer.
+//! * Where there is no futex, as in some sandboxes, a rest is a sleep of a millisecond.
+//!
+//! A publisher that finds the bit set, as others have announced themselves, wakes those, not the
+//! resting one: it sleeps with a bit that no publisher wakes. Changes of the endpoint table that can
+//! end its wait, and cancelling, wake everybody, and so end a rest at once. They move the epoch
+//! before they wake. The resting one has read the word (W5) before it looked for such a change, and
+//! the kernel compares: either it saw the change, or the word is another by then, or it is asleep
+//! when the wake comes. A place in the watch that becomes free meanwhile it sees as it announces
+//! itself.
 //!
 //! **Changes of the endpoint table** are rare, so nobody asks for the bit: they change the table
 //! and then always move the epoch of the words that the change concerns ([`turn_back`]). A sleeper
@@ -109,6 +118,7 @@ const PICKY: u32 = 2;
 const LONG: u32 = 4;
 /// Those who rest: no publisher wakes them.
 const RESTING: u32 = 8;
+const SLEEPERS: u32 = PLAIN | PICKY;
 const EVERYBODY: u32 = u32::MAX;
 
 /// The word after a wake: nobody is announced, and the epoch has moved on.
@@ -173,9 +183,10 @@ impl<'a> WakeWord<'a> {
         futex::wait(self.0, ticket.word, whom, until);
     }
 
-    /// The word as it is now, if a waker has moved it on since that announcement.
+    /// The word as it is now, if somebody has moved it on since that announcement. What that one had
+    /// changed before is visible.
     pub(crate) fn moved_since(self, ticket: Ticket) -> Option<u32> {
-        let now = self.0.load(Relaxed); // Relaxed: a hint, and what `rest` compares with
+        let now = self.0.load(Acquire); // W5 ← W4: the endpoint table's change, or a cancellation
         ((now ^ ticket.word) & !ANNOUNCED != 0).then_some(now)
     }
 
@@ -231,7 +242,7 @@ impl<'a> WakeWord<'a> {
             match self.0.compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => {
                     let all = word & WAKE_ALL != 0;
-                    let (count, whom) = if all { (u32::MAX, EVERYBODY) } else { (1, PLAIN) };
+                    let (count, whom) = if all { (u32::MAX, SLEEPERS) } else { (1, PLAIN) };
                     return futex::wake(self.0, count, whom);
                 }
                 Err(now) => word = now,
@@ -254,7 +265,7 @@ impl<'a> WakeWord<'a> {
     /// After a change of the endpoint table, or of the watch: whoever is about to sleep here looks
     /// again. Those who sleep already sleep on.
     pub(crate) fn turn_back(self) {
-        // W4 → W1: the endpoint table's change, or the watch's. The bits stay: whoever set them and
+        // W4 → W1, W5: the endpoint table's change, or the watch's. The bits stay: whoever set them and
         // is not queued yet finds the epoch moved and announces itself again; the next publisher
         // clears them.
         self.0.fetch_add(EPOCH, Release);

@@ -11,6 +11,7 @@ use loom::thread;
 
 use super::support::{HASTY, Ring, SLEEPY, UntilCancelled, check_bounded};
 use crate::ring::{Kind, Mpmc, Refused, Spsc};
+use crate::sync::Ordering::Acquire;
 use crate::sync::{AtomicBool, membarrier};
 use crate::wait::Stop;
 use crate::wait::word::WakeWord;
@@ -39,6 +40,27 @@ fn an_end_that_is_alone_at_its_word_wakes_to_find_itself_cancelled() {
 #[test]
 fn an_end_that_shares_its_word_wakes_to_find_itself_cancelled() {
     check_bounded("giving up, mpmc, cancelled", 3, cancelled::<Mpmc>);
+}
+
+/// The same, for one that was woken in vain and is about to rest: here for ever.
+#[test]
+fn an_end_that_rests_wakes_to_find_itself_cancelled() {
+    check_bounded("giving up, resting", 3, || {
+        let ring = Ring::<Mpmc>::new(1, 2);
+        let word = WakeWord::new(&ring.words.control.data);
+        let woken = word.announce(false, None);
+        word.notify();
+        let flag = Arc::new(AtomicBool::new(false));
+        let (cancels, words) = (flag.clone(), ring.words.clone());
+        let other = thread::spawn(move || WakeWord::new(&words.control.data).cancel(&cancels));
+        let since = word.moved_since(woken).expect("it was woken");
+        if !flag.load(Acquire) {
+            word.rest(since, u64::MAX);
+            let _ = word.announce(false, None);
+            assert!(flag.load(Acquire), "nothing else ends the rest");
+        }
+        other.join().unwrap();
+    });
 }
 
 /// Two receivers sleep, and there is one value: if one of them gives up, the other gets it.

@@ -12,6 +12,7 @@ struct Woken {
     stops_after: Option<u32>,
     check_due: bool,
     rests: Vec<(u32, u32)>,
+    since: Vec<u32>,
 }
 
 impl Pace for Woken {
@@ -30,8 +31,9 @@ impl Pace for Woken {
         }
         self.check_due
     }
-    fn rest(&mut self, word: WakeWord<'_>, _: u32, in_vain: u32) {
+    fn rest(&mut self, word: WakeWord<'_>, since: u32, in_vain: u32) {
         assert!(!word.is_flagged(), "publishers make no system call meanwhile");
+        self.since.push(since);
         self.rests.push((self.sleeps, in_vain));
     }
 }
@@ -95,6 +97,22 @@ fn who_sleeps_alone_at_its_word_does_not_rest() {
 }
 
 #[test]
+fn who_rests_has_read_the_word_before_it_peeked() {
+    let word = AtomicU32::new(0);
+    let (word, raw) = (WakeWord::new(&word), &word);
+    let (mut woken, mut before) = (Woken::default(), Vec::new());
+    let outcome = block(waiter(word, true), &mut woken, |look| {
+        if look == Look::Peek {
+            before.push(raw.load(Relaxed));
+            word.wake_all(); // what it peeks for changes just afterwards
+            return None;
+        }
+        (before.len() == 3).then_some(())
+    });
+    assert_eq!((outcome, &woken.since[..]), (Ok(()), &before[1..]));
+}
+
+#[test]
 fn who_has_a_reason_to_stop_does_not_rest_before() {
     let mut woken = Woken { stops_after: Some(3), ..Woken::default() };
     assert_eq!(wait(&mut woken, true, |_| false), Err(Stop::Cancelled));
@@ -150,6 +168,11 @@ fn left_asleep_by(wake: impl FnOnce(WakeWord<'_>)) -> usize {
 fn no_publisher_wakes_one_that_rests_but_what_concerns_all_ends_its_rest() {
     assert_eq!(left_asleep_by(|word| word.notify()), 1);
     assert_eq!(left_asleep_by(|word| word.prompt(true)), 1);
+    let with_a_picky_one = |word: WakeWord<'_>| {
+        word.announce(true, None);
+        word.notify();
+    };
+    assert_eq!(left_asleep_by(with_a_picky_one), 1);
     assert_eq!(left_asleep_by(|word| word.wake_all()), 0);
     let flag = crate::sync::AtomicBool::new(false);
     assert_eq!(left_asleep_by(|word| word.cancel(&flag)), 0);
@@ -179,4 +202,19 @@ fn a_rest_lasts_for_a_fifth_of_a_millisecond_at_the_most_and_not_beyond_the_dead
     let over = waiting.until(Duration::ZERO.into());
     assert_eq!(over.stop(), Some(Stop::Timeout));
     assert!(over.rests_until(now(), 4) < now(), "it has passed");
+}
+
+#[test]
+fn an_end_rests_for_real_until_then() {
+    let word = AtomicU32::new(0);
+    let word = WakeWord::new(&word);
+    let mut waiting = Waiting::new();
+    let (began, long) = (now(), Duration::from_secs(10).as_nanos() as u64);
+    waiting.until(Deadline::NEVER).rest(word, 0, 2);
+    let rested = now() - began;
+    assert!((50_000..long).contains(&rested), "{rested} ns");
+    waiting.until(Duration::ZERO.into()).rest(word, 0, 2);
+    assert!(now() - began < long, "the deadline has passed");
+    waiting.until(Deadline::NEVER).rest(word, 4, 2);
+    assert!(now() - began < long, "the word is another");
 }
