@@ -183,8 +183,8 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
 
     #[inline(always)]
     fn put(&mut self, run: Run, value: &T) {
-        self.raw.end.write_one(self.shape, run, value);
-        self.raw.end.publish(self.shape, run, 1);
+        let all = self.raw.end.write_one(self.shape, run, value);
+        self.raw.end.publish_one(self.shape, run, all);
     }
 
     pub(super) fn raw_ring(&self) -> &Arc<RawRing> {

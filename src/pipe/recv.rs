@@ -1,7 +1,7 @@
 //! The receiving end: it claims items, releases them, takes over what the dead have left, and
 //! learns of the end of the file.
 
-use super::{End, data, space};
+use super::{End, data, notify, space};
 use bytemuck::AnyBitPattern;
 
 use crate::peers::calm::Calm;
@@ -9,7 +9,7 @@ use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{self, Name, Role};
 use crate::ring::claims::RecvClaims;
-use crate::ring::control::Words;
+use crate::ring::control::{Control, Words};
 use crate::ring::mem::{Fixed, Kept, Mem, Shape};
 use crate::ring::{Kind, RecvCursor, Refused, Run, before};
 use crate::sync::Ordering::{Acquire, Relaxed};
@@ -188,8 +188,10 @@ impl<K: Kind> RecvEnd<K> {
     /// [`release`](Self::release), of a single item that was claimed just now.
     #[inline(always)]
     pub(crate) fn release_one(&mut self, shape: impl Shape<Kind = K>, run: Run) {
+        let control: &Control = &self.mem.words.control;
         self.cursor.release_one(self.mem.view(shape), run);
-        self.released();
+        notify(control, Role::Sender);
+        self.pass_on();
     }
 
     /// [`release`](Self::release), of items that nobody was shown.
@@ -202,7 +204,7 @@ impl<K: Kind> RecvEnd<K> {
     /// Wakes those whom that concerns.
     #[inline(always)]
     fn released(&self) {
-        space(&self.mem).notify();
+        notify(&self.mem.words.control, Role::Sender);
         self.pass_on();
     }
 

@@ -2,13 +2,13 @@
 
 use bytemuck::NoUninit;
 
-use super::{End, data, space};
+use super::{End, data, notify, space};
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
 use crate::peers::table::{Name, Role};
 use crate::ring::claims::SendClaims;
-use crate::ring::control::Words;
+use crate::ring::control::{Control, Words};
 use crate::ring::mem::{Fixed, Mem, Shape};
 use crate::ring::{Kind, Refused, Run, SendCursor};
 use crate::wait::word::WakeWord;
@@ -51,10 +51,20 @@ impl<K: Kind> SendEnd<K> {
         self.pass_on();
     }
 
-    /// Writes the value into a claimed run of one slot, which is then [published](Self::publish).
+    /// Writes the value into a claimed run of one slot, which is then
+    /// [published](Self::publish_one).
     #[inline(always)]
-    pub(crate) fn write_one<T: NoUninit>(&self, shape: Fixed<T, K>, run: Run, value: &T) {
-        self.cursor.write_one(self.mem.view(shape), run, value);
+    pub(crate) fn write_one<T: NoUninit>(&self, shape: Fixed<T, K>, run: Run, value: &T) -> bool {
+        self.cursor.write_one(self.mem.view(shape), run, value)
+    }
+
+    /// Publishes a run of one slot, and wakes. `all`: what writing it said.
+    #[inline(always)]
+    pub(crate) fn publish_one(&mut self, shape: impl Shape<Kind = K>, run: Run, all: bool) {
+        let control: &Control = &self.mem.words.control;
+        self.cursor.publish_one(self.mem.view(shape), run, all);
+        notify(control, Role::Receiver);
+        self.pass_on();
     }
 
     /// Having claimed: wakes another sender if there is a slot for it, too. Part of

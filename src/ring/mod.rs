@@ -104,10 +104,23 @@ pub trait SendCursor: SendClaims {
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run>;
 
     /// Writes `value` into the only slot of a run that is about to be published, and where else a
-    /// receiver may look for it.
+    /// receiver may look for it. `true`: there is nothing to do but to publish it.
     #[inline(always)]
-    fn write_one<T: NoUninit, K: Kind>(&self, mem: View<'_, Fixed<T, K>>, run: Run, value: &T) {
+    fn write_one<T: NoUninit, K: Kind>(
+        &self,
+        mem: View<'_, Fixed<T, K>>,
+        run: Run,
+        value: &T,
+    ) -> bool {
         mem.write(run.at, value);
+        false
+    }
+
+    /// [`publish`](Self::publish), of one that has been [written](Self::write_one), which said
+    /// whether that is `all`.
+    #[inline(always)]
+    fn publish_one(&mut self, mem: View<'_, impl Shape>, run: Run, _all: bool) {
+        self.publish(mem, run, 1);
     }
 
     /// Publishes the first `items` slots of the run and gives up the others.

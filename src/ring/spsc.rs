@@ -4,8 +4,8 @@
 //! Each side keeps its own position privately (what stands in the region is a copy for the other
 //! side, so scribbling over it cannot derail its owner) and remembers the other side's position
 //! from its last look, which stays a safe under-estimate: the other side only ever frees more or
-//! publishes more. It looks again only when the ring seems full or empty, so in flow the two lines
-//! travel once per lap rather than once per message. Where the consumer is the faster one, the ring
+//! publishes more. It looks again only when the ring seems full or empty (the producer after a
+//! thousand items, too), so in flow the two lines travel once per lap rather than once per message. Where the consumer is the faster one, the ring
 //! seems empty again and again: it then lets a few messages coalesce before it looks
 //! ([`coalesce`](crate::wait::coalesce)). The producer asks for the lines of slots ahead, so that
 //! its stores need not wait for them. And the consumer that waits for a message finds a small one on
@@ -52,11 +52,32 @@ pub struct Producer {
     tail: u64,
     /// `head` as last seen.
     head_seen: u64,
+    /// The slots before this position are free: those that were at the last look, or a while's.
+    free_until: u64,
     /// The ring was empty then: a copy of each item goes beside the tail.
     copies: bool,
+    /// Where a position has one of these bits, an item before it is published, and that is all.
+    quiet: u64,
 }
 
+/// The most items that a producer sends one by one before it looks at `head` again: whether copies
+/// are worth it is decided then.
+const A_WHILE: u64 = 1024;
+
 impl Producer {
+    /// Looks how many slots are free. `many`: so many are to be sent at once.
+    #[inline]
+    fn look<K: Kind>(&mut self, mem: &Mem<K>, many: u64) -> Result<u64, Refused> {
+        let capacity = mem.slots.capacity();
+        let head = mem.words.control.head.load(Acquire); // P1 ← C2: slots before it have been read
+        let free = capacity - used(head, self.tail, capacity)?;
+        self.head_seen = head;
+        self.free_until = self.tail.wrapping_add(free.min(many.max(A_WHILE)));
+        self.copies = free == capacity;
+        self.quiet = if self.copies { 0 } else { mem.slots.in_line() };
+        Ok(free)
+    }
+
     /// So many items have been published: asks for the lines of a slot that comes soon.
     #[inline(always)]
     fn ask_ahead(&self, mem: View<'_, impl Shape>, items: u64) {
@@ -80,22 +101,19 @@ impl SendCursor for Producer {
         // Relaxed: whoever wrote it held this role before us, and taking the role's lock orders us
         // after it.
         let tail = control.tail.at.load(Relaxed);
-        let head_seen = control.head.load(Acquire); // P1 ← C2: slots before it have been read
+        // Relaxed: whether the positions make sense. It looks before it sends.
+        let head_seen = control.head.load(Relaxed);
         used(head_seen, tail, mem.slots.capacity())?;
         inline::invalidate(&control.tail);
-        Ok(Self { tail, head_seen, copies: head_seen == tail })
+        Ok(Self { tail, head_seen, free_until: tail, copies: false, quiet: 0 })
     }
 
     #[inline(always)]
     fn claim(&mut self, mem: View<'_, impl Shape>, need: u64, max: u64) -> Result<Run, Refused> {
-        let capacity = mem.slots.capacity();
-        let mut free = capacity - self.tail.wrapping_sub(self.head_seen);
+        let mut free = self.free_until.wrapping_sub(self.tail);
         if max > free {
             // Possibly full: look again.
-            let head = mem.words.control.head.load(Acquire); // P1 ← C2: slots before it have been read
-            free = capacity - used(head, self.tail, capacity)?;
-            self.head_seen = head;
-            self.copies = free == capacity;
+            free = self.look(&mem, max)?;
             if free < need {
                 return Err(Refused::NotReady);
             }
@@ -106,14 +124,35 @@ impl SendCursor for Producer {
 
     #[inline(always)]
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
-        self.claim(mem, 1, 1).ok()
+        if self.tail == self.free_until && self.look(&mem, 1).ok()? == 0 {
+            return None;
+        }
+        Some(Run { at: self.tail, slots: 1, items: 1, again: 0 })
     }
 
     #[inline(always)]
-    fn write_one<T: NoUninit, K: Kind>(&self, mem: View<'_, Fixed<T, K>>, run: Run, value: &T) {
+    fn write_one<T: NoUninit, K: Kind>(
+        &self,
+        mem: View<'_, Fixed<T, K>>,
+        run: Run,
+        value: &T,
+    ) -> bool {
+        let end = run.at.wrapping_add(1);
         mem.write(run.at, value);
-        if inline::fits::<T>() && self.copies {
-            inline::put(&mem.words.control.tail, run.at.wrapping_add(1), value);
+        let all = end & self.quiet != 0;
+        if !all && inline::fits::<T>() && self.copies {
+            inline::put(&mem.words.control.tail, end, value);
+        }
+        all
+    }
+
+    #[inline(always)]
+    fn publish_one(&mut self, mem: View<'_, impl Shape>, run: Run, all: bool) {
+        debug_assert!(run.at == self.tail && run.slots == 1);
+        self.tail = run.at.wrapping_add(1);
+        mem.words.control.tail.at.store(self.tail, Release); // P2 → C1: the value before it is written
+        if !all {
+            self.ask_ahead(mem, 1);
         }
     }
 
@@ -136,7 +175,11 @@ pub struct Consumer {
     head: u64,
     /// `tail` as last seen.
     tail_seen: u64,
-    /// It was one ahead then: a copy of that item may lie beside it.
+    /// The same, or `head`: items before this position can be had without a look, and without a word
+    /// about who had them before, as none has been handed out, nor had the one before them. It is
+    /// `head` as long as some come [`again`](Self::again).
+    at_once_until: u64,
+    /// `tail` was one ahead then: a copy of that item may lie beside it.
     lone: bool,
     /// It did, and was taken.
     copied: bool,
@@ -231,6 +274,7 @@ impl RecvCursor for Consumer {
         let consumer = Self {
             head: head.wrapping_add(dropped),
             tail_seen,
+            at_once_until: head.wrapping_add(dropped),
             lone: false,
             copied: false,
             again: again - dropped,
@@ -258,6 +302,7 @@ impl RecvCursor for Consumer {
             return self.claim_again(mem, need, max);
         }
         let slots = self.claim_slots(mem, need, max)?;
+        self.at_once_until = self.tail_seen;
         Ok(Run { at: self.head, slots, items: slots, again: 0 })
     }
 
@@ -265,12 +310,16 @@ impl RecvCursor for Consumer {
     fn claim_one(&mut self, mem: View<'_, impl Shape>) -> Option<Run> {
         let slots = self.claim_slots(mem, 1, 1).ok()?;
         // Behind the look, so that the release, which asks the same, need not.
-        (self.again == 0).then_some(Run { at: self.head, slots, items: slots, again: 0 })
+        if self.again > 0 {
+            return None;
+        }
+        self.at_once_until = self.tail_seen;
+        Some(Run { at: self.head, slots, items: slots, again: 0 })
     }
 
     #[inline(always)]
     fn claim_seen(&mut self) -> Option<Run> {
-        let seen = self.tail_seen != self.head && self.again == 0;
+        let seen = self.at_once_until != self.head;
         seen.then_some(Run { at: self.head, slots: 1, items: 1, again: 0 })
     }
 
@@ -298,6 +347,7 @@ impl RecvCursor for Consumer {
     fn hand_out<K: Kind>(&mut self, mem: &Mem<K>, run: Run) {
         let line = &mem.words.records[self.record];
         // Relaxed, both: on this end's own line, for its successor, who is ordered after all of it.
+        self.at_once_until = self.head;
         if run.slots > self.again {
             self.again = run.slots;
             line.handed_out.store(run.at.wrapping_add(run.slots), Relaxed);
@@ -320,6 +370,7 @@ impl RecvCursor for Consumer {
         debug_assert!(items <= self.tail_seen.wrapping_sub(self.head), "released what was seen");
         self.head = self.head.wrapping_add(items);
         if self.again > 0 {
+            self.at_once_until = self.head;
             self.again = self.again.saturating_sub(items);
             if self.adopted > 0 {
                 self.released_adopted(items);

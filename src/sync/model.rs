@@ -121,8 +121,13 @@ impl<K: Kind> Slots<K> {
         1
     }
 
-    pub(crate) fn begun_line(&self, _position: u64, _items: u64) -> bool {
-        true
+    /// Two slots to a line.
+    pub(crate) fn in_line(&self) -> u64 {
+        1
+    }
+
+    pub(crate) fn begun_line(&self, position: u64, items: u64) -> bool {
+        position & self.in_line() < items
     }
 
     pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64) {}

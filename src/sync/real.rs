@@ -253,6 +253,13 @@ impl<K: Kind> Slots<K> {
         self.ahead
     }
 
+    /// The bits of a position that say where in a line its slot lies; none if slots do not divide
+    /// lines.
+    #[inline(always)]
+    pub(crate) fn in_line(&self) -> u64 {
+        self.in_line
+    }
+
     /// One of the last `items` positions up to `position` begins a line, or slots do not divide
     /// lines.
     #[inline(always)]

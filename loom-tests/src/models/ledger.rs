@@ -171,10 +171,13 @@ pub(super) fn send<K: Kind>(
 
 /// Fills a claimed run and publishes it.
 pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut Ledger) {
-    match values {
-        [value] => tx.end.write_one(numbers(), run, value),
-        _ => tx.end.mem.view(numbers()).write_run(run.at, values),
-    }
+    let one = match values {
+        [value] if run.slots == 1 => Some(tx.end.write_one(numbers(), run, value)),
+        _ => {
+            tx.end.mem.view(numbers()).write_run(run.at, values);
+            None
+        }
+    };
     book.begins(
         true,
         values.iter().zip(0..).map(|(&value, i)| {
@@ -182,7 +185,10 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
             (takes, Item { at: run.at + u64::from(i), value, marked: false, told: 0 })
         }),
     );
-    tx.end.publish(numbers(), run, values.len() as u64);
+    match one {
+        Some(all) => tx.end.publish_one(numbers(), run, all),
+        None => tx.end.publish(numbers(), run, values.len() as u64),
+    }
     book.ended_after(u32::MAX);
 }
 

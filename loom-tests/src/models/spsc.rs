@@ -27,10 +27,15 @@ fn try_send(mem: &Ring, producer: &mut Producer, values: &[u64]) -> usize {
         Ok(run) => {
             let sent = run.items as usize;
             match &values[..sent] {
-                [value] => producer.write_one(mem.view(numbers()), run, value),
-                several => mem.view(numbers()).write_run(run.at, several),
+                [value] => {
+                    let all = producer.write_one(mem.view(numbers()), run, value);
+                    producer.publish_one(mem.kept(), run, all);
+                }
+                several => {
+                    mem.view(numbers()).write_run(run.at, several);
+                    producer.publish(mem.kept(), run, run.items);
+                }
             }
-            producer.publish(mem.kept(), run, run.items);
             sent
         }
         Err(blocked) => {

@@ -435,8 +435,8 @@ pub(crate) struct Tx<K: Kind> {
 
 impl<K: Kind> Tx<K> {
     pub(crate) fn put(&mut self, run: Run, value: u64) {
-        self.end.write_one(numbers(), run, &value);
-        self.end.publish(numbers(), run, 1);
+        let all = self.end.write_one(numbers(), run, &value);
+        self.end.publish_one(numbers(), run, all);
     }
 
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {

@@ -14,6 +14,9 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     pub(super) fn take_at_once(&mut self, run: Run) -> Option<T> {
         // The result first: it is moved no more, whatever its size.
         let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
+        if !Self::AT_HAND {
+            self.again = Again::default();
+        }
         self.taken(run, received)
     }
 
@@ -21,13 +24,14 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     pub(super) fn take_looked(&mut self, run: Run) -> Option<T> {
         let received = checked(self.raw.end.read(self.shape, run.at));
+        self.again = Again::default();
         self.taken(run, received)
     }
 
     #[inline(always)]
     fn taken(&mut self, run: Run, received: Option<T>) -> Option<T> {
         debug_assert!(run.slots == 1 && run.items == 1 && run.again == 0);
-        self.again = Again::default();
+        debug_assert!(self.again.items() == 0, "it is said before the next call has begun");
         self.raw.end.release_one(self.shape, run);
         if received.is_none() {
             self.count_dropped(1);

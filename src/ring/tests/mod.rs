@@ -143,10 +143,11 @@ impl<T: Sample, K: Kind> Tx<T, K> {
     /// gives up the rest.
     fn fill(&mut self, run: Run, first: u64, items: u64) {
         let values: Vec<T> = (first..first + items).map(T::nth).collect();
-        match &values[..] {
-            [value] => self.cursor.write_one(self.view(), run, value),
-            _ => self.view().write_run(run.at, &values),
+        if let ([value], 1) = (&values[..], run.slots) {
+            let all = self.cursor.write_one(self.view(), run, value);
+            return self.cursor.publish_one(self.mem.view(self.shape), run, all);
         }
+        self.view().write_run(run.at, &values);
         self.cursor.publish(self.mem.view(self.shape), run, items);
     }
 
