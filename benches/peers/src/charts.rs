@@ -16,18 +16,16 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A name, and points.
 type Line = (String, Vec<(f64, f64)>);
 
-/// Draws all charts for which there are figures; titles and files.
+/// Draws all charts for which there are figures; titles, and files in the directory.
 pub fn draw(tables: &[Table], directory: &Path) -> Outcome<Vec<(String, String)>> {
     let mut drawn = Vec::new();
     let mut add = |title: &str, file: &str, drawing: &dyn Fn(&Area<'_>) -> Outcome| -> Outcome {
-        std::fs::create_dir_all(directory)?;
         let path = directory.join(file);
         let area = SVGBackend::new(&path, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         drawing(&area)?;
         area.present()?;
-        let folder = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        drawn.push((title.to_owned(), format!("{folder}/{file}")));
+        drawn.push((title.to_owned(), file.to_owned()));
         Ok(())
     };
     for (prefix, what) in [("spsc-", "one a call"), ("spsc-batch-", "32 a call")] {

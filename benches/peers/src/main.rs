@@ -8,13 +8,14 @@
 //! All contenders do the same work in turns of milliseconds, round after round, in processes of
 //! their own (threads, where a contender knows nothing else), each pinned to a processor, and sleep
 //! between turns. So whatever else the machine does hits all of them, and what is compared are
-//! ratios within a round. Every run checks that all that was sent has arrived: a contender that loses an item has no
-//! figure, but the reason in its place.
+//! ratios within a round. Every run checks that all that was sent has arrived: a contender that
+//! loses an item has no figure, but the reason in its place.
 //!
 //! `peers -- price` shows what ringpipe's crash protocol and its waiting cost: bare rings without
 //! them, the same with intents, ringpipe polled as bare rings must be, ringpipe as it is.
 //!
-//! With `--out`, the tables go into that file and pictures beside it, the raw rounds into
+//! With `--out FILE.md`, tables and pictures go into a folder of this model of processor beside that
+//! file, which becomes an index of all models' pages. The raw rounds go into
 //! `target/peers/rounds.json`.
 //!
 //! Exit codes: 0, 1 with the reason on stderr (also if ringpipe itself failed in some round, other
@@ -26,6 +27,7 @@ mod contenders;
 mod control;
 mod fairness;
 mod measure;
+mod pages;
 mod report;
 mod running;
 mod scale;
@@ -60,7 +62,7 @@ struct Args {
     /// Two short rounds of everything: to see that it works
     #[arg(long)]
     quick: bool,
-    /// Write the tables to this file, and pictures beside it
+    /// Write the tables and pictures to this processor's folder beside this file, an index of all
     #[arg(long)]
     out: Option<PathBuf>,
     /// Say what there is to measure, and with whom
@@ -138,12 +140,12 @@ fn compare(args: &Args) -> Outcome {
     std::fs::create_dir_all("target/peers")?;
     std::fs::write("target/peers/rounds.json", format!("{raw:#}"))?;
     if let Some(out) = &args.out {
-        let pictures = out.with_extension("");
-        let charts = charts::draw(&tables, &pictures)?;
+        let pages = pages::Pages::new(out, &machine.processor)?;
+        let charts = charts::draw(&tables, pages.folder())?;
         let arguments: Vec<_> = std::env::args().skip(1).collect();
-        let arguments = arguments.join(" ");
-        let text = report::document(&machine, &arguments, &tables, &scaled, &charts);
-        std::fs::write(out, text)?;
+        let index = out.file_name().unwrap_or_default().to_string_lossy();
+        let page = report::page(&machine, &index, &arguments.join(" "), &tables, &scaled, &charts);
+        pages.write(&page, &report::index(&index))?;
     }
     let failed = tables.iter().find_map(|table| {
         let failed =

@@ -1,4 +1,4 @@
-//! Tables: for the terminal and for `docs/performance.md`.
+//! Tables: for the terminal and for the pages of `docs/performance.md`.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,13 @@ use crate::worker::{MAX, P50, P99, P999};
 
 /// What the figures were taken on.
 pub struct Machine {
+    /// Its model, as precisely as it is known.
     pub processor: String,
     pub processors: usize,
     pub kernel: String,
     pub compiler: String,
     pub commit: String,
+    pub date: String,
     /// The share of the processors' time that others used, in a while before.
     pub busy: f64,
 }
@@ -29,21 +31,34 @@ impl Machine {
     /// As it is now: ask before measuring, for the load is then nobody's but the others'.
     pub fn now(processors: usize) -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let model =
-            cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+        let mut date = std::process::Command::new("date");
         let mut git = std::process::Command::new("git");
         let mut dirty = std::process::Command::new("git");
         let dirty = first_line(dirty.args(["status", "--porcelain", "-uno"]));
         let mark = if dirty == "unknown" { "" } else { ", with changes" };
         Self {
-            processor: model.unwrap_or("unknown").into(),
+            processor: processor(&read("/proc/cpuinfo")),
             processors,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             compiler: env!("PEERS_COMPILER").into(),
             commit: first_line(git.args(["rev-parse", "--short=12", "HEAD"])) + mark,
+            date: first_line(date.args(["-u", "+%F"])),
             busy: busy(),
         }
+    }
+}
+
+/// The first processor's name. Virtual ones often leave out of it what tells generations apart, so
+/// family and model, where they are given, stand behind it.
+fn processor(cpuinfo: &str) -> String {
+    let field = |name: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(known, _)| known.trim() == name).map(|(_, value)| value.trim())
+    };
+    let name = field("model name").unwrap_or("unknown");
+    match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name.into(),
     }
 }
 
@@ -201,6 +216,11 @@ pub fn table(table: &Table) -> String {
     text
 }
 
+/// A bound's number, without the digits that nobody asks for.
+fn short(bound: f64) -> f64 {
+    (bound * 1000.0).round() / 1000.0
+}
+
 fn answer(met: bool) -> &'static str {
     if met { "met" } else { "**missed**" }
 }
@@ -232,16 +252,16 @@ pub fn targets_table(tables: &[Table]) -> String {
         if table.is_timed() {
             against += if target.quantile == P99 { ", p99" } else { ", p50" };
         }
-        let (bound, measured, answer) = match (table.ratio(&target), target.bound) {
-            (None, Bound::AtLeast(least)) => (format!("≥ {least}"), "–".into(), "not measured"),
-            (None, Bound::AtMost(most)) => (format!("≤ {most}"), "–".into(), "not measured"),
-            (Some(r), Bound::AtLeast(least)) => {
-                (format!("≥ {least}"), ratio(&r), answer(r.median >= least))
-            }
-            (Some(r), Bound::AtMost(most)) => {
-                (format!("≤ {most}"), ratio(&r), answer(r.median <= most))
-            }
+        let (sign, limit) = match target.bound {
+            Bound::AtLeast(least) => ('≥', least),
+            Bound::AtMost(most) => ('≤', most),
         };
+        let (measured, answer) = match table.ratio(&target) {
+            None => ("–".into(), "not measured"),
+            Some(r) if sign == '≥' => (ratio(&r), answer(r.median >= limit)),
+            Some(r) => (ratio(&r), answer(r.median <= limit)),
+        };
+        let bound = format!("{sign} {}", short(limit));
         let _ = writeln!(text, "| {} | {against} | {bound} | {measured} | {answer} |", table.name);
     }
     let means: Vec<f64> = tables
@@ -275,22 +295,25 @@ pub fn targets_table(tables: &[Table]) -> String {
     text
 }
 
-/// The whole document.
-pub fn document(
+/// The page of one model of processor; `index` is the file above it that lists all of them.
+pub fn page(
     machine: &Machine,
+    index: &str,
     arguments: &str,
     tables: &[Table],
     scales: &[Scale],
     charts: &[(String, String)],
 ) -> String {
     let mut text = format!(
-        "# How fast it is, beside its peers\n\n\
+        "# {}, {}\n\n\
          Written by `cargo run --release -p peers -- {arguments}` \
          (with shaq: `cargo +nightly run --release -p peers --features shaq -- …`). \
-         Do not edit: run it again.\n\n\
+         Do not edit: run it again. [{index}](../../{index}) says how it is measured.\n\n\
          | | |\n| --- | --- |\n\
          | Processor | {}, {} in use |\n| Kernel | {} |\n| Compiler | {} |\n| Commit | {} |\n\
          | Processors in use by others before the run | {:.1} % |\n\n",
+        machine.processor,
+        machine.date,
         machine.processor,
         machine.processors,
         machine.kernel,
@@ -304,19 +327,10 @@ pub fn document(
              comparison works, and no more than that; nothing is judged by them.\n\n",
         );
     }
-    text.push_str(METHOD);
-    text.push_str("## What was to be reached\n\n");
-    let reached = targets_table(tables);
-    text.push_str(&match machine.busy > QUIET {
-        true => {
-            reached.replace("| met |", "| not judged |").replace("| **missed** |", "| not judged |")
-        }
-        false => reached,
-    });
     for (title, file) in charts {
-        let _ = write!(text, "\n![{title}]({file})\n");
+        let _ = write!(text, "![{title}]({file})\n\n");
     }
-    text.push_str("\n## Figures\n\n");
+    text.push_str("## Figures\n\n");
     for scenario in tables {
         text.push_str(&table(scenario));
         text.push('\n');
@@ -325,7 +339,29 @@ pub fn document(
         text.push_str(&scale.markdown());
         text.push('\n');
     }
+    text.push_str("## Appendix: what was to be reached\n\n");
+    let reached = targets_table(tables);
+    text.push_str(&match machine.busy > QUIET {
+        true => {
+            reached.replace("| met |", "| not judged |").replace("| **missed** |", "| not judged |")
+        }
+        false => reached,
+    });
     wrapped(&text)
+}
+
+/// What stands above the list of all models' pages, in the file of this name.
+pub fn index(name: &str) -> String {
+    wrapped(&format!(
+        "# How fast it is, beside its peers\n\n\
+         Written by `cargo run --release -p peers -- --out docs/{name}` \
+         (with shaq: `cargo +nightly run --release -p peers --features shaq -- …`), which keeps a \
+         page for each model of processor, and renews that of the one it runs on. \
+         Do not edit: run it again.\n\n\
+         {METHOD}## Processors\n\n\
+         Each page names the commit that it was measured by; of an older one, the method may have \
+         differed from this in details.\n\n"
+    ))
 }
 
 /// In lines of 100 columns, but for tables.
