@@ -358,7 +358,7 @@ pub fn index(name: &str) -> String {
          (with shaq: `cargo +nightly run --release -p peers --features shaq -- …`), which keeps a \
          page for each model of processor, and renews that of the one it runs on. \
          Do not edit: run it again.\n\n\
-         {METHOD}## Processors\n\n\
+         {METHOD}{NOT_MEASURED}## Processors\n\n\
          Each page names the commit that it was measured by; of an older one, the method may have \
          differed from this in details.\n\n"
     ))
@@ -369,11 +369,15 @@ fn wrapped(text: &str) -> String {
     let options = textwrap::Options::new(100).word_splitter(textwrap::WordSplitter::NoHyphenation);
     let mut wrapped = String::new();
     for line in text.lines() {
-        let quoted = if line.starts_with("> ") { "> " } else { "" };
+        let indent = match line.get(..2) {
+            Some("> ") => "> ",
+            Some("* ") => "  ",
+            _ => "",
+        };
         match line.starts_with('|') {
             true => wrapped.push_str(line),
             false => {
-                wrapped.push_str(&textwrap::fill(line, options.clone().subsequent_indent(quoted)))
+                wrapped.push_str(&textwrap::fill(line, options.clone().subsequent_indent(indent)))
             }
         }
         wrapped.push('\n');
@@ -402,3 +406,9 @@ are what a round trip is measured by: two bare cache lines, two bare futexes. In
 `plain-intents` is `plain-vyukov` whose ends store what they are about to claim, which is what \
 makes claims survive their owner. `ringpipe-polled` and `ringpipe-mpmc-polled` make `try_` calls again \
 and again, as the bare rings do. Sizes include no headers.\n\n";
+
+const NOT_MEASURED: &str = "\
+Not measured, since they do not do this work or cannot be built where this is run:\n\n\
+* `bcast` (1.0.0-rc.7): its writer overwrites what a reader has not read yet, by design.\n\
+* `crossbar`'s publisher and subscriber of bytes, for the same reason; its bounded `PodBus` takes part.\n\
+* `tachyon-ipc` (0.5): its C++ part wants GCC 14 or Clang 17, and there was GCC 12.\n\n";

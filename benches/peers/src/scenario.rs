@@ -65,6 +65,7 @@ const ONE: &[&str] = &[
     "ringfire",
     "que",
     "shmring",
+    "crossbar",
     "iceoryx2",
     "stream-socket",
 ];

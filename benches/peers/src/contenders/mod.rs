@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 
+pub mod cloudtoid;
+pub mod crossbar;
 pub mod crossbeam;
 pub mod eventfd;
 pub mod iceoryx;
@@ -232,9 +234,11 @@ unsafe impl<const W: usize> bytemuck::Zeroable for Item<W> {}
 unsafe impl<const W: usize> bytemuck::Pod for Item<W> {}
 // SAFETY: an array of words, `repr(C)`, without pointers.
 unsafe impl<const W: usize> iceoryx2::prelude::ZeroCopySend for Item<W> {}
+// SAFETY: an array of words: plain, any bits are valid, no padding.
+unsafe impl<const W: usize> ::crossbar::Pod for Item<W> {}
 
 pub trait Payload:
-    bytemuck::Pod + Send + Sync + std::fmt::Debug + iceoryx2::prelude::ZeroCopySend
+    bytemuck::Pod + Send + Sync + std::fmt::Debug + iceoryx2::prelude::ZeroCopySend + ::crossbar::Pod
 {
     fn label(&self) -> u64;
     fn set_label(&mut self, label: u64);
@@ -323,6 +327,8 @@ macro_rules! everybody {
         $with!(que::Que);
         $with!(shmring::Shmring);
         $with!(ipmpsc::Ipmpsc);
+        $with!(cloudtoid::Cloudtoid);
+        $with!(crossbar::Crossbar);
         $with!(iceoryx::Iceoryx2);
         $with!(kernel::Pipe);
         $with!(kernel::Datagram);
