@@ -10,7 +10,9 @@ use crate::measure::Table;
 use crate::stats::median;
 use crate::worker::{P50, QUANTILES};
 
-const SIZE: (u32, u32) = (900, 520);
+const SIZE: (u32, u32) = (960, 520);
+/// What the names of the lines take of the width.
+const LEGEND: u32 = 240;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A name, and points.
@@ -85,7 +87,7 @@ fn by_size(tables: &[Table], prefix: &str) -> Vec<Line> {
         };
         for row in table.rows.iter().filter(|row| row.failed.is_none()) {
             let rate = median(&table.figures(row, P50)) / 1e6;
-            point(&mut lines, row.name, (size.log2(), rate));
+            point(&mut lines, &row.label(), (size.log2(), rate));
         }
     }
     lines
@@ -98,7 +100,7 @@ fn shapes(tables: &[Table]) -> Vec<Line> {
         let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
         for row in table.rows.iter().filter(|row| row.failed.is_none()) {
             let rate = median(&table.figures(row, P50)) / 1e6;
-            point(&mut lines, row.name, (at as f64, rate));
+            point(&mut lines, &row.label(), (at as f64, rate));
         }
     }
     lines
@@ -108,7 +110,7 @@ fn percentiles(table: &Table) -> Vec<Line> {
     let rows = table.rows.iter().filter(|row| row.failed.is_none());
     rows.map(|row| {
         let at = |q: usize| (q as f64, median(&table.figures(row, q)));
-        (row.name.to_owned(), (0..QUANTILES.len()).map(at).collect())
+        (row.label(), (0..QUANTILES.len()).map(at).collect())
     })
     .collect()
 }
@@ -131,7 +133,7 @@ fn plot(
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
-        .margin_right(180)
+        .margin_right(LEGEND - 35)
         .x_label_area_size(45)
         .y_label_area_size(75)
         .build_cartesian_2d(left..right, (low * 0.8..high * 1.25).log_scale())
@@ -147,12 +149,14 @@ fn plot(
         .draw()
         .map_err(|e| e.to_string())?;
     for (number, (name, points)) in lines.iter().enumerate() {
-        let ours = name.starts_with("ringpipe");
-        let colour = match ours {
-            true => RGBColor(200, 30, 30).to_rgba(),
-            false => Palette99::pick(number).mix(0.8),
+        let (colour, width) = match name.strip_prefix("ringpipe") {
+            Some("" | "-mpmc") => (RGBColor(200, 30, 30).to_rgba(), 3),
+            // Ours in another way: darker, or lighter.
+            Some("-in-place") => (RGBColor(110, 0, 50).to_rgba(), 2),
+            Some(_) => (RGBColor(240, 130, 110).to_rgba(), 2),
+            None => (Palette99::pick(number).mix(0.8), 1),
         };
-        let style = colour.stroke_width(if ours { 3 } else { 1 });
+        let style = colour.stroke_width(width);
         chart
             .draw_series(LineSeries::new(points.iter().copied(), style).point_size(3))
             .map_err(|e| e.to_string())?
@@ -161,7 +165,7 @@ fn plot(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(SIZE.0 as i32 - 215, 0))
+        .position(SeriesLabelPosition::Coordinate((SIZE.0 - LEGEND) as i32, 0))
         .background_style(WHITE.mix(0.8))
         .label_font(("sans-serif", 15))
         .draw()

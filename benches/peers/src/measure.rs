@@ -25,6 +25,16 @@ pub struct Row {
     pub failed: Option<String>,
 }
 
+impl Row {
+    /// Its name, for people.
+    pub fn label(&self) -> String {
+        match self.threads {
+            true => format!("{} (threads)", self.name),
+            false => self.name.into(),
+        }
+    }
+}
+
 /// A scenario's outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {

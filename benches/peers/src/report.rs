@@ -178,10 +178,9 @@ pub fn table(table: &Table) -> String {
     let mut lines = vec![vec![String::new()]];
     lines[0].extend(heads.iter().map(|head| head.to_string()));
     for row in &table.rows {
-        let name = match (row.threads, row.name) {
-            (true, name) => format!("{name} (threads)"),
-            (false, name) if name == table.scenario.ours => format!("**{name}**"),
-            (false, name) => name.into(),
+        let name = match row.name == table.scenario.ours {
+            true => format!("**{}**", row.label()),
+            false => row.label(),
         };
         let mut line = vec![name];
         match &row.failed {
@@ -247,7 +246,7 @@ pub fn targets_table(tables: &[Table]) -> String {
         };
         let mut against = match target.against {
             Against::Best => "the best peer".into(),
-            Against::One(name) => name.to_owned(),
+            Against::One(name) => table.row(name).map_or(name.into(), Row::label),
         };
         if table.is_timed() {
             against += if target.quantile == P99 { ", p99" } else { ", p50" };
