@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
-use crate::check::{Check, END, SERIAL_BITS};
+use crate::check::{Check, END, SERIAL_BITS, opaque};
 use crate::contenders::{Contender, Door, Item, Link, Payload, Rx, Tx, Work};
 use crate::control::{Control, Phase};
 
@@ -238,7 +238,7 @@ impl Player<'_> {
                         for _ in 0..effort {
                             toil = black_box(toil).wrapping_mul(3);
                         }
-                        tx.send(&item)?;
+                        tx.send(opaque(&item))?;
                         sum = sum.wrapping_add(label);
                         label += 1;
                     }
@@ -250,7 +250,7 @@ impl Player<'_> {
                         sum = sum.wrapping_add(label);
                         label += 1;
                     }
-                    tx.send_batch(&items)?;
+                    tx.send_batch(black_box(items.as_slice()))?;
                 }
             }
             self.end_turn(&mut tx)

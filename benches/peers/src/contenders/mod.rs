@@ -223,7 +223,7 @@ pub trait Rx<P: Payload> {
     }
 }
 
-/// An item of so many words: a label in the first, its complement in the last.
+/// An item of so many words: each is its label.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Item<const W: usize>(pub [u64; W]);
@@ -241,8 +241,9 @@ pub trait Payload:
     bytemuck::Pod + Send + Sync + std::fmt::Debug + iceoryx2::prelude::ZeroCopySend + ::crossbar::Pod
 {
     fn label(&self) -> u64;
+    /// Makes the item anew, all of it.
     fn set_label(&mut self, label: u64);
-    /// The last word belongs to the first.
+    /// Reads all of the item: every word is the label.
     fn whole(&self) -> bool;
 }
 
@@ -254,15 +255,13 @@ impl<const W: usize> Payload for Item<W> {
 
     #[inline(always)]
     fn set_label(&mut self, label: u64) {
-        if W > 1 {
-            self.0[W - 1] = !label;
-        }
-        self.0[0] = label;
+        self.0.fill(label);
     }
 
     #[inline(always)]
     fn whole(&self) -> bool {
-        W == 1 || self.0[W - 1] == !self.0[0]
+        // No end at the first word that differs: that would be slower than to read all.
+        self.0.iter().fold(0, |wrong, word| wrong | (word ^ self.0[0])) == 0
     }
 }
 
