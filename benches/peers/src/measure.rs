@@ -151,7 +151,8 @@ impl Table {
 
     /// Ours over theirs.
     pub fn ratio(&self, target: &Target) -> Option<Ratio> {
-        let ours = self.figures(self.ours()?, target.quantile);
+        let ours = self.row(target.by.unwrap_or(self.scenario.ours))?;
+        let ours = self.figures(ours, target.quantile);
         let theirs = match target.against {
             Against::Best => self.best()?,
             Against::One(name) => self.figures(self.row(name)?, target.quantile),

@@ -230,7 +230,9 @@ pub fn reached(tables: &[Table]) -> Vec<(String, Ratio)> {
     for target in targets() {
         let table = tables.iter().find(|table| table.name == target.scenario);
         if let Some(ratio) = table.and_then(|table| table.ratio(&target)) {
-            reached.push((format!("{} / {:?}", target.scenario, target.against), ratio));
+            let by = target.by.unwrap_or("ours");
+            let what = format!("{}: {by} / {:?}", target.scenario, target.against);
+            reached.push((what, ratio));
         }
     }
     reached
@@ -248,6 +250,9 @@ pub fn targets_table(tables: &[Table]) -> String {
             Against::Best => "the best peer".into(),
             Against::One(name) => table.row(name).map_or(name.into(), Row::label),
         };
+        if let Some(by) = target.by {
+            against += &format!(", by {by}");
+        }
         if table.is_timed() {
             against += if target.quantile == P99 { ", p99" } else { ", p50" };
         }

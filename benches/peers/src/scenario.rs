@@ -53,6 +53,10 @@ const PRICE_MANY: &[&str] =
 /// Those of them that show nothing else.
 const FOR_PRICE: &[&str] = &["plain-intents"];
 
+/// Batches looked at in place, as shaq's are; in other scenarios it would be one more line to say
+/// that it is not there.
+const IN_PLACE: &str = "ringpipe-in-place";
+
 const MANY: &[&str] = &["ringpipe-mpmc", "ringpipe-mpmc-polled", "plain-vyukov", "shaq-mpmc"];
 const ONE: &[&str] = &[
     "ringpipe",
@@ -161,7 +165,9 @@ impl Scenario {
         match self.takers {
             Takers::Only(names) => names.contains(&name),
             Takers::AllBut(names) => {
-                name == self.ours || !names.contains(&name) && !FOR_PRICE.contains(&name)
+                let elsewhere = name == IN_PLACE && !self.name.starts_with("spsc-batch-");
+                let wanted = !names.contains(&name) && !FOR_PRICE.contains(&name);
+                name == self.ours || wanted && !elsewhere
             }
         }
     }
@@ -200,6 +206,8 @@ pub enum Bound {
 #[derive(Clone, Debug)]
 pub struct Target {
     pub scenario: String,
+    /// Who is to reach it, if it is not the scenario's `ours`.
+    pub by: Option<&'static str>,
     pub against: Against,
     /// An index into [`crate::worker::QUANTILES`], for times.
     pub quantile: usize,
@@ -212,7 +220,7 @@ pub fn targets() -> Vec<Target> {
     use Bound::{AtLeast, AtMost};
     let mut targets = Vec::new();
     let mut add = |scenario: String, against, quantile, bound| {
-        targets.push(Target { scenario, against, quantile, bound });
+        targets.push(Target { scenario, by: None, against, quantile, bound });
     };
     // Who polls by `try_` calls is to be no slower than who blocks.
     const POLLED: f64 = 1.0 / 0.97;
@@ -244,6 +252,15 @@ pub fn targets() -> Vec<Target> {
     add("trip-sleep".into(), One("pipe"), P50, AtMost(1.0));
     add("bulk".into(), One("plain-spsc"), P50, AtLeast(0.95));
     add("bulk".into(), One("pipe"), P50, AtLeast(8.0));
+    for size in [256, 1024] {
+        targets.push(Target {
+            scenario: format!("spsc-batch-{size}"),
+            by: Some(IN_PLACE),
+            against: One("shaq"),
+            quantile: P50,
+            bound: AtLeast(1.0),
+        });
+    }
     targets
 }
 

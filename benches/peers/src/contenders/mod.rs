@@ -16,6 +16,7 @@ pub mod crossbar;
 pub mod crossbeam;
 pub mod eventfd;
 pub mod iceoryx;
+pub mod in_place;
 pub mod ipmpsc;
 pub mod kernel;
 pub mod limits;
@@ -308,6 +309,7 @@ macro_rules! everybody {
         $with!(ours::SpscSpin);
         $with!(ours::Mpmc);
         $with!(ours::SpscPolled);
+        $with!(in_place::InPlace);
         $with!(ours::MpmcPolled);
         $with!(plain::Spsc);
         $with!(plain::Vyukov::<false>);

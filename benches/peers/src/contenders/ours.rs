@@ -115,7 +115,7 @@ impl<P: Payload, K: Flavour> Tx<P> for SendHandle<P, K> {
 }
 
 pub struct Receiver<P: Payload, K: Kind> {
-    rx: RecvHandle<P, K>,
+    pub rx: RecvHandle<P, K>,
     buffer: Vec<P>,
 }
 
