@@ -1,7 +1,8 @@
 //! ringpipe beside its peers.
 //!
 //! ```text
-//! cargo run --release -p peers -- [SCENARIO…] [--against NAME,…] [--rounds N] [--quick] [--out FILE]
+//! cargo run --release -p peers -- [SCENARIO…] [--against NAME,…] [--rounds N] [--quick]
+//!     [--out FILE]
 //! cargo +nightly run --release -p peers --features shaq -- …
 //! ```
 //!
@@ -14,8 +15,8 @@
 //! `peers -- price` shows what ringpipe's crash protocol and its waiting cost: bare rings without
 //! them, the same with intents, ringpipe polled as bare rings must be, ringpipe as it is.
 //!
-//! With `--out FILE.md`, tables and pictures go into a folder of this model of processor beside that
-//! file, which becomes an index of all models' pages. The raw rounds go into
+//! With `--out FILE.md`, tables and pictures go into a folder of this model of processor beside
+//! that file, which becomes an index of all models' pages. The raw rounds go into
 //! `target/peers/rounds.json`.
 //!
 //! Exit codes: 0, 1 with the reason on stderr (also if ringpipe itself failed in some round, other

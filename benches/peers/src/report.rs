@@ -62,7 +62,8 @@ fn processor(cpuinfo: &str) -> String {
     }
 }
 
-/// The share of the processors' time that is used, by anybody, within two seconds in which we do not.
+/// The share of the processors' time that is used, by anybody, within two seconds in which we do
+/// not.
 fn busy() -> f64 {
     let times = || {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -395,34 +396,35 @@ const QUIET: f64 = 0.05;
 const METHOD: &str = "\
 The workers of all contenders live side by side and work in turns of a few milliseconds (longer \
 where they sleep, or share processors); the others sleep. In each round every contender has one \
-turn, in an order that rotates. A turn warms up, and is then counted for a fixed time. Figures are \
-medians over rounds. A ratio is taken within a round, so that what else the machine does hits both \
-sides; the one printed is the median of those, and the interval the 95 % one of that median, by \
-their order alone (with fewer than six rounds: all of them). The best peer is the one with the best \
-median.\n\n\
+turn, in an order that rotates. A turn warms up, and is then counted for a fixed time. Figures \
+are medians over rounds. A ratio is taken within a round, so that what else the machine does hits \
+both sides; the one printed is the median of those, and the interval the 95 % one of that median, \
+by their order alone (with fewer than six rounds: all of them). The best peer is the one with the \
+best median.\n\n\
 Each sender and receiver is a process of its own, pinned to a processor (the first processors in \
 turn: senders, then receivers; with more of them than processors, they share). Contenders marked \
 *(threads)* work within one process only, and run as pinned threads of one: they pay no switch of \
 address space where two of them share a processor, and the peer is never another program.\n\n\
-Items carry their sender's serial number in every word. For each send the sender fills in the whole \
-item, behind the compiler's back (`black_box`), so that nothing of it is known beforehand. A \
-receiver reads every word of each item: most contenders copy it out of the ring first, all of it; \
-iceoryx2 lends it in place, and so do shaq's batches and `ringpipe-in-place`. (Senders copy from \
-their own memory into the ring in all of them: shaq's batches and `ringpipe-in-place` save the copy \
-on the receiver's side alone.) What arrives must be whole and in order, and counts and checksums \
-must agree at the end: whoever loses, doubles or tears an item has no figure. Rings have 1,024 \
-slots, 64 in the bulk copy (a POSIX queue or a socket, what the system grants). Sizes include no \
-headers.\n\n\
-In `drained-…` a sender makes 16 multiplications before each item, so that receivers find the ring \
-empty after each item or two. `plain-spsc` and `plain-vyukov` are our algorithms without waiting, \
-crash protocol and distrust of the peer; `ringpipe-spin` is ringpipe told never to sleep; \
-`ringpipe-polled` and `ringpipe-mpmc-polled` make `try_` calls again and again, as the bare rings \
-do. `two-lines` and `raw-futex` are what a round trip is measured by: two bare cache lines, two bare \
-futexes. In `price-…`, `plain-intents` is `plain-vyukov` whose ends store what they are about to \
-claim, which is what makes claims survive their owner.\n\n";
+Items carry their sender's serial number in every word. For each send the sender fills in the \
+whole item, in memory if it is more than a word, and hides it from the compiler (`black_box`), so \
+that nothing of it is known beforehand. A receiver reads every word of each item: most contenders copy it out of the ring first, all of \
+it; iceoryx2 lends it in place, and so do shaq's batches and `ringpipe-in-place`. (Senders copy \
+from their own memory into the ring in all of them: shaq's batches and `ringpipe-in-place` save \
+the copy on the receiver's side alone.) What arrives must be whole and in order, and counts and \
+checksums must agree at the end: whoever loses, doubles or tears an item has no figure. Rings \
+have 1,024 slots, 64 in the bulk copy (a POSIX queue or a socket, what the system grants). Sizes \
+include no headers.\n\n\
+In `drained-…` a sender makes 16 multiplications before each item, so that receivers find the \
+ring empty after each item or two. `plain-spsc` and `plain-vyukov` are our algorithms without \
+waiting, crash protocol and distrust of the peer; `ringpipe-spin` is ringpipe told never to \
+sleep; `ringpipe-polled` and `ringpipe-mpmc-polled` make `try_` calls again and again, as the \
+bare rings do. `two-lines` and `raw-futex` are what a round trip is measured by: two bare cache \
+lines, two bare futexes. In `price-…`, `plain-intents` is `plain-vyukov` whose ends store what \
+they are about to claim, which is what makes claims survive their owner.\n\n";
 
 const NOT_MEASURED: &str = "\
 Not measured, since they do not do this work or cannot be built where this is run:\n\n\
 * `bcast` (1.0.0-rc.7): its writer overwrites what a reader has not read yet, by design.\n\
-* `crossbar`'s publisher and subscriber of bytes, for the same reason; its bounded `PodBus` takes part.\n\
+* `crossbar`'s publisher and subscriber of bytes, for the same reason; its bounded `PodBus` takes \
+part.\n\
 * `tachyon-ipc` (0.5): its C++ part wants GCC 14 or Clang 17, and there was GCC 12.\n\n";

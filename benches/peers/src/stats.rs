@@ -15,8 +15,8 @@ pub fn median(values: &[f64]) -> f64 {
 pub struct Ratio {
     pub rounds: Vec<f64>,
     pub median: f64,
-    /// The 95 % interval of that median, whatever the ratios' distribution; all of them, where there
-    /// are fewer than six.
+    /// The 95 % interval of that median, whatever the ratios' distribution; all of them, where
+    /// there are fewer than six.
     pub interval: (f64, f64),
 }
 
@@ -35,8 +35,8 @@ impl Ratio {
     }
 }
 
-/// How many of the lowest, and of the highest, lie outside: as many as leave the true median between
-/// the others in 95 of 100 runs. (So many rounds fall below it as coins show heads.)
+/// How many of the lowest, and of the highest, lie outside: as many as leave the true median
+/// between the others in 95 of 100 runs. (So many rounds fall below it as coins show heads.)
 fn beyond(rounds: usize) -> usize {
     let mut chance = 0.5_f64.powi(rounds as i32);
     let mut below = chance;

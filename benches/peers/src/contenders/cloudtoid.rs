@@ -1,6 +1,6 @@
 //! cloudtoid-interprocess: messages of bytes, many to many, one reader at a time. Batches are sent
-//! by `try_send_batch` and received one by one. Its blocking call, which allocates a vector for each
-//! message, is used where a receiver is to sleep; else it is polled with `try_recv_into`.
+//! by `try_send_batch` and received one by one. Its blocking call, which allocates a vector for
+//! each message, is used where a receiver is to sleep; else it is polled with `try_recv_into`.
 
 use cloudtoid_interprocess::{Options, Publisher, Subscriber};
 

@@ -1,6 +1,6 @@
 //! crossbar's ring of plain values (`PodBus`), bounded: its publisher waits for the slowest of its
-//! subscribers, of which there is one here, and so nothing is lost. (Its publisher and subscriber of
-//! bytes drop what a subscriber is too slow for.) Both ends poll.
+//! subscribers, of which there is one here, and so nothing is lost. (Its publisher and subscriber
+//! of bytes drop what a subscriber is too slow for.) Both ends poll.
 
 use ::crossbar::{BusSubscriber, PodBus};
 

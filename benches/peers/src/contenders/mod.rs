@@ -7,6 +7,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
+use iceoryx2::prelude::ZeroCopySend;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
@@ -234,12 +235,12 @@ unsafe impl<const W: usize> bytemuck::Zeroable for Item<W> {}
 // SAFETY: an array of words, transparently.
 unsafe impl<const W: usize> bytemuck::Pod for Item<W> {}
 // SAFETY: an array of words, `repr(C)`, without pointers.
-unsafe impl<const W: usize> iceoryx2::prelude::ZeroCopySend for Item<W> {}
+unsafe impl<const W: usize> ZeroCopySend for Item<W> {}
 // SAFETY: an array of words: plain, any bits are valid, no padding.
 unsafe impl<const W: usize> ::crossbar::Pod for Item<W> {}
 
 pub trait Payload:
-    bytemuck::Pod + Send + Sync + std::fmt::Debug + iceoryx2::prelude::ZeroCopySend + ::crossbar::Pod
+    bytemuck::Pod + Send + Sync + std::fmt::Debug + ZeroCopySend + ::crossbar::Pod
 {
     fn label(&self) -> u64;
     /// Makes the item anew, all of it.

@@ -285,7 +285,8 @@ impl<P: Payload, const INTENTS: bool> Door<P> for VyukovDoor<INTENTS> {
 
 impl<const INTENTS: bool> VyukovEnd<INTENTS> {
     /// Waits for a position at `index` whose stamp is ahead of it by `ahead`, and claims it and
-    /// those like it behind it, `max` together at the most. Where they begin, and how many they are.
+    /// those like it behind it, `max` together at the most. Where they begin, and how many they
+    /// are.
     #[inline(always)]
     fn claim<P: Payload>(&self, index: &AtomicU64, ahead: u64, max: u64) -> (u64, u64) {
         let mut at = index.load(Relaxed);
