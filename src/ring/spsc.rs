@@ -5,11 +5,11 @@
 //! side, so scribbling over it cannot derail its owner) and remembers the other side's position
 //! from its last look, which stays a safe under-estimate: the other side only ever frees more or
 //! publishes more. It looks again only when the ring seems full or empty (the producer after a
-//! thousand items, too), so in flow the two lines travel once per lap rather than once per message. Where the consumer is the faster one, the ring
-//! seems empty again and again: it then lets a few messages coalesce before it looks
-//! ([`coalesce`](crate::wait::coalesce)). The producer asks for the lines of slots ahead, so that
-//! its stores need not wait for them. And the consumer that waits for a message finds a small one on
-//! the line of `tail` itself ([`inline`](super::inline)).
+//! thousand items, too), so in flow the two lines travel once per lap rather than once per message.
+//! Where the consumer is the faster one, the ring seems empty again and again: it then lets a few
+//! messages coalesce before it looks ([`coalesce`](crate::wait::coalesce)). The producer asks for
+//! the lines of slots ahead, so that its stores need not wait for them. And the consumer that waits
+//! for a message finds a small one on the line of `tail` itself ([`inline`](super::inline)).
 //!
 //! Why a value is whole when it is read: the producer's copy into slot `p` precedes its store of
 //! `tail = p + 1` (P2), the consumer loads that value or a later one (C1) before it copies out of
