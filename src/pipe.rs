@@ -99,6 +99,12 @@ pub(crate) trait End {
     /// Before a claim: lets more to claim coalesce, if that is worth it. `clock`: of nanoseconds.
     fn let_coalesce(&mut self, _clock: impl FnOnce() -> u64) {}
 
+    /// How many pauses to make before a try, where the one before came to nothing: whoever polls is
+    /// to leave the others the lines that they need as one that waits does.
+    fn pauses_before_try(&mut self) -> u32 {
+        0
+    }
+
     /// There was nothing to claim: it is waited for, or the caller may try again and again.
     fn waits(&mut self) {}
 

@@ -7,6 +7,7 @@ use crate::peers::reap::Liveness;
 use crate::pipe::End;
 use crate::ring::mem::{Kept, Shape};
 use crate::ring::{Refused, Run};
+use crate::sync::spin_loop;
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
 
@@ -71,6 +72,9 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
     pub(super) fn slow(mut self, need: u64, max: u64) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
+        }
+        for _ in 0..self.end.pauses_before_try() {
+            spin_loop();
         }
         let tried = self.end.claim_slow(need, max, self.liveness);
         if tried.is_err_and(Refused::is_for_now) {

@@ -64,6 +64,10 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     ///
+    /// A try that finds the ring full, as the one before did, has paused first as a call that waits
+    /// does: up to 64 times (one or two microseconds; once for each 16 slots of the ring). So a loop
+    /// of tries leaves the receivers the lines that they need to make room.
+    ///
     /// # Errors
     ///
     /// [`Full`](TrySendError::Full), or [`Closed`](TrySendError::Closed) once there was a receiver

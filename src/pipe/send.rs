@@ -21,6 +21,8 @@ pub(crate) struct SendEnd<K: Kind> {
     pub(crate) ends: Ends,
     calm: Calm,
     cursor: K::Send,
+    /// The last time that it looked thoroughly, there was no room.
+    full: bool,
 }
 
 impl<K: Kind> SendEnd<K> {
@@ -35,7 +37,7 @@ impl<K: Kind> SendEnd<K> {
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
         let ends = Ends::attach(&mem.words, Role::Sender, before, alive);
-        Self { mem, me, ends, calm: Calm::default(), cursor }
+        Self { mem, me, ends, calm: Calm::default(), cursor, full: false }
     }
 
     /// Where this end sleeps.
@@ -101,6 +103,14 @@ impl<K: Kind> End for SendEnd<K> {
     /// while, but not so long that receivers find it empty.
     fn coalesce(&self) -> u32 {
         (self.mem.slots.capacity() / K::UNIT / 16).min(64) as u32
+    }
+
+    fn pauses_before_try(&mut self) -> u32 {
+        if std::mem::take(&mut self.full) { self.coalesce() } else { 0 }
+    }
+
+    fn waits(&mut self) {
+        self.full = true;
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use crate::peers::reap::tests::{Told, sit, told};
 use crate::peers::table::Role;
 use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::tests::{Heap, numbers};
-use crate::ring::{Kind, RecvCursor, SendCursor, Spsc};
+use crate::ring::{Kind, Mpmc, RecvCursor, SendCursor, Spsc};
 use crate::wait::pace::now;
 
 #[test]
@@ -78,5 +78,36 @@ fn calls_let_messages_coalesce_but_not_twice_before_the_same() {
         let run = claimer(&mut rx, &mut waiting, &image, &both).try_claim(numbers(), 1, 1);
         rx.release(numbers(), run.expect("an item"), 1);
         assert_eq!(coalesce(&rx), ((left - more, more == 5), began));
+    }
+}
+
+#[test]
+fn a_try_at_a_ring_that_was_full_at_the_one_before_makes_pauses_as_long_rings_allow() {
+    fn check<K: Kind>(capacity: u64, pauses: u32) {
+        let heap = Heap::<u64, K>::new(capacity, 2);
+        let both = told(&[(Role::Sender, 0), (Role::Receiver, 1)]);
+        let before = Ends::before(&heap.mem().words, Role::Sender, || false);
+        let me = sit(&heap.mem(), 0, Role::Sender).name(0);
+        let cursor = K::Send::attach(&heap.mem(), 0).expect("whole");
+        let mut tx = SendEnd::<K>::new(heap.mem(), me, cursor, before, &both);
+        let image = Image::current().expect("a page");
+        let mut waiting = Waiting::new();
+        let mut slow = |tx: &mut SendEnd<K>| {
+            let (waiting, image) = (&mut waiting, &image);
+            Claimer { end: tx, waiting, image, liveness: &both }.slow(1, 1)
+        };
+        while let Ok(run) = slow(&mut tx) {
+            assert_eq!(tx.pauses_before_try(), 0, "there was room");
+            tx.publish(numbers(), run, 1);
+        }
+        assert_eq!(tx.pauses_before_try(), pauses);
+        assert_eq!(tx.pauses_before_try(), 0, "once");
+        assert_eq!(slow(&mut tx), Err(Refused::NotReady));
+        assert_eq!(slow(&mut tx), Err(Refused::NotReady), "it has made them");
+        assert_eq!(tx.pauses_before_try(), pauses, "and this one was in vain, too");
+    }
+    for (capacity, pauses) in [(8, 0), (16, 1), (256, 16), (4096, 64)] {
+        check::<Spsc>(capacity, pauses);
+        check::<Mpmc>(capacity, pauses);
     }
 }
