@@ -4,15 +4,18 @@
 use crate::error::{BulkError, PeerError};
 use crate::peers::fork::Image;
 use crate::peers::reap::Liveness;
-use crate::pipe::End;
+use crate::pipe::{End, polls};
 use crate::ring::mem::{Kept, Shape};
-use crate::ring::{Refused, Run};
+use crate::ring::{Kind, Refused, Run};
 use crate::sync::spin_loop;
 use crate::wait::Stop;
 use crate::wait::pace::{Deadline, Waiting, now};
 
 #[cfg(all(test, not(miri)))]
 mod tests;
+
+/// Polls before a wait begins: a microsecond or two.
+const SOON: u32 = 64;
 
 /// The parts of a handle that a claim takes.
 pub(super) struct Claimer<'a, E, D> {
@@ -106,6 +109,26 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
         }
     }
 
+    /// Polls for what may come at once, before all that a longer wait takes: an answer from near by
+    /// is there earlier than one would be ready to wait for it. Not of a full ring, to whose
+    /// receivers its lines are left for a while.
+    #[inline(always)]
+    fn soon(&mut self, shape: impl Shape<Kind = E::Kind>, need: u64, max: u64) -> Option<Run> {
+        if self.end.coalesce() > 0 || !self.waiting.spins() {
+            return None;
+        }
+        self.end.waits();
+        for _ in 0..SOON.min(polls(max / E::Kind::UNIT)) {
+            spin_loop();
+            self.end.prefetch(shape);
+            if let Some(run) = self.end.claim_fast(shape, need, max) {
+                self.waiting.timer.looked_well();
+                return Some(run);
+            }
+        }
+        None
+    }
+
     /// Claims, waiting until `deadline`.
     #[inline(always)]
     pub(super) fn claim(
@@ -144,6 +167,9 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
     ) -> Result<Run, Refused> {
         if !self.image.is_current() {
             return Err(Refused::Forked);
+        }
+        if let Some(run) = self.soon(shape, need, max) {
+            return Ok(run);
         }
         // The full claim first: the fast path may have missed something.
         let tried = self.end.claim_slow(need, max, self.liveness);

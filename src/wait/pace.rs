@@ -184,6 +184,15 @@ impl Waiting {
         self.timer.looked_in_vain(read_clock(ClockId::MonotonicCoarse), false)
     }
 
+    /// A wait begins by spinning, for long enough that a moment more does not count.
+    pub(crate) fn spins(&self) -> bool {
+        match self.policy {
+            WaitPolicy::Spin => true,
+            WaitPolicy::Park => false,
+            WaitPolicy::Adaptive => many_processors() && self.budget >= FEWEST_TURNS,
+        }
+    }
+
     /// Begins a wait.
     pub(crate) fn until(&mut self, deadline: Deadline) -> RealPace<'_> {
         let many = many_processors();

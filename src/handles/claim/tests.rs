@@ -111,3 +111,38 @@ fn a_try_at_a_ring_that_was_full_at_the_one_before_makes_pauses_as_long_rings_al
         check::<Mpmc>(capacity, pauses);
     }
 }
+
+#[test]
+fn who_waits_polls_before_a_wait_begins_if_it_may_spin_and_not_at_a_full_ring() {
+    use crate::wait::pace::WaitPolicy;
+    fn check<K: Kind>() {
+        let heap = Heap::<u64, K>::new(16, 2);
+        let both = told(&[(Role::Sender, 0), (Role::Receiver, 1)]);
+        let before = Ends::before(&heap.mem().words, Role::Sender, || false);
+        let producer = sit(&heap.mem(), 0, Role::Sender).name(0);
+        let consumer = sit(&heap.mem(), 1, Role::Receiver).name(1);
+        let cursor = K::Send::attach(&heap.mem(), 0).expect("whole");
+        let mut tx = SendEnd::<K>::new(heap.mem(), producer, cursor, before, &both);
+        let cursor = K::Recv::attach(&heap.mem(), 1).expect("whole");
+        let mut rx = RecvEnd::<K>::new(heap.mem(), consumer, cursor, before, &both);
+        let image = Image::current().expect("a page");
+        for (policy, spins) in [(WaitPolicy::Spin, true), (WaitPolicy::Park, false)] {
+            let mut waiting = Waiting::new();
+            waiting.policy = policy;
+            let (image, liveness) = (&image, &both);
+            let mut receiving = Claimer { end: &mut rx, waiting: &mut waiting, image, liveness };
+            assert_eq!(receiving.soon(numbers(), 1, 1), None, "there is nothing");
+            let run = tx.claim_slow(1, 1, &both).expect("room");
+            tx.publish(numbers(), run, 1);
+            let mut receiving = Claimer { end: &mut rx, waiting: &mut waiting, image, liveness };
+            let found = receiving.soon(numbers(), 1, 1);
+            assert_eq!(found.is_some(), spins, "{policy:?}");
+            let run = found.unwrap_or_else(|| rx.claim_slow(1, 1, &both).expect("an item"));
+            rx.release(numbers(), run, 1);
+            let mut sending = Claimer { end: &mut tx, waiting: &mut waiting, image, liveness };
+            assert_eq!(sending.soon(numbers(), 1, 1), None, "it may be full");
+        }
+    }
+    check::<Spsc>();
+    check::<Mpmc>();
+}

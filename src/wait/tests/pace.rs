@@ -83,6 +83,22 @@ fn who_waits_spins_as_its_policy_and_the_machine_allow() {
 }
 
 #[test]
+fn who_would_spin_for_only_a_moment_does_not_begin_by_spinning() {
+    let mut waiting = Waiting::new();
+    let many = many_processors();
+    for (policy, budget, spins) in [
+        (WaitPolicy::Spin, CROWDED_TURNS, true),
+        (WaitPolicy::Park, MOST_TURNS, false),
+        (WaitPolicy::Adaptive, CROWDED_TURNS, false),
+        (WaitPolicy::Adaptive, FEWEST_TURNS, many),
+        (WaitPolicy::Adaptive, MOST_TURNS, many),
+    ] {
+        (waiting.policy, waiting.budget) = (policy, budget);
+        assert_eq!(waiting.spins(), spins, "{policy:?}, {budget} turns");
+    }
+}
+
+#[test]
 fn spinning_that_was_of_use_is_done_for_longer_and_in_vain_for_half_as_long() {
     let mut waiting = Waiting::new();
     waiting.budget = 1024;
