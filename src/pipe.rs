@@ -105,6 +105,11 @@ pub(crate) trait End {
         0
     }
 
+    /// Before a wait: something may come so soon, and polls for it do no harm.
+    fn may_poll(&self) -> bool {
+        false
+    }
+
     /// There was nothing to claim: it is waited for, or the caller may try again and again.
     fn waits(&mut self) {}
 

@@ -110,11 +110,11 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
     }
 
     /// Polls for what may come at once, before all that a longer wait takes: an answer from near by
-    /// is there earlier than one would be ready to wait for it. Not of a full ring, to whose
-    /// receivers its lines are left for a while.
+    /// is there earlier than one would be ready to wait for it. Not for room: its lines are left to
+    /// the receivers for a while.
     #[inline(always)]
     fn soon(&mut self, shape: impl Shape<Kind = E::Kind>, need: u64, max: u64) -> Option<Run> {
-        if self.end.coalesce() > 0 || !self.waiting.spins() {
+        if !self.end.may_poll() || !self.waiting.spins() {
             return None;
         }
         self.end.waits();
@@ -123,6 +123,7 @@ impl<E: End, D: Liveness> Claimer<'_, E, D> {
             self.end.prefetch(shape);
             if let Some(run) = self.end.claim_fast(shape, need, max) {
                 self.waiting.timer.looked_well();
+                self.waiting.spun_well();
                 return Some(run);
             }
         }

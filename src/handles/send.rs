@@ -64,9 +64,9 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// # Ok::<(), ringpipe::ChannelError>(())
     /// ```
     ///
-    /// A try that finds the ring full, as the one before did, has paused first as a call that waits
-    /// does: up to 64 times (one or two microseconds; once for each 16 slots of the ring). So a loop
-    /// of tries leaves the receivers the lines that they need to make room.
+    /// A try after one that found the ring full may pause first, as a call that waits does: up to 64
+    /// times, once for each 16 slots of the ring, some microseconds at the most. So a loop of tries
+    /// leaves the receivers the lines that they need to make room.
     ///
     /// # Errors
     ///

@@ -360,6 +360,11 @@ impl<K: Kind> End for RecvEnd<K> {
     }
 
     #[inline]
+    fn may_poll(&self) -> bool {
+        !self.cursor.repeats() // which a poll does not find
+    }
+
+    #[inline]
     fn waits(&mut self) {
         self.cursor.waits();
     }

@@ -21,7 +21,7 @@ pub(crate) struct SendEnd<K: Kind> {
     pub(crate) ends: Ends,
     calm: Calm,
     cursor: K::Send,
-    /// The last time that it looked thoroughly, there was no room.
+    /// The last thorough look found no room.
     full: bool,
 }
 
@@ -109,10 +109,6 @@ impl<K: Kind> End for SendEnd<K> {
         if std::mem::take(&mut self.full) { self.coalesce() } else { 0 }
     }
 
-    fn waits(&mut self) {
-        self.full = true;
-    }
-
     #[inline(always)]
     fn claim_fast(&mut self, shape: impl Shape<Kind = K>, need: u64, max: u64) -> Option<Run> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
@@ -132,7 +128,9 @@ impl<K: Kind> End for SendEnd<K> {
             self.cursor.close(&self.mem);
             data(&self.mem).notify();
         }
-        self.cursor.claim(self.mem.kept(), need, max)
+        let tried = self.cursor.claim(self.mem.kept(), need, max);
+        self.full = tried == Err(Refused::NotReady);
+        tried
     }
 
     #[inline]

@@ -43,8 +43,8 @@
 //! **When it is worth it.** The copy costs the producer some stores to a line that it stores to
 //! anyway. A stream's consumer finds several items at a look, takes the slots, and gains nothing.
 //! So the producer decides whenever it looks at `head`: where the ring is empty then, its consumer
-//! waits for each message. It looks when what it saw free is filled, and after a thousand items at
-//! the latest. The consumer asks for the next slot's line while it waits, unless the item
+//! waits for each message. It looks when what it saw free is filled, and after a thousand items, or
+//! as many as it claims at once. The consumer asks for the next slot's line while it waits, unless the item
 //! before came by its copy.
 //!
 //! Source: the sequence locks of Linux 2.5.60, with the fences of Boehm 2012 ("Can seqlocks get

@@ -5,7 +5,7 @@
 //! side, so scribbling over it cannot derail its owner) and remembers the other side's position
 //! from its last look, which stays a safe under-estimate: the other side only ever frees more or
 //! publishes more. It looks again only when the ring seems full or empty (the producer after a
-//! thousand items, too), so in flow the two lines travel once per lap rather than once per message.
+//! thousand items or so, too), so in flow the two lines travel once per lap rather than once per message.
 //! Where the consumer is the faster one, the ring seems empty again and again: it then lets a few
 //! messages coalesce before it looks ([`coalesce`](crate::wait::coalesce)). The producer asks for
 //! the lines of slots ahead, so that its stores need not wait for them. And the consumer that waits
@@ -60,8 +60,8 @@ pub struct Producer {
     quiet: u64,
 }
 
-/// The most items that a producer sends one by one before it looks at `head` again: whether copies
-/// are worth it is decided then.
+/// The most items that a producer sends before it looks at `head` again, unless it claims more at
+/// once: whether copies are worth it is decided then.
 const A_WHILE: u64 = 1024;
 
 impl Producer {
@@ -175,9 +175,10 @@ pub struct Consumer {
     head: u64,
     /// `tail` as last seen.
     tail_seen: u64,
-    /// The same, or `head`: items before this position can be had without a look, and without a word
-    /// about who had them before, as none has been handed out, nor had the one before them. It is
-    /// `head` as long as some come [`again`](Self::again).
+    /// The same, or `head`, and nothing else whatever peers store: items before this position can be
+    /// had without a look, and without a word about who had them before, as none has been handed
+    /// out, nor had the one before them. It is `head` as long as some come [`again`](Self::again),
+    /// and after a look that found too few.
     at_once_until: u64,
     /// `tail` was one ahead then: a copy of that item may lie beside it.
     lone: bool,
@@ -219,6 +220,7 @@ impl Consumer {
             ready = used(self.head, tail, mem.slots.capacity())?;
             self.tail_seen = tail;
             if ready < need {
+                self.at_once_until = self.head; // a peer may have taken items back
                 return Err(Refused::NotReady);
             }
             self.lone = ready == 1;

@@ -160,6 +160,11 @@ impl Waiting {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn budget(&self) -> u32 {
+        self.budget
+    }
+
     pub(crate) fn cancel_flag(&self) -> &Arc<AtomicBool> {
         &self.cancel
     }
@@ -186,11 +191,18 @@ impl Waiting {
 
     /// A wait begins by spinning, for long enough that a moment more does not count.
     pub(crate) fn spins(&self) -> bool {
-        match self.policy {
+        let would = match self.policy {
             WaitPolicy::Spin => true,
             WaitPolicy::Park => false,
-            WaitPolicy::Adaptive => many_processors() && self.budget >= FEWEST_TURNS,
-        }
+            WaitPolicy::Adaptive => self.budget >= FEWEST_TURNS,
+        };
+        would && many_processors()
+    }
+
+    /// A wait ended while spinning.
+    pub(crate) fn spun_well(&mut self) {
+        // One wait too long in a row of short ones shall not count for long.
+        self.budget = (self.budget + self.budget / 16).min(MOST_TURNS);
     }
 
     /// Begins a wait.
@@ -326,8 +338,7 @@ impl Pace for RealPace<'_> {
     }
 
     fn spun_well(&mut self) {
-        // One wait too long in a row of short ones shall not count for long.
-        self.waiting.budget = (self.waiting.budget + self.waiting.budget / 16).min(MOST_TURNS);
+        self.waiting.spun_well();
     }
 
     fn stop(&self) -> Option<Stop> {

@@ -138,3 +138,45 @@ fn items_that_were_taken_back_are_not_claimed_twice() {
         })
     });
 }
+
+/// An end that has seen ten items, and looks for more than that while the index says that there are
+/// fewer: what it can have afterwards is what there was, once.
+#[test]
+fn items_that_were_seen_and_then_taken_back_come_once_at_most_whatever_call_has_looked() {
+    type Look = fn(&mut RecvHandle<u64, Spsc>) -> usize;
+    let looks: [(&str, Look); 5] = [
+        ("try_recv_slice", |rx| rx.try_recv_slice(&mut [0; 12]).unwrap_or(0)),
+        ("try_recv_exact", |rx| rx.try_recv_exact(&mut [0; 12]).map_or(0, |()| 12)),
+        ("recv_exact_deadline", |rx| {
+            rx.recv_exact_deadline(&mut [0; 12], BRIEF).map_or(0, |()| 12)
+        }),
+        ("try_claim", |rx| {
+            rx.try_claim(12).map_or(0, |run| {
+                let items = run.len();
+                run.release_all();
+                items
+            })
+        }),
+        ("clear", |rx| rx.clear().map_or(0, |items| items as usize)),
+    ];
+    for (name, look) in looks {
+        for left in [0, 2] {
+            guarded(LONG, move || {
+                let (of, ring) = new_ring::<Spsc>(16);
+                let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+                (0..11).for_each(|n| tx.try_send(n).unwrap());
+                assert_eq!(rx.try_recv(), Ok(0));
+                let raw = Raw::of(&of.path());
+                raw.words()[TAIL].store(1 + left, Relaxed);
+                let mut got = look(&mut rx);
+                got += (0..64).filter(|_| rx.try_recv().is_ok()).count();
+                assert!(got <= 10, "{name}, {left} left: {got} of ten items");
+                raw.words()[TAIL].store(11, Relaxed);
+                got += (0..64).filter(|_| rx.try_recv().is_ok()).count();
+                assert!(got <= 10, "{name}, {left} left: {got} of ten items, when all are back");
+                tx.try_send(11).unwrap();
+                assert_eq!(rx.try_recv(), Ok(11), "{name}, {left} left: it goes on");
+            });
+        }
+    }
+}

@@ -140,7 +140,24 @@ fn who_waits_polls_before_a_wait_begins_if_it_may_spin_and_not_at_a_full_ring() 
             let run = found.unwrap_or_else(|| rx.claim_slow(1, 1, &both).expect("an item"));
             rx.release(numbers(), run, 1);
             let mut sending = Claimer { end: &mut tx, waiting: &mut waiting, image, liveness };
-            assert_eq!(sending.soon(numbers(), 1, 1), None, "it may be full");
+            assert_eq!(sending.soon(numbers(), 1, 1), None, "room is not polled for");
+        }
+        // What a poll would not find.
+        let run = tx.claim_slow(2, 2, &both).expect("room");
+        tx.publish(numbers(), run, 2);
+        let run = rx.claim_slow(2, 2, &both).expect("two items");
+        rx.hand_out(run);
+        assert!(!rx.may_poll(), "it comes again");
+        rx.release(numbers(), run, 2);
+        assert!(rx.may_poll());
+        let mut waiting = Waiting::new();
+        let (budget, liveness) = (waiting.budget(), &both);
+        let run = tx.claim_slow(1, 1, &both).expect("room");
+        tx.publish(numbers(), run, 1);
+        let mut receiving =
+            Claimer { end: &mut rx, waiting: &mut waiting, image: &image, liveness };
+        if receiving.soon(numbers(), 1, 1).is_some() {
+            assert!(waiting.budget() > budget, "it was worth it");
         }
     }
     check::<Spsc>();

@@ -13,18 +13,18 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     #[inline(always)]
     pub(super) fn take_at_once(&mut self, run: Run) -> Option<T> {
         // The result first: it is moved no more, whatever its size.
-        let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
         if !Self::AT_HAND {
-            self.again = Again::default();
+            self.again = Again::default(); // before what may panic
         }
+        let received = checked(self.raw.end.mem.view(self.shape).read(run.at));
         self.taken(run, received)
     }
 
     /// The same for a run of one slot that a look has found.
     #[inline(always)]
     pub(super) fn take_looked(&mut self, run: Run) -> Option<T> {
+        self.again = Again::default(); // before what may panic
         let received = checked(self.raw.end.read(self.shape, run.at));
-        self.again = Again::default();
         self.taken(run, received)
     }
 

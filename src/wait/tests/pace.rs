@@ -87,7 +87,7 @@ fn who_would_spin_for_only_a_moment_does_not_begin_by_spinning() {
     let mut waiting = Waiting::new();
     let many = many_processors();
     for (policy, budget, spins) in [
-        (WaitPolicy::Spin, CROWDED_TURNS, true),
+        (WaitPolicy::Spin, CROWDED_TURNS, many),
         (WaitPolicy::Park, MOST_TURNS, false),
         (WaitPolicy::Adaptive, CROWDED_TURNS, false),
         (WaitPolicy::Adaptive, FEWEST_TURNS, many),
