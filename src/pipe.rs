@@ -27,11 +27,10 @@
 use crate::peers::ends::Ends;
 use crate::peers::reap::{Findings, Life, Liveness, peer_alive, peer_life};
 use crate::peers::table::{Name, Role};
-use crate::ring::control::{Control, Words};
-use crate::ring::mem::{Mem, Shape};
+use crate::ring::control::Words;
+use crate::ring::mem::Shape;
 use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::Relaxed;
-use crate::wait::barrier;
 use crate::wait::watch::Watch;
 use crate::wait::word::WakeWord;
 use crate::wait::{Look, Pace, Stop, Waiter, block};
@@ -303,29 +302,6 @@ pub(crate) trait End {
             }
         })?
     }
-}
-
-fn data<K>(mem: &Mem<K>) -> WakeWord<'_> {
-    WakeWord::of(&mem.words.control, Role::Receiver)
-}
-
-fn space<K>(mem: &Mem<K>) -> WakeWord<'_> {
-    WakeWord::of(&mem.words.control, Role::Sender)
-}
-
-/// [`WakeWord::notify`] of this role's word, from its control block: the shortest way.
-#[inline(always)]
-fn notify(control: &Control, role: Role) {
-    barrier::light(); // B2 ↔ B1: after the publish
-    if WakeWord::of(control, role).is_flagged() {
-        wake(control, role);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn wake(control: &Control, role: Role) {
-    WakeWord::of(control, role).pass_on();
 }
 
 /// Values in the ring: published or claimed, not yet claimed by a receiver. A snapshot.

@@ -1,7 +1,7 @@
 //! The receiving end: it claims items, releases them, takes over what the dead have left, and
 //! learns of the end of the file.
 
-use super::{End, data, notify, space};
+use super::End;
 use bytemuck::AnyBitPattern;
 
 use crate::peers::calm::Calm;
@@ -83,7 +83,7 @@ impl<K: Kind> RecvEnd<K> {
 
     /// Where this end sleeps.
     pub(crate) fn word(&self) -> WakeWord<'_> {
-        data(&self.mem)
+        WakeWord::of(&self.mem.words.control, Role::Receiver)
     }
 
     /// At the end of the file: nothing that the dead had claimed is outstanding, but for what this
@@ -136,7 +136,7 @@ impl<K: Kind> RecvEnd<K> {
     #[inline(always)]
     fn tell_of_holes(&mut self) {
         if K::MANY && self.cursor.take_skipped() > 0 {
-            space(&self.mem).notify();
+            WakeWord::notify_role(&self.mem.words.control, Role::Sender);
         }
     }
 
@@ -190,7 +190,7 @@ impl<K: Kind> RecvEnd<K> {
     pub(crate) fn release_one(&mut self, shape: impl Shape<Kind = K>, run: Run) {
         let control: &Control = &self.mem.words.control;
         self.cursor.release_one(self.mem.view(shape), run);
-        notify(control, Role::Sender);
+        WakeWord::notify_role(control, Role::Sender);
         self.pass_on();
     }
 
@@ -204,7 +204,7 @@ impl<K: Kind> RecvEnd<K> {
     /// Wakes those whom that concerns.
     #[inline(always)]
     fn released(&self) {
-        notify(&self.mem.words.control, Role::Sender);
+        WakeWord::notify_role(&self.mem.words.control, Role::Sender);
         self.pass_on();
     }
 

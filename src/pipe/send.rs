@@ -2,7 +2,7 @@
 
 use bytemuck::NoUninit;
 
-use super::{End, data, notify, space};
+use super::End;
 use crate::peers::calm::Calm;
 use crate::peers::ends::{Before, Ends};
 use crate::peers::reap::{Findings, Liveness, peer_alive, reap_pass};
@@ -42,14 +42,14 @@ impl<K: Kind> SendEnd<K> {
 
     /// Where this end sleeps.
     pub(crate) fn word(&self) -> WakeWord<'_> {
-        space(&self.mem)
+        WakeWord::of(&self.mem.words.control, Role::Sender)
     }
 
     /// Publishes the first `items` slots of a claimed run, gives up the rest, and wakes.
     #[inline(always)]
     pub(crate) fn publish(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {
         self.cursor.publish(self.mem.view(shape), run, items);
-        data(&self.mem).notify();
+        WakeWord::notify_role(&self.mem.words.control, Role::Receiver);
         self.pass_on();
     }
 
@@ -65,7 +65,7 @@ impl<K: Kind> SendEnd<K> {
     pub(crate) fn publish_one(&mut self, shape: impl Shape<Kind = K>, run: Run, all: bool) {
         let control: &Control = &self.mem.words.control;
         self.cursor.publish_one(self.mem.view(shape), run, all);
-        notify(control, Role::Receiver);
+        WakeWord::notify_role(control, Role::Receiver);
         self.pass_on();
     }
 
@@ -126,7 +126,7 @@ impl<K: Kind> End for SendEnd<K> {
         }
         if self.cursor.forgotten() {
             self.cursor.close(&self.mem);
-            data(&self.mem).notify();
+            WakeWord::notify_role(&self.mem.words.control, Role::Receiver);
         }
         let tried = self.cursor.claim(self.mem.kept(), need, max);
         self.full = tried == Err(Refused::NotReady);
@@ -144,7 +144,7 @@ impl<K: Kind> End for SendEnd<K> {
 
     fn leave(&mut self) -> bool {
         self.cursor.close(&self.mem);
-        data(&self.mem).notify();
+        WakeWord::notify_role(&self.mem.words.control, Role::Receiver);
         false
     }
 

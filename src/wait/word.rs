@@ -205,13 +205,27 @@ impl<'a> WakeWord<'a> {
     }
 
     /// After publishing or freeing: wakes one sleeper if any, without a system call if none.
-    #[inline(always)]
+    #[cfg(any(test, loom))]
     pub(crate) fn notify(self) {
-        barrier::light(); // B2 ↔ B1: after the publish
-        self.pass_on();
+        self.notify_by(|| self.pass_on());
     }
 
-    /// Like [`notify`](Self::notify) for those who have published nothing: they took something and
+    /// The same, of the word of this role. It is found from the control block once more if somebody
+    /// sleeps, so that those who find nobody need not keep where it lies: two instructions.
+    #[inline(always)]
+    pub(crate) fn notify_role(control: &'a Control, role: Role) {
+        WakeWord::of(control, role).notify_by(|| wake_role(control, role));
+    }
+
+    #[inline(always)]
+    fn notify_by(self, wake: impl FnOnce()) {
+        barrier::light(); // B2 ↔ B1: after the publish
+        if self.is_flagged() {
+            wake();
+        }
+    }
+
+    /// Like [`notify_role`](Self::notify_role) for those who have published nothing: they took something and
     /// saw more. Needs no barrier (see the module's opening).
     #[inline(always)]
     pub(crate) fn pass_on(self) {
@@ -293,4 +307,10 @@ impl<'a> WakeWord<'a> {
         self.turn_back();
         futex::wake(self.0, u32::MAX, EVERYBODY);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_role(control: &Control, role: Role) {
+    WakeWord::of(control, role).pass_on();
 }
