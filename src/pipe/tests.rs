@@ -308,3 +308,44 @@ fn a_row_of_wakes_in_vain_ends_when_there_is_something_or_the_endpoint_table_has
     };
     assert!(rx.claim_waiting(numbers(), 1, 1, &mut pace, &all).is_ok_and(|run| run.items == 1));
 }
+
+/// Somebody sleeps, or as good, while there is something for two: who takes one of it wakes that
+/// one for the other, and only then; whichever of the ways a call takes.
+#[test]
+fn who_takes_one_of_several_passes_the_wake_on() {
+    for left in [1, 0] {
+        for one in [true, false] {
+            let heap = Heap::<u64, Mpmc>::new(2, 3);
+            let all = told(&BOTH);
+            let (mut tx, mut rx) = (sender(&heap, 0, &told(&[])), receiver(&heap, 1, &all));
+            let (senders, receivers) = (tx.word().is_flagged(), rx.word().is_flagged());
+            assert!(!senders && !receivers);
+            // A sender, of two slots or of one.
+            if left == 0 {
+                filled(&heap, 1, 1);
+            }
+            tx.word().announce(false, None);
+            let run = tx.claim_slow(1, 1, &all).expect("room");
+            match one {
+                true => tx.publish_one(numbers(), run, false),
+                false => tx.publish(numbers(), run, 1),
+            }
+            assert_eq!(tx.word().is_flagged(), left == 0, "senders, one call: {one}");
+            // A receiver, of two items or of one.
+            if left == 1 {
+                let run = tx.claim_slow(1, 1, &all).expect("room");
+                tx.publish(numbers(), run, 1);
+            } else {
+                let run = rx.claim_slow(1, 1, &all).expect("an item");
+                rx.release(numbers(), run, 1);
+            }
+            rx.word().announce(false, None);
+            let run = rx.claim_slow(1, 1, &all).expect("an item");
+            match one {
+                true => rx.release_one(numbers(), run),
+                false => rx.release(numbers(), run, 1),
+            }
+            assert_eq!(rx.word().is_flagged(), left == 0, "receivers, one call: {one}");
+        }
+    }
+}
