@@ -5,7 +5,9 @@
 //! 512                   Control: the file's state, tail, head, wake words, … a line each
 //! 3456                  endpoint table: 8 bytes for each endpoint record
 //! ↑ multiple of a line  endpoint records: 128 bytes each
-//! ↑ multiple of a line  slots (or of the element's alignment, if that is larger)
+//! ↑ multiple of a line  stamps, where they lie apart from the slots: 8 bytes each
+//! ↑ multiple of a line  slots (or of the element's alignment, if that is larger; or of a page, if
+//!                       they are mapped twice)
 //! ↑ multiple of a page  end
 //! ```
 //!
@@ -13,7 +15,7 @@
 //! minor version may give meaning to bytes that were reserved and zero, such that a program that
 //! ignores them still keeps every promise; so any minor version opens any other of its major.
 //! Version 2.0 reserves what the next steps need: what [`control`](crate::ring::control) calls
-//! reserved, a kind of slots with their stamps apart, lanes, a granule, an origin.
+//! reserved, lanes, an origin.
 //!
 //! A *line* is what [`CachePadded`] is aligned to: 128 bytes on x86-64, where the offsets above
 //! hold.
@@ -39,6 +41,8 @@ use crate::ring::control::{
     Tally, Told, Turn,
 };
 use crate::ring::mem::SlotShape;
+use crate::shm::map::Extent;
+use crate::sync::AtomicU64;
 
 #[cfg(test)]
 mod tests;
@@ -117,13 +121,16 @@ pub(crate) struct Identity {
     lanes: u32,
     /// After so many deliveries, an item that was not released is dropped; 0: never.
     delivery_limit: u32,
-    /// Reserved: what lengths of messages are rounded up to, in bytes; 0: there are no messages.
+    /// What lengths of messages are rounded up to, in bytes: those of a slot. 0: there are no
+    /// messages.
     granule: u64,
     /// Reserved: the ring that this one continues, on another host: its number, and when it was
     /// created.
     origin_id: [u64; 2],
     origin_created: u64,
-    reserved: [u8; 288],
+    /// Bytes of the pages that the slots begin and end on, if they are mapped twice; else 0.
+    page: u64,
+    reserved: [u8; 280],
     /// Over everything before it.
     checksum: u64,
 }
@@ -159,7 +166,8 @@ const_assert_eq!(offset_of!(Identity, delivery_limit), 180);
 const_assert_eq!(offset_of!(Identity, granule), 184);
 const_assert_eq!(offset_of!(Identity, origin_id), 192);
 const_assert_eq!(offset_of!(Identity, origin_created), 208);
-const_assert_eq!(offset_of!(Identity, reserved), 216);
+const_assert_eq!(offset_of!(Identity, page), 216);
+const_assert_eq!(offset_of!(Identity, reserved), 224);
 const_assert_eq!(offset_of!(Identity, checksum), 504);
 const_assert_eq!(size_of::<Identity>(), 512);
 
@@ -229,30 +237,57 @@ const_assert!(CONTROL_AT + size_of::<FileState>() <= 4096);
 /// Where things lie in a region, as this program computes it from element type, kind and sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
+    pub(crate) slot: SlotShape,
     pub(crate) capacity: u64,
     pub(crate) endpoints: u32,
+    /// Where the stamps lie, if they lie apart.
+    pub(crate) stamps_at: Option<usize>,
     pub(crate) slots_at: usize,
     pub(crate) region_len: usize,
+    /// Bytes of the pages that the slots begin and end on, if they are mapped twice.
+    page: Option<usize>,
 }
 
 impl Geometry {
-    /// For at least `capacity` slots of this shape; `None` if that overflows what a region can be.
-    /// `page` is the backing's page size.
-    pub(crate) fn new(slot: SlotShape, capacity: u64, endpoints: u32, page: usize) -> Option<Self> {
-        let capacity = capacity.checked_next_power_of_two()?;
-        let align = slot.align.max(LINE);
-        let slots_at = Self::records_at(endpoints)
-            .checked_add(size_of::<CachePadded<Record>>().checked_mul(endpoints as usize)?)?
-            .checked_next_multiple_of(align)?;
-        let region_len = usize::try_from(capacity)
-            .ok()?
+    /// For at least `capacity` slots of this shape, which is one of the kind's; `None` if that
+    /// overflows what a region can be. `page` is the backing's page size.
+    pub(crate) fn new(
+        kind: &KindInfo,
+        slot: SlotShape,
+        capacity: u64,
+        endpoints: u32,
+        page: usize,
+    ) -> Option<Self> {
+        let whole_pages = Some(page).filter(|_| kind.twice());
+        let fewest = whole_pages.map_or(1, |page| page.div_ceil(slot.stride) as u64);
+        let capacity = capacity.max(fewest).checked_next_power_of_two()?;
+        let slots = usize::try_from(capacity).ok()?;
+        let records_end = Self::records_at(endpoints)
+            .checked_add(size_of::<CachePadded<Record>>().checked_mul(endpoints as usize)?)?;
+        let stamps_at = kind.stamps_apart().then_some(records_end.next_multiple_of(LINE));
+        let before_slots = match stamps_at {
+            Some(at) => at.checked_add(slots.checked_mul(size_of::<u64>())?)?,
+            None => records_end,
+        };
+        let align = slot.align.max(LINE).max(whole_pages.unwrap_or(1));
+        let slots_at = before_slots.checked_next_multiple_of(align)?;
+        let region_len = slots
             .checked_mul(slot.stride)?
             .checked_add(slots_at)?
             .checked_next_multiple_of(page)?;
+        let page = whole_pages;
+        let geometry = Self { slot, capacity, endpoints, stamps_at, slots_at, region_len, page };
         // No pointer can go further than a signed number tells, and the lock bytes must lie beyond
         // the end.
-        let fits = (isize::try_from(region_len).ok()? as i64) < crate::peers::hold::BIRTH;
-        fits.then_some(Self { capacity, endpoints, slots_at, region_len })
+        let mapped = region_len.checked_add(geometry.extent().again())?;
+        let fits = (isize::try_from(mapped).ok()? as i64) < crate::peers::hold::BIRTH;
+        fits.then_some(geometry)
+    }
+
+    /// What is to be mapped.
+    pub(crate) fn extent(&self) -> Extent {
+        let again_from = if self.page.is_some() { self.slots_at } else { self.region_len };
+        Extent { len: self.region_len, again_from }
     }
 
     pub(crate) const fn control_at() -> usize {
@@ -298,12 +333,13 @@ impl ElementType {
     }
 }
 
-/// What a region holds, whatever its capacity: all that a program must know to open it.
+/// What a region holds, whatever its capacity: all that a program must know to open it, and what it
+/// chooses where it creates one.
 #[derive(Clone, Debug)]
 pub(crate) struct Format {
     kind: &'static KindInfo,
     element: ElementType,
-    /// What follows from the two.
+    /// What follows from these and, of messages, from the granule that a new ring is to have.
     slot: SlotShape,
 }
 
@@ -318,6 +354,17 @@ impl Format {
         Some(Self { kind, element, slot })
     }
 
+    /// Of messages, in granules of so many bytes. `None` if there can be none such.
+    pub(crate) fn of_messages(
+        kind: &'static KindInfo,
+        tag: &str,
+        tag_version: u32,
+        granule: u64,
+    ) -> Option<Self> {
+        let element = ElementType { size: 1, align: 1, tag: tag.to_owned(), tag_version };
+        Some(Self { kind, element, slot: granule_shape(kind, granule)? })
+    }
+
     pub(crate) fn kind(&self) -> &'static KindInfo {
         self.kind
     }
@@ -326,9 +373,20 @@ impl Format {
         &self.element
     }
 
+    /// Of a ring that this program creates.
     pub(crate) fn slot(&self) -> SlotShape {
         self.slot
     }
+}
+
+/// What the granules of an MPMC message ring may be, in bytes: powers of two.
+pub(crate) const GRANULES: std::ops::RangeInclusive<u64> = 64..=4096;
+
+/// The slots of a ring of messages: granules of so many bytes. `None` if the kind has none such.
+fn granule_shape(kind: &KindInfo, granule: u64) -> Option<SlotShape> {
+    let possible = if kind.many { GRANULES } else { 8..=8 };
+    let fits = kind.has_messages() && possible.contains(&granule) && granule.is_power_of_two();
+    fits.then(|| SlotShape::new(false, granule as usize, align_of::<AtomicU64>())).flatten()
 }
 
 impl fmt::Display for ElementType {
@@ -371,7 +429,8 @@ impl Identity {
         flags: u64,
         delivery_limit: u32,
     ) -> Self {
-        let Format { kind, element, slot } = format;
+        let &Format { kind, ref element, slot } = format;
+        let granule = if kind.has_messages() { slot.stride as u64 } else { 0 };
         let mut tag = [0; TAG_LEN];
         tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
         let mut identity = Self {
@@ -398,9 +457,10 @@ impl Identity {
             line: LINE as u32,
             lanes: LANES,
             delivery_limit,
-            granule: 0,
+            granule,
             origin_id: [0; _],
             origin_created: 0,
+            page: geometry.page.unwrap_or(0) as u64,
             reserved: [0; _],
             checksum: 0,
         };
@@ -522,8 +582,20 @@ impl Identity {
         if self.line != LINE as u32 {
             return Err(Unfit::Damaged("length of a cache line"));
         }
-        if self.slot_layout != kind.slots as u32 || self.lanes != LANES || self.granule != 0 {
-            return Err(Unfit::Damaged("layout of the slots"));
+        // Which granule a ring has, its creator chose.
+        let slot = match kind.has_messages() {
+            true => granule_shape(kind, self.granule),
+            false => Some(slot).filter(|_| self.granule == 0),
+        };
+        let slot = slot.filter(|_| self.slot_layout == kind.slots as u32 && self.lanes == LANES);
+        let slot = slot.ok_or(Unfit::Damaged("layout of the slots"))?;
+        let whole_pages = if kind.twice() { page as u64 } else { 0 };
+        if self.page != whole_pages {
+            // One that makes no sense is a lie, and another page size an honest one.
+            return Err(match kind.twice() && self.page.is_power_of_two() {
+                true => Unfit::Mismatch(Mismatch::PageSize { ring: self.page, here: page as u64 }),
+                false => Unfit::Damaged("page size"),
+            });
         }
         if self.delivery_limit != 0 && !DELIVERY_LIMITS.contains(&self.delivery_limit) {
             return Err(Unfit::Damaged("limit of deliveries"));
@@ -536,7 +608,8 @@ impl Identity {
         if !possible.contains(&self.endpoints) {
             return Err(Unfit::Damaged("number of endpoints"));
         }
-        let geometry = Geometry::new(slot, self.capacity, self.endpoints, page)
+        let geometry = Geometry::new(kind, slot, self.capacity, self.endpoints, page)
+            .filter(|geometry| geometry.capacity == self.capacity)
             .ok_or(Unfit::Damaged("capacity"))?;
         if self.stride != slot.stride as u64 || self.slots_at != geometry.slots_at as u64 {
             return Err(Unfit::Damaged("position of the slots"));

@@ -82,9 +82,11 @@ compile_error!("ringpipe needs 64-bit atomics: positions that never wrap are wha
 struct Readme;
 
 mod attach;
+pub mod bytes;
 pub mod error;
 mod handles;
 mod layout;
+pub mod messages;
 pub mod mpmc;
 mod peers;
 mod pipe;
@@ -115,7 +117,7 @@ pub use handles::send::SendHandle;
 pub use handles::stats::{Peers, Stats};
 pub use peers::endings::Ending;
 pub use peers::table::Role;
-pub use ring::{Kind, Mpmc, Spsc};
+pub use ring::{Bytes, Kind, Mpmc, MpmcMessages, Spsc, SpscMessages};
 pub use shm::state::Unclean;
 pub use wait::barrier::opt_out_of_membarrier;
 pub use wait::pace::{Deadline, WaitPolicy};

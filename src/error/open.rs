@@ -44,6 +44,14 @@ pub enum Mismatch {
         /// Bits in a pointer of this program.
         expected: u32,
     },
+    /// Its data is mapped twice in a row, in whole pages, and those of its creator had another size
+    /// (a file that was copied from huge pages to others, or to another machine).
+    PageSize {
+        /// Bytes of a page of the ring's.
+        ring: u64,
+        /// Bytes of a page where it is opened.
+        here: u64,
+    },
 }
 
 impl fmt::Display for Mismatch {
@@ -70,6 +78,11 @@ impl fmt::Display for Mismatch {
                 f,
                 "it was created by a {ring}-bit program, this is a {expected}-bit program; build \
                  both alike, or unlink it"
+            ),
+            Self::PageSize { ring, here } => write!(
+                f,
+                "its pages have {ring} bytes, those of where it is now {here}; unlink it and create \
+                 it here"
             ),
         }
     }

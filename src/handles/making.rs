@@ -13,7 +13,7 @@ use crate::layout::{
     MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
 use crate::shm::file_system::FileSystem;
-use crate::shm::map::{MapOptions, Mapping};
+use crate::shm::map::{Extent, MapOptions, Mapping};
 use crate::shm::place::{self, Place};
 use crate::shm::state::Unclean;
 use crate::shm::{NewRegion, Region, random_u64, read_at, reserve};
@@ -81,7 +81,10 @@ impl Making {
         format: &Format,
         place: Option<Place>,
     ) -> Result<RawRing, CreateError> {
-        let slot = format.slot();
+        let (kind, slot) = (format.kind(), format.slot());
+        // Of messages, bytes were asked for.
+        let bytes = if kind.has_messages() { slot.stride } else { 1 };
+        let slots = self.capacity.div_ceil(bytes) as u64;
         let ring = place::location(place.as_ref());
         let wrong = |what| CreateError::Options { ring: ring.clone(), what };
         let endpoints = self.check(format).map_err(wrong)?;
@@ -98,7 +101,7 @@ impl Making {
                 available,
                 limit,
             };
-            let geometry = Geometry::new(slot, self.capacity as u64, endpoints, page)
+            let geometry = Geometry::new(kind, slot, slots, endpoints, page)
                 .ok_or_else(|| too_large(None, 0, SpaceLimit::AddressSpace))?;
             let needed = geometry.region_len as u64;
             match self.max_region.filter(|&most| needed > most) {
@@ -122,7 +125,7 @@ impl Making {
                     return Err(wrong(why.into()));
                 }
                 page_seen.set(page);
-                Ok(plan(page)?.region_len)
+                Ok(plan(page)?.extent())
             },
             |map| {
                 let geometry = plan(page_seen.get()).expect("planned before");
@@ -188,7 +191,7 @@ impl Making {
         self.trust_unknown_file_systems && !place.is_named()
     }
 
-    /// The first look at a ring, which gives its length, before it is mapped. Its holes are filled.
+    /// The first look at a ring, which says what to map of it, before that is done. Its holes are filled.
     fn look_and_fill(
         &self,
         format: &Format,
@@ -196,7 +199,7 @@ impl Making {
         fd: BorrowedFd<'_>,
         stat: &Stat,
         on: FileSystem,
-    ) -> Result<usize, OpenError> {
+    ) -> Result<Extent, OpenError> {
         let (_, geometry) = self.look(format, ring, fd, stat, on.page())?;
         let len = geometry.region_len as u64;
         let missing = reserve::missing(on, stat, len);
@@ -214,7 +217,7 @@ impl Making {
             reserve::fill_holes(fd, on, len, missing, self.map.lock)
                 .map_err(|why| why.opening(ring))?;
         }
-        Ok(geometry.region_len)
+        Ok(geometry.extent())
     }
 
     /// The ring's owner, not only any.
@@ -278,7 +281,7 @@ impl Making {
         // look, which told how much to map.
         let stat = region.stat().map_err(OpenError::io(ring))?;
         let (identity, geometry) = self.look(format, ring, region.as_fd(), &stat, region.page)?;
-        if geometry.region_len != region.map.len() {
+        if geometry.extent() != region.map.extent() {
             return Err(OpenError::Damaged { ring: ring.clone(), what: "its length changes" });
         }
         // So much is zeroed when an unclean ring is emptied.

@@ -37,7 +37,7 @@ pub(crate) struct RawRing {
 
 impl RawRing {
     /// The ring in a region whose header says all this: it was written, or checked, just before.
-    /// `geometry` was computed from `format`.
+    /// `geometry` was computed from `format`, and the region is mapped as it says.
     pub(super) fn new(
         region: Region,
         format: Format,
@@ -73,13 +73,14 @@ impl RawRing {
     /// What the algorithms of kind `K`, which is the ring's, work on.
     pub(super) fn mem<K: Kind>(&self) -> Mem<K> {
         assert_eq!(K::INFO.code, self.format.kind().code, "the kind that the ring was opened as");
-        let Geometry { capacity, slots_at, .. } = self.geometry;
+        let Geometry { capacity, slot, stamps_at, slots_at, .. } = self.geometry;
         let base = self.region.map.at(slots_at);
+        let stamps = stamps_at.map(|at| self.region.map.at(at).cast());
         // SAFETY: `Geometry` was computed from this very format, and made the region long enough for
         // `capacity` slots (a power of two) of its shape from `slots_at` on, which is a multiple of a
-        // line's length and of their alignment; the shape is one of the kind's (`Format::new`), which
-        // is `K`; the region outlives every handle.
-        let slots = unsafe { Slots::new(base, capacity, self.format.slot()) };
+        // line's length and of their alignment; the shape is one of the kind's (`Format`), which is
+        // `K`; likewise for their stamps, if they lie apart; the region outlives every handle.
+        let slots = unsafe { Slots::new(base, capacity, slot, stamps) };
         Mem {
             words: self.words.clone(),
             slots,
@@ -88,14 +89,19 @@ impl RawRing {
         }
     }
 
-    /// Slots.
-    pub(super) fn capacity(&self) -> usize {
-        self.geometry.capacity as usize
+    /// What users count in a slot: of messages, its bytes.
+    fn in_slot(&self) -> usize {
+        if self.format.kind().has_messages() { self.geometry.slot.stride } else { 1 }
     }
 
-    /// Items in it at this moment.
+    /// Slots; of a ring of messages, bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.geometry.capacity as usize * self.in_slot()
+    }
+
+    /// Items in it at this moment; of a ring of messages, bytes that they take.
     pub(super) fn len(&self) -> usize {
-        pipe::len(&self.words, self.geometry.capacity) as usize
+        pipe::len(&self.words, self.geometry.capacity) as usize * self.in_slot()
     }
 
     /// The ring's name, or its path; `None` if it is anonymous.

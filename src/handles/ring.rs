@@ -64,7 +64,7 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// A ring that was made for `T`s, or opened as such.
     pub(super) fn new(raw: RawRing) -> Self {
         assert_eq!(raw.format.kind().code, K::INFO.code, "a ring of another kind");
-        assert_eq!(raw.format.slot(), SlotShape::of::<T, K>(), "a ring of others");
+        assert_eq!(raw.geometry.slot, SlotShape::of::<T, K>(), "a ring of others");
         Self { raw: Arc::new(raw), kind: PhantomData }
     }
 

@@ -12,7 +12,7 @@ struct AlignedPage([u8; 4096]);
 fn check<T, K: Kind>(capacity: u64, endpoints: u32, page: usize) {
     let what = format!("{}, {} bytes, {capacity} slots", K::NAME, size_of::<T>());
     let shape = SlotShape::of::<T, K>();
-    let geometry = Geometry::new(shape, capacity, endpoints, page).expect(&what);
+    let geometry = Geometry::new(K::INFO, shape, capacity, endpoints, page).expect(&what);
     let (control, records) = (Geometry::control_at(), Geometry::owners_at());
     let intents = Geometry::records_at(endpoints);
     let (slots, stride) = (geometry.slots_at, shape.stride);
@@ -67,7 +67,7 @@ fn parts_follow_each_other_aligned_and_without_overlap() {
 
 #[test]
 fn the_header_is_small_and_a_slot_costs_eight_bytes_at_most() {
-    let small = Geometry::new(SlotShape::of::<u64, Mpmc>(), 1, 64, PAGE).unwrap();
+    let small = Geometry::new(Mpmc::INFO, SlotShape::of::<u64, Mpmc>(), 1, 64, PAGE).unwrap();
     // Lines of 128 bytes and less make 16 KiB at most, those of 256 no more than twice that.
     assert!(small.slots_at <= (128 * LINE).max(16 << 10), "{} bytes", small.slots_at);
     fn overhead<T, K: Kind>() -> usize {
@@ -79,8 +79,11 @@ fn the_header_is_small_and_a_slot_costs_eight_bytes_at_most() {
 
 #[test]
 fn what_overflows_is_refused() {
-    let spsc = |capacity| Geometry::new(SlotShape::of::<u64, Spsc>(), capacity, 2, PAGE);
-    let mpmc = |capacity| Geometry::new(SlotShape::of::<AlignedPage, Mpmc>(), capacity, 64, PAGE);
+    let spsc =
+        |capacity| Geometry::new(Spsc::INFO, SlotShape::of::<u64, Spsc>(), capacity, 2, PAGE);
+    let mpmc = |capacity| {
+        Geometry::new(Mpmc::INFO, SlotShape::of::<AlignedPage, Mpmc>(), capacity, 64, PAGE)
+    };
     let most = if usize::BITS == 64 { 1 << 58 } else { 1 << 27 };
     for capacity in [u64::MAX, (1 << 63) + 1, 1 << 63, 1 << 60, 1 << 59, most << 1, most + 1] {
         assert!(spsc(capacity).is_none() && mpmc(capacity).is_none(), "{capacity}");

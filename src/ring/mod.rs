@@ -242,7 +242,20 @@ pub enum SlotLayout {
     Bare = 0,
     /// Each slot begins with a 64-bit stamp.
     Stamped = 1,
-    // 2 is reserved: the stamps lie by themselves, and the data is mapped twice in a row.
+    /// Values alone, in whole pages that are mapped twice in a row: so any run of slots is adjacent.
+    /// Stamps, of kinds that have them, lie before the slots.
+    Twice = 2,
+}
+
+/// What a slot's contents are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An item of a type.
+    Item,
+    /// A byte: of a stream that has no items.
+    Byte,
+    /// A part of a message. Each message begins with a word that says how long it is.
+    Message,
 }
 
 /// What a kind of ring is, for code that is the same for all.
@@ -254,6 +267,8 @@ pub struct KindInfo {
     pub(crate) name: &'static str,
     /// How slots lie in memory.
     pub(crate) slots: SlotLayout,
+    /// What is in them.
+    pub(crate) content: Content,
     /// Many ends of each role, in any endpoint records; otherwise one of each, the sender in record
     /// 0 and the receiver in record 1.
     pub(crate) many: bool,
@@ -268,11 +283,33 @@ impl KindInfo {
     pub(crate) const fn stamped(&self) -> bool {
         matches!(self.slots, SlotLayout::Stamped)
     }
+
+    /// The slots are mapped twice in a row.
+    pub(crate) const fn twice(&self) -> bool {
+        matches!(self.slots, SlotLayout::Twice)
+    }
+
+    /// The slots have stamps that lie apart from them.
+    pub(crate) const fn stamps_apart(&self) -> bool {
+        self.twice() && self.recovers
+    }
+
+    /// A slot is a part of a message.
+    pub(crate) const fn has_messages(&self) -> bool {
+        matches!(self.content, Content::Message)
+    }
 }
 
 /// All there are.
-const KINDS: [&KindInfo; 2] = [Spsc::INFO, Mpmc::INFO];
-const _: () = assert!(KINDS[0].code != KINDS[1].code, "the header must tell them apart");
+const KINDS: [&KindInfo; 5] =
+    [Spsc::INFO, Mpmc::INFO, Bytes::INFO, SpscMessages::INFO, MpmcMessages::INFO];
+const _: () = {
+    let mut i = 0;
+    while i < KINDS.len() {
+        assert!(KINDS[i].code == i as u32 + 1, "the header must tell them apart");
+        i += 1;
+    }
+};
 
 /// What messages call the kind with this code.
 pub(crate) fn kind_name(code: u32) -> &'static str {
@@ -283,6 +320,9 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Spsc {}
     impl Sealed for super::Mpmc {}
+    impl Sealed for super::Bytes {}
+    impl Sealed for super::SpscMessages {}
+    impl Sealed for super::MpmcMessages {}
 }
 
 /// Marks a ring with one producer and one consumer ([`spsc`](crate::spsc)).
@@ -293,6 +333,20 @@ pub enum Spsc {}
 #[derive(Clone, Copy, Debug)]
 pub enum Mpmc {}
 
+/// Marks a byte pipe: a ring of bytes with one writer and one reader ([`bytes`](crate::bytes)).
+#[derive(Clone, Copy, Debug)]
+pub enum Bytes {}
+
+/// Marks a ring of messages of any length with one sender and one receiver
+/// ([`messages::spsc`](crate::messages::spsc)).
+#[derive(Clone, Copy, Debug)]
+pub enum SpscMessages {}
+
+/// Marks a ring of messages of any length with many senders and many receivers
+/// ([`messages::mpmc`](crate::messages::mpmc)).
+#[derive(Clone, Copy, Debug)]
+pub enum MpmcMessages {}
+
 impl Kind for Spsc {
     type Send = spsc::Producer;
     type Recv = spsc::Consumer;
@@ -300,6 +354,7 @@ impl Kind for Spsc {
         code: 1,
         name: "SPSC",
         slots: SlotLayout::Bare,
+        content: Content::Item,
         many: false,
         recovers: false,
         unit: 1,
@@ -313,14 +368,58 @@ impl Kind for Mpmc {
         code: 2,
         name: "MPMC",
         slots: SlotLayout::Stamped,
+        content: Content::Item,
         many: true,
         recovers: true,
         unit: 1,
     };
 }
 
-/// The algorithm of a ring and how its slots lie in memory. Sealed: [`Spsc`](crate::Spsc) and
-/// [`Mpmc`](crate::Mpmc) are all there is.
+impl Kind for Bytes {
+    type Send = spsc::Producer;
+    type Recv = spsc::Consumer;
+    const INFO: &'static KindInfo = &KindInfo {
+        code: 3,
+        name: "SPSC byte",
+        slots: SlotLayout::Twice,
+        content: Content::Byte,
+        many: false,
+        recovers: false,
+        unit: 64, // a line
+    };
+}
+
+impl Kind for SpscMessages {
+    type Send = spsc::Producer;
+    type Recv = spsc::Consumer;
+    const INFO: &'static KindInfo = &KindInfo {
+        code: 4,
+        name: "SPSC message",
+        slots: SlotLayout::Twice,
+        content: Content::Message,
+        many: false,
+        recovers: false,
+        unit: 8, // a line
+    };
+}
+
+impl Kind for MpmcMessages {
+    type Send = mpmc::Sender;
+    type Recv = mpmc::Receiver;
+    const INFO: &'static KindInfo = &KindInfo {
+        code: 5,
+        name: "MPMC message",
+        slots: SlotLayout::Twice,
+        content: Content::Message,
+        many: true,
+        recovers: true,
+        unit: 1,
+    };
+}
+
+/// The algorithm of a ring and how its slots lie in memory. Sealed: [`Spsc`](crate::Spsc),
+/// [`Mpmc`](crate::Mpmc), [`Bytes`](crate::Bytes) and the two of [`messages`](crate::messages) are
+/// all there are.
 pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     /// The sending end.
     #[doc(hidden)]
@@ -337,6 +436,15 @@ pub trait Kind: sealed::Sealed + Sized + Send + Sync + 'static {
     #[doc(hidden)]
     /// Each slot begins with a 64-bit stamp.
     const STAMPED: bool = Self::INFO.stamped();
+    #[doc(hidden)]
+    /// [`KindInfo::twice`].
+    const TWICE: bool = Self::INFO.twice();
+    #[doc(hidden)]
+    /// [`KindInfo::stamps_apart`].
+    const STAMPS_APART: bool = Self::INFO.stamps_apart();
+    #[doc(hidden)]
+    /// [`KindInfo::has_messages`].
+    const MESSAGES: bool = Self::INFO.has_messages();
     #[doc(hidden)]
     /// [`KindInfo::many`].
     const MANY: bool = Self::INFO.many;

@@ -30,7 +30,7 @@
 use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::{is_exhausted, once_more, times_of, word};
 use super::mem::{Fixed, Mem, Shape, View};
-use super::{Kind, RecvCursor, Refused, Run, SendCursor, inline};
+use super::{Content, Kind, RecvCursor, Refused, Run, SendCursor, inline};
 use bytemuck::{AnyBitPattern, NoUninit};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -60,7 +60,7 @@ pub struct Producer {
     quiet: u64,
 }
 
-/// The most items that a producer sends before it looks at `head` again, unless it claims more at
+/// The most messages that a producer sends before it looks at `head` again, unless it claims more at
 /// once: whether copies are worth it is decided then.
 const A_WHILE: u64 = 1024;
 
@@ -72,7 +72,7 @@ impl Producer {
         let head = mem.words.control.head.load(Acquire); // P1 ← C2: slots before it have been read
         let free = capacity - used(head, self.tail, capacity)?;
         self.head_seen = head;
-        self.free_until = self.tail.wrapping_add(free.min(many.max(A_WHILE)));
+        self.free_until = self.tail.wrapping_add(free.min(many.max(A_WHILE * K::UNIT)));
         self.copies = free == capacity;
         self.quiet = if self.copies { 0 } else { mem.slots.in_line() };
         Ok(free)
@@ -273,14 +273,16 @@ impl RecvCursor for Consumer {
         let times = times_of(line.deliveries.load(Relaxed), head);
         let exhausted = again > 0 && is_exhausted(times, mem.delivery_limit);
         let dropped = if mem.drop_unreleased { again } else { u64::from(exhausted) };
+        let again = again - dropped;
         let consumer = Self {
             head: head.wrapping_add(dropped),
             tail_seen,
             at_once_until: head.wrapping_add(dropped),
             lone: false,
             copied: false,
-            again: again - dropped,
-            adopted: again - dropped,
+            again,
+            // Of bytes none is an item that could be counted by itself.
+            adopted: if K::INFO.content == Content::Byte { 0 } else { again },
             // Behind the head, nothing was handed out alone.
             times: once_more(if dropped > 0 { 0 } else { times }),
             record,

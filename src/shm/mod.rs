@@ -41,7 +41,7 @@ use crate::peers::hold::{Asking, BIRTH, Hold, RegionFile, Share};
 use file_system::FileSystem;
 use last::Closed;
 use limits::NoRoom;
-use map::{MapOptions, Mapping};
+use map::{Extent, MapOptions, Mapping};
 use place::Place;
 use state::{Unclean, Unclosed};
 
@@ -78,12 +78,12 @@ pub(crate) struct NewRegion {
 }
 
 impl Region {
-    /// Creates a region and gives it its name last. `len` says how long it is to be, given the
-    /// backing's page size; `fill` writes its initial content.
+    /// Creates a region and gives it its name last. `extent` says how long it is to be, and what of
+    /// it is mapped twice, given the backing's page size; `fill` writes its initial content.
     pub(crate) fn create(
         place: Option<Place>,
         new: NewRegion,
-        len: impl FnOnce(usize) -> Result<usize, CreateError>,
+        extent: impl FnOnce(usize) -> Result<Extent, CreateError>,
         fill: impl FnOnce(&Mapping),
     ) -> Result<Self, CreateError> {
         let ring = place::location(place.as_ref());
@@ -100,15 +100,15 @@ impl Region {
         };
         let fd = unnamed.fd();
         let on = FileSystem::of(fd).map_err(&io)?;
-        let len = len(on.page())?;
+        let extent = extent(on.page())?;
         let no_room = |why: NoRoom| why.creating(place.as_ref());
         // If there is no room for two, whoever has the name by now has taken it.
-        reserve::reserve(fd, on, len as u64, new.map.lock)
+        reserve::reserve(fd, on, extent, new.map.lock)
             .map_err(|full| not_taken().err().unwrap_or_else(|| no_room(full)))?;
         if place.is_none() {
             fcntl_add_seals(fd, SEALS).map_err(|e| io(Step::Seal.failed(e)))?;
         }
-        let map = Mapping::new(fd, len, new.map).map_err(no_room)?;
+        let map = Mapping::new(fd, extent, on.page(), new.map).map_err(no_room)?;
         fill(&map);
         let file = RegionFile::of(fd).map_err(&io)?;
         let id = file.id;
@@ -136,14 +136,14 @@ impl Region {
     }
 
     /// Opens what `place` leads to. `check` looks at the file before anything is mapped or locked,
-    /// and says how long the region is. `trusting`: also on a file system of which nothing is
+    /// and says what is to be mapped. `trusting`: also on a file system of which nothing is
     /// known.
     pub(crate) fn open(
         place: Place,
         map: MapOptions,
         unclean: Unclean,
         trusting: bool,
-        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
+        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<Extent, OpenError>,
     ) -> Result<Self, OpenError> {
         let ring = place.location();
         // A remover of orphans holds the birth byte for the moment it takes to unlink. Then the
@@ -175,7 +175,7 @@ impl Region {
         fd: OwnedFd,
         ring: &Location,
         map: MapOptions,
-        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
+        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<Extent, OpenError>,
     ) -> Result<Self, OpenError> {
         let not_told = |e| OpenError::io(ring)(Step::AskDescriptor.failed(e));
         match fcntl_get_seals(&fd) {
@@ -203,14 +203,15 @@ impl Region {
         map: MapOptions,
         ring: &Location,
         unclean: Unclean,
-        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<usize, OpenError>,
+        check: impl Fn(BorrowedFd<'_>, &Stat, FileSystem) -> Result<Extent, OpenError>,
     ) -> Result<Option<Self>, OpenError> {
         let io = OpenError::io(ring);
         let stat = fstat(&fd).map_err(|e| io(Step::Status.failed(e)))?;
         let on = FileSystem::of(fd.as_fd()).map_err(&io)?;
-        let len = check(fd.as_fd(), &stat, on)?;
+        let extent = check(fd.as_fd(), &stat, on)?;
         // First, as it may take long, if all of it is to be present.
-        let map = Mapping::new(fd.as_fd(), len, map).map_err(|why| why.opening(ring))?;
+        let map =
+            Mapping::new(fd.as_fd(), extent, on.page(), map).map_err(|why| why.opening(ring))?;
         let file = RegionFile::of(fd.as_fd()).map_err(&io)?;
         let mut turn = None;
         if on.is_on_disk() {

@@ -30,6 +30,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::file_system::{FileSystem, Storage};
 use super::limits::{self, NoRoom};
+use super::map::Extent;
 use crate::error::Step;
 
 /// The first step of reservation, in bytes, unless a page is longer.
@@ -37,15 +38,16 @@ const LONGEST_STEP: usize = 1 << 20;
 /// Steps are not made shorter than this, or than a page: it takes a few microseconds.
 const SHORTEST_STEP: usize = 64 << 10;
 
-/// Gives a new file `len` bytes of memory or disk; `len` is a multiple of its pages. `locked`: they
-/// are going to be locked into memory.
+/// Gives a new file the memory or disk that it is to have; its length is a multiple of its pages.
+/// `locked`: they are going to be locked into memory.
 pub(crate) fn reserve(
     fd: BorrowedFd<'_>,
     on: FileSystem,
-    len: u64,
+    extent: Extent,
     locked: bool,
 ) -> Result<(), NoRoom> {
-    limits::address_space().check(len)?;
+    let len = extent.len as u64;
+    limits::address_space().check(extent.mapped() as u64)?;
     limits::file_size().check(len)?;
     check_room(fd, on, len, locked)?;
     // Others may take it meanwhile: then this fails on the way, and the file goes with its

@@ -247,6 +247,67 @@ unsafe fn words_out(from: *const u8, to: *mut u8, bytes: usize, word: usize) {
     }
 }
 
+/// Copies bytes into the region that belong to no element: to any address, any number. Whole words,
+/// or vectors, wherever they fit, as the region is aligned.
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for that many bytes. Nobody accesses `to` other than by
+/// atomics, or by copies as this one.
+#[inline]
+pub(super) unsafe fn copy_bytes_in(to: *mut u8, from: *const u8, bytes: usize) {
+    if cfg!(miri) {
+        // SAFETY: the caller's promise. Plain on purpose, as in `copy_in`.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+    }
+    // SAFETY: the caller's promise.
+    let done = unsafe { vector::copy_in(to, from, bytes) };
+    let (to, from, bytes) = (to.wrapping_add(done), from.wrapping_add(done), bytes - done);
+    let [first, words] = pieces(to, bytes);
+    // SAFETY: the caller's promise, for a part; single bytes are aligned.
+    unsafe { words_in(to, from, first, 1) };
+    let (to, from) = (to.wrapping_add(first), from.wrapping_add(first));
+    // SAFETY: the caller's promise, for a part that begins at a word.
+    unsafe { words_in(to, from, words, 8) };
+    let (to, from) = (to.wrapping_add(words), from.wrapping_add(words));
+    // SAFETY: as for the first.
+    unsafe { words_in(to, from, bytes - first - words, 1) };
+}
+
+/// Copies bytes out of the region: the twin of [`copy_bytes_in`].
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for that many bytes. Nobody accesses `from` other than by
+/// atomics, or by copies as this one.
+#[inline]
+pub(super) unsafe fn copy_bytes_out(from: *const u8, to: *mut u8, bytes: usize) {
+    if cfg!(miri) {
+        // SAFETY: as in `copy_bytes_in`.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+    }
+    // SAFETY: the caller's promise.
+    let done = unsafe { vector::copy_out(from, to, bytes) };
+    let (to, from, bytes) = (to.wrapping_add(done), from.wrapping_add(done), bytes - done);
+    let [first, words] = pieces(from, bytes);
+    // SAFETY: the caller's promise, for a part; single bytes are aligned.
+    unsafe { words_out(from, to, first, 1) };
+    let (to, from) = (to.wrapping_add(first), from.wrapping_add(first));
+    // SAFETY: the caller's promise, for a part that begins at a word.
+    unsafe { words_out(from, to, words, 8) };
+    let (to, from) = (to.wrapping_add(words), from.wrapping_add(words));
+    // SAFETY: as for the first.
+    unsafe { words_out(from, to, bytes - first - words, 1) };
+}
+
+/// How many of the bytes come before the first aligned word in the region, and how many make whole
+/// words then.
+#[inline(always)]
+fn pieces(region: *const u8, bytes: usize) -> [usize; 2] {
+    let first = (region.addr().wrapping_neg() & 7).min(bytes);
+    [first, (bytes - first) & !7]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,6 +347,32 @@ mod tests {
             .chain(all.split_off(bytes))
             .collect();
         assert!(neighbours.iter().all(|byte| *byte == 0xAA), "{len} of {size} bytes");
+    }
+
+    /// Bytes, from any address to any other, by whatever mixture of widths.
+    #[test]
+    fn copies_of_bytes_are_whole_wherever_they_lie() {
+        let private: Vec<u8> = (1..=100).collect();
+        for (at, from, len) in
+            (0..9).flat_map(|at| [0, 1, 8].map(|from| (at, from))).flat_map(|(at, from)| {
+                [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 79].map(|len| (at, from, len))
+            })
+        {
+            let shared: Vec<_> = (0..13).map(|_| AtomicU64::new(u64::MAX)).collect();
+            let region = shared.as_ptr().cast::<u8>().cast_mut().wrapping_add(at);
+            let mut back = [0xFF_u8; 100];
+            // SAFETY: so many bytes on both sides.
+            unsafe { copy_bytes_in(region, private[from..].as_ptr(), len) };
+            // SAFETY: as above.
+            unsafe { copy_bytes_out(region, back[from + 1..].as_mut_ptr(), len) };
+            let what = format!("{len} bytes from {from} to {at}");
+            assert_eq!(back[from + 1..][..len], private[from..][..len], "{what}");
+            assert!(back[..=from].iter().chain(&back[from + 1 + len..]).all(|b| *b == 0xFF));
+            let words = shared.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+            let all: Vec<u8> = words.flatten().collect();
+            assert_eq!(all[at..][..len], private[from..][..len], "{what}");
+            assert!(all[..at].iter().chain(&all[at + len..]).all(|b| *b == 0xFF), "{what}");
+        }
     }
 
     #[test]

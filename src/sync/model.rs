@@ -85,7 +85,7 @@ impl<K: Kind> Slots<K> {
     }
 
     pub(crate) fn stamp(&self, position: u64) -> &AtomicU64 {
-        const { assert!(K::STAMPED, "this kind of ring has no stamps") };
+        const { assert!(K::RECOVERS, "this kind of ring has no stamps") };
         &self.slot(position).stamp
     }
 

@@ -5,6 +5,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
+use std::slice;
 
 pub(crate) use std::hint::spin_loop;
 /// A word that no protocol hangs on, which is why the models leave it out.
@@ -15,7 +16,7 @@ pub(crate) use std::sync::atomic::{
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use super::copy::{copy_in, copy_out, word};
+use super::copy::{copy_bytes_in, copy_bytes_out, copy_in, copy_out, word};
 use crate::ring::Kind;
 use crate::ring::mem::SlotShape;
 
@@ -85,6 +86,8 @@ fn can_ask() -> bool {
 /// read from the region can make an access leave it.
 pub struct Slots<K> {
     base: NonNull<u8>,
+    /// Where the stamps lie that lie apart.
+    stamps: *mut u64,
     mask: u64,
     shape: SlotShape,
     /// How many slots ahead a sender asks for lines.
@@ -105,16 +108,24 @@ impl<K: Kind> Slots<K> {
     ///
     /// `base` is aligned as the shape says, and to the [`word`] of its values, and is valid for
     /// reads and writes of `capacity` slots of that shape for as long as the result is used. The
-    /// shape is one of `K`'s, and its slots are not empty; `capacity` is a power of two.
-    pub(crate) unsafe fn new(base: NonNull<u8>, capacity: u64, shape: SlotShape) -> Self {
+    /// shape is one of `K`'s, and its slots are not empty; `capacity` is a power of two. If the
+    /// stamps of such slots lie apart, `stamps` is likewise valid for as many words, and aligned.
+    pub(crate) unsafe fn new(
+        base: NonNull<u8>,
+        capacity: u64,
+        shape: SlotShape,
+        stamps: Option<NonNull<u64>>,
+    ) -> Self {
         debug_assert!(capacity.is_power_of_two());
+        assert_eq!(stamps.is_some(), K::STAMPS_APART, "stamps that lie apart");
+        let stamps = stamps.map_or(ptr::null_mut(), NonNull::as_ptr);
         // More than there are: never.
         let ahead = (AHEAD / shape.stride).max(K::UNIT as usize) as u64;
         let ahead = if can_ask() { ahead } else { 1 << 60 };
         let whole = LINE_BYTES.is_multiple_of(shape.stride);
         let in_line = if whole { LINE_BYTES / shape.stride - 1 } else { 0 } as u64;
         let (mask, word) = (capacity - 1, word(shape.size));
-        Self { base, mask, shape, ahead, in_line, word, kind: PhantomData }
+        Self { base, stamps, mask, shape, ahead, in_line, word, kind: PhantomData }
     }
 
     #[inline(always)]
@@ -155,7 +166,12 @@ impl<K: Kind> Slots<K> {
     /// The shape is that of these slots.
     #[inline(always)]
     pub(crate) unsafe fn stamp_in(&self, shape: SlotShape, position: u64) -> &AtomicU64 {
-        const { assert!(K::STAMPED, "this kind of ring has no stamps") };
+        const { assert!(K::STAMPED || K::STAMPS_APART, "this kind of ring has no stamps") };
+        if K::STAMPS_APART {
+            let index = (position & self.mask) as usize;
+            // SAFETY: one of the aligned words (`new`) that are never accessed but as atomics.
+            return unsafe { AtomicU64::from_ptr(self.stamps.wrapping_add(index)) };
+        }
         // SAFETY: a stamped slot begins with an 8-byte aligned stamp (`SlotShape`) that is never
         // accessed but as an atomic.
         unsafe { AtomicU64::from_ptr(self.slot(shape, position).cast()) }
@@ -215,7 +231,7 @@ impl<K: Kind> Slots<K> {
     /// Copies a value of whatever type into the slot at `position`. `value` has as many bytes as
     /// the ring's elements.
     #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
-    pub(crate) fn write_bytes(&self, position: u64, value: &[u8]) {
+    pub(crate) fn write_element(&self, position: u64, value: &[u8]) {
         assert_eq!(value.len(), self.shape.size, "an element's bytes");
         let to = self.value_ptr(self.shape, position);
         // SAFETY: source and destination have that size; the latter is a slot's value, aligned to its
@@ -226,11 +242,53 @@ impl<K: Kind> Slots<K> {
     /// Copies the value at `position` out, of whatever type it is. `into` has as many bytes as the
     /// ring's elements.
     #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
-    pub(crate) fn read_bytes(&self, position: u64, into: &mut [u8]) {
+    pub(crate) fn read_element(&self, position: u64, into: &mut [u8]) {
         assert_eq!(into.len(), self.shape.size, "an element's bytes");
         let from = self.value_ptr(self.shape, position);
-        // SAFETY: as in `write_bytes`.
+        // SAFETY: as in `write_element`.
         unsafe { copy_out(from, into.as_mut_ptr(), into.len(), self.word) }
+    }
+
+    /// Bytes of all slots together.
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        self.capacity() as usize * self.shape.stride
+    }
+
+    /// Where so many bytes begin that lie `offset` bytes behind the start of the slot at `position`,
+    /// and how many of them come before the wrap. Of slots that are values alone.
+    #[inline(always)]
+    fn stretch(&self, position: u64, offset: usize, len: usize) -> (*mut u8, usize) {
+        debug_assert!(!K::STAMPED, "the bytes of stamped slots are not adjacent");
+        assert!(len <= self.bytes(), "no more than there are");
+        let first = (position & self.mask) as usize * self.shape.stride;
+        // The number of bytes is a power of two if that of a slot's is; else there is no offset.
+        let at = if offset == 0 { first } else { first.wrapping_add(offset) & (self.bytes() - 1) };
+        (self.base.as_ptr().wrapping_add(at), len.min(self.bytes() - at))
+    }
+
+    /// Copies bytes into the ring, from `offset` bytes behind the start of the slot at `position` on:
+    /// no more than it has. For slots that are values alone; an offset is for those whose size is a
+    /// power of two.
+    #[inline]
+    pub(crate) fn write_bytes(&self, position: u64, offset: usize, bytes: &[u8]) {
+        let (to, first) = self.stretch(position, offset, bytes.len());
+        let (head, rest) = bytes.split_at(first);
+        // SAFETY: so many bytes lie there before the wrap.
+        unsafe { copy_bytes_in(to, head.as_ptr(), head.len()) };
+        // SAFETY: as there are no more than the ring has, the rest fits behind its start.
+        unsafe { copy_bytes_in(self.base.as_ptr(), rest.as_ptr(), rest.len()) };
+    }
+
+    /// Copies bytes out of the ring: the twin of [`write_bytes`](Self::write_bytes).
+    #[inline]
+    pub(crate) fn read_bytes(&self, position: u64, offset: usize, into: &mut [u8]) {
+        let (from, first) = self.stretch(position, offset, into.len());
+        let (head, rest) = into.split_at_mut(first);
+        // SAFETY: as in `write_bytes`.
+        unsafe { copy_bytes_out(from, head.as_mut_ptr(), head.len()) };
+        // SAFETY: likewise.
+        unsafe { copy_bytes_out(self.base.as_ptr(), rest.as_mut_ptr(), rest.len()) };
     }
 
     /// Asks for the first line of a slot of this shape, without waiting for it.
@@ -310,6 +368,11 @@ impl<K: Kind> Slots<K> {
             }
             return;
         }
+        if size_of::<T>() == 1 {
+            let (bytes, len) = (values.as_ptr().cast(), values.len());
+            // SAFETY: the values are bytes, all of them initialised.
+            return self.write_bytes(position, 0, unsafe { slice::from_raw_parts(bytes, len) });
+        }
         let shape = const { SlotShape::of::<T, K>() };
         let first = self.before_wrap(position, values.len() as u64) as usize;
         let (head, rest) = values.split_at(first);
@@ -337,6 +400,11 @@ impl<K: Kind> Slots<K> {
                 unsafe { self.read_into(position.wrapping_add(i), value) };
             }
             return;
+        }
+        if size_of::<T>() == 1 {
+            let (bytes, len) = (into.as_mut_ptr().cast(), into.len());
+            // SAFETY: the values are bytes, and any byte is one.
+            return self.read_bytes(position, 0, unsafe { slice::from_raw_parts_mut(bytes, len) });
         }
         let shape = const { SlotShape::of::<T, K>() };
         let first = self.before_wrap(position, into.len() as u64) as usize;

@@ -38,6 +38,7 @@ use crate::sync::{Shared, Slots};
 pub(crate) struct Heap<T, K> {
     base: NonNull<u8>,
     layout: Layout,
+    capacity: u64,
     geometry: Geometry,
     kind: PhantomData<(fn() -> T, K)>,
 }
@@ -49,7 +50,10 @@ impl<T: Copy, K: Kind> Heap<T, K> {
     pub(crate) fn new(capacity: u64, endpoints: u32) -> Self {
         let page = 4096;
         let shape = SlotShape::of::<T, K>();
-        let geometry = Geometry::new(shape, capacity, endpoints, page).expect("a small ring");
+        let geometry =
+            Geometry::new(K::INFO, shape, capacity, endpoints, page).expect("a small ring");
+        // For real, what is mapped twice is whole pages. Here it may be shorter.
+        let capacity = capacity.next_power_of_two();
         // Not a byte behind the last slot, so that Miri sees a step beyond it.
         let len = geometry.slots_at + capacity as usize * shape.stride;
         let layout = Layout::from_size_align(len, page).expect("a small ring");
@@ -58,6 +62,7 @@ impl<T: Copy, K: Kind> Heap<T, K> {
         Self {
             base: NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout)),
             layout,
+            capacity,
             geometry,
             kind: PhantomData,
         }
@@ -80,10 +85,13 @@ impl<T: Copy, K: Kind> Heap<T, K> {
         let owners = unsafe { Shared::new(NonNull::slice_from_raw_parts(owners, records)) };
         // SAFETY: likewise for this many lines.
         let lines = unsafe { Shared::new(NonNull::slice_from_raw_parts(lines, records)) };
-        let slots = self.at(self.geometry.slots_at);
+        let Geometry { slots_at, stamps_at, .. } = self.geometry;
+        let stamps = stamps_at.map(|at| self.at(at).cast());
         // SAFETY: `Geometry` made the block long enough for `capacity` slots from here on, and
-        // `slots_at` is aligned as they need.
-        let slots = unsafe { Slots::new(slots, self.geometry.capacity, SlotShape::of::<T, K>()) };
+        // `slots_at` is aligned as they need; likewise for stamps that lie apart.
+        let slots = unsafe {
+            Slots::new(self.at(slots_at), self.capacity, SlotShape::of::<T, K>(), stamps)
+        };
         let words = Words { control, owners, records: lines };
         Mem { words, slots, drop_unreleased: false, delivery_limit: 0 }
     }

@@ -70,14 +70,14 @@ fn ends_that_know_no_type_understand_those_that_do<K: Kind>() {
             let run = tx.cursor.claim(tx.mem.kept(), 1, 1).expect("room");
             let value = T::nth(n);
             let bytes = bytemuck::bytes_of(&value);
-            tx.mem.slots.write_bytes(run.at, bytes);
+            tx.mem.slots.write_element(run.at, bytes);
             tx.cursor.publish(tx.mem.kept(), run, 1);
             assert_eq!(rx.recv(), Ok(value));
 
             tx.send(n).unwrap();
             let run = rx.cursor.claim(rx.mem.kept(), 1, 1).expect("an item");
             let mut received = vec![0; size_of::<T>()];
-            rx.mem.slots.read_bytes(run.at, &mut received);
+            rx.mem.slots.read_element(run.at, &mut received);
             rx.cursor.release(rx.mem.kept(), run, 1);
             assert_eq!(received, bytes);
         }

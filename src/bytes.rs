@@ -1,0 +1,2 @@
+//! A byte pipe.
+pub use crate::ring::Bytes;

@@ -1,0 +1,5 @@
+//! Messages.
+/// SPSC.
+pub mod spsc {}
+/// MPMC.
+pub mod mpmc {}
