@@ -12,6 +12,7 @@ use crate::layout::{
     Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, Geometry, IDENTITY_LEN, Identity,
     MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
+use crate::ring::Content;
 use crate::shm::file_system::FileSystem;
 use crate::shm::map::{Extent, MapOptions, Mapping};
 use crate::shm::place::{self, Place};
@@ -160,6 +161,9 @@ impl Making {
             return wrong(format!("mode {mode:o} has more than permission bits; 777 is the most"));
         }
         let limit = self.delivery_limit;
+        if limit != 0 && kind.content == Content::Byte {
+            return wrong("a limit of deliveries; bytes are no items that could be counted".into());
+        }
         if limit != 0 && !DELIVERY_LIMITS.contains(&limit) {
             let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
             return wrong(format!("{limit} deliveries; {least} to {most} are possible"));

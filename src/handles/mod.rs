@@ -19,6 +19,7 @@
 //! bottom to top: `options` makes a `ring`, which makes `send` and `recv`. `cancel`, `census`, `pool`
 //! and `stats` stand by themselves.
 
+pub(crate) mod bytes;
 pub(crate) mod cancel;
 pub(crate) mod census;
 mod claim;

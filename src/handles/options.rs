@@ -11,7 +11,7 @@ use super::making::{HugePages, Making};
 use super::ring::Ring;
 use crate::error::{CreateError, OpenError, OpenOrCreateError, SpaceLimit};
 use crate::layout::{ElementType, Format, MAX_ALIGN};
-use crate::ring::Kind;
+use crate::ring::{Content, Kind};
 use crate::shm::place::Place;
 use crate::shm::random_u64;
 use crate::shm::state::Unclean;
@@ -45,6 +45,9 @@ pub struct Options<T: Item, K: Kind> {
     kind: PhantomData<(fn() -> T, K)>,
 }
 
+/// Bytes in a pipe of Linux's.
+const PIPE: usize = 64 << 10;
+
 impl<T: Item, K: Kind> Ring<T, K> {
     /// How to create or open one.
     pub fn options() -> Options<T, K> {
@@ -61,10 +64,16 @@ impl<T: Item, K: Kind> Options<T, K> {
                 "an element may be aligned to a page at the most"
             );
         }
-        Self { tag: String::new(), tag_version: 0, making: Making::default(), kind: PhantomData }
+        let mut making = Making::default();
+        if K::INFO.content == Content::Byte {
+            const { assert!(K::INFO.has_items() || size_of::<T>() == 1, "a byte pipe carries u8") };
+            making.capacity = PIPE;
+        }
+        Self { tag: String::new(), tag_version: 0, making, kind: PhantomData }
     }
 
-    /// Slots of the ring, rounded up to a power of two; at least 1. Default: 1024.
+    /// Slots of the ring, rounded up to a power of two; at least 1. Default: 1024. Of a byte pipe:
+    /// bytes, rounded up to a power of two and to a page of what backs it; default: 64 KiB.
     pub fn capacity(mut self, slots: usize) -> Self {
         self.making.capacity = slots;
         self

@@ -78,9 +78,9 @@ mod take;
 /// `fstat` is refused, nobody is taken for dead; a call that has waited for an interval then fails,
 /// with `DescriptorLost`.
 pub struct RecvHandle<T: Item, K: Kind> {
-    raw: RawEnd<RecvEnd<K>>,
+    pub(super) raw: RawEnd<RecvEnd<K>>,
     /// What is received is bits, until they are checked.
-    shape: Fixed<T::Bits, K>,
+    pub(super) shape: Fixed<T::Bits, K>,
     again: Again,
 }
 

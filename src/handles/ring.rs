@@ -18,7 +18,7 @@ use super::stats::{Peers, Stats};
 use crate::error::{AttachError, CheckpointError, ElementType, OpenError, Step, UnlinkError};
 use crate::peers::hold::RegionFile;
 use crate::ring::mem::SlotShape;
-use crate::ring::{Kind, Mpmc, Spsc};
+use crate::ring::{Bytes, Kind, Mpmc, Spsc};
 use crate::shm::place::Place;
 use crate::wait::pace::{Deadline, sleep};
 
@@ -303,6 +303,54 @@ impl<T: Item> Ring<T, Spsc> {
         deadline: impl Into<Deadline>,
     ) -> Result<RecvHandle<T, Spsc>, AttachError> {
         in_time(deadline.into(), || self.consumer())
+    }
+}
+
+impl Ring<u8, Bytes> {
+    /// Becomes the pipe's writer.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
+    /// [`AttachError`].
+    pub fn writer(&self) -> Result<SendHandle<u8, Bytes>, AttachError> {
+        Ok(SendHandle::new(RawEnd::sender(&self.raw, None)?))
+    }
+
+    /// Like [`writer`](Self::writer), but waits, asking every few milliseconds, while there is another
+    /// one: see [`producer_deadline`](Ring::producer_deadline).
+    ///
+    /// # Errors
+    ///
+    /// As [`writer`](Self::writer); `RoleTaken` if there still is one at `deadline`.
+    pub fn writer_deadline(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<SendHandle<u8, Bytes>, AttachError> {
+        in_time(deadline.into(), || self.writer())
+    }
+
+    /// Becomes the pipe's reader.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::RoleTaken`] while there is one, in whatever process; others of
+    /// [`AttachError`].
+    pub fn reader(&self) -> Result<RecvHandle<u8, Bytes>, AttachError> {
+        Ok(RecvHandle::new(RawEnd::receiver(&self.raw, None)?))
+    }
+
+    /// Like [`reader`](Self::reader), but waits while there is another one: see
+    /// [`writer_deadline`](Self::writer_deadline).
+    ///
+    /// # Errors
+    ///
+    /// As [`reader`](Self::reader); `RoleTaken` if there still is one at `deadline`.
+    pub fn reader_deadline(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> Result<RecvHandle<u8, Bytes>, AttachError> {
+        in_time(deadline.into(), || self.reader())
     }
 }
 

@@ -29,7 +29,7 @@ use super::item::{Item, checked};
 use super::raw_end::RawEnd;
 use crate::pipe::{RecvEnd, SendEnd};
 use crate::ring::mem::{Fixed, View};
-use crate::ring::{Kind, Run, Spsc};
+use crate::ring::{Bytes, Kind, Run, Spsc};
 
 /// Free slots that this sender alone may fill, until it commits or abandons them:
 /// [`SendHandle::claim`](crate::SendHandle::claim).
@@ -63,8 +63,12 @@ impl<'a, T: Item, K: Kind> WriteRun<'a, T, K> {
         Self { raw, shape, run: Some(run).filter(|run| run.slots > 0), len: run.slots as usize }
     }
 
-    fn view(&self) -> View<'_, Fixed<T, K>> {
+    pub(super) fn view(&self) -> View<'_, Fixed<T, K>> {
         self.raw.end.mem.view(self.shape)
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.raw.is_current()
     }
 
     /// Slots in the run.
@@ -238,6 +242,40 @@ fn pieces<T: Copy>(view: View<'_, Fixed<T, Spsc>>, at: u64, len: usize) -> [(*mu
     [(view.value_ptr(at), first), (rest, len - first)]
 }
 
+/// A byte pipe's data is mapped twice in a row: from wherever a run begins, all of it is adjacent.
+impl WriteRun<'_, u8, Bytes> {
+    /// The position of byte `at`, from which on the run has `len` bytes.
+    pub(super) fn stretch(&self, at: usize, len: usize) -> u64 {
+        within(at, len, self.len);
+        self.run.map_or(0, |run| run.at.wrapping_add(at as u64))
+    }
+
+    /// Where it begins, and its length. Panics in a forked child.
+    pub(super) fn adjacent(&mut self) -> (*mut u8, usize) {
+        self.raw.assert_current();
+        (self.view().value_ptr(self.stretch(0, 0)), self.len)
+    }
+}
+
+impl ReadRun<'_, u8, Bytes> {
+    /// The position of byte `at`, from which on the run has `len` bytes.
+    pub(super) fn stretch(&self, at: usize, len: usize) -> u64 {
+        within(at, len, self.len);
+        self.run.at.wrapping_add(at as u64)
+    }
+
+    /// Where it begins, and its length. Panics in a forked child.
+    pub(super) fn adjacent(&self) -> (*mut u8, usize) {
+        self.raw.assert_current();
+        (self.view().value_ptr(self.run.at), self.len)
+    }
+}
+
+fn within(at: usize, len: usize, all: usize) {
+    let fits = at <= all && len <= all - at;
+    assert!(fits, "{len} bytes from byte {at} on of a run of {all}");
+}
+
 impl<T: Item, K: Kind> Drop for WriteRun<'_, T, K> {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
@@ -295,8 +333,12 @@ impl<'a, T: Item, K: Kind> ReadRun<'a, T, K> {
         Self { raw, shape, run, len, found: Cell::new((0, run.at)) }
     }
 
-    fn view(&self) -> View<'_, Fixed<T::Bits, K>> {
+    pub(super) fn view(&self) -> View<'_, Fixed<T::Bits, K>> {
         self.raw.end.mem.view(self.shape)
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.raw.is_current()
     }
 
     /// Items in the run.

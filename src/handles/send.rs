@@ -39,8 +39,8 @@ mod bulk;
 /// [`RecvHandle`](crate::RecvHandle#what-an-attached-end-needs-of-the-system) lists the system
 /// calls that both kinds of ends make.
 pub struct SendHandle<T: Item, K: Kind> {
-    raw: RawEnd<SendEnd<K>>,
-    shape: Fixed<T, K>,
+    pub(super) raw: RawEnd<SendEnd<K>>,
+    pub(super) shape: Fixed<T, K>,
 }
 
 impl<T: Item, K: Kind> SendHandle<T, K> {

@@ -294,6 +294,11 @@ impl KindInfo {
         self.twice() && self.recovers
     }
 
+    /// A slot is an item.
+    pub(crate) const fn has_items(&self) -> bool {
+        matches!(self.content, Content::Item)
+    }
+
     /// A slot is a part of a message.
     pub(crate) const fn has_messages(&self) -> bool {
         matches!(self.content, Content::Message)

@@ -144,6 +144,24 @@ pub(crate) struct Waiting {
     /// As many as the next time.
     wary_next: u32,
     cancel: Arc<AtomicBool>,
+    /// How long the calls of `io::Read` and `io::Write` wait.
+    pub(crate) patience: Patience,
+}
+
+/// How long a call waits whose signature does not say so.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// Not at all.
+    pub(crate) nonblocking: bool,
+    /// Else: no longer.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Patience {
+    /// Until when a call waits that begins now; `None`: it does not wait.
+    pub(crate) fn deadline(self) -> Option<Deadline> {
+        (!self.nonblocking).then(|| self.timeout.map_or(Deadline::NEVER, Deadline::from))
+    }
 }
 
 impl Waiting {
@@ -157,6 +175,7 @@ impl Waiting {
             wary: 0,
             wary_next: FEWEST_WARY,
             cancel: Arc::new(AtomicBool::new(false)),
+            patience: Patience::default(),
         }
     }
 

@@ -1,0 +1,311 @@
+//! The ends of a byte pipe as `io::Write` and `io::Read`, and their runs as slices.
+//!
+//! A byte pipe is a ring of `u8`, so its handles are those of every ring. Here stands what bytes alone
+//! have: the traits of the standard library, runs that are adjacent whatever their place (the data is
+//! mapped twice, [`shm::map`](crate::shm::map)), and transfers to and from descriptors ([`transfer`]).
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::slice;
+use std::time::Duration;
+
+use super::recv::RecvHandle;
+use super::run::{ReadRun, WriteRun};
+use super::send::SendHandle;
+use crate::error::{BulkError, SendAllError};
+use crate::ring::Bytes;
+use crate::wait::pace::Patience;
+
+mod buffered;
+mod transfer;
+
+pub use buffered::Buffered;
+pub use transfer::{Descriptor, TransferError};
+
+/// The error is the source of what `io` calls it; but "not now" is said as shortly as a socket does,
+/// since that is said often.
+impl From<BulkError> for io::Error {
+    fn from(why: BulkError) -> Self {
+        let kind = match why {
+            BulkError::Full | BulkError::Empty => return ErrorKind::WouldBlock.into(),
+            BulkError::Timeout => ErrorKind::TimedOut,
+            BulkError::Closed => ErrorKind::BrokenPipe,
+            BulkError::Corrupt | BulkError::Invalid => ErrorKind::InvalidData,
+            BulkError::Forked => ErrorKind::Unsupported,
+            BulkError::TooLong { .. } => ErrorKind::InvalidInput,
+            BulkError::DescriptorLost => ErrorKind::NotConnected,
+            // Not `Interrupted`: whoever is told that tries again.
+            BulkError::Cancelled | BulkError::Fragmented { .. } | BulkError::Held { .. } => {
+                ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, why)
+    }
+}
+
+/// What part of a write says that has moved so much: how much, or if that is nothing, why.
+fn so_far(done: Result<(), SendAllError>, len: usize) -> io::Result<usize> {
+    match done {
+        Ok(()) => Ok(len),
+        Err(SendAllError { sent: 0, why }) => Err(why.into()),
+        Err(SendAllError { sent, .. }) => Ok(sent), // the next call says why
+    }
+}
+
+/// A timeout as sockets take it.
+fn positive(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+    match timeout {
+        Some(Duration::ZERO) => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "a timeout of zero; a call that does not wait is had by set_nonblocking",
+        )),
+        timeout => Ok(timeout),
+    }
+}
+
+impl SendHandle<u8, Bytes> {
+    fn patience(&mut self) -> &mut Patience {
+        &mut self.raw.waiting.patience
+    }
+
+    /// Whether the calls of [`io::Write`] say [`WouldBlock`](ErrorKind::WouldBlock) instead of waiting.
+    /// A write then takes what fits. Default: they wait. Other calls say in their names whether
+    /// they wait.
+    pub fn set_nonblocking(&mut self, nonblocking: bool) {
+        self.patience().nonblocking = nonblocking;
+    }
+
+    /// How long the calls of [`io::Write`] wait, from the call on: a write that is not through by
+    /// then says how much it has written, or [`TimedOut`](ErrorKind::TimedOut) if that is nothing.
+    /// Default: `None`, for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the timeout is zero.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.patience().timeout = positive(timeout)?;
+        Ok(())
+    }
+}
+
+/// A write returns when all is in; when the reader has gone, or another error comes in between, it
+/// says how much was in by then, and the next call says why. Nothing is buffered on this side:
+/// what was written can be read.
+///
+/// The errors are [`BrokenPipe`](ErrorKind::BrokenPipe) (once there was a reader, and it has gone),
+/// [`WouldBlock`](ErrorKind::WouldBlock), [`TimedOut`](ErrorKind::TimedOut), and others; but for
+/// `WouldBlock`, their [source](io::Error::get_ref) is a [`BulkError`].
+///
+/// ```
+/// use std::io::{ErrorKind, Write};
+///
+/// let (mut tx, rx) = ringpipe::bytes::channel(4096)?;
+/// tx.set_nonblocking(true);
+/// assert_eq!(tx.write(&[7; 5000])?, 4096); // as much as fits
+/// assert_eq!(tx.write(&[7]).unwrap_err().kind(), ErrorKind::WouldBlock);
+/// drop(rx);
+/// assert_eq!(tx.write(&[7]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl io::Write for SendHandle<u8, Bytes> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.raw.waiting.patience.deadline() {
+            Some(deadline) => so_far(self.send_all_deadline(bytes, deadline), bytes.len()),
+            None => Ok(self.try_send_slice(bytes)?),
+        }
+    }
+
+    /// All of the buffers, in order: as one write of what is in them.
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let deadline = self.raw.waiting.patience.deadline();
+        let all: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let mut sent = 0;
+        while sent < all || all == 0 {
+            let claimed = match deadline {
+                Some(deadline) => self.claim_deadline(all - sent, deadline),
+                None => self.try_claim(all - sent),
+            };
+            let mut run = match claimed {
+                Ok(run) => run,
+                Err(why) => return so_far(Err(SendAllError { sent, why }), all),
+            };
+            let (len, mut skip, mut at) = (run.len(), sent, 0);
+            for buffer in buffers {
+                let rest = &buffer[skip.min(buffer.len())..];
+                skip -= buffer.len().min(skip);
+                let fits = &rest[..rest.len().min(len - at)];
+                run.write_slice(at, fits);
+                at += fits.len();
+            }
+            run.commit_all();
+            sent += len;
+            if deadline.is_none() || all == 0 {
+                break;
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Nothing to do.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl RecvHandle<u8, Bytes> {
+    fn patience(&mut self) -> &mut Patience {
+        &mut self.raw.waiting.patience
+    }
+
+    /// Whether the calls of [`io::Read`] say [`WouldBlock`](ErrorKind::WouldBlock) instead of waiting.
+    /// Default: they wait. Other calls say in their names whether they wait.
+    pub fn set_nonblocking(&mut self, nonblocking: bool) {
+        self.patience().nonblocking = nonblocking;
+    }
+
+    /// How long the calls of [`io::Read`] wait, from the call on; then they say
+    /// [`TimedOut`](ErrorKind::TimedOut). Default: `None`, for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the timeout is zero.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.patience().timeout = positive(timeout)?;
+        Ok(())
+    }
+}
+
+/// A read waits for something and returns what there is, `Ok(0)` at end-of-file: once there was a
+/// writer, it has gone, and everything is read. The next read waits for the next writer.
+///
+/// Errors: [`WouldBlock`](ErrorKind::WouldBlock), [`TimedOut`](ErrorKind::TimedOut), and others, whose
+/// [source](io::Error::get_ref) is a [`BulkError`]. A read that was
+/// [cancelled](crate::Canceller) is an error, not an end-of-file.
+impl io::Read for RecvHandle<u8, Bytes> {
+    #[inline]
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = match self.raw.waiting.patience.deadline() {
+            Some(deadline) => self.recv_slice_deadline(into, deadline),
+            None => self.try_recv_slice(into),
+        };
+        or_end_of_file(read)
+    }
+
+    fn read_vectored(&mut self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let all = into.iter().map(|buffer| buffer.len()).sum();
+        let claimed = match self.raw.waiting.patience.deadline() {
+            Some(deadline) => self.claim_deadline(all, deadline),
+            None => self.try_claim(all),
+        };
+        let run = match claimed {
+            Ok(run) => run,
+            Err(why) => return or_end_of_file(Err(why)),
+        };
+        let mut at = 0;
+        for buffer in into {
+            let room = buffer.len().min(run.len() - at);
+            run.read_slice(at, &mut buffer[..room]);
+            at += room;
+        }
+        run.release_all();
+        Ok(at)
+    }
+}
+
+fn or_end_of_file(read: Result<usize, BulkError>) -> io::Result<usize> {
+    match read {
+        Err(BulkError::Closed) => Ok(0),
+        read => Ok(read?),
+    }
+}
+
+impl WriteRun<'_, u8, Bytes> {
+    /// Copies `bytes` into the run, from its byte `at` on.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit.
+    pub fn write_slice(&mut self, at: usize, bytes: &[u8]) {
+        let from = self.stretch(at, bytes.len());
+        if self.is_current() {
+            self.view().slots.write_bytes(from, 0, bytes);
+        }
+    }
+
+    /// Borrows all of the run, which is in one piece. At first it has the bytes of a lap ago, or
+    /// zeros.
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let (mut tx, mut rx) = ringpipe::bytes::channel(4096)?;
+    /// let mut run = tx.claim(100)?;
+    /// // SAFETY: the pipe is anonymous, and this process, which does not fork, alone has it.
+    /// let room = unsafe { run.as_mut_slice() };
+    /// room[..3].copy_from_slice(b"yes");
+    /// run.commit(3); // the rest is given back
+    /// drop(tx);
+    /// let mut text = String::new();
+    /// rx.read_to_string(&mut text)?;
+    /// assert_eq!(text, "yes");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`slot_mut`](Self::slot_mut), for all of the run's bytes.
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        let (at, len) = self.adjacent();
+        // SAFETY: the slots are this run's until it ends, which outlives the borrow, and adjacent; the
+        // caller vouches that nobody else touches them; and any byte is one.
+        unsafe { slice::from_raw_parts_mut(at, len) }
+    }
+}
+
+impl ReadRun<'_, u8, Bytes> {
+    /// Copies bytes of the run, from its byte `at` on, so many as `into` has. Leaves it alone in a
+    /// child that was forked meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If the run has fewer.
+    pub fn read_slice(&self, at: usize, into: &mut [u8]) {
+        let from = self.stretch(at, into.len());
+        if self.is_current() {
+            self.view().slots.read_bytes(from, 0, into);
+        }
+    }
+
+    /// Borrows all of the run, which is in one piece.
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (mut tx, mut rx) = ringpipe::bytes::channel(4096)?;
+    /// tx.write_all(b"key=value\nrest")?;
+    /// let run = rx.claim(4096)?;
+    /// // SAFETY: the pipe is anonymous, and this process, which does not fork, alone has it.
+    /// let line = unsafe { run.as_slice() }.split(|byte| *byte == b'\n').next().unwrap();
+    /// assert_eq!(line, b"key=value");
+    /// let len = line.len() + 1;
+    /// run.release(len); // the rest is there for the next call
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the run was inherited through `fork`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`slot`](Self::slot), for all of the run's bytes.
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        let (at, len) = self.adjacent();
+        // SAFETY: as in `as_mut_slice`; the caller vouches that nobody writes to them.
+        unsafe { slice::from_raw_parts(at, len) }
+    }
+}
