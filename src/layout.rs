@@ -339,8 +339,9 @@ impl ElementType {
 pub(crate) struct Format {
     kind: &'static KindInfo,
     element: ElementType,
-    /// What follows from these and, of messages, from the granule that a new ring is to have.
-    slot: SlotShape,
+    /// What follows from these and, of messages, from the granule that a new ring is to have; `None`
+    /// if there is no such granule.
+    slot: Option<SlotShape>,
 }
 
 impl Format {
@@ -351,18 +352,19 @@ impl Format {
         let align = usize::try_from(element.align).ok()?;
         let fits = align.is_power_of_two() && align <= MAX_ALIGN && size.is_multiple_of(align);
         let slot = fits.then(|| SlotShape::new(kind.stamped(), size, align)).flatten()?;
-        Some(Self { kind, element, slot })
+        Some(Self { kind, element, slot: Some(slot) })
     }
 
-    /// Of messages, in granules of so many bytes. `None` if there can be none such.
+    /// Of messages, in granules of so many bytes, if there can be such: else a new ring is
+    /// [refused](Self::slot).
     pub(crate) fn of_messages(
         kind: &'static KindInfo,
         tag: &str,
         tag_version: u32,
         granule: u64,
-    ) -> Option<Self> {
+    ) -> Self {
         let element = ElementType { size: 1, align: 1, tag: tag.to_owned(), tag_version };
-        Some(Self { kind, element, slot: granule_shape(kind, granule)? })
+        Self { kind, element, slot: granule_shape(kind, granule) }
     }
 
     pub(crate) fn kind(&self) -> &'static KindInfo {
@@ -373,8 +375,8 @@ impl Format {
         &self.element
     }
 
-    /// Of a ring that this program creates.
-    pub(crate) fn slot(&self) -> SlotShape {
+    /// Of a ring that this program creates. `None`: there is no such granule.
+    pub(crate) fn slot(&self) -> Option<SlotShape> {
         self.slot
     }
 }
@@ -429,7 +431,8 @@ impl Identity {
         flags: u64,
         delivery_limit: u32,
     ) -> Self {
-        let &Format { kind, ref element, slot } = format;
+        let Format { kind, element, .. } = format;
+        let slot = geometry.slot;
         let granule = if kind.has_messages() { slot.stride as u64 } else { 0 };
         let mut tag = [0; TAG_LEN];
         tag[..element.tag.len()].copy_from_slice(element.tag.as_bytes());
@@ -585,7 +588,7 @@ impl Identity {
         // Which granule a ring has, its creator chose.
         let slot = match kind.has_messages() {
             true => granule_shape(kind, self.granule),
-            false => Some(slot).filter(|_| self.granule == 0),
+            false => slot.filter(|_| self.granule == 0),
         };
         let slot = slot.filter(|_| self.slot_layout == kind.slots as u32 && self.lanes == LANES);
         let slot = slot.ok_or(Unfit::Damaged("layout of the slots"))?;

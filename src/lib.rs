@@ -99,9 +99,9 @@ mod wait;
 pub use bytemuck;
 pub use error::{
     AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, ListError,
-    Location, Mismatch, NameError, OpenError, OpenOrCreateError, PeerError, RecvError,
-    RecvTimeoutError, SendAllError, SendError, SendTimeoutError, SpaceLimit, Step, TryRecvError,
-    TrySendError, UnlinkError,
+    Location, MessageError, Mismatch, NameError, OpenError, OpenOrCreateError, PeerError,
+    RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, SpaceLimit, Step,
+    TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, orphans, remove_orphan, remove_orphans};

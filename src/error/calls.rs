@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 const FULL: &str = "the ring is full; wait, or drop the value";
 const EMPTY: &str = "the ring is empty; there may be more later";
@@ -300,6 +301,113 @@ impl fmt::Display for BulkError {
 }
 
 impl Error for BulkError {}
+
+/// What `io` calls it, with the error as its source; but "not now" is said as shortly as by a
+/// socket, since it is said often.
+impl From<BulkError> for io::Error {
+    fn from(why: BulkError) -> Self {
+        let kind = match why {
+            BulkError::Full | BulkError::Empty => return ErrorKind::WouldBlock.into(),
+            BulkError::Timeout => ErrorKind::TimedOut,
+            BulkError::Closed => ErrorKind::BrokenPipe,
+            BulkError::Corrupt | BulkError::Invalid => ErrorKind::InvalidData,
+            BulkError::Forked => ErrorKind::Unsupported,
+            BulkError::TooLong { .. } => ErrorKind::InvalidInput,
+            BulkError::DescriptorLost => ErrorKind::NotConnected,
+            // Not `Interrupted`: whoever is told that tries again.
+            BulkError::Cancelled | BulkError::Fragmented { .. } | BulkError::Held { .. } => {
+                ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, why)
+    }
+}
+
+/// A call on messages moved none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Sending: no room for the message now (`try_` forms only).
+    Full,
+    /// Receiving: nothing there now, but there may be later (`try_` forms only).
+    Empty,
+    /// The deadline passed before there was room, or a message.
+    Timeout,
+    /// Sending: every receiver has gone. Receiving: every sender has gone and everything is drained.
+    Closed,
+    /// A [`Canceller`](crate::Canceller) of this handle was used.
+    Cancelled,
+    /// A process has written over the ring's shared words. Unlink it and start anew.
+    Corrupt,
+    /// This handle was inherited through `fork`. Attach anew in the child.
+    Forked,
+    /// Nothing came of the call for an interval, and whether the peers live cannot be asked: the
+    /// ring's descriptor was closed behind the crate's back, or its number reused, or a sandbox
+    /// forbids `fcntl` or `fstat`. Calls that need not wait go on working. Open the ring anew.
+    DescriptorLost,
+    /// Sending: the message is longer than any that this ring takes. Nothing was touched.
+    TooLarge {
+        /// Bytes of the message.
+        len: usize,
+        /// The most that this ring takes.
+        most: usize,
+    },
+    /// Receiving: the message is longer than the room for it. It was not received, and comes first on
+    /// this receiver's next call.
+    TooSmall {
+        /// Bytes of the message.
+        len: usize,
+    },
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("there is no room for the message; wait, or drop it"),
+            Self::Empty => f.write_str(EMPTY),
+            Self::Timeout => f.write_str(TIMEOUT),
+            Self::Closed => {
+                f.write_str("the opposite ends of the ring are gone; others may attach")
+            }
+            Self::Cancelled => f.write_str(CANCELLED),
+            Self::Corrupt => f.write_str(CORRUPT),
+            Self::Forked => f.write_str(FORKED),
+            Self::DescriptorLost => f.write_str(DESCRIPTOR_LOST),
+            Self::TooLarge { len, most } => write!(
+                f,
+                "a message of {len} bytes is too long for this ring, which takes {most}; split it, or \
+                 create a larger ring"
+            ),
+            Self::TooSmall { len } => {
+                write!(
+                    f,
+                    "the message that comes next has {len} bytes; receive it into a larger buffer"
+                )
+            }
+        }
+    }
+}
+
+impl Error for MessageError {}
+
+/// As for [`BulkError`].
+impl From<MessageError> for io::Error {
+    fn from(why: MessageError) -> Self {
+        let kind = match why {
+            MessageError::Full | MessageError::Empty => return ErrorKind::WouldBlock.into(),
+            MessageError::Timeout => ErrorKind::TimedOut,
+            MessageError::Closed => ErrorKind::BrokenPipe,
+            MessageError::Corrupt => ErrorKind::InvalidData,
+            MessageError::Forked => ErrorKind::Unsupported,
+            MessageError::TooLarge { .. } | MessageError::TooSmall { .. } => {
+                ErrorKind::InvalidInput
+            }
+            MessageError::DescriptorLost => ErrorKind::NotConnected,
+            MessageError::Cancelled => ErrorKind::Other, // not `Interrupted`, as above
+        };
+        io::Error::new(kind, why)
+    }
+}
 
 /// [`send_all`](crate::SendHandle::send_all) has not sent all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,8 +23,8 @@ mod step;
 pub use crate::layout::ElementType;
 pub use attach::{AttachError, ChannelError};
 pub use calls::{
-    BulkError, PeerError, RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError,
-    TryRecvError, TrySendError,
+    BulkError, MessageError, PeerError, RecvError, RecvTimeoutError, SendAllError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use checkpoint::CheckpointError;
 pub use create::{CreateError, OpenOrCreateError};

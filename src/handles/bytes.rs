@@ -21,27 +21,6 @@ mod transfer;
 pub use buffered::Buffered;
 pub use transfer::{Descriptor, TransferError};
 
-/// The error is the source of what `io` calls it; but "not now" is said as shortly as a socket does,
-/// since that is said often.
-impl From<BulkError> for io::Error {
-    fn from(why: BulkError) -> Self {
-        let kind = match why {
-            BulkError::Full | BulkError::Empty => return ErrorKind::WouldBlock.into(),
-            BulkError::Timeout => ErrorKind::TimedOut,
-            BulkError::Closed => ErrorKind::BrokenPipe,
-            BulkError::Corrupt | BulkError::Invalid => ErrorKind::InvalidData,
-            BulkError::Forked => ErrorKind::Unsupported,
-            BulkError::TooLong { .. } => ErrorKind::InvalidInput,
-            BulkError::DescriptorLost => ErrorKind::NotConnected,
-            // Not `Interrupted`: whoever is told that tries again.
-            BulkError::Cancelled | BulkError::Fragmented { .. } | BulkError::Held { .. } => {
-                ErrorKind::Other
-            }
-        };
-        io::Error::new(kind, why)
-    }
-}
-
 /// What part of a write says that has moved so much: how much, or if that is nothing, why.
 fn so_far(done: Result<(), SendAllError>, len: usize) -> io::Result<usize> {
     match done {

@@ -9,10 +9,11 @@ use rustix::time::ClockId;
 use super::raw_ring::RawRing;
 use crate::error::{CreateError, Location, OpenError, SpaceLimit, Step};
 use crate::layout::{
-    Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, Geometry, IDENTITY_LEN, Identity,
+    Birth, DELIVERY_LIMITS, DROP_UNRELEASED, Format, GRANULES, Geometry, IDENTITY_LEN, Identity,
     MAX_ENDPOINTS, TAG_LEN, Unfit,
 };
 use crate::ring::Content;
+use crate::ring::mem::SlotShape;
 use crate::shm::file_system::FileSystem;
 use crate::shm::map::{Extent, MapOptions, Mapping};
 use crate::shm::place::{self, Place};
@@ -82,13 +83,13 @@ impl Making {
         format: &Format,
         place: Option<Place>,
     ) -> Result<RawRing, CreateError> {
-        let (kind, slot) = (format.kind(), format.slot());
+        let kind = format.kind();
+        let ring = place::location(place.as_ref());
+        let wrong = |what| CreateError::Options { ring: ring.clone(), what };
+        let (endpoints, slot) = self.check(format).map_err(wrong)?;
         // Of messages, bytes were asked for.
         let bytes = if kind.has_messages() { slot.stride } else { 1 };
         let slots = self.capacity.div_ceil(bytes) as u64;
-        let ring = place::location(place.as_ref());
-        let wrong = |what| CreateError::Options { ring: ring.clone(), what };
-        let endpoints = self.check(format).map_err(wrong)?;
         let birth = Birth {
             id: [random_u64(), random_u64()],
             realtime: read_clock(ClockId::Realtime),
@@ -139,8 +140,9 @@ impl Making {
         Ok(RawRing::new(region, format.clone(), geometry, birth, flags, limit))
     }
 
-    /// These options make sense for such a ring. Gives its number of endpoint records.
-    fn check(&self, format: &Format) -> Result<u32, String> {
+    /// These options make sense for such a ring. Gives its number of endpoint records, and what its
+    /// slots are like.
+    fn check(&self, format: &Format) -> Result<(u32, SlotShape), String> {
         let wrong = |what: String| Err(what);
         let (kind, element) = (format.kind(), format.element());
         if self.capacity == 0 {
@@ -168,7 +170,13 @@ impl Making {
             let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
             return wrong(format!("{limit} deliveries; {least} to {most} are possible"));
         }
-        Ok(endpoints)
+        let Some(slot) = format.slot() else {
+            let (least, most) = (GRANULES.start(), GRANULES.end());
+            return wrong(format!(
+                "its granule; powers of two from {least} to {most} are possible"
+            ));
+        };
+        Ok((endpoints, slot))
     }
 
     /// Opens the one at a place.

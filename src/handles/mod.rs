@@ -26,6 +26,7 @@ mod claim;
 pub(crate) mod item;
 pub(crate) mod iter;
 pub(crate) mod making;
+pub(crate) mod messages;
 pub(crate) mod options;
 pub(crate) mod pool;
 mod raw_end;

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::item::Item;
 use super::making::{HugePages, Making};
+use super::messages::Message;
 use super::ring::Ring;
 use crate::error::{CreateError, OpenError, OpenOrCreateError, SpaceLimit};
 use crate::layout::{ElementType, Format, MAX_ALIGN};
-use crate::ring::{Content, Kind};
+use crate::ring::frames::HEADER;
+use crate::ring::{Content, Kind, MpmcMessages};
 use crate::shm::place::Place;
 use crate::shm::random_u64;
 use crate::shm::state::Unclean;
@@ -41,12 +43,17 @@ use crate::wait::pace::sleep;
 pub struct Options<T: Item, K: Kind> {
     tag: String,
     tag_version: u32,
+    granule: u64,
     making: Making,
     kind: PhantomData<(fn() -> T, K)>,
 }
 
 /// Bytes in a pipe of Linux's.
 const PIPE: usize = 64 << 10;
+/// Bytes of a ring of messages, unless others are asked for.
+const MESSAGES: usize = 256 << 10;
+/// Bytes of a granule, unless others are asked for: a line.
+const GRANULE: u64 = 64;
 
 impl<T: Item, K: Kind> Ring<T, K> {
     /// How to create or open one.
@@ -64,16 +71,20 @@ impl<T: Item, K: Kind> Options<T, K> {
                 "an element may be aligned to a page at the most"
             );
         }
+        const { assert!(K::INFO.has_items() || size_of::<T>() == 1, "these carry bytes") };
         let mut making = Making::default();
-        if K::INFO.content == Content::Byte {
-            const { assert!(K::INFO.has_items() || size_of::<T>() == 1, "a byte pipe carries u8") };
-            making.capacity = PIPE;
-        }
-        Self { tag: String::new(), tag_version: 0, making, kind: PhantomData }
+        making.capacity = match K::INFO.content {
+            Content::Item => making.capacity,
+            Content::Byte => PIPE,
+            Content::Message => MESSAGES,
+        };
+        let granule = if K::MANY { GRANULE } else { HEADER as u64 };
+        Self { tag: String::new(), tag_version: 0, granule, making, kind: PhantomData }
     }
 
-    /// Slots of the ring, rounded up to a power of two; at least 1. Default: 1024. Of a byte pipe:
-    /// bytes, rounded up to a power of two and to a page of what backs it; default: 64 KiB.
+    /// Slots of the ring, rounded up to a power of two; at least 1. Default: 1024. Of a byte pipe
+    /// and of a ring of messages: bytes, rounded up to a power of two and to a page of what backs it;
+    /// default: 64 KiB, and 256 KiB.
     pub fn capacity(mut self, slots: usize) -> Self {
         self.making.capacity = slots;
         self
@@ -386,6 +397,10 @@ impl<T: Item, K: Kind> Options<T, K> {
 
     /// What such a ring holds.
     fn format(&self) -> Format {
+        if K::MESSAGES {
+            let (tag, version) = (&self.tag, self.tag_version);
+            return Format::of_messages(K::INFO, tag, version, self.granule);
+        }
         let element = ElementType::of::<T>(&self.tag, self.tag_version);
         Format::new(K::INFO, element).expect("checked when it is compiled")
     }
@@ -453,10 +468,21 @@ fn open_or_create<R>(
     }
 }
 
+impl Options<Message, MpmcMessages> {
+    /// What the room that a message takes is rounded up to, in bytes: a power of two, 64 to 4096.
+    /// Larger granules make long messages cheaper, by a stamp for each granule, and short ones take
+    /// more room. Default: 64.
+    pub fn granule(mut self, bytes: usize) -> Self {
+        self.granule = bytes as u64;
+        self
+    }
+}
+
 impl<T: Item, K: Kind> fmt::Debug for Options<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("capacity", &self.making.capacity)
+            .field("granule", &self.granule)
             .field("endpoints", &self.making.endpoints)
             .field("mode", &format_args!("{:o}", self.making.mode))
             .field("tag", &self.tag)

@@ -64,8 +64,18 @@ impl<T: Item, K: Kind> Ring<T, K> {
     /// A ring that was made for `T`s, or opened as such.
     pub(super) fn new(raw: RawRing) -> Self {
         assert_eq!(raw.format.kind().code, K::INFO.code, "a ring of another kind");
-        assert_eq!(raw.geometry.slot, SlotShape::of::<T, K>(), "a ring of others");
+        let slot = if K::MESSAGES { raw.geometry.slot } else { SlotShape::of::<T, K>() };
+        assert_eq!(raw.geometry.slot, slot, "a ring of others");
         Self { raw: Arc::new(raw), kind: PhantomData }
+    }
+
+    /// One that is open as such already.
+    pub(super) fn of(raw: &Arc<RawRing>) -> Self {
+        Self { raw: Arc::clone(raw), kind: PhantomData }
+    }
+
+    pub(super) fn raw_ring(&self) -> &Arc<RawRing> {
+        &self.raw
     }
 
     /// That of whatever elements.
@@ -358,7 +368,7 @@ impl Ring<u8, Bytes> {
 const AGAIN: Duration = Duration::from_millis(2);
 
 /// Attaches as soon as there is a place, until `deadline`.
-fn in_time<E>(
+pub(super) fn in_time<E>(
     deadline: Deadline,
     attach: impl Fn() -> Result<E, AttachError>,
 ) -> Result<E, AttachError> {
@@ -423,14 +433,14 @@ impl<T: Item> Ring<T, Mpmc> {
 impl<T: Item, K: Kind> SendHandle<T, K> {
     /// The ring behind this end.
     pub fn ring(&self) -> Ring<T, K> {
-        Ring { raw: Arc::clone(self.raw_ring()), kind: PhantomData }
+        Ring::of(self.raw_ring())
     }
 }
 
 impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// The ring behind this end.
     pub fn ring(&self) -> Ring<T, K> {
-        Ring { raw: Arc::clone(self.raw_ring()), kind: PhantomData }
+        Ring::of(self.raw_ring())
     }
 }
 

@@ -169,6 +169,12 @@ impl<K: Kind> RecvEnd<K> {
         self.cursor.items(self.mem.view(shape), run)
     }
 
+    /// How many slots the item has that begins at one of a claimed run's positions.
+    #[inline(always)]
+    pub(crate) fn extent(&self, run: Run, at: u64) -> u64 {
+        self.cursor.extent(self.mem.kept(), run, at)
+    }
+
     /// Frees the first `items` items of a claimed run, keeps the rest for this end, and wakes.
     #[inline(always)]
     pub(crate) fn release(&mut self, shape: impl Shape<Kind = K>, run: Run, items: u64) {

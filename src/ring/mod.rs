@@ -15,6 +15,7 @@
 pub mod claims;
 pub mod control;
 pub(crate) mod deliveries;
+pub(crate) mod frames;
 mod inline;
 mod intent;
 pub mod mem;
@@ -197,6 +198,12 @@ pub trait RecvCursor: RecvClaims {
 
     /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
     fn items(&self, mem: View<'_, impl Shape>, run: Run) -> impl Iterator<Item = u64>;
+
+    /// How many slots the item has that begins at one of a claimed run's [positions](Self::items).
+    #[inline(always)]
+    fn extent(&self, _mem: View<'_, impl Shape>, _run: Run, _at: u64) -> u64 {
+        1
+    }
 
     /// Releases the first `items` items of the run; the others remain this cursor's.
     fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
@@ -396,7 +403,7 @@ impl Kind for Bytes {
 
 impl Kind for SpscMessages {
     type Send = spsc::Producer;
-    type Recv = spsc::Consumer;
+    type Recv = frames::Frames;
     const INFO: &'static KindInfo = &KindInfo {
         code: 4,
         name: "SPSC message",

@@ -30,7 +30,7 @@
 use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::{is_exhausted, once_more, times_of, word};
 use super::mem::{Fixed, Mem, Shape, View};
-use super::{Content, Kind, RecvCursor, Refused, Run, SendCursor, inline};
+use super::{Content, Kind, RecvCursor, Refused, Run, SendCursor, frames, inline};
 use bytemuck::{AnyBitPattern, NoUninit};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -246,6 +246,24 @@ impl Consumer {
         Ok(Run { at: self.head, slots, items: slots, again: self.again.min(slots) })
     }
 
+    /// So many of the next slots have been seen to be published.
+    #[inline(always)]
+    pub(super) fn seen(&self) -> u64 {
+        self.tail_seen.wrapping_sub(self.head)
+    }
+
+    /// So many of these have been handed out before.
+    #[inline(always)]
+    pub(super) fn again(&self) -> u64 {
+        self.again
+    }
+
+    /// The next item is one that a predecessor had handed out: it comes alone.
+    #[inline(always)]
+    pub(super) fn adopts(&self) -> bool {
+        self.adopted > 0
+    }
+
     /// Of those that a predecessor had handed out, so many are released.
     #[cold]
     fn released_adopted(&mut self, items: u64) {
@@ -272,7 +290,11 @@ impl RecvCursor for Consumer {
         // Relaxed: as that. It decides no more than how often.
         let times = times_of(line.deliveries.load(Relaxed), head);
         let exhausted = again > 0 && is_exhausted(times, mem.delivery_limit);
-        let dropped = if mem.drop_unreleased { again } else { u64::from(exhausted) };
+        let dropped = match (mem.drop_unreleased, exhausted) {
+            (true, _) => again,
+            (false, true) if K::MESSAGES => frames::frame(mem, head, again),
+            (false, exhausted) => u64::from(exhausted),
+        };
         let again = again - dropped;
         let consumer = Self {
             head: head.wrapping_add(dropped),
@@ -290,11 +312,12 @@ impl RecvCursor for Consumer {
             waited_at: None,
         };
         if dropped > 0 {
+            let items = if K::MESSAGES { frames::count(mem, head, dropped) } else { dropped };
             control.head.store(consumer.head, Release); // C2 → P1: nobody will read them
             // Statistics. Behind the head: killed between the two, nothing is counted twice.
             match mem.drop_unreleased {
-                true => _ = control.tally.dropped.fetch_add(dropped, Relaxed),
-                false => control.tally.exhaust(dropped),
+                true => _ = control.tally.dropped.fetch_add(items, Relaxed),
+                false => control.tally.exhaust(items),
             }
         }
         Ok(consumer)

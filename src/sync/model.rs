@@ -115,6 +115,17 @@ impl<K: Kind> Slots<K> {
         *into = unsafe { self.read(position) };
     }
 
+    /// The word that a message begins with: in models, all that its first slot has.
+    pub(crate) fn header(&self, position: u64) -> u64 {
+        // SAFETY: models send numbers.
+        unsafe { self.read(position) }
+    }
+
+    pub(crate) fn set_header(&self, position: u64, header: u64) {
+        // SAFETY: as above.
+        unsafe { self.write(position, &header) };
+    }
+
     pub(crate) fn prefetch(&self, _: SlotShape, _position: u64) {}
 
     pub(crate) fn ahead(&self) -> u64 {

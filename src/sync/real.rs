@@ -249,6 +249,24 @@ impl<K: Kind> Slots<K> {
         unsafe { copy_out(from, into.as_mut_ptr(), into.len(), self.word) }
     }
 
+    /// The word that the message at a position begins with. For slots that are parts of messages.
+    #[inline(always)]
+    pub(crate) fn header(&self, position: u64) -> u64 {
+        debug_assert!(K::MESSAGES, "each slot has a word at least, aligned");
+        let mut header = 0;
+        // SAFETY: such slots begin with a word, aligned (`layout`).
+        unsafe { copy_out(self.slot(self.shape, position), (&raw mut header).cast(), 8, 8) };
+        header
+    }
+
+    /// Stores it.
+    #[inline(always)]
+    pub(crate) fn set_header(&self, position: u64, header: u64) {
+        debug_assert!(K::MESSAGES, "each slot has a word at least, aligned");
+        // SAFETY: as above.
+        unsafe { copy_in(self.slot(self.shape, position), (&raw const header).cast(), 8, 8) };
+    }
+
     /// Bytes of all slots together.
     #[inline(always)]
     fn bytes(&self) -> usize {
