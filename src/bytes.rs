@@ -74,7 +74,7 @@
 //! [`ending`](crate::RecvHandle::ending) tells a writer that closed from one that died.
 
 use crate::error::ChannelError;
-pub use crate::handles::bytes::{Buffered, Descriptor, TransferError};
+pub use crate::handles::bytes::{Buffered, Descriptor, Duplex, TransferError};
 pub use crate::ring::Bytes;
 
 /// A byte pipe that this process has open.
@@ -109,4 +109,13 @@ pub type Reader = crate::RecvHandle<u8, Bytes>;
 pub fn channel(capacity: usize) -> Result<(Writer, Reader), ChannelError> {
     let ring = Ring::options().capacity(capacity).create_anonymous()?;
     Ok((ring.writer()?, ring.reader()?))
+}
+
+/// Both ends of a new anonymous byte pipe of 64 KiB: [`ringpipe::pipe`](crate::pipe).
+///
+/// # Errors
+///
+/// [`ChannelError`]: no memory, too many open files.
+pub fn pipe() -> Result<(Writer, Reader), ChannelError> {
+    channel(64 << 10)
 }

@@ -97,18 +97,21 @@ mod sync;
 mod wait;
 
 pub use bytemuck;
+pub use bytes::pipe;
 pub use error::{
     AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, ListError,
     Location, MessageError, Mismatch, NameError, OpenError, OpenOrCreateError, PeerError,
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, SpaceLimit, Step,
     TryRecvError, TrySendError, UnlinkError,
 };
+pub use handles::bytes::duplex;
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, orphans, remove_orphan, remove_orphans};
 pub use handles::item::Item;
 pub use handles::iter::{Iter, TryIter};
 pub use handles::making::HugePages;
 pub use handles::options::Options;
+pub use handles::pass::PassRing;
 pub use handles::pool::{Cloneable, Pool, Pooled};
 pub use handles::recv::RecvHandle;
 pub use handles::ring::{Ring, unlink};

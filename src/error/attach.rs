@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::step::{Failed, Told, source_of_io};
-use super::{CreateError, Location, Step};
+use super::{CreateError, Location, OpenError, Step};
 use crate::peers::table::Role;
 
 /// An end could not be attached to a ring.
@@ -62,16 +62,16 @@ impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RoleTaken { ring, role, process } => {
-                let role = match role {
-                    Role::Sender => "producer",
-                    Role::Receiver => "consumer",
+                let end = match role {
+                    Role::Sender => "sending",
+                    Role::Receiver => "receiving",
                 };
-                write!(f, "{ring} has a {role} already: ")?;
+                write!(f, "{ring} has a {end} end already: ")?;
                 match process {
                     Some(process) => write!(f, "process {process}, by its own account")?,
                     None => f.write_str("it does not say which process")?,
                 }
-                write!(f, "; end that, or wait for its end (`{role}_deadline`)")
+                f.write_str("; end that, or attach with a deadline, to wait for its end")
             }
             Self::TableFull { ring, endpoints } => write!(
                 f,
@@ -96,13 +96,15 @@ impl fmt::Display for AttachError {
 
 source_of_io!(AttachError);
 
-/// Neither creating a ring nor attaching its ends worked: see
+/// A ring could not be had, or its ends could not be attached: see
 /// [`spsc::channel`](crate::spsc::channel).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// The ring could not be created.
     Create(CreateError),
+    /// It could not be opened ([`Duplex::from_env`](crate::bytes::Duplex::from_env)).
+    Open(OpenError),
     /// An end could not be attached.
     Attach(AttachError),
 }
@@ -111,6 +113,7 @@ impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create(e) => e.fmt(f),
+            Self::Open(e) => e.fmt(f),
             Self::Attach(e) => e.fmt(f),
         }
     }
@@ -120,6 +123,7 @@ impl Error for ChannelError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Create(e) => e.source(),
+            Self::Open(e) => e.source(),
             Self::Attach(e) => e.source(),
         }
     }
@@ -128,6 +132,12 @@ impl Error for ChannelError {
 impl From<CreateError> for ChannelError {
     fn from(e: CreateError) -> Self {
         Self::Create(e)
+    }
+}
+
+impl From<OpenError> for ChannelError {
+    fn from(e: OpenError) -> Self {
+        Self::Open(e)
     }
 }
 

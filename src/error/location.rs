@@ -18,6 +18,9 @@ pub enum Location {
     Anonymous,
     /// One that is, or is not, in the memfd behind a descriptor that came from elsewhere.
     Descriptor(RawFd),
+    /// One that this program's parent was to pass on under this name
+    /// ([`PassRing`](crate::PassRing)).
+    Passed(String),
 }
 
 impl Location {
@@ -31,7 +34,7 @@ impl Location {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Path(path) => Some(path),
-            Self::Anonymous | Self::Descriptor(_) => None,
+            Self::Anonymous | Self::Descriptor(_) | Self::Passed(_) => None,
         }
     }
 }
@@ -43,6 +46,7 @@ impl fmt::Display for Location {
             Self::Path(path) => write!(f, "ring {path:?}"),
             Self::Anonymous => f.write_str("an anonymous ring"),
             Self::Descriptor(number) => write!(f, "the ring behind descriptor {number}"),
+            Self::Passed(name) => write!(f, "ring that was passed on as {name:?}"),
         }
     }
 }
@@ -55,7 +59,7 @@ impl fmt::Display for Found<'_> {
         match self.0 {
             Location::Path(path) => write!(f, "{path:?}"),
             Location::Descriptor(number) => write!(f, "descriptor {number}"),
-            Location::Anonymous => self.0.fmt(f),
+            Location::Anonymous | Location::Passed(_) => self.0.fmt(f),
         }
     }
 }

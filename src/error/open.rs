@@ -235,6 +235,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name { name, why } => no_name(f, name, *why),
+            Self::NotFound { ring: ring @ Location::Passed(_) } => write!(
+                f,
+                "there is no {ring}; the program that starts this one does that, by `pass_ring`"
+            ),
             Self::NotFound { ring } => write!(f, "there is no {ring}; create it first"),
             Self::NoDirectory { ring, directory } => no_directory(f, ring, directory),
             Self::NotARing { ring, because } => {

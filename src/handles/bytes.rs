@@ -16,9 +16,11 @@ use crate::ring::Bytes;
 use crate::wait::pace::Patience;
 
 mod buffered;
+pub(super) mod duplex;
 mod transfer;
 
 pub use buffered::Buffered;
+pub use duplex::{Duplex, duplex};
 pub use transfer::{Descriptor, TransferError};
 
 /// What part of a write says that has moved so much: how much, or if that is nothing, why.

@@ -28,6 +28,7 @@ pub(crate) mod iter;
 pub(crate) mod making;
 pub(crate) mod messages;
 pub(crate) mod options;
+pub(crate) mod pass;
 pub(crate) mod pool;
 mod raw_end;
 pub(crate) mod raw_ring;

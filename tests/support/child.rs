@@ -63,6 +63,16 @@ impl Child {
 
     /// As [`start`](Self::start), as an argument of the command `before`.
     pub fn start_under<K: Flavour>(before: &[&str], role: &str, ring: &str) -> Self {
+        Self::start_prepared::<K>(before, role, ring, |_| {})
+    }
+
+    /// As [`start_under`](Self::start_under), by a command to which something was done.
+    pub fn start_prepared<K: Flavour>(
+        before: &[&str],
+        role: &str,
+        ring: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let (here, there) = UnixStream::pair().unwrap();
         let output = nameless_file();
         let this = std::env::current_exe().unwrap();
@@ -83,6 +93,7 @@ impl Child {
             .stdin(OwnedFd::from(there))
             .stdout(Stdio::from(output.try_clone().unwrap()))
             .stderr(Stdio::from(output.try_clone().unwrap()));
+        prepare(&mut command);
         let process = by_fork(&mut command).spawn().unwrap();
         drop(command); // and with it our copy of the child's socket
         let pid = Pid::from_raw(process.id() as i32).unwrap();

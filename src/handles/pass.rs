@@ -1,0 +1,205 @@
+//! Rings without a name, from a parent to the program that it starts.
+//!
+//! A ring's own descriptor is closed when a program is started. Of a ring that is passed on, the child
+//! gets a duplicate that is not, and the environment tells it the number. Numbers are reused, and an
+//! environment outlives the descriptors it speaks of. So it also tells which file it is, by device
+//! and inode; whoever finds another file there, or none, has not been passed a ring.
+//!
+//! ```text
+//! RINGPIPE_PASSED=NAME=DESCRIPTOR:DEVICE:INODE,…      a name has neither `=` nor `,`
+//! ```
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::fstat;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+
+use super::bytes::Duplex;
+use super::bytes::duplex::two_ways;
+use super::item::Item;
+use super::options::Options;
+use super::ring::Ring;
+use crate::error::{AttachError, ChannelError, Location, OpenError};
+use crate::ring::{Bytes, Kind};
+
+const VARIABLE: &str = "RINGPIPE_PASSED";
+/// What is added to the name of two pipes, for the one that the child reads.
+const OUT: &str = ".out";
+/// And for the one that it writes.
+const BACK: &str = ".back";
+
+/// Passes rings on to the program that a [`Command`] starts.
+///
+/// Parent and child talk in five lines. The parent:
+///
+/// ```no_run
+/// use ringpipe::{PassRing, bytes::Ring};
+/// use std::io::Write;
+///
+/// let ring = Ring::options().create_anonymous()?;
+/// let mut child = std::process::Command::new("./child").pass_ring("orders", &ring)?.spawn()?;
+/// let mut tx = ring.writer()?;
+/// tx.write_all(b"go")?;
+/// drop(tx); // the end-of-file
+/// child.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// And the child:
+///
+/// ```no_run
+/// use ringpipe::bytes::Ring;
+/// use std::io::Read;
+///
+/// let mut orders = String::new();
+/// Ring::options().from_env("orders")?.reader()?.read_to_string(&mut orders)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Any kind of ring can be passed on, and as many as one likes, each under a name of its own. To talk
+/// both ways takes two of them, which [`pass_duplex`](Self::pass_duplex) makes.
+///
+/// **A child that never attaches**, because it cannot be started, is another program, or ends before,
+/// is no peer that has gone: whoever waits for it at the ring waits on. So a parent waits for its
+/// child to attach until a deadline ([`wait_for_peer`](crate::RecvHandle::wait_for_peer)), or
+/// [looks](std::process::Child::try_wait) whether the child is still there.
+pub trait PassRing {
+    /// Lets the program have the ring, which must be anonymous, under a name:
+    /// [`Options::from_env`] opens it there. The ring stays open here.
+    ///
+    /// With it, the command is started by `fork` and `exec`, as with
+    /// [`pre_exec`](std::os::unix::process::CommandExt::pre_exec).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the ring is not anonymous (the child can open
+    /// it by its name), or if the name is empty or contains `=`, `,` or NUL; what the kernel says if
+    /// there are too many open files.
+    fn pass_ring<T: Item, K: Kind>(
+        &mut self,
+        name: &str,
+        ring: &Ring<T, K>,
+    ) -> io::Result<&mut Self>;
+
+    /// Makes two byte pipes of 64 KiB, one each way, passes both on under one name, and gives this
+    /// process's end of them. The program has the other by [`Duplex::from_env`].
+    ///
+    /// ```no_run
+    /// use ringpipe::PassRing;
+    /// use std::io::{Read, Write};
+    ///
+    /// let mut command = std::process::Command::new("./child");
+    /// let mut child = command.pass_duplex("talk")?; // there: Duplex::from_env("talk")
+    /// command.spawn()?;
+    /// child.write_all(b"a question")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`pass_ring`](Self::pass_ring), and those of making a ring
+    /// ([`ChannelError`](crate::ChannelError)).
+    fn pass_duplex(&mut self, name: &str) -> io::Result<Duplex>;
+}
+
+impl PassRing for Command {
+    fn pass_duplex(&mut self, name: &str) -> io::Result<Duplex> {
+        let [out, back] = two_ways().map_err(io::Error::other)?;
+        self.pass_ring(&format!("{name}{OUT}"), &out)?
+            .pass_ring(&format!("{name}{BACK}"), &back)?;
+        let ends = || Ok::<_, AttachError>((out.writer()?, back.reader()?));
+        let (tx, rx) = ends().map_err(io::Error::other)?;
+        Ok(Duplex::new(tx, rx))
+    }
+
+    fn pass_ring<T: Item, K: Kind>(
+        &mut self,
+        name: &str,
+        ring: &Ring<T, K>,
+    ) -> io::Result<&mut Self> {
+        let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        if ring.name().is_some() {
+            return refused("the ring has a name; the child can open it by that");
+        }
+        if name.is_empty() || name.contains(['=', ',', '\0']) {
+            return refused("the name under which a ring is passed on has no `=`, `,` or NUL");
+        }
+        // Above the standard streams: what the child's are replaced by must not be this.
+        let passed = fcntl_dupfd_cloexec(ring.as_fd(), 3)?;
+        let mut list = self
+            .get_envs()
+            .find(|(variable, _)| *variable == OsStr::new(VARIABLE))
+            .and_then(|(_, value)| value?.to_str())
+            .map_or_else(String::new, |others| format!("{others},"));
+        list.push_str(&entry(name, passed.as_fd())?);
+        self.env(VARIABLE, list);
+        // SAFETY: in the child, it makes one system call by a number that the command keeps open.
+        unsafe { self.pre_exec(move || Ok(fcntl_setfd(&passed, FdFlags::empty())?)) };
+        Ok(self)
+    }
+}
+
+/// What the environment says of a ring.
+fn entry(name: &str, fd: BorrowedFd<'_>) -> io::Result<String> {
+    let stat = fstat(fd)?;
+    Ok(format!("{name}={}:{}:{}", fd.as_raw_fd(), stat.st_dev, stat.st_ino))
+}
+
+/// The descriptor that was passed under a name, to be had once.
+fn passed(name: &str) -> Option<OwnedFd> {
+    /// The numbers of those that were had.
+    static HAD: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+    let list = std::env::var(VARIABLE).ok()?;
+    let begins = format!("{name}=");
+    let entry = list.split(',').find(|entry| entry.starts_with(&begins))?;
+    let number: RawFd = entry[begins.len()..].split(':').next()?.parse().ok().filter(|n| *n > 2)?;
+    let mut had = HAD.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: it is borrowed for as long as it takes to ask what file it is.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    if had.contains(&number) || self::entry(name, fd).ok()? != entry {
+        return None;
+    }
+    had.insert(number);
+    // SAFETY: the file is the one that our parent opened for us under this number, and we have not
+    // given it to anybody: it is ours, and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    // Not for those whom this process starts.
+    fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
+    Some(fd)
+}
+
+impl<T: Item, K: Kind> Options<T, K> {
+    /// Opens the ring that this program's parent has [passed on](PassRing) under a name. Once: it is
+    /// this process's then, and clones of the handle are had by cloning it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotFound`] if none was, or it was opened before; others as
+    /// [`from_fd`](Self::from_fd).
+    pub fn from_env(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
+        match passed(name) {
+            Some(fd) => self.from_fd(fd),
+            None => Err(OpenError::NotFound { ring: Location::Passed(name.into()) }),
+        }
+    }
+}
+
+impl Duplex {
+    /// The other end of what this program's parent has made by
+    /// [`pass_duplex`](PassRing::pass_duplex).
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Open`] as [`Options::from_env`], and those of attaching.
+    pub fn from_env(name: &str) -> Result<Self, ChannelError> {
+        let open = |way| Ring::<u8, Bytes>::options().from_env(&format!("{name}{way}"));
+        let (out, back) = (open(OUT)?, open(BACK)?);
+        Ok(Self::new(back.writer()?, out.reader()?))
+    }
+}
