@@ -28,8 +28,8 @@ pub(super) fn rows() -> Vec<Row> {
             let _tx = ring.producer().unwrap();
             one(ring.producer())
         })
-        .when("A live process is the producer, or the consumer, of this SPSC ring.")
-        .cure("Wait for its end with `producer_deadline` or `consumer_deadline`, or end it.")
+        .when("A live process has this end of a ring that has one of each.")
+        .cure("Wait with `producer_deadline`, `consumer_deadline` and their like, or end it.")
         .again("when it has closed its end, or died."),
         Row::new(&["AttachError::TableFull"], "", |stage| {
             let ring = options::<Mpmc>().endpoints(2).create(&stage.name).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use ringpipe::bytes::Duplex;
 use ringpipe::{ChannelError, CreateError, HugePages, OpenOrCreateError, SpaceLimit, spsc};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -359,6 +360,9 @@ fn either() -> Vec<Row> {
             .when("The channel's ring cannot be created.")
             .cure("What it contains says it: see `CreateError`.")
             .again("if that helps with what it contains."),
+        Row::new(&["ChannelError::Open"], "", |_| one(Duplex::from_env("talk")))
+            .when("No pair of pipes was passed on to this program under that name.")
+            .cure("Have it started by a `Command` with `pass_duplex`."),
         Row::new(&["ChannelError::Attach"], "", |_| {
             if cfg!(target_env = "musl") {
                 return Err("musl's allocator maps memory for whatever is asked of it".into());

@@ -3,6 +3,7 @@
 mod attach;
 mod calls;
 mod create;
+mod messages;
 mod names;
 mod open;
 
@@ -12,8 +13,10 @@ use super::support;
 
 /// All of it.
 pub(crate) fn table() -> Vec<Row> {
-    [create::rows(), open::rows(), attach::rows(), names::rows(), calls::rows()]
+    let calls = [calls::rows(), messages::rows()];
+    [create::rows(), open::rows(), attach::rows(), names::rows()]
         .into_iter()
+        .chain(calls)
         .flatten()
         .collect()
 }
