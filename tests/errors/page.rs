@@ -1,5 +1,7 @@
 //! `docs/errors.md`.
 
+use std::collections::BTreeSet;
+
 use super::Row;
 use super::stage::Told;
 
@@ -38,11 +40,13 @@ pub(super) fn write(table: &[Row], told: &[Option<Told>], before: &str) -> Strin
 }
 
 fn is_of_calls(kind: &str) -> bool {
-    ["Send", "Recv", "Bulk", "Peer"].iter().any(|call| kind.contains(call))
+    ["Send", "Recv", "Bulk", "Peer", "Message"].iter().any(|call| kind.contains(call))
 }
 
 fn section(row: &Row, told: Option<&Told>, before: &str) -> String {
-    let names: Vec<_> = row.variants.iter().map(|name| format!("`{name}`")).collect();
+    let mut names: Vec<_> = row.variants.iter().map(|name| format!("`{name}`")).collect();
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone())); // several calls say the same
     let case = if row.case.is_empty() { String::new() } else { format!(": {}", row.case) };
     let (title, others) = names.split_first().expect("a row has a variant");
     let heading = format!("\n### {title}{case}\n");

@@ -34,14 +34,14 @@ fn told<R>(outcome: Result<R, MessageError>) -> Told {
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        Row::new(&["MessageError::Full"], "", |stage| {
+        Row::new(&["MessageError::Full"; 2], "", |stage| {
             let (_ring, mut tx, _rx) = full(stage);
             Ok(vec![told(tx.try_send(b"")), told(tx.try_reserve(0).map(drop))])
         })
         .when("There is no room for the message.")
         .cure("Wait (`send`), or drop it.")
         .again("when receivers have made room."),
-        Row::new(&["MessageError::Empty"], "", |stage| {
+        Row::new(&["MessageError::Empty"; 3], "", |stage| {
             let (_ring, _tx, mut rx) = ends(stage);
             let tried = told(rx.try_recv_into(&mut vec![0; 4096]));
             Ok(vec![tried, told(rx.try_recv(&mut vec![0; 4096])), told(rx.try_claim(1).map(drop))])
@@ -49,7 +49,7 @@ pub(super) fn rows() -> Vec<Row> {
         .when("Nothing is there.")
         .cure("Wait (`recv`), or do something else.")
         .again("when a sender has sent something."),
-        Row::new(&["MessageError::Closed"], "", |stage| {
+        Row::new(&["MessageError::Closed"; 4], "", |stage| {
             let (ring, mut tx, rx) = ends(stage);
             drop(rx);
             let mut all = vec![told(tx.try_send(b"")), told(tx.send(b""))];
@@ -64,7 +64,7 @@ pub(super) fn rows() -> Vec<Row> {
         .when("The opposite ends have closed or died; a receiver has received everything.")
         .cure("Stop; `ending` tells whether they closed or died.")
         .again("when another has attached."),
-        Row::new(&["MessageError::Timeout"], "", |stage| {
+        Row::new(&["MessageError::Timeout"; 2], "", |stage| {
             let (_ring, mut tx, mut rx) = full(stage);
             let sent = told(tx.send_deadline(b"", SHORT));
             rx.clear().unwrap();
@@ -73,7 +73,7 @@ pub(super) fn rows() -> Vec<Row> {
         .when("The deadline passed.")
         .cure("Whatever a late peer calls for.")
         .again("with a later deadline."),
-        Row::new(&["MessageError::Cancelled"], "", |stage| {
+        Row::new(&["MessageError::Cancelled"; 2], "", |stage| {
             let (_ring, mut tx, mut rx) = full(stage);
             tx.canceller().cancel();
             let sent = told(tx.send_deadline(b"", LONG));
@@ -84,14 +84,14 @@ pub(super) fn rows() -> Vec<Row> {
         .when("Somebody has used a `Canceller` of this handle.")
         .cure("Stop, as was asked for.")
         .again("after `Canceller::reset`, if there is a reason."),
-        Row::new(&["MessageError::Corrupt"], "", |stage| {
+        Row::new(&["MessageError::Corrupt"; 2], "", |stage| {
             let (_ring, mut tx, mut rx) = full(stage);
             scribble(stage);
             Ok(vec![told(tx.try_send(b"")), told(rx.try_recv_into(&mut vec![0; 4096]))])
         })
         .when("A process has written over the ring's shared words, or over a message's length.")
         .cure("Unlink the ring, create it anew, and look for who did it."),
-        Row::new(&["MessageError::Forked"], "", |stage| {
+        Row::new(&["MessageError::Forked"; 3], "", |stage| {
             let (_ring, mut tx, mut rx) = ends(stage);
             forked(|| {
                 vec![told(tx.send(b"")), told(rx.recv_into(&mut vec![0; 4096])), told(rx.clear())]
@@ -99,20 +99,20 @@ pub(super) fn rows() -> Vec<Row> {
         })
         .when("The handle was inherited through `fork`.")
         .cure("Open the ring anew in the child."),
-        Row::new(&["MessageError::DescriptorLost"], "", lost)
+        Row::new(&["MessageError::DescriptorLost"; 2], "", lost)
             .when(
                 "The ring's descriptor was closed behind its back, its number reused, or `fcntl` \
                  is forbidden: nobody could tell whether the peers live.",
             )
             .cure("Open the ring anew, and look for what closes descriptors that are not its own."),
-        Row::new(&["MessageError::TooLarge"], "", |stage| {
+        Row::new(&["MessageError::TooLarge"; 2], "", |stage| {
             let (_ring, mut tx, _rx) = ends(stage);
             let long = vec![0; tx.max_len() + 1];
             Ok(vec![told(tx.send(&long)), told(tx.try_reserve(long.len()).map(drop))])
         })
         .when("The message is longer than any that this ring takes: half of its capacity.")
         .cure("Split it, or create a larger ring."),
-        Row::new(&["MessageError::TooSmall"], "", |stage| {
+        Row::new(&["MessageError::TooSmall"; 2], "", |stage| {
             let (_ring, mut tx, mut rx) = ends(stage);
             tx.send(b"quite long").unwrap();
             Ok(vec![told(rx.recv_into(&mut [0; 4])), told(rx.try_recv_into(&mut [0; 9]))])
