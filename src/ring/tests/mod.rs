@@ -14,6 +14,7 @@
 //! `handles::raw_ring` does over a mapping.
 
 mod deliveries;
+mod frames;
 mod mpmc;
 mod recovery;
 mod single;
