@@ -12,6 +12,7 @@ mod crash;
 mod crash_asleep;
 mod crash_spsc;
 mod endings;
+mod frames;
 mod giving_up;
 mod handover;
 mod in_place;
