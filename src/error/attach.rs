@@ -104,7 +104,7 @@ pub enum ChannelError {
     /// The ring could not be created.
     Create(CreateError),
     /// It could not be opened ([`Duplex::from_env`](crate::bytes::Duplex::from_env)).
-    Open(OpenError),
+    Open(Box<OpenError>),
     /// An end could not be attached.
     Attach(AttachError),
 }
@@ -137,7 +137,7 @@ impl From<CreateError> for ChannelError {
 
 impl From<OpenError> for ChannelError {
     fn from(e: OpenError) -> Self {
-        Self::Open(e)
+        Self::Open(e.into())
     }
 }
 
