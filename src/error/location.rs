@@ -20,7 +20,7 @@ pub enum Location {
     Descriptor(RawFd),
     /// One that this program's parent was to pass on under this name
     /// ([`PassRing`](crate::PassRing)).
-    Passed(String),
+    Passed(Box<str>),
 }
 
 impl Location {
