@@ -55,7 +55,7 @@ fn messages_of_all_lengths_arrive_whole_through_many_laps() {
             sent += 1;
         }
         assert!(sent > received, "the ring takes the longest of them");
-        for _ in received..sent {
+        while received < sent {
             assert_eq!(take(&mut rx), Ok(message(received)));
             received += 1;
         }
@@ -108,7 +108,7 @@ fn a_successor_gets_what_was_not_released_message_by_message() {
     (1..5).for_each(|n| put(&mut tx, &message(n)).unwrap());
     let run = rx.cursor.claim(rx.mem.kept(), 1, 2).unwrap();
     rx.cursor.hand_out(&rx.mem, run);
-    drop(rx); // dead
+    // And that was its last.
     for times in [1, 2] {
         let mut rx = ring.rx(1);
         let run = rx.cursor.claim(rx.mem.kept(), 1, 9).unwrap();
