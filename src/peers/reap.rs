@@ -311,7 +311,7 @@ pub(crate) fn succeed<K: Kind, E>(
                 return None;
             }
             let intent = mem.words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
-            if !efforts.allow(effort(&mem.words, intent, mem.slots.capacity())) {
+            if !efforts.allow(effort(mem, Role::Receiver, intent)) {
                 return None;
             }
             match K::Recv::settle(mem, intent, &answers) {
@@ -382,7 +382,7 @@ fn reap<K: Kind>(
     let words = &mem.words;
     watch::forget(words, role, record);
     let intent = words.records[record].intent.load(Acquire); // X2 ← S2a, S4, R2a, R4: what was handed over before
-    let effort = effort(words, intent, mem.slots.capacity());
+    let effort = effort(mem, role, intent);
     let mut changed = false;
     for _ in 0..DISCARDS {
         if !efforts.allow(effort) {

@@ -25,6 +25,8 @@
 //! behind it in the same abandoned claim do not climb with it. When their turn comes they have been
 //! delivered once, in the batch that was abandoned, and are told that.
 //!
+//! A message is one item: its count stands in the stamp of its first granule.
+//!
 //! # Who counts, and what if it dies there
 //!
 //! The adopter, which alone owns the claim (its intent covers it, [`recovery`](super::recovery)),
@@ -57,6 +59,7 @@
 //! attaches. It is done in the recoverer's turn (or by the only consumer), once, and by one store:
 //! the slot is free.
 
+use super::granules;
 use super::mem::Mem;
 use super::stamp::Stamp;
 use super::{Kind, Run};
@@ -118,7 +121,8 @@ impl Adopted {
         if !(self.counted && self.at == at) {
             *self = Self { at, times: once_more(stamp.times()), counted: false };
         }
-        let slots = if claim.items > 1 { distance + 1 } else { claim.slots };
+        let extent = granules::extent(mem, at, claim.slots - distance);
+        let slots = if claim.items > 1 { distance + extent } else { claim.slots };
         Some(Run { at: claim.at, slots, items: 1, again: 1 })
     }
 

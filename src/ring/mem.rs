@@ -203,6 +203,12 @@ impl<S: Shape> Deref for View<'_, S> {
 }
 
 impl<'a, S: Shape> View<'a, S> {
+    /// [`Kind::MESSAGES`], for those who know no more than the shape.
+    #[inline(always)]
+    pub(crate) fn has_messages(&self) -> bool {
+        S::Kind::MESSAGES
+    }
+
     /// The slot's stamp. Only kinds with stamps have one.
     #[inline(always)]
     pub(crate) fn stamp(&self, position: u64) -> &'a AtomicU64 {

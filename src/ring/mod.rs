@@ -16,8 +16,10 @@ pub mod claims;
 pub mod control;
 pub(crate) mod deliveries;
 pub(crate) mod frames;
+mod granules;
 mod inline;
 mod intent;
+mod looks;
 pub mod mem;
 pub mod mpmc;
 pub mod recovery;
@@ -38,7 +40,8 @@ pub(crate) fn before(at: u64, end: u64) -> u64 {
 
 /// Slots that one end has claimed: `slots` of them from position `at` on, `items` of which hold
 /// (or will hold) a value. `items < slots` only on the receiving end of an MPMC ring, where a
-/// position that its sender gave up is a hole.
+/// position that its sender gave up is a hole. There, on a ring of messages, an item is a message,
+/// of one granule or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     pub(crate) at: u64,
@@ -124,7 +127,8 @@ pub trait SendCursor: SendClaims {
         self.publish(mem, run, 1);
     }
 
-    /// Publishes the first `items` slots of the run and gives up the others.
+    /// Publishes the first `items` slots of the run and gives up the others. MPMC messages: those
+    /// slots are one message; 0 is none.
     fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64);
 }
 
@@ -196,10 +200,12 @@ pub trait RecvCursor: RecvClaims {
     /// gone and did not release it ([`deliveries`]).
     fn redeliveries(&self) -> u32;
 
-    /// The positions of the run's items, in order; fewer if a peer has corrupted the stamps.
+    /// The positions of the run's items, of each the first, in order; fewer if a peer has corrupted
+    /// the stamps.
     fn items(&self, mem: View<'_, impl Shape>, run: Run) -> impl Iterator<Item = u64>;
 
-    /// How many slots the item has that begins at one of a claimed run's [positions](Self::items).
+    /// How many slots the item takes that begins at `at`, of those of the run: at least that one, and
+    /// none beyond the run. What shared memory says within the item does not count.
     #[inline(always)]
     fn extent(&self, _mem: View<'_, impl Shape>, _run: Run, _at: u64) -> u64 {
         1

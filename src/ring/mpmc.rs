@@ -52,6 +52,8 @@
 //! next call ([`RecvCursor::held`]). Items that it has adopted it delivers one at a time, and
 //! counts that ([`deliveries`](super::deliveries)).
 //!
+//! What is different where an item takes several slots in a row, [`granules`] says.
+//!
 //! Progress: a claim is lock-free (a failed compare-and-swap is another's success), hand-over is
 //! wait-free. FIFO order means that a receiver waits for the *next* position: a sender that is
 //! stopped (`SIGSTOP`, a debugger) between claim and publish holds up the receivers, as a stopped
@@ -83,37 +85,14 @@ use crossbeam_utils::Backoff;
 
 use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::Adopted;
+use super::granules;
 use super::intent::{INTENT_MAX_COUNT, NO_INTENT, intent, positions};
+use super::looks::{Looked, after_losing, enough, stopped_by};
 use super::mem::{Mem, Shape, View};
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
 use super::{Kind, PATIENCE, RecvCursor, Refused, Run, SendCursor, before};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-
-/// How many stamps one claim looks at before it gives up, or four times what it asked for, or once
-/// at all there are (the whole ring may be holes, with an item behind): neither others who are
-/// faster nor a scribbler who moves the index back and forth make it look for ever.
-pub(super) const LOOKS: u64 = 65_536;
-
-pub(super) fn enough(looks: u64, wanted: u64, capacity: u64) -> bool {
-    looks > LOOKS.max(4 * wanted).max(capacity)
-}
-
-/// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or
-/// is: behind the first, that is left to whoever comes there.
-fn stopped_by(slots: u64, awaited: bool) -> Refused {
-    if awaited || slots > 0 { Refused::NotReady } else { Refused::Corrupt }
-}
-
-/// A run that took no longer to look through than a line takes to travel.
-pub(super) const SHORT_RUN: u64 = 64;
-
-/// How many slots to ask for after `asked`, when a claim of `lost` of them at `at` has failed as
-/// the index was `now`: a long look loses against short ones again and again, so the next is
-/// shorter.
-pub(super) fn after_losing(at: u64, now: u64, lost: u64, need: u64, asked: u64) -> u64 {
-    if now != at && lost > SHORT_RUN { (lost / 2).max(need) } else { asked }
-}
 
 /// A sender's private view.
 #[derive(Debug)]
@@ -230,13 +209,21 @@ impl SendCursor for Sender {
     #[inline(always)]
     fn publish(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run == self.claimed && items <= run.slots);
-        let capacity = mem.slots.capacity();
-        for position in positions(run.at, 0..items) {
-            let published = Stamp::published(position, capacity);
-            mem.stamp(position).store(published.0, Release); // S3 → R1: the value is written
-        }
-        if items < run.slots {
-            self.give_up(&mem, run, items);
+        if mem.has_messages() {
+            // The first stamp is the last to be stored: with it all of the run is handed over.
+            if items < run.slots {
+                self.give_up(&mem, run, items);
+            }
+            granules::publish(mem, run.at, items);
+        } else {
+            let capacity = mem.slots.capacity();
+            for position in positions(run.at, 0..items) {
+                let published = Stamp::published(position, capacity);
+                mem.stamp(position).store(published.0, Release); // S3 → R1: the value is written
+            }
+            if items < run.slots {
+                self.give_up(&mem, run, items);
+            }
         }
         self.claimed.slots = 0;
         self.done(&mem);
@@ -362,19 +349,13 @@ impl Receiver {
             // A guess, checked by the compare-and-swap.
             let at = head.load(Acquire); // R0 ← R2: no stamp older than the lap before
             let longest = longest_at(at, longest);
-            let (mut slots, mut items) = (0, 0);
-            let mut next = Stamp::free(at, capacity);
-            while items < most && slots != longest {
-                let position = at.wrapping_add(slots);
-                next = Stamp(mem.stamp(position).load(Acquire)); // R1 ← S3: the value is written
-                if next == Stamp::published(position, capacity) {
-                    items += 1;
-                } else if next != Stamp::skipped(position, capacity) {
-                    break;
-                }
-                slots += 1;
-            }
-            looks += slots;
+            let found = if mem.has_messages() {
+                granules::look(mem, at, most, longest)
+            } else {
+                look(mem, at, most, longest)
+            };
+            let Looked { slots, items, next, .. } = found;
+            looks += found.looks;
             let only_holes = slots > 0 && items == 0;
             if items >= need || only_holes {
                 // R2a → X2: what this end handed over before.
@@ -417,7 +398,26 @@ impl Receiver {
     }
 }
 
-/// Gives `slots` slots from `at` on to the senders of the next lap.
+/// What could be claimed from `at` on, of at most `most` items in at most `longest` slots.
+#[inline(always)]
+fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) -> Looked {
+    let capacity = mem.slots.capacity();
+    let (mut slots, mut items) = (0, 0);
+    let mut next = Stamp::free(at, capacity);
+    while items < most && slots != longest {
+        let position = at.wrapping_add(slots);
+        next = Stamp(mem.stamp(position).load(Acquire)); // R1 ← S3: the value is written
+        if next == Stamp::published(position, capacity) {
+            items += 1;
+        } else if next != Stamp::skipped(position, capacity) {
+            break;
+        }
+        slots += 1;
+    }
+    Looked { slots, items, next, looks: slots }
+}
+
+/// Gives `slots` slots from `at` on to the senders of the next lap: the first of them first.
 #[inline(always)]
 fn free(mem: View<'_, impl Shape>, at: u64, slots: u64) {
     let capacity = mem.slots.capacity();
@@ -466,7 +466,7 @@ impl RecvCursor for Receiver {
             // is laps old is but another one that is not the one wanted.
             let at = head.load(Relaxed);
             let stamp = Stamp(mem.stamp(at).load(Acquire)); // R1 ← S3: the value is written
-            if stamp != Stamp::published(at, mem.slots.capacity()) {
+            if stamp != Stamp::published(at, mem.slots.capacity()) || granules::goes_on(&mem, at) {
                 if tries == 0 {
                     return None; // nothing was intended
                 }
@@ -506,6 +506,11 @@ impl RecvCursor for Receiver {
             // Relaxed: the claim acquired this stamp, and it is ours until we free it.
             Stamp(mem.stamp(at).load(Relaxed)).holds_item(at, capacity)
         })
+    }
+
+    #[inline]
+    fn extent(&self, mem: View<'_, impl Shape>, run: Run, at: u64) -> u64 {
+        granules::extent(&mem, at, before(at, run.at.wrapping_add(run.slots)))
     }
 
     #[inline(always)]
@@ -576,8 +581,7 @@ impl RecvClaims for Receiver {
             // Other states of this lap, and counts, there are not before a claim: a peer that
             // stores one shall not make us leave.
             stamp.laps_ahead(position, capacity) <= 0
-                && stamp != Stamp::published(position, capacity)
-                && stamp != Stamp::skipped(position, capacity)
+                && !stamp.is_handed_over::<K>(position, capacity)
         })
     }
 
@@ -586,8 +590,7 @@ impl RecvClaims for Receiver {
         let capacity = mem.slots.capacity();
         // Relaxed, both: as for the sender's `another`. A hole is no item, but whoever passes over
         // it may find one behind.
-        let stamp = mem.slots.stamp(at).load(Relaxed);
-        stamp == Stamp::published(at, capacity).0 || stamp == Stamp::skipped(at, capacity).0
+        Stamp(mem.slots.stamp(at).load(Relaxed)).is_handed_over::<K>(at, capacity)
     }
 
     fn take_skipped(&mut self) -> u64 {

@@ -24,7 +24,8 @@
 //! and receivers pass over it. A dead receiver's slot is handed to the recovering receiver, which
 //! stores an intent of its own for it: from then on it is as claimed as any, and if the adopter
 //! dies, it is adopted again. Until its release the item is thus covered by somebody's intent, and
-//! the slot's stamp tells whether it was released.
+//! the slot's stamp tells whether it was released. A message is handed over, or left alone, as a
+//! whole ([`granules`](super::granules)).
 //!
 //! **One recoverer at a time.** All of this runs while the region's recovery word names the
 //! recoverer ([`recovery_word`](crate::peers::recovery_word)); whoever comes after one that died
@@ -41,12 +42,14 @@ use crossbeam_utils::CachePadded;
 
 use super::control::{Record, Words};
 use super::deliveries::is_exhausted;
+use super::granules;
 use super::intent::{
-    INTENT_HORIZON, NO_INTENT, intent, intent_run, intent_slots, intent_stretch, positions,
+    INTENT_HORIZON, INTENT_MAX_COUNT, NO_INTENT, intent, intent_run, intent_slots, intent_stretch,
+    positions,
 };
 use super::mem::Mem;
 use super::stamp::Stamp;
-use super::{Kind, Run};
+use super::{Kind, Run, before};
 use crate::peers::table::{Role, owner};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -71,9 +74,9 @@ fn index(words: &Words, role: Role) -> &AtomicU64 {
 /// What the living of a role intend, read after the index: stretches of positions as distances from
 /// one of them, in order and apart.
 pub(super) struct Intended<'a> {
+    /// The position from which the distances are counted.
+    from: u64,
     stretches: RefMut<'a, Vec<Range<u64>>>,
-    /// The first stretch that a distance asked for may still lie in.
-    next: usize,
 }
 
 impl<'a> Intended<'a> {
@@ -113,22 +116,24 @@ impl<'a> Intended<'a> {
             }
             touches
         });
-        Self { stretches: all, next: 0 }
+        Self { from, stretches: all }
     }
 
-    /// To be asked for one distance after the other, from the lowest to the highest.
-    pub(super) fn covers(&mut self, distance: u64) -> bool {
-        while self.stretches.get(self.next).is_some_and(|stretch| stretch.end <= distance) {
-            self.next += 1;
-        }
-        self.stretches.get(self.next).is_some_and(|stretch| stretch.start <= distance)
+    /// Somebody intends one of the `slots` positions from `at` on, none of which lies before the one
+    /// that distances are counted from.
+    pub(super) fn covers(&self, at: u64, slots: u64) -> bool {
+        let begin = at.wrapping_sub(self.from);
+        let first = self.stretches.partition_point(|stretch| stretch.end <= begin);
+        self.stretches.get(first).is_some_and(|stretch| stretch.start < begin + slots)
     }
 }
 
-/// How much work it is at the most to settle the intent `word` once: each of its positions, and
-/// every other intent.
-pub(crate) fn effort(words: &Words, word: u64, capacity: u64) -> u64 {
-    intent_slots(word).min(capacity) + words.records.len() as u64
+/// How much work it is at the most to settle the intent `word` once: each of its positions, every
+/// other intent, and of a receiver that was killed over messages what they take beyond its intent.
+pub(crate) fn effort<K: Kind>(mem: &Mem<K>, role: Role, word: u64) -> u64 {
+    let capacity = mem.slots.capacity();
+    let beyond = if K::MESSAGES && role == Role::Receiver { capacity } else { 0 };
+    intent_slots(word).min(capacity) + beyond + mem.words.records.len() as u64
 }
 
 /// What is left of a dead end's claim.
@@ -148,9 +153,9 @@ pub enum Remains {
         /// There are others behind, or what a live end may own.
         more: bool,
     },
-    /// Receivers only: such a slot, with an item that was delivered as often as the ring allows.
+    /// Receivers only: such an item, which was delivered as often as the ring allows.
     Exhausted {
-        /// That slot alone.
+        /// That item alone.
         run: Run,
     },
 }
@@ -161,16 +166,16 @@ pub(crate) fn settle_sender<K: Kind>(mem: &Mem<K>, word: u64, alive: &impl Alive
     let capacity = mem.slots.capacity();
     let tail = index(words, Role::Sender).load(Acquire); // X1 ← S2: the owners' intents
     let (first, count) = intent_run(word, tail, capacity);
-    let mut intended = Intended::read(words, Role::Sender, first, alive);
+    let intended = Intended::read(words, Role::Sender, first, alive);
     let (mut unclear, mut progress) = (false, false);
-    for (distance, position) in (0..).zip(positions(first, 0..count)) {
+    for position in positions(first, 0..count) {
         let free = Stamp::free(position, capacity).0;
         let stamp = mem.slots.stamp(position);
         // Relaxed: only to spare the rest; the compare-and-swap is the look that counts.
         if stamp.load(Relaxed) != free {
             continue;
         }
-        if intended.covers(distance) {
+        if intended.covers(position, 1) {
             unclear = true;
             continue;
         }
@@ -191,24 +196,33 @@ pub(crate) fn settle_receiver<K: Kind>(mem: &Mem<K>, word: u64, alive: &impl Ali
     let capacity = mem.slots.capacity();
     let head = index(words, Role::Receiver).load(Acquire); // X1 ← R2: the owners' intents
     let (first, count) = intent_run(word, head, capacity);
-    let mut intended = Intended::read(words, Role::Receiver, first, alive);
+    let end = first.wrapping_add(count);
+    // A message may begin before what the dead one intended, and end behind it.
+    let lowest = first.wrapping_sub(capacity);
+    let intended = Intended::read(words, Role::Receiver, lowest, alive);
     let (mut unclear, mut more) = (false, false);
     let mut found: Option<Run> = None;
-    for (distance, position) in (0..).zip(positions(first, 0..count)) {
-        if intended.covers(distance) {
-            unclear |= unreleased(mem, position).is_some();
+    let mut next = granules::begin_of(mem, first);
+    while before(next, end) > 0 {
+        let at = next;
+        let left = unreleased(mem, at); // the second look
+        let (slots, item) = match left {
+            Some(Left::Item { .. }) => (granules::extent(mem, at, before(at, head)), 1),
+            _ => (1, 0),
+        };
+        next = at.wrapping_add(slots);
+        let Some(left) = left else { continue };
+        if intended.covers(at, slots) {
+            unclear = true;
             continue;
         }
-        // The second look.
-        let Some(left) = unreleased(mem, position) else { continue };
         if matches!(left, Left::Item { times } if is_exhausted(times, mem.delivery_limit)) {
-            return Remains::Exhausted { run: Run { at: position, slots: 1, items: 1, again: 1 } };
+            return Remains::Exhausted { run: Run { at, slots, items: 1, again: 1 } };
         }
-        let item = u64::from(left != Left::Hole);
         match &mut found {
-            None => found = Some(Run { at: position, slots: 1, items: item, again: item }),
-            Some(run) if run.at.wrapping_add(run.slots) == position => {
-                run.slots += 1;
+            None => found = Some(Run { at, slots, items: item, again: item }),
+            Some(run) if joins(*run, at, slots) => {
+                run.slots += slots;
                 run.items += item;
                 run.again += item;
             }
@@ -222,8 +236,13 @@ pub(crate) fn settle_receiver<K: Kind>(mem: &Mem<K>, word: u64, alive: &impl Ali
     }
 }
 
-/// What is in a claimed position that was not released.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// So many slots from `at` on can be adopted together with `run`: in one intent.
+pub(super) fn joins(run: Run, at: u64, slots: u64) -> bool {
+    at == run.at.wrapping_add(run.slots) && run.slots + slots <= INTENT_MAX_COUNT
+}
+
+/// What begins at a claimed position that was not released.
+#[derive(Clone, Copy)]
 enum Left {
     Hole,
     /// With its [count](super::deliveries).
@@ -232,14 +251,16 @@ enum Left {
     },
 }
 
-/// What is in a claimed position, if it was not released.
+/// What begins at a claimed position, if that was not released.
 fn unreleased<K: Kind>(mem: &Mem<K>, position: u64) -> Option<Left> {
     let capacity = mem.slots.capacity();
     let stamp = Stamp(mem.slots.stamp(position).load(Acquire)); // R1 ← S3: the value is written
     if stamp.holds_item(position, capacity) {
         return Some(Left::Item { times: stamp.times() });
     }
-    stamp.is_hole(position, capacity).then_some(Left::Hole)
+    let hole =
+        stamp.is_hole(position, capacity) || K::MESSAGES && stamp.is_continued(position, capacity);
+    hole.then_some(Left::Hole)
 }
 
 /// Makes an abandoned run the claim of the receiver in `adopter`, which has none. In the

@@ -3,18 +3,22 @@
 //!
 //! ```text
 //! bits   63 … 6    5 … 2                  1 … 0
-//!        lap       earlier deliveries     0 FREE, 1 PUBLISHED, 2 SKIPPED, 3 kept for messages
+//!        lap       earlier deliveries     0 FREE, 1 PUBLISHED, 2 SKIPPED, 3 CONTINUED
 //! ```
+//!
+//! CONTINUED is for messages: a granule that is not the first of its message, or was to be one of a
+//! message that never was ([`granules`](super::granules)).
 //!
 //! **The count** is 0 in every stamp that senders store, and in every stamp at the head or beyond
 //! it. Only a receiver that has adopted an item raises it ([`deliveries`](super::deliveries)), and
 //! adopted items lie below the head. So whoever claims compares whole stamps: with a count of 0.
 //! Whoever looks at what is claimed already ignores the count ([`Stamp::holds_item`],
-//! [`Stamp::is_hole`]).
+//! [`Stamp::is_hole`], [`Stamp::is_continued`]).
 //!
 //! A hostile peer can store any count. That is a wrong number and nothing worse: no count is an
 //! index or a length.
 
+use super::Kind;
 use super::deliveries::MOST;
 
 /// `lap << 6 | count << 2 | state`. Stamps of later laps are greater.
@@ -30,6 +34,7 @@ const COUNT: u64 = (MOST as u64) << COUNT_SHIFT;
 impl Stamp {
     const PUBLISHED: u64 = 1;
     const SKIPPED: u64 = 2;
+    const CONTINUED: u64 = 3;
 
     /// Wraps where stamps do: beyond 2^58 laps, for which a ring of one slot takes nine years at
     /// 10^9 messages a second.
@@ -54,6 +59,17 @@ impl Stamp {
         Self(Self::free(position, capacity).0 | Self::SKIPPED)
     }
 
+    pub(super) fn continued(position: u64, capacity: u64) -> Self {
+        Self(Self::free(position, capacity).0 | Self::CONTINUED)
+    }
+
+    /// A sender has handed its claim of `position` over, and no receiver has claimed it yet.
+    pub(super) fn is_handed_over<K: Kind>(self, position: u64, capacity: u64) -> bool {
+        self == Self::published(position, capacity)
+            || self == Self::skipped(position, capacity)
+            || K::MESSAGES && self == Self::continued(position, capacity)
+    }
+
     /// [`published`](Self::published), and handed out so often before.
     pub(super) fn delivered(position: u64, capacity: u64, times: u32) -> Self {
         Self(Self::published(position, capacity).0 | u64::from(times.min(MOST)) << COUNT_SHIFT)
@@ -72,6 +88,12 @@ impl Stamp {
     /// The sender of `position` gave it up. No honest peer counts a hole's deliveries.
     pub(super) fn is_hole(self, position: u64, capacity: u64) -> bool {
         self.0 & !COUNT == Self::skipped(position, capacity).0
+    }
+
+    /// The granule of `position` goes on with what the one before it holds, be that a message or a
+    /// hole.
+    pub(super) fn is_continued(self, position: u64, capacity: u64) -> bool {
+        self.0 & !COUNT == Self::continued(position, capacity).0
     }
 
     /// Laps by which this stamp is ahead of the lap of `position`.

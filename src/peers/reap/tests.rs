@@ -34,11 +34,11 @@ impl Liveness for Told {
 /// Somebody without a record.
 pub(crate) const ME: Name = Name(1 << 2 | 3);
 
-pub(crate) fn reap_pass(
-    mem: &Mem<Mpmc>,
+pub(crate) fn reap_pass<K: Kind>(
+    mem: &Mem<K>,
     role: Role,
     liveness: &impl Liveness,
-    adopter: Option<&mut <Mpmc as Kind>::Recv>,
+    adopter: Option<&mut K::Recv>,
 ) -> Findings {
     super::reap_pass(mem, role, ME, liveness, adopter)
 }
@@ -65,10 +65,14 @@ pub(crate) fn filled(heap: &Heap<u64, Mpmc>, slots: u64, values: u64) {
 }
 
 /// A receiver sits down on `record`, claims `items` items, and says no more.
-pub(crate) fn dead_receiver(heap: &Heap<u64, Mpmc>, record: usize, items: u64) -> Owner {
+pub(crate) fn dead_receiver<T: Copy, K: Kind>(
+    heap: &Heap<T, K>,
+    record: usize,
+    items: u64,
+) -> Owner {
     let mem = heap.mem();
     let owner = sit(&mem, record, Role::Receiver);
-    let mut cursor = <Mpmc as Kind>::Recv::attach(&mem, record).unwrap();
+    let mut cursor = K::Recv::attach(&mem, record).unwrap();
     assert_eq!(cursor.claim(mem.kept(), items, items).unwrap().items, items);
     owner
 }

@@ -18,7 +18,7 @@ fn jobs(count: u64) -> Heap<u64, Mpmc> {
 }
 
 /// A receiver attaches on the first free record. Everybody else is dead; it adopts what it can.
-fn adopter(heap: &Heap<u64, Mpmc>, limit: u32) -> Rx<u64, Mpmc> {
+pub(super) fn adopter<T: Sample, K: Kind>(heap: &Heap<T, K>, limit: u32) -> Rx<T, K> {
     let mem = Mem { delivery_limit: limit, ..heap.mem() };
     let free = |&record: &usize| table::owner(&mem.words.owners[record]).is_none();
     let record = (1..mem.words.owners.len()).find(free).expect("a free record");
@@ -30,7 +30,7 @@ fn adopter(heap: &Heap<u64, Mpmc>, limit: u32) -> Rx<u64, Mpmc> {
 }
 
 /// What a receiver is shown next: the position, and how often it is said to have been delivered.
-fn shown<T: Sample, K: Kind>(rx: &mut Rx<T, K>) -> (u64, u32, Run) {
+pub(super) fn shown<T: Sample, K: Kind>(rx: &mut Rx<T, K>) -> (u64, u32, Run) {
     let run = rx.claim(1, 8).unwrap();
     let at = rx.cursor.items(rx.view(), run).next().expect("an item");
     let redeliveries = if run.again > 0 { rx.cursor.redeliveries() } else { 0 };
@@ -38,7 +38,7 @@ fn shown<T: Sample, K: Kind>(rx: &mut Rx<T, K>) -> (u64, u32, Run) {
     (at, redeliveries, run)
 }
 
-fn dropped(tally: &Tally) -> (u64, u64) {
+pub(super) fn dropped(tally: &Tally) -> (u64, u64) {
     (tally.dropped.load(Relaxed), tally.exhausted.load(Relaxed))
 }
 

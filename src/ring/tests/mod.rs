@@ -9,12 +9,15 @@
 //! * [`threads`] lets them race; `-Zmiri-many-seeds` varies the schedule.
 //! * [`recovery`] lets them die meanwhile.
 //! * [`deliveries`] lets one receiver after the other die with the same item.
+//! * [`messages`] is about what takes several slots. There, a sample's message says in its first
+//!   word how long it is, and is made of as many samples as it has granules.
 //!
 //! [`Heap`] lays a block out as a region is laid out and hands out [`Mem`]s over it, just as
 //! `handles::raw_ring` does over a mapping.
 
 mod deliveries;
 mod frames;
+mod messages;
 mod mpmc;
 mod recovery;
 mod single;
@@ -127,6 +130,9 @@ impl<T, K> Drop for Heap<T, K> {
     }
 }
 
+/// Bytes of the word at the start of a message.
+const HEADER: usize = size_of::<u64>();
+
 /// A bare sending end: a cursor and its memory.
 pub(crate) struct Tx<T, K: Kind> {
     mem: Mem<K>,
@@ -149,8 +155,12 @@ impl<T: Sample, K: Kind> Tx<T, K> {
     }
 
     /// Fills the first `items` slots of `run` with the samples from `first` on, publishes them and
-    /// gives up the rest.
+    /// gives up the rest. Messages: with one message, of sample `first`.
     fn fill(&mut self, run: Run, first: u64, items: u64) {
+        if K::MESSAGES {
+            self.write_message(run, first, items);
+            return self.cursor.publish(self.mem.view(self.shape), run, items);
+        }
         let values: Vec<T> = (first..first + items).map(T::nth).collect();
         if let ([value], 1) = (&values[..], run.slots) {
             let all = self.cursor.write_one(self.view(), run, value);
@@ -160,9 +170,21 @@ impl<T: Sample, K: Kind> Tx<T, K> {
         self.cursor.publish(self.mem.view(self.shape), run, items);
     }
 
+    /// Writes a message of sample `n` that uses so many granules of a run, all of which it may use.
+    fn write_message(&self, run: Run, n: u64, used: u64) {
+        self.view().write_run(run.at, &vec![T::nth(n); run.slots as usize]);
+        let bytes = (used * size_of::<T>() as u64).saturating_sub(HEADER as u64);
+        self.mem.slots.write_bytes(run.at, 0, &bytes.to_ne_bytes());
+    }
+
     fn send(&mut self, n: u64) -> Result<(), Refused> {
-        let run = self.claim(1, 1)?;
-        self.fill(run, n, 1);
+        self.send_long(n, 1)
+    }
+
+    /// Messages: in so many granules.
+    fn send_long(&mut self, n: u64, granules: u64) -> Result<(), Refused> {
+        let run = self.claim(granules, granules)?;
+        self.fill(run, n, granules);
         Ok(())
     }
 
@@ -196,8 +218,28 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     fn values(&self, run: Run) -> Vec<T> {
         (0..run.items)
             .map(|index| self.cursor.items(self.view(), run).nth(index as usize).expect("an item"))
-            .map(|at| self.view().read(at))
+            .map(|at| if K::MESSAGES { self.message(run, at) } else { self.view().read(at) })
             .collect()
+    }
+
+    /// The sample of which the message at this position is made. Both of what it says of itself, and
+    /// what is in it, must be whole.
+    fn message(&self, run: Run, at: u64) -> T {
+        let granules = self.extent(run, at) as usize;
+        let mut all = vec![T::nth(0); granules];
+        self.view().read_run(at, &mut all);
+        let mut first = bytemuck::bytes_of(&all[0]).to_vec();
+        let header: [u8; HEADER] = first[..HEADER].try_into().expect("a word");
+        assert_eq!(u64::from_ne_bytes(header) as usize, granules * size_of::<T>() - HEADER);
+        first.copy_within(HEADER..2 * HEADER, 0);
+        all[0] = bytemuck::pod_read_unaligned(&first);
+        assert!(all.iter().all(|granule| *granule == all[0]), "{all:?}");
+        all[0]
+    }
+
+    /// How many granules the message at this position has.
+    fn extent(&self, run: Run, at: u64) -> u64 {
+        self.cursor.extent(self.view(), run, at)
     }
 
     fn release(&mut self, run: Run, items: u64) {
@@ -217,11 +259,11 @@ impl<T: Sample, K: Kind> Rx<T, K> {
     fn recv_some(&mut self, max: u64) -> Result<Vec<T>, Refused> {
         let run = self.claim(1, max)?;
         let items = run.items.min(max); // it may hold more than were asked for
-        let values = if run.slots == 1 && run.items == 1 {
+        let values = if run.slots == 1 && run.items == 1 && !K::MESSAGES {
             let view = self.mem.view(self.shape);
             let copy = self.cursor.at_hand(view, run.at);
             vec![copy.unwrap_or_else(|| view.read(run.at))]
-        } else if run.slots == run.items {
+        } else if run.slots == run.items && !K::MESSAGES {
             let mut values = vec![T::nth(0); items as usize];
             self.view().read_run(run.at, &mut values);
             values

@@ -7,7 +7,8 @@ use super::*;
 use crate::peers::table::{self, Role};
 use crate::ring::Mpmc;
 use crate::ring::intent::{INTENT_MAX_COUNT, intent, intent_slots, intent_stretch};
-use crate::ring::mpmc::{LOOKS, Receiver, SHORT_RUN, Sender, after_losing, enough};
+use crate::ring::looks::{LOOKS, SHORT_RUN, after_losing, enough};
+use crate::ring::mpmc::{Receiver, Sender};
 use crate::ring::recovery::{Alive, Intended, Remains, effort};
 use crate::ring::stamp::Stamp;
 use crate::sync::Ordering::Relaxed;
@@ -54,10 +55,10 @@ fn a_claim_looks_so_often_or_four_times_at_each_slot() {
 #[test]
 fn to_settle_an_intent_is_as_much_work_as_its_slots_and_the_other_intents() {
     let heap = Heap::<u64, Mpmc>::new(8, 5);
-    let words = &heap.mem().words;
-    assert_eq!(effort(words, intent(0, 3), 8), 3 + 5);
-    assert_eq!(effort(words, intent(0, 1000), 8), 8 + 5);
-    assert_eq!(effort(words, 0, 8), 5);
+    for role in [Role::Sender, Role::Receiver] {
+        let effort = |word| effort(&heap.mem(), role, word);
+        assert_eq!([effort(intent(0, 3)), effort(intent(0, 1000)), effort(0)], [3 + 5, 8 + 5, 5]);
+    }
 }
 
 #[test]
@@ -151,9 +152,9 @@ fn a_run_finds_its_items_between_holes() {
 }
 
 /// Everybody is alive but those in these records.
-struct Dead(&'static [usize], RefCell<Vec<Range<u64>>>);
+pub(super) struct Dead(&'static [usize], RefCell<Vec<Range<u64>>>);
 
-fn dead(records: &'static [usize]) -> Dead {
+pub(super) fn dead(records: &'static [usize]) -> Dead {
     Dead(records, RefCell::default())
 }
 
@@ -331,12 +332,14 @@ fn what_the_living_intend_is_found_in_one_pass() {
             .collect();
         let words = intents.iter().map(|&(at, slots)| intent(at, slots));
         let room = RefCell::default();
-        let mut intended = Intended::new(words, first, room.borrow_mut());
-        for distance in 0..48 {
+        let intended = Intended::new(words, first, room.borrow_mut());
+        for (distance, slots) in (0..48).rev().zip([1, 1, 5].into_iter().cycle()) {
             let position = first.wrapping_add(distance);
-            let covered =
-                intents.iter().any(|&(at, slots)| position.wrapping_sub(at) % HORIZON < slots);
-            assert_eq!(intended.covers(distance), covered, "{distance} from {first}: {intents:?}");
+            let covered = intents.iter().any(|&(at, intended)| {
+                (0..slots).any(|i| position.wrapping_add(i).wrapping_sub(at) % HORIZON < intended)
+            });
+            let what = format!("{slots} at {distance} from {first}: {intents:?}");
+            assert_eq!(intended.covers(position, slots), covered, "{what}");
         }
     }
 }

@@ -16,9 +16,12 @@ use super::*;
 use crate::peers::reap::{Life, Liveness, reap_pass};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Name, Role};
-use crate::ring::Mpmc;
 use crate::ring::intent::intent;
 use crate::ring::stamp::Stamp;
+use crate::ring::{Mpmc, MpmcMessages};
+
+/// What is sent: all of it one number.
+type Value = [u64; 2];
 
 /// Who is dead, by records.
 #[derive(Default)]
@@ -32,9 +35,9 @@ impl Morgue {
     }
 
     /// Sits down in `record` as soon as its last owner is reaped; `None` if `enough` comes first.
-    fn sit(
+    fn sit<K: Kind>(
         &self,
-        heap: &Heap<u64, Mpmc>,
+        heap: &Heap<Value, K>,
         record: usize,
         role: Role,
         enough: impl Fn() -> bool,
@@ -73,7 +76,7 @@ impl Liveness for Morgue {
 }
 
 /// Dies having lost the race for what comes next at `index`: its intent says what others claim.
-fn lose(heap: &Heap<u64, Mpmc>, index: &AtomicU64) {
+fn lose<K: Kind>(heap: &Heap<Value, K>, index: &AtomicU64) {
     let at = index.load(Acquire);
     heap.mem().words.records[VICTIM].intent.store(intent(at, 2), Release);
 }
@@ -84,7 +87,7 @@ const RECEIVERS: [usize; 2] = [1, 2];
 const VICTIM: usize = 3;
 
 /// A ring whose lasting ends have sat down.
-fn ring(capacity: u64) -> Heap<u64, Mpmc> {
+fn ring<K: Kind>(capacity: u64) -> Heap<Value, K> {
     let heap = Heap::new(capacity, 4);
     let words = heap.mem().words;
     table::take(&words.owners[SENDER], Role::Sender, 1, false).expect("free");
@@ -95,14 +98,19 @@ fn ring(capacity: u64) -> Heap<u64, Mpmc> {
 }
 
 /// Whoever sits in this record.
-fn name(heap: &Heap<u64, Mpmc>, record: usize) -> Name {
+fn name<K: Kind>(heap: &Heap<Value, K>, record: usize) -> Name {
     let (owner, _) = table::owner(&heap.mem().words.owners[record]).expect("taken");
     owner.name(record)
 }
 
+/// Those in a run.
+fn numbers_of<K: Kind>(rx: &Rx<Value, K>, run: Run) -> Vec<u64> {
+    rx.values(run).into_iter().map(|[number, _]| number).collect()
+}
+
 /// Receives until all have been received by someone; whoever finds nothing looks for the dead.
-fn receive_and_reap(
-    heap: &Heap<u64, Mpmc>,
+fn receive_and_reap<K: Kind>(
+    heap: &Heap<Value, K>,
     record: usize,
     morgue: &Morgue,
     received: &AtomicU64,
@@ -119,7 +127,7 @@ fn receive_and_reap(
             continue;
         };
         turn += 1;
-        let values = rx.values(run);
+        let values = numbers_of(&rx, run);
         // Every other time one item stays behind, and this end is no adopter meanwhile.
         let released = run.items - u64::from(turn % 2 == 0 && run.items > 1);
         rx.release(run, released);
@@ -145,9 +153,18 @@ fn check(got: Vec<Vec<u64>>, expected: impl Iterator<Item = u64>, in_order: bool
 
 #[test]
 fn senders_that_die_in_mid_call_cost_the_living_nothing() {
+    senders_that_die::<Mpmc>();
+}
+
+#[test]
+fn senders_that_die_over_messages_cost_the_living_nothing() {
+    senders_that_die::<MpmcMessages>();
+}
+
+fn senders_that_die<K: Kind>() {
     const EACH: u64 = 6;
     const DEATHS: u64 = 6;
-    let heap = &ring(4);
+    let heap = &ring::<K>(4);
     let (morgue, received) = (&Morgue::default(), &AtomicU64::new(0));
     let (skipped, published) = (&AtomicU64::new(0), DEATHS / 3);
     let enough = &move || received.load(Relaxed) == EACH + published;
@@ -169,16 +186,25 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
                     morgue.admit(VICTIM);
                     continue;
                 }
-                let run = until_ready(|| tx.claim(1, 2));
-                let mut rest = run.slots;
+                let run = until_ready(|| tx.claim(if K::MESSAGES { 2 } else { 1 }, 2));
+                let mut stored = 0;
+                let mut store = |stamp: fn(u64, u64) -> Stamp, at| {
+                    stored += 1;
+                    tx.mem.slots.stamp(at).store(stamp(at, 4).0, Release);
+                };
+                if K::MESSAGES {
+                    // Of a message, the last granule is handed over, or all of it.
+                    tx.write_message(run, signed(1, death), 2);
+                    store(Stamp::continued, run.at + 1);
+                }
                 if death % 3 == 2 {
                     // The first is published, and no more is done.
-                    tx.mem.view(numbers()).write(run.at, &signed(1, death));
-                    let stamp = tx.mem.slots.stamp(run.at);
-                    stamp.store(Stamp::published(run.at, 4).0, Release);
-                    rest -= 1;
+                    if !K::MESSAGES {
+                        tx.view().write(run.at, &Value::nth(signed(1, death)));
+                    }
+                    store(Stamp::published, run.at);
                 }
-                skipped.fetch_add(rest, Relaxed);
+                skipped.fetch_add(run.slots - stored, Relaxed);
                 morgue.admit(VICTIM);
             }
         });
@@ -201,15 +227,25 @@ fn senders_that_die_in_mid_call_cost_the_living_nothing() {
 
 #[test]
 fn what_dying_receivers_hold_is_received_once_by_the_living() {
+    receivers_that_die::<Mpmc>();
+}
+
+#[test]
+fn messages_that_dying_receivers_hold_are_received_once_and_whole_by_the_living() {
+    receivers_that_die::<MpmcMessages>();
+}
+
+fn receivers_that_die<K: Kind>() {
     const ITEMS: u64 = 12;
-    let heap = &ring(4);
+    let heap = &ring::<K>(4);
     let (morgue, received) = (&Morgue::default(), &AtomicU64::new(0));
     let enough = &move || received.load(Relaxed) == ITEMS;
     let got = thread::scope(|scope| {
         scope.spawn(move || {
             let mut tx = heap.tx(SENDER);
             for n in 0..ITEMS {
-                until_ready(|| tx.send(n));
+                let granules = if K::MESSAGES { n % 3 + 1 } else { 1 };
+                until_ready(|| tx.send_long(n, granules));
             }
         });
         let dying = scope.spawn(move || {
@@ -229,7 +265,7 @@ fn what_dying_receivers_hold_is_received_once_by_the_living() {
                         continue;
                     };
                     // The last one is always left behind.
-                    let values = rx.values(run);
+                    let values = numbers_of(&rx, run);
                     let released = run.items - 1;
                     if released > 0 {
                         rx.release(run, released);

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::ring::{Mpmc, Spsc};
+use crate::ring::{Mpmc, MpmcMessages, Spsc};
 
 /// What no honest wait comes near. Miri's clock is virtual and slower.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -138,10 +138,10 @@ pub(super) fn signed(sender: u64, n: u64) -> u64 {
 }
 
 /// Several senders and receivers; `abandon` and `hold` make some calls give up or give back.
-fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
+fn crowd<K: Kind>(capacity: u64, each: u64, abandon: bool, hold: bool) {
     const SENDERS: u64 = 2;
     const RECEIVERS: u64 = 2;
-    let heap = Heap::<[u64; 3], Mpmc>::new(capacity, (SENDERS + RECEIVERS) as u32);
+    let heap = Heap::<[u64; 4], K>::new(capacity, (SENDERS + RECEIVERS) as u32);
     let (heap, received) = (&heap, &AtomicU64::new(0));
     let sending = |sender: u64| {
         let mut tx = heap.tx(sender as usize);
@@ -150,7 +150,8 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
                 let run = until_ready(|| tx.claim(1, 2));
                 tx.fill(run, 0, 0);
             }
-            until_ready(|| tx.send(signed(sender, n)));
+            let granules = if K::MESSAGES { (n + sender) % capacity + 1 } else { 1 };
+            until_ready(|| tx.send_long(signed(sender, n), granules));
         }
     };
     let receiving = |record: usize| {
@@ -178,7 +179,7 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
         assert_eq!(rx.cursor.held(), 0);
         got
     };
-    let received: Vec<Vec<[u64; 3]>> = thread::scope(|scope| {
+    let received: Vec<Vec<[u64; 4]>> = thread::scope(|scope| {
         for sender in 0..SENDERS {
             scope.spawn(move || sending(sender));
         }
@@ -191,7 +192,7 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
     for one in &received {
         let mut last = BTreeMap::new();
         for value in one {
-            assert_eq!(*value, [value[0]; 3], "torn");
+            assert_eq!(*value, [value[0]; 4], "torn");
             let (sender, n) = (value[0] >> 32, value[0] as u32);
             let before = last.insert(sender, n);
             assert!(before < Some(n), "sender {sender}: {n} after {before:?}");
@@ -204,21 +205,33 @@ fn crowd(capacity: u64, each: u64, abandon: bool, hold: bool) {
 
 #[test]
 fn each_item_of_several_senders_goes_to_one_receiver() {
-    crowd(1, 5, false, false);
-    crowd(2, 6, false, false);
-    crowd(4, 6, false, false);
+    crowd::<Mpmc>(1, 5, false, false);
+    crowd::<Mpmc>(2, 6, false, false);
+    crowd::<Mpmc>(4, 6, false, false);
 }
 
 #[test]
 fn holes_in_a_crowd_cost_no_item() {
-    crowd(2, 5, true, false);
-    crowd(4, 5, true, false);
+    crowd::<Mpmc>(2, 5, true, false);
+    crowd::<Mpmc>(4, 5, true, false);
 }
 
 #[test]
 fn items_given_back_in_a_crowd_are_delivered_to_their_holder_again() {
-    crowd(2, 5, true, true);
-    crowd(4, 6, false, true);
+    crowd::<Mpmc>(2, 5, true, true);
+    crowd::<Mpmc>(4, 6, false, true);
+}
+
+#[test]
+fn each_message_of_several_senders_goes_to_one_receiver_whole() {
+    crowd::<MpmcMessages>(2, 5, false, false);
+    crowd::<MpmcMessages>(4, 6, false, false);
+}
+
+#[test]
+fn messages_in_a_crowd_that_gives_up_and_gives_back_lose_nothing() {
+    crowd::<MpmcMessages>(4, 5, true, true);
+    crowd::<MpmcMessages>(8, 6, true, true);
 }
 
 #[test]

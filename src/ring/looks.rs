@@ -1,0 +1,41 @@
+//! What a claim of an MPMC end finds when it looks at stamps, and how long it goes on looking.
+
+use super::Refused;
+use super::stamp::Stamp;
+
+/// What a receiver's look at the stamps from the head on came to.
+pub(super) struct Looked {
+    /// So many slots could be claimed,
+    pub(super) slots: u64,
+    /// with so many items in them.
+    pub(super) items: u64,
+    /// The stamp that was looked at last. It ended the look, unless a limit did.
+    pub(super) next: Stamp,
+    /// So many stamps were looked at.
+    pub(super) looks: u64,
+}
+
+/// How many stamps one claim looks at before it gives up, or four times what it asked for, or once
+/// at all there are (the whole ring may be holes, with an item behind): neither others who are
+/// faster nor a scribbler who moves the index back and forth make it look for ever.
+pub(super) const LOOKS: u64 = 65_536;
+
+pub(super) fn enough(looks: u64, wanted: u64, capacity: u64) -> bool {
+    looks > LOOKS.max(4 * wanted).max(capacity)
+}
+
+/// What a claim says that found `slots` slots and then a stamp that is not what it waits for, or
+/// is: behind the first, that is left to whoever comes there.
+pub(super) fn stopped_by(slots: u64, awaited: bool) -> Refused {
+    if awaited || slots > 0 { Refused::NotReady } else { Refused::Corrupt }
+}
+
+/// A run that took no longer to look through than a line takes to travel.
+pub(super) const SHORT_RUN: u64 = 64;
+
+/// How many slots to ask for after `asked`, when a claim of `lost` of them at `at` has failed as
+/// the index was `now`: a long look loses against short ones again and again, so the next is
+/// shorter.
+pub(super) fn after_losing(at: u64, now: u64, lost: u64, need: u64, asked: u64) -> u64 {
+    if now != at && lost > SHORT_RUN { (lost / 2).max(need) } else { asked }
+}
