@@ -136,6 +136,12 @@ pub(crate) trait End {
     /// leaves one behind, for others to adopt.
     fn leave(&mut self) -> bool;
 
+    /// It waits for so many, and a full look was in vain.
+    fn waits_in_vain(&mut self, _need: u64) {}
+
+    /// Its wait is over, whatever came of it.
+    fn waited(&mut self) {}
+
     /// There is an abandoned claim that this end might take over: no need to wait for a check.
     fn take_more_to_adopt(&mut self) -> bool {
         false
@@ -189,6 +195,7 @@ pub(crate) trait End {
                 Err(refused) => Some(Err(refused)),
             }
         });
+        self.waited();
         match outcome {
             // A claim of one that moves nothing is made once more, from private memory. The one that
             // was found would be copied, by other widths than it was stored by, and the copies wait
@@ -220,6 +227,7 @@ pub(crate) trait End {
         if lost {
             return Err(Refused::Stopped(Stop::DescriptorLost));
         }
+        self.waits_in_vain(need);
         if self.take_more_to_adopt() {
             self.check_liveness(liveness);
             return self.claim_slow(need, max, liveness);

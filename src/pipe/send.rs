@@ -11,6 +11,7 @@ use crate::ring::claims::SendClaims;
 use crate::ring::control::{Control, Words};
 use crate::ring::mem::{Fixed, Mem, Shape};
 use crate::ring::{Kind, Refused, Run, SendCursor};
+use crate::wait::precedence::Precedence;
 use crate::wait::word::WakeWord;
 
 /// A sending end.
@@ -23,9 +24,14 @@ pub(crate) struct SendEnd<K: Kind> {
     cursor: K::Send,
     /// The last thorough look found no room.
     full: bool,
+    /// Of messages that many send: whose turn it is.
+    precedence: Precedence,
 }
 
 impl<K: Kind> SendEnd<K> {
+    /// What others send may be much shorter.
+    const TAKES_TURNS: bool = K::MANY && K::MESSAGES;
+
     /// For an end that already is in the endpoint table.
     /// `before`: from before that.
     pub(crate) fn new(
@@ -37,7 +43,15 @@ impl<K: Kind> SendEnd<K> {
     ) -> Self {
         let alive = || peer_alive(&mem.words, Role::Receiver, liveness);
         let ends = Ends::attach(&mem.words, Role::Sender, before, alive);
-        Self { mem, me, ends, calm: Calm::default(), cursor, full: false }
+        Self {
+            mem,
+            me,
+            ends,
+            calm: Calm::default(),
+            cursor,
+            full: false,
+            precedence: Precedence::default(),
+        }
     }
 
     /// Where this end sleeps.
@@ -114,6 +128,9 @@ impl<K: Kind> End for SendEnd<K> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
             return None;
         }
+        if Self::TAKES_TURNS && self.precedence.stands_back(&self.mem.words.control) {
+            return None;
+        }
         match (need, max) {
             (1, 1) => self.cursor.claim_one(self.mem.view(shape)),
             _ => self.cursor.claim(self.mem.view(shape), need, max).ok(),
@@ -128,7 +145,11 @@ impl<K: Kind> End for SendEnd<K> {
             self.cursor.close(&self.mem);
             WakeWord::notify_role(&self.mem.words.control, Role::Receiver);
         }
-        let tried = self.cursor.claim(self.mem.kept(), need, max);
+        let stands_back = Self::TAKES_TURNS && self.precedence.stands_back(&self.mem.words.control);
+        let tried = match stands_back {
+            true => Err(Refused::NotReady),
+            false => self.cursor.claim(self.mem.kept(), need, max),
+        };
         self.full = tried == Err(Refused::NotReady);
         tried
     }
@@ -148,7 +169,26 @@ impl<K: Kind> End for SendEnd<K> {
         false
     }
 
+    #[inline]
+    fn waits_in_vain(&mut self, need: u64) {
+        if Self::TAKES_TURNS && need > 1 {
+            let capacity = self.mem.slots.capacity();
+            let (control, record) = (&self.mem.words.control, self.me.record());
+            self.precedence.waits_in_vain(control, record, capacity);
+        }
+    }
+
+    #[inline]
+    fn waited(&mut self) {
+        if Self::TAKES_TURNS {
+            self.precedence.waited(&self.mem.words.control);
+        }
+    }
+
     fn check_liveness(&mut self, liveness: &impl Liveness) -> Findings {
+        if Self::TAKES_TURNS {
+            self.precedence.check(&self.mem.words.control, liveness);
+        }
         let (mem, me) = (&self.mem, self.me);
         let pass = || reap_pass(mem, Role::Sender, me, liveness, None);
         let findings = self.calm.unless_calm(mem, Role::Sender, liveness, pass);

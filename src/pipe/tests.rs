@@ -8,8 +8,9 @@ use crate::peers::reap::Life;
 use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table;
+use crate::ring::mem::Kept;
 use crate::ring::tests::{Heap, numbers};
-use crate::ring::{Mpmc, RecvCursor, SendCursor};
+use crate::ring::{Mpmc, MpmcMessages, RecvCursor, SendCursor};
 use crate::wait::Turn;
 use crate::wait::word::Ticket;
 
@@ -21,17 +22,17 @@ impl<K: Kind> RecvEnd<K> {
 }
 
 /// Sits down and attaches; everybody whom `liveness` says to live is alive.
-fn sender(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> SendEnd<Mpmc> {
+fn sender<K: Kind>(heap: &Heap<u64, K>, record: usize, liveness: &Told) -> SendEnd<K> {
     let before = Ends::before(&heap.mem().words, Role::Sender, || false);
     let me = sit(&heap.mem(), record, Role::Sender).name(record);
-    let cursor = <Mpmc as Kind>::Send::attach(&heap.mem(), record).expect("it always can");
+    let cursor = <K as Kind>::Send::attach(&heap.mem(), record).expect("it always can");
     SendEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
-fn receiver(heap: &Heap<u64, Mpmc>, record: usize, liveness: &Told) -> RecvEnd<Mpmc> {
+fn receiver<K: Kind>(heap: &Heap<u64, K>, record: usize, liveness: &Told) -> RecvEnd<K> {
     let before = Ends::before(&heap.mem().words, Role::Receiver, || false);
     let me = sit(&heap.mem(), record, Role::Receiver).name(record);
-    let cursor = <Mpmc as Kind>::Recv::attach(&heap.mem(), record).expect("it always can");
+    let cursor = <K as Kind>::Recv::attach(&heap.mem(), record).expect("it always can");
     RecvEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
@@ -348,4 +349,162 @@ fn who_takes_one_of_several_passes_the_wake_on() {
             assert_eq!(rx.word().is_flagged(), left == 0, "receivers, one call: {one}");
         }
     }
+}
+
+/// A ring of four granules, one sender of long messages, one of short ones, and a receiver.
+struct Traffic {
+    heap: Heap<u64, MpmcMessages>,
+    all: Told,
+    long: SendEnd<MpmcMessages>,
+    short: SendEnd<MpmcMessages>,
+    rx: RecvEnd<MpmcMessages>,
+}
+
+impl Traffic {
+    fn new() -> Self {
+        let heap = Heap::<u64, MpmcMessages>::new(4, 4);
+        let all = told(&[(Role::Sender, 0), (Role::Receiver, 1), (Role::Sender, 2)]);
+        let rx = receiver(&heap, 1, &told(&[]));
+        let (long, short) = (sender(&heap, 0, &all), sender(&heap, 2, &all));
+        let mut traffic = Self { heap, all, long, short, rx };
+        (0..4).for_each(|_| assert!(traffic.short_goes()));
+        traffic
+    }
+
+    /// The short one sends, if it may and can.
+    fn short_goes(&mut self) -> bool {
+        let kept = Kept::shape();
+        let at_once = self.short.claim_fast(kept, 1, 1);
+        let claimed = at_once.or_else(|| self.short.claim_slow(1, 1, &self.all).ok());
+        let Some(run) = claimed else { return false };
+        self.short.publish(kept, run, 1);
+        true
+    }
+
+    fn receive(&mut self) {
+        let run = self.rx.claim_slow(1, 1, &self.all).expect("a message");
+        self.rx.release(Kept::shape(), run, 1);
+    }
+
+    /// The long one looks for two granules, in the midst of a wait.
+    fn long_looks(&mut self) -> Result<Run, Refused> {
+        self.long.look(2, 2, false, &self.all)
+    }
+
+    /// So much passes by the long one.
+    fn passes_by(&mut self, messages: u32) {
+        for _ in 0..messages {
+            self.receive();
+            assert!(self.short_goes());
+            assert_eq!(self.long_looks(), Err(Refused::NotReady));
+        }
+    }
+
+    fn turn(&self) -> u64 {
+        self.heap.mem().words.control.turns.senders.turn.load(Relaxed)
+    }
+
+    fn epoch(&self) -> u32 {
+        self.heap.mem().words.control.space.load(Relaxed)
+    }
+}
+
+#[test]
+fn a_long_message_that_a_lap_has_passed_by_has_precedence_until_it_is_had() {
+    let mut traffic = Traffic::new();
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(3);
+    assert_eq!(traffic.turn(), 0);
+    traffic.passes_by(1);
+    assert_ne!(traffic.turn(), 0, "it has starved");
+    traffic.receive();
+    assert!(!traffic.short_goes());
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.receive();
+    assert!(!traffic.short_goes());
+    let before = traffic.epoch();
+    let run = traffic.long_looks().expect("what nobody else has taken");
+    traffic.long.waited();
+    assert_eq!(traffic.turn(), 0);
+    assert_ne!(traffic.epoch(), before, "those who stood back look again");
+    traffic.long.publish(Kept::shape(), run, 2);
+    traffic.receive();
+    assert!(traffic.short_goes());
+}
+
+#[test]
+fn a_wait_that_ends_in_vain_gives_the_turn_back_and_one_for_a_single_slot_takes_none() {
+    let mut traffic = Traffic::new();
+    let waited = Err(Refused::Stopped(Stop::Timeout));
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(4);
+    assert_ne!(traffic.turn(), 0);
+    let pace = &mut Once { check_due: false };
+    let (long, all) = (&mut traffic.long, &traffic.all);
+    assert_eq!(long.claim_waiting(Kept::shape(), 2, 2, pace, all), waited);
+    assert_eq!(traffic.turn(), 0);
+    // It begins to wait anew, and what passed by before does not count.
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(3);
+    assert_eq!(traffic.turn(), 0);
+    for _ in 0..8 {
+        assert_eq!(traffic.long.look(1, 1, false, &traffic.all), Err(Refused::NotReady));
+        traffic.receive();
+        assert!(traffic.short_goes());
+    }
+    assert_eq!(traffic.turn(), 0);
+}
+
+#[test]
+fn a_turn_that_was_there_at_two_checks_is_ignored_and_taken_over_and_a_later_one_is_not() {
+    let mut traffic = Traffic::new();
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(4);
+    let first = traffic.turn();
+    traffic.receive();
+    traffic.short.check_liveness(&traffic.all);
+    assert!(!traffic.short_goes());
+    traffic.short.check_liveness(&traffic.all);
+    assert!(traffic.short_goes(), "its owner is stopped, perhaps");
+    // Another that starves takes over what it ignores.
+    for _ in 0..2 {
+        assert_eq!(traffic.short.look(3, 3, true, &traffic.all), Err(Refused::NotReady));
+    }
+    for _ in 0..4 {
+        traffic.receive();
+        let kept = Kept::shape();
+        let run = traffic.long.claim_fast(kept, 1, 1).expect("its own turn");
+        traffic.long.publish(kept, run, 1);
+        assert_eq!(traffic.short.look(3, 3, false, &traffic.all), Err(Refused::NotReady));
+    }
+    let second = traffic.turn();
+    assert!(second != first && second != 0);
+    traffic.long.waited();
+    assert_eq!(traffic.turn(), second, "it was no longer its own");
+    traffic.short.waited();
+    // The first one's next turn is another.
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(4);
+    assert!(traffic.turn() != first && traffic.turn() != 0);
+    traffic.receive();
+    assert!(!traffic.short_goes());
+}
+
+#[test]
+fn a_dead_senders_turn_is_nobodys_at_the_next_check() {
+    let mut traffic = Traffic::new();
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(4);
+    traffic.receive();
+    assert!(!traffic.short_goes());
+    traffic.all = told(&[(Role::Receiver, 1), (Role::Sender, 2)]);
+    traffic.short.check_liveness(&traffic.all);
+    assert_eq!(traffic.turn(), 0);
+    assert!(traffic.short_goes());
+    // Nor does one stand back for an end that there cannot be.
+    traffic.heap.mem().words.control.turns.senders.turn.store(u64::MAX, Relaxed);
+    traffic.receive();
+    assert!(!traffic.short_goes());
+    traffic.short.check_liveness(&traffic.all);
+    assert!(traffic.short_goes());
 }

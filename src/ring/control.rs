@@ -72,7 +72,7 @@ pub struct Control {
     pub(crate) watch: PerRole<CachePadded<[AtomicU64; WATCH_SLOTS]>>,
     /// Sleepers that leave it to the watch to look after the peers' lives: a bit each.
     pub(crate) long_sleepers: PerRole<CachePadded<[AtomicU64; BITMAP_WORDS]>>,
-    /// Reserved: whose turn it is, and who is looking.
+    /// Whose turn it is to claim many slots ([`wait::precedence`](crate::wait)).
     pub(crate) turns: PerRole<CachePadded<Turn>>,
     /// Reserved: how far a bridge has come.
     pub(crate) notes: CachePadded<[Note; 2]>,
@@ -158,11 +158,13 @@ impl Tally {
     }
 }
 
-/// Reserved: for ends that wait for many slots, and for ends that are awake and looking.
+/// For ends that wait for many slots: of senders of messages. Reserved: for receivers, and for ends
+/// that are awake and looking.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Turn {
-    pub(crate) turn: UnmodelledU64,
+    /// Whose turn it is; 0: nobody's.
+    pub(crate) turn: AtomicU64,
     pub(crate) looking: UnmodelledU64,
 }
 

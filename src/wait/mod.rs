@@ -12,6 +12,7 @@ pub(crate) mod barrier;
 pub(crate) mod changes;
 pub(crate) mod coalesce;
 pub(crate) mod pace;
+pub(crate) mod precedence;
 pub(crate) mod sleeper;
 #[cfg(all(test, not(loom)))]
 mod tests;

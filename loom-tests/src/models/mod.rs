@@ -19,6 +19,7 @@ mod in_place;
 mod laps;
 mod last;
 mod mpmc;
+mod precedence;
 mod recovery;
 mod recovery_word;
 mod spsc;
