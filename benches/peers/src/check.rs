@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::contenders::{Link, Payload};
+use crate::contenders::{Labelled, Lengths, Link, consists_of};
 
 /// The label of the mark that ends a turn. Each receiver gets one, behind everything else.
 pub const END: u64 = u64::MAX;
@@ -13,8 +13,8 @@ pub const SERIAL_BITS: u32 = 48;
 /// what is sent, and copies all of what is received by copying. A single word stays in a register,
 /// as a user's would.
 #[inline(always)]
-pub fn opaque<P>(item: &P) -> &P {
-    if size_of::<P>() > size_of::<u64>() { black_box(item) } else { item }
+pub fn opaque<P: ?Sized>(item: &P) -> &P {
+    if size_of_val(item) > size_of::<u64>() { black_box(item) } else { item }
 }
 
 /// What a receiver checks.
@@ -22,16 +22,34 @@ pub struct Check {
     expected: Vec<u64>,
     /// With one receiver every serial number must come, otherwise only in order.
     all: bool,
+    lengths: Lengths,
+    /// The item of a stream of bytes of which some bytes have come.
+    begun: Begun,
     pub items: u64,
     pub sum: u64,
     pub bad: u64,
     pub ended: bool,
 }
 
+#[derive(Default)]
+struct Begun {
+    bytes: usize,
+    label: u64,
+    torn: bool,
+}
+
 impl Check {
     pub fn new(link: &Link) -> Self {
-        let expected = vec![0; link.senders as usize];
-        Self { expected, all: link.receivers == 1, items: 0, sum: 0, bad: 0, ended: false }
+        Self {
+            expected: vec![0; link.senders as usize],
+            all: link.receivers == 1,
+            lengths: link.lengths(),
+            begun: Begun::default(),
+            items: 0,
+            sum: 0,
+            bad: 0,
+            ended: false,
+        }
     }
 
     /// The next turn begins.
@@ -40,9 +58,34 @@ impl Check {
     }
 
     #[inline(always)]
-    pub fn look<P: Payload>(&mut self, item: &P) {
+    pub fn look<P: Labelled + ?Sized>(&mut self, item: &P) {
         let item = opaque(item);
         let label = item.label();
+        self.count(label, item.whole(self.lengths.of(label)));
+    }
+
+    /// Looks at what has come of a stream of bytes: any number of words, of any number of items.
+    #[inline(always)]
+    pub fn look_at_piece(&mut self, piece: &[u8]) {
+        let mut rest = opaque(piece);
+        while !rest.is_empty() {
+            let missing = self.lengths.most - self.begun.bytes;
+            let (now, later) = rest.split_at(missing.min(rest.len()));
+            if self.begun.bytes == 0 {
+                self.begun.label = now.label();
+            }
+            self.begun.bytes += now.len();
+            self.begun.torn |= !now.len().is_multiple_of(8) || !consists_of(now, self.begun.label);
+            if self.begun.bytes == self.lengths.most {
+                let Begun { label, torn, .. } = std::mem::take(&mut self.begun);
+                self.count(label, !torn);
+            }
+            rest = later;
+        }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, label: u64, whole: bool) {
         if label == END {
             self.ended = true;
             return;
@@ -56,7 +99,7 @@ impl Check {
                 fits
             }
         };
-        self.bad += u64::from(!(good && item.whole() && !self.ended));
+        self.bad += u64::from(!(good && whole && !self.ended));
         self.sum = self.sum.wrapping_add(label);
         self.items += 1;
     }
@@ -65,15 +108,16 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contenders::{Item, Wait, Work};
+    use crate::contenders::{Item, Load, Wait, Work};
 
-    fn check(senders: u32, receivers: u32, labels: &[u64]) -> Check {
-        let link = Link {
+    fn link(senders: u32, receivers: u32, load: Load) -> Link {
+        Link {
             work: Work::Stream,
+            load,
             scratch: String::new(),
             name: String::new(),
             fds: Vec::new(),
-            size: 8,
+            size: 64,
             batch: 1,
             capacity: 1,
             senders,
@@ -81,8 +125,11 @@ mod tests {
             wait: Wait::Usual,
             crowded: false,
             effort: 0,
-        };
-        let mut check = Check::new(&link);
+        }
+    }
+
+    fn check(senders: u32, receivers: u32, labels: &[u64]) -> Check {
+        let mut check = Check::new(&link(senders, receivers, Load::Items));
         let mut item = Item([0; 8]);
         for label in labels {
             item.set_label(*label);
@@ -125,5 +172,31 @@ mod tests {
             check.look(&item);
             assert_eq!(check.bad, 1, "word {torn}");
         }
+    }
+
+    #[test]
+    fn a_stream_may_come_in_any_pieces_but_whole() {
+        let mut stream = Vec::new();
+        for label in [0, 1, 2, END] {
+            let mut item = [0; 64];
+            item.set_label(label);
+            stream.extend(item);
+        }
+        let check = |stream: &[u8], piece| {
+            let mut check = Check::new(&link(1, 1, Load::Bytes));
+            stream.chunks(piece).for_each(|piece| check.look_at_piece(piece));
+            (check.items, check.bad, check.ended)
+        };
+        for piece in (8..=256).step_by(8) {
+            assert_eq!(check(&stream, piece), (3, 0, true), "{piece}");
+        }
+        for torn in 8..192 {
+            let mut stream = stream.clone();
+            stream[torn] ^= 1;
+            let (items, bad, ended) = check(&stream, 24);
+            assert!(bad > 0 && ended && items == 3, "byte {torn}");
+        }
+        stream.drain(8..16);
+        assert!(check(&stream, 24).1 > 0);
     }
 }

@@ -97,9 +97,11 @@ fn compare(args: &Args) -> Outcome {
     let scenarios = scenario::all();
     let scales = scale::ALL;
     if args.list {
-        scenarios.iter().for_each(|s| println!("{:<16}{}", s.name, s.title));
+        scenarios.iter().for_each(|s| println!("{:<24}{}", s.name, s.title));
         scales.iter().for_each(|(name, _)| println!("{name}"));
-        let names: Vec<_> = entries.iter().map(|entry| entry.name).collect();
+        let mut names: Vec<_> = entries.iter().map(|entry| entry.name).collect();
+        names.sort();
+        names.dedup();
         println!("\ncontenders: {}", names.join(", "));
         return Ok(());
     }

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::contenders::Load;
 use crate::running::{Entry, NOTHING, Round, Running};
 use crate::scenario::{Against, Scenario, Takers, Target, Unit, is_yardstick};
 use crate::stats::{Ratio, median};
@@ -61,11 +62,11 @@ pub fn run(
     let plan = scenario.plan(quick);
     let rounds = rounds.unwrap_or(plan.rounds);
     let mut absent = match scenario.takers {
-        Takers::Only(_) => Vec::new(),
-        Takers::AllBut(_) => NOT_BUILT.to_vec(),
+        Takers::AllBut(_) if plan.link.load == Load::Items => NOT_BUILT.to_vec(),
+        _ => Vec::new(),
     };
     let mut takers: Vec<(Option<Running>, Row)> = Vec::new();
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| (entry.carries)(plan.link.load)) {
         let asked = only.is_empty()
             || is_yardstick(entry.name)
             || only.iter().any(|name| entry.name == name);

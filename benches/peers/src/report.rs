@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::contenders::Load;
 use crate::measure::{Row, Table};
 use crate::scale::Scale;
 use crate::scenario::{Against, Bound, IDLE, MPMC_MEAN, Unit, targets};
@@ -153,7 +154,13 @@ fn cells(table: &Table, row: &Row) -> Vec<String> {
 
 fn heads(table: &Table) -> Vec<&'static str> {
     let mut heads = match table.scenario.unit {
-        Unit::Stream => vec!["an item", "M items/s", "GB/s", "ringpipe is … times as fast"],
+        Unit::Stream => {
+            let (one, many) = match table.scenario.link.load {
+                Load::Bytes => ("a write", "M writes/s"),
+                _ => ("an item", "M items/s"),
+            };
+            vec![one, many, "GB/s", "ringpipe is … times as fast"]
+        }
         Unit::Trips => vec!["p50", "p99", "p99.9", "max", "ringpipe is … times as fast"],
         Unit::LowRate => vec![
             "p50",
@@ -420,7 +427,11 @@ waiting, crash protocol and distrust of the peer; `ringpipe-spin` is ringpipe to
 sleep; `ringpipe-polled` and `ringpipe-mpmc-polled` make `try_` calls again and again, as the \
 bare rings do. `two-lines` and `raw-futex` are what a round trip is measured by: two bare cache \
 lines, two bare futexes. In `price-…`, `plain-intents` is `plain-vyukov` whose ends store what \
-they are about to claim, which is what makes claims survive their owner.\n\n";
+they are about to claim, which is what makes claims survive their owner.\n\n\
+In `bytes-…` one call writes so many bytes, and the reader reads what is there, up to as many, or \
+64 KiB, by way of 64 KiB. `copy-loop` is what it is measured by: a bare ring of bytes, whose sides \
+spin, and which knows no end; in `copy-loop-dirtied` the receiver also writes to each cache line \
+that it frees.\n\n";
 
 const NOT_MEASURED: &str = "\
 Not measured, since they do not do this work or cannot be built where this is run:\n\n\

@@ -11,7 +11,7 @@ use harness::{Child, now, processors};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::Outcome;
-use crate::contenders::{Contender, Item, Laid, Link, Work};
+use crate::contenders::{Carrier, Contender, Item, Labelled, Laid, Link, Load, Work};
 use crate::control::Control;
 use crate::worker::{self, Account, Orders, Role, Turn};
 
@@ -29,6 +29,8 @@ const ORDERS: &str = "PEERS_ORDERS";
 pub struct Entry {
     pub name: &'static str,
     pub threads: bool,
+    /// Whether this is the name's entry for such loads: it may have several.
+    pub carries: fn(Load) -> bool,
     pub fits: fn(&Link) -> Result<(), &'static str>,
     lay: fn(&Link) -> Outcome<Laid>,
     work: fn(&Orders) -> Outcome<Vec<Account>>,
@@ -51,16 +53,29 @@ pub fn entries() -> Vec<Entry> {
     macro_rules! add {
         ($contender:ty) => {
             entries.push(Entry {
-                name: <$contender>::NAME,
-                threads: <$contender>::THREADS,
-                fits: <$contender>::fits,
+                name: <$contender as Contender>::NAME,
+                threads: <$contender as Contender>::THREADS,
+                carries: |load| load == Load::Items,
+                fits: <$contender as Contender>::fits,
                 lay: lay::<$contender>,
                 work: worker::work::<$contender>,
             })
         };
     }
-    everybody!(add);
+    macro_rules! carry {
+        ($carrier:ty) => {
+            entries.push(carrier::<$carrier, [u8]>(worker::carry::<$carrier>))
+        };
+    }
+    everybody!(add, carry);
     entries
+}
+
+fn carrier<C: Carrier<P>, P: Labelled + ?Sized>(
+    work: fn(&Orders) -> Outcome<Vec<Account>>,
+) -> Entry {
+    let (name, carries, fits, lay) = (C::NAME, C::carries, C::fits, C::lay);
+    Entry { name, threads: false, carries, fits, lay, work }
 }
 
 /// What has been measured in one round.
@@ -312,7 +327,9 @@ pub fn as_worker() -> Option<Outcome> {
 fn serve(orders: &str) -> Outcome {
     harness::die_with_parent()?;
     let orders: Orders = serde_json::from_str(orders)?;
-    let entry = entries().into_iter().find(|entry| entry.name == orders.contender);
+    let load = orders.links[0].load;
+    let wanted = |entry: &Entry| entry.name == orders.contender && (entry.carries)(load);
+    let entry = entries().into_iter().find(wanted);
     let entry = entry.ok_or_else(|| format!("no contender {}", orders.contender))?;
     let accounts = (entry.work)(&orders).map_err(|e| format!("{}: {e}", entry.name))?;
     println!("{}", serde_json::to_string(&accounts)?);

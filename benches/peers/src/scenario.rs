@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::contenders::{Link, Wait, Work};
+use crate::contenders::{Link, Load, Wait, Work};
 use crate::running::Plan;
 
 /// What the figures of a scenario are.
@@ -46,6 +46,9 @@ const EFFORT: u32 = 16;
 /// The bulk copy: pages, 16 of them at a time, through 256 KiB.
 pub const BULK: (usize, usize, usize) = (4096, 16, 64);
 
+/// Streams of bytes: what one call writes, and what a pipe holds.
+const WRITES: [usize; 5] = [64, 512, 1 << 12, 1 << 16, 1 << 20];
+const AS_A_PIPE: usize = 1 << 16;
 /// What the crash protocol and waiting cost: a bare ring, the same one with more and more of ours.
 const PRICE_ONE: &[&str] = &["plain-spsc", "ringpipe-polled", "ringpipe"];
 const PRICE_MANY: &[&str] =
@@ -77,6 +80,7 @@ const ONE: &[&str] = &[
 pub fn all() -> Vec<Scenario> {
     let link = Link {
         work: Work::Stream,
+        load: Load::Items,
         scratch: format!("/tmp/peers-{}", std::process::id()),
         name: String::new(),
         fds: Vec::new(),
@@ -156,7 +160,36 @@ pub fn all() -> Vec<Scenario> {
             all.push(Scenario { ours, takers: Takers::Only(only), ..scenario });
         }
     }
+    all.extend(of_any_length(&link));
     all
+}
+
+/// Streams of bytes.
+fn of_any_length(link: &Link) -> Vec<Scenario> {
+    let scenario = |name: String, title: String, unit, link: Link| Scenario {
+        name,
+        title,
+        unit,
+        ours: "ringpipe",
+        link,
+        takers: Takers::AllBut(&[]),
+    };
+    let mut all = Vec::new();
+    for size in WRITES {
+        let link = Link { load: Load::Bytes, size, capacity: AS_A_PIPE, ..link.clone() };
+        let title = format!("Stream of bytes, written {} at a time", bytes(size));
+        all.push(scenario(format!("bytes-{size}"), title, Unit::Stream, link));
+    }
+    all
+}
+
+/// A length in the unit that suits it.
+fn bytes(length: usize) -> String {
+    match length {
+        length if length >= 1 << 20 => format!("{} MiB", length >> 20),
+        length if length >= 1 << 12 => format!("{} KiB", length >> 10),
+        length => format!("{length} bytes"),
+    }
 }
 
 impl Scenario {
@@ -179,7 +212,8 @@ impl Scenario {
         let (measured, rounds) = match self.unit {
             Unit::Idle | Unit::LowRate => (1000, 5),
             Unit::Trips if self.link.wait != Wait::Spin => (100, 10),
-            _ if crowded => (60, 15),
+            // Of large ones, a few more or less would make a difference.
+            _ if crowded || self.link.load != Load::Items && self.link.size >= 1 << 16 => (60, 15),
             _ => (15, 30),
         };
         let (measured, rounds) = if quick { (measured.min(60), 2) } else { (measured, rounds) };
@@ -252,6 +286,9 @@ pub fn targets() -> Vec<Target> {
     add("trip-sleep".into(), One("pipe"), P50, AtMost(1.0));
     add("bulk".into(), One("plain-spsc"), P50, AtLeast(0.95));
     add("bulk".into(), One("pipe"), P50, AtLeast(8.0));
+    add("bytes-64".into(), One("pipe"), P50, AtLeast(20.0));
+    add("bytes-65536".into(), One("pipe"), P50, AtLeast(8.0));
+    add("bytes-65536".into(), One("copy-loop"), P50, AtLeast(0.95));
     for size in [256, 1024] {
         targets.push(Target {
             scenario: format!("spsc-batch-{size}"),
@@ -273,5 +310,6 @@ pub const IDLE: (f64, f64) = (0.001, 20.5);
 pub fn is_yardstick(name: &str) -> bool {
     name.starts_with("ringpipe")
         || name.starts_with("plain")
+        || name.starts_with("copy-loop")
         || ["two-lines", "raw-futex"].contains(&name)
 }

@@ -1,6 +1,7 @@
 //! A worker: a process (or, for contenders that know threads only, all roles in one process) that
 //! plays its role turn after turn, and tells what it did and whether all was well.
 
+use std::borrow::BorrowMut as _;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -10,11 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::check::{Check, END, SERIAL_BITS, opaque};
-use crate::contenders::{Contender, Door, Item, Link, Payload, Rx, Tx, Work};
+use crate::contenders::{Carrier, Contender, Door, Item, Labelled, Link, Payload, Rx, Tx, Work};
 use crate::control::{Control, Phase};
 
-/// How often those who pass single items look at the phase.
-const LOOK_EVERY: u64 = 64;
+/// How often those who pass single items look at the phase: after so many of them, or fewer if they
+/// are large. A power of two.
+fn look_every(link: &Link) -> u64 {
+    ((1 << 16) / link.size as u64).clamp(1, 64)
+}
+
 /// Between two items at the low rate.
 const TICK: u64 = 1_000_000;
 
@@ -69,31 +74,45 @@ pub const P99: usize = 5;
 pub const P999: usize = 6;
 pub const MAX: usize = 8;
 
-/// Plays all roles of the orders.
+/// Plays all roles of the orders with items of a type.
 pub fn work<C: Contender>(orders: &Orders) -> Outcome<Vec<Account>> {
     match orders.links[0].size {
         // All other work is done with words; what nobody plays need not be compiled.
         8 if orders.links[0].work != Work::Stream => {
-            play_all::<C, Item<1>>(orders, |player, doors| player.play_timed(doors))
+            play_all(orders, C::door::<Item<1>>, |player, doors| player.play_timed(doors))
         }
-        8 => play_all::<C, Item<1>>(orders, |player, doors| player.play_stream(doors)),
-        64 => play_all::<C, Item<8>>(orders, |player, doors| player.play_stream(doors)),
-        256 => play_all::<C, Item<32>>(orders, |player, doors| player.play_stream(doors)),
-        1024 => play_all::<C, Item<128>>(orders, |player, doors| player.play_stream(doors)),
-        4096 => play_all::<C, Item<512>>(orders, |player, doors| player.play_stream(doors)),
+        8 => play_all(orders, C::door::<Item<1>>, |player, doors| player.play_items(doors)),
+        64 => play_all(orders, C::door::<Item<8>>, |player, doors| player.play_items(doors)),
+        256 => play_all(orders, C::door::<Item<32>>, |player, doors| player.play_items(doors)),
+        1024 => play_all(orders, C::door::<Item<128>>, |player, doors| player.play_items(doors)),
+        4096 => play_all(orders, C::door::<Item<512>>, |player, doors| player.play_items(doors)),
         other => Err(format!("no items of {other} bytes").into()),
     }
+}
+
+/// The same with bytes.
+pub fn carry<C: Carrier<[u8]>>(orders: &Orders) -> Outcome<Vec<Account>> {
+    let link = &orders.links[0];
+    let how: Play<C::Door> = match link.work {
+        _ if link.work != Work::Stream => |player, doors| player.play_timed(doors),
+        _ => |player, doors| {
+            let receive = |rx| player.receive(rx, Check::look_at_piece);
+            player.play_stream(doors, |tx, number| player.send(tx, number), receive)
+        },
+    };
+    play_all(orders, C::door, how)
 }
 
 /// One role's part, given what its links are reached through.
 type Play<D> = fn(&Player<'_>, &[D]) -> Outcome<Account>;
 
-fn play_all<C: Contender, P: Payload>(
+fn play_all<D: Sync>(
     orders: &Orders,
-    how: Play<C::Door<P>>,
+    door: fn(&Link) -> Outcome<D>,
+    how: Play<D>,
 ) -> Outcome<Vec<Account>> {
     let control = Control::inherit(orders.control)?;
-    let doors = orders.links.iter().map(C::door::<P>).collect::<Outcome<Vec<_>>>()?;
+    let doors = orders.links.iter().map(door).collect::<Outcome<Vec<_>>>()?;
     let play = |(role, processor)| {
         processors::bind(&[processor])?;
         how(&Player { orders, control, role }, &doors)
@@ -151,22 +170,35 @@ impl Player<'_> {
         self.orders.links.iter().map(|link| link.senders).sum()
     }
 
-    fn play_stream<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
+    fn play_items<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
+        let send = |tx, number| match self.link().batch {
+            1 => self.send(tx, number),
+            _ => self.send_batches(tx, number),
+        };
+        self.play_stream(doors, send, |rx| self.receive(rx, Check::look))
+    }
+
+    fn play_stream<P: Labelled + ?Sized, D: Door<P>>(
+        &self,
+        doors: &[D],
+        send: impl Fn(D::Tx, u64) -> Outcome<Account>,
+        receive: impl Fn(D::Rx) -> Outcome<Account>,
+    ) -> Outcome<Account> {
         match self.role {
             Role::Sender(number) => {
                 let tx = doors[0].tx()?;
                 self.control.sender_attached();
-                self.send(tx, u64::from(number))
+                send(tx, u64::from(number))
             }
             Role::Receiver(_) => {
                 self.control.until_senders_attached(self.senders());
-                self.receive(doors[0].rx()?)
+                receive(doors[0].rx()?)
             }
             other => Err(format!("{other:?} has no part in a stream").into()),
         }
     }
 
-    fn play_timed<P: Payload, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
+    fn play_timed<P: Labelled + ?Sized, D: Door<P>>(&self, doors: &[D]) -> Outcome<Account> {
         let idle = self.link().work == Work::Idle;
         let (sends_on, receives_on) = match self.role {
             Role::Echo => (1, 0),
@@ -223,37 +255,53 @@ impl Player<'_> {
         Account { role: self.role, items, sum, bad, turns }
     }
 
-    fn send<P: Payload>(&self, mut tx: impl Tx<P>, number: u64) -> Outcome<Account> {
-        let Link { batch, effort, .. } = *self.link();
-        let mut toil = 1_u64;
+    /// The item of this label, made anew in what was made for it.
+    #[inline(always)]
+    fn fill<'i, P: Labelled + ?Sized>(&self, item: &'i mut P, label: u64) -> &'i P {
+        let item = item.upto(self.link().lengths().of(label));
+        item.set_label(label);
+        item
+    }
+
+    fn send<P: Labelled + ?Sized>(&self, mut tx: impl Tx<P>, number: u64) -> Outcome<Account> {
+        let link = self.link();
+        let mut made = P::made(link.size)?;
         let first = number << SERIAL_BITS;
-        let mut items = vec![P::zeroed(); batch];
-        let (mut label, mut sum) = (first, 0_u64);
+        let (mut label, mut sum, mut toil) = (first, 0_u64, 1_u64);
         let turns = self.turns(|marks| {
-            if batch == 1 {
-                let mut item = items[0];
-                while !marks.look(self.control, label - first) {
-                    for _ in 0..LOOK_EVERY {
-                        item.set_label(label);
-                        for _ in 0..effort {
-                            toil = black_box(toil).wrapping_mul(3);
-                        }
-                        tx.send(opaque(&item))?;
-                        sum = sum.wrapping_add(label);
-                        label += 1;
+            let item: &mut P = made.borrow_mut();
+            while !marks.look(self.control, label - first) {
+                for _ in 0..look_every(link) {
+                    let item = self.fill(item, label);
+                    for _ in 0..link.effort {
+                        toil = black_box(toil).wrapping_mul(3);
                     }
-                }
-            } else {
-                while !marks.look(self.control, label - first) {
-                    for item in &mut items {
-                        item.set_label(label);
-                        sum = sum.wrapping_add(label);
-                        label += 1;
-                    }
-                    tx.send_batch(black_box(items.as_slice()))?;
+                    tx.send(opaque(item))?;
+                    sum = sum.wrapping_add(label);
+                    label += 1;
                 }
             }
-            self.end_turn(&mut tx)
+            self.end_turn(&mut tx, item)
+        })?;
+        let mut sent = Check::new(link);
+        (sent.items, sent.sum) = (label - first, sum);
+        Ok(self.account(turns, &sent))
+    }
+
+    fn send_batches<P: Payload>(&self, mut tx: impl Tx<P>, number: u64) -> Outcome<Account> {
+        let first = number << SERIAL_BITS;
+        let mut items = vec![P::zeroed(); self.link().batch];
+        let (mut label, mut sum) = (first, 0_u64);
+        let turns = self.turns(|marks| {
+            while !marks.look(self.control, label - first) {
+                for item in &mut items {
+                    item.set_label(label);
+                    sum = sum.wrapping_add(label);
+                    label += 1;
+                }
+                tx.send_batch(black_box(items.as_slice()))?;
+            }
+            self.end_turn(&mut tx, &mut items[0])
         })?;
         let mut sent = Check::new(self.link());
         (sent.items, sent.sum) = (label - first, sum);
@@ -261,38 +309,45 @@ impl Player<'_> {
     }
 
     /// The last sender to be done ends the turn for the receivers.
-    fn end_turn<P: Payload>(&self, tx: &mut impl Tx<P>) -> Outcome<Option<Histogram<u64>>> {
+    fn end_turn<P: Labelled + ?Sized>(
+        &self,
+        tx: &mut impl Tx<P>,
+        item: &mut P,
+    ) -> Outcome<Option<Histogram<u64>>> {
         tx.flush()?;
         let link = self.link();
         if self.control.sender_done(link.senders) {
-            let mut mark = P::zeroed();
-            mark.set_label(END);
+            let mark = self.fill(item, END);
             let before = self.control.marks_taken();
             for sent in 0..link.receivers {
                 // One that receives many a call must not take the others' marks along.
                 while self.control.marks_taken() < before + sent {
                     std::thread::sleep(Duration::from_micros(50));
                 }
-                tx.send(&mark)?;
+                tx.send(mark)?;
                 tx.flush()?;
             }
         }
         Ok(None)
     }
 
-    fn receive<P: Payload>(&self, mut rx: impl Rx<P>) -> Outcome<Account> {
-        let batch = self.link().batch;
+    fn receive<P: Labelled + ?Sized>(
+        &self,
+        mut rx: impl Rx<P>,
+        look: impl Fn(&mut Check, &P),
+    ) -> Outcome<Account> {
+        let (batch, every) = (self.link().batch, look_every(self.link()));
         let mut check = Check::new(self.link());
         let turns = self.turns(|marks| {
             check.go_on();
             while !check.ended {
                 if batch == 1 {
-                    rx.recv(|item| check.look(item))?;
-                    if !check.items.is_multiple_of(LOOK_EVERY) {
+                    rx.recv(|item| look(&mut check, item))?;
+                    if check.items & (every - 1) != 0 {
                         continue;
                     }
                 } else {
-                    rx.recv_batch(batch, |item| check.look(item))?;
+                    rx.recv_batch(batch, |item| look(&mut check, item))?;
                 }
                 marks.look(self.control, check.items);
             }
@@ -304,22 +359,29 @@ impl Player<'_> {
         Ok(self.account(turns, &check))
     }
 
-    fn ask<P: Payload>(&self, mut tx: impl Tx<P>, mut rx: impl Rx<P>) -> Outcome<Account> {
+    fn ask<P: Labelled + ?Sized>(
+        &self,
+        mut tx: impl Tx<P>,
+        mut rx: impl Rx<P>,
+    ) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let mut item = P::zeroed();
+        let mut made = P::made(self.link().size)?;
+        let item: &mut P = made.borrow_mut();
         let turns = self.turns(|marks| {
             let mut times = histogram()?;
             let mut last = now();
             while !marks.look(self.control, check.items) {
                 // From 1: fresh memory says 0.
                 let label = check.items + 1;
-                item.set_label(label);
-                tx.send(&item)?;
+                tx.send(self.fill(item, label))?;
                 tx.flush()?;
-                let mut answer = 0;
-                rx.recv(|item| answer = item.label())?;
+                let (mut answer, mut whole) = (0, false);
+                rx.recv(|item| {
+                    answer = item.label();
+                    whole = item.whole(self.link().lengths().of(label));
+                })?;
                 let arrived = now();
-                check.bad += u64::from(answer != label);
+                check.bad += u64::from(answer != label || !whole);
                 check.sum = check.sum.wrapping_add(answer);
                 check.items += 1;
                 if marks.phase.is_measured() {
@@ -327,27 +389,35 @@ impl Player<'_> {
                 }
                 last = arrived;
             }
-            item.set_label(END);
-            tx.send(&item)?;
+            tx.send(self.fill(item, END))?;
             tx.flush()?;
             Ok(Some(times))
         })?;
         Ok(self.account(turns, &check))
     }
 
-    fn echo<P: Payload>(&self, mut tx: impl Tx<P>, mut rx: impl Rx<P>) -> Outcome<Account> {
+    fn echo<P: Labelled + ?Sized>(
+        &self,
+        mut tx: impl Tx<P>,
+        mut rx: impl Rx<P>,
+    ) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let mut item = P::zeroed();
+        let mut made = P::made(self.link().size)?;
+        let item: &mut P = made.borrow_mut();
         let turns = self.turns(|_| {
             loop {
-                rx.recv(|asked| item = *asked)?;
-                if item.label() == END {
+                let (mut label, mut whole) = (END, false);
+                rx.recv(|asked| {
+                    label = asked.label();
+                    whole = asked.whole(self.link().lengths().of(label));
+                })?;
+                if label == END {
                     return Ok(None);
                 }
                 check.items += 1;
-                check.sum = check.sum.wrapping_add(item.label());
-                check.bad += u64::from(item.label() != check.items || !item.whole());
-                tx.send(&item)?;
+                check.sum = check.sum.wrapping_add(label);
+                check.bad += u64::from(label != check.items || !whole);
+                tx.send(self.fill(item, label))?;
                 tx.flush()?;
             }
         })?;
@@ -355,28 +425,28 @@ impl Player<'_> {
     }
 
     /// Sends the time, once a millisecond.
-    fn tick<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
+    fn tick<P: Labelled + ?Sized>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
         let mut check = Check::new(self.link());
-        let mut item = P::zeroed();
+        let mut made = P::made(self.link().size)?;
+        let item: &mut P = made.borrow_mut();
         let turns = self.turns(|marks| {
             let mut due = now();
             while !marks.look(self.control, check.items) {
                 due += TICK;
                 std::thread::sleep(Duration::from_nanos(due.saturating_sub(now())));
                 let label = now();
-                item.set_label(label);
-                tx.send(&item)?;
+                tx.send(self.fill(item, label))?;
                 tx.flush()?;
                 check.items += 1;
                 check.sum = check.sum.wrapping_add(label);
             }
-            self.end_turn(&mut tx)
+            self.end_turn(&mut tx, item)
         })?;
         Ok(self.account(turns, &check))
     }
 
     /// Hears what comes once a millisecond; or nothing, until the end.
-    fn hear<P: Payload>(&self, mut rx: impl Rx<P>, idle: bool) -> Outcome<Account> {
+    fn hear<P: Labelled + ?Sized>(&self, mut rx: impl Rx<P>, idle: bool) -> Outcome<Account> {
         let mut check = Check::new(self.link());
         let turns = self.turns(|marks| {
             let mut times = histogram()?;
@@ -399,12 +469,14 @@ impl Player<'_> {
     }
 
     /// Sends nothing until it is time to rest.
-    fn wait_and_end<P: Payload>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
+    fn wait_and_end<P: Labelled + ?Sized>(&self, mut tx: impl Tx<P>) -> Outcome<Account> {
+        let mut made = P::made(self.link().size)?;
+        let item: &mut P = made.borrow_mut();
         let turns = self.turns(|marks| {
             while !marks.look(self.control, 0) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            self.end_turn(&mut tx)
+            self.end_turn(&mut tx, item)
         })?;
         Ok(self.account(turns, &Check::new(self.link())))
     }

@@ -10,7 +10,7 @@ use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-use super::{Contender, Door, Laid, Link, Payload, Rx, Tx, Wait};
+use super::{Carrier, Contender, Door, Laid, Link, Load, Payload, Rx, Tx, Wait};
 use crate::Outcome;
 
 /// The most that a pipe may hold without privileges, as usually set.
@@ -24,7 +24,7 @@ pub struct Kernel<K>(PhantomData<K>);
 
 pub trait Sort: 'static + Sync {
     const NAME: &'static str;
-    /// Several items can be written and read in one call.
+    /// A stream of bytes: several items can be written and read in one call.
     const BYTES: bool;
     const MANY: bool;
     fn lay(bytes: usize) -> Outcome<Laid>;
@@ -92,13 +92,46 @@ impl<K: Sort> Contender for Kernel<K> {
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Ends> {
-        Ok(Ends(link.fds[0], link.fds[1], link.batch))
+        Ok(Ends { fds: [link.fds[0], link.fds[1]], buffer: link.batch, unit: size_of::<P>() })
     }
 }
 
-pub struct Ends(RawFd, RawFd, usize);
+impl<K: Sort> Carrier<[u8]> for Kernel<K> {
+    const NAME: &'static str = K::NAME;
+    type Door = Ends;
+
+    fn carries(load: Load) -> bool {
+        load == Load::Bytes && K::BYTES
+    }
+
+    fn fits(link: &Link) -> Result<(), &'static str> {
+        <Self as Contender>::fits(link)
+    }
+
+    fn lay(link: &Link) -> Outcome<Laid> {
+        K::lay(link.capacity)
+    }
+
+    fn door(link: &Link) -> Outcome<Ends> {
+        Ok(Ends { fds: [link.fds[0], link.fds[1]], buffer: link.read_size(), unit: 8 })
+    }
+}
+
+pub struct Ends {
+    fds: [RawFd; 2],
+    /// Items.
+    buffer: usize,
+    /// Bytes that are read together, if need be by several calls.
+    unit: usize,
+}
+
 pub struct Sender(BorrowedFd<'static>);
-pub struct Receiver<P>(BorrowedFd<'static>, Vec<P>);
+
+pub struct Receiver<B> {
+    fd: BorrowedFd<'static>,
+    buffer: Vec<B>,
+    unit: usize,
+}
 
 fn borrowed(fd: RawFd) -> BorrowedFd<'static> {
     // SAFETY: inherited, and open until the process ends.
@@ -110,11 +143,24 @@ impl<P: Payload> Door<P> for Ends {
     type Rx = Receiver<P>;
 
     fn tx(&self) -> Outcome<Sender> {
-        Ok(Sender(borrowed(self.0)))
+        Ok(Sender(borrowed(self.fds[0])))
     }
 
     fn rx(&self) -> Outcome<Receiver<P>> {
-        Ok(Receiver(borrowed(self.1), vec![P::zeroed(); self.2]))
+        Ok(Receiver::new(self, P::zeroed()))
+    }
+}
+
+impl Door<[u8]> for Ends {
+    type Tx = Sender;
+    type Rx = Receiver<u8>;
+
+    fn tx(&self) -> Outcome<Sender> {
+        Ok(Sender(borrowed(self.fds[0])))
+    }
+
+    fn rx(&self) -> Outcome<Receiver<u8>> {
+        Ok(Receiver::new(self, 0))
     }
 }
 
@@ -141,37 +187,55 @@ impl<P: Payload> Tx<P> for Sender {
     }
 }
 
-impl<P: Payload> Receiver<P> {
-    /// Reads what has come, of `max` items at most, to the end of an item.
+impl Tx<[u8]> for Sender {
+    fn send(&mut self, bytes: &[u8]) -> Outcome {
+        self.write(bytes)
+    }
+}
+
+impl<B: bytemuck::Pod> Receiver<B> {
+    fn new(ends: &Ends, empty: B) -> Self {
+        Self { fd: borrowed(ends.fds[1]), buffer: vec![empty; ends.buffer], unit: ends.unit }
+    }
+
+    /// Reads what has come, of `max` at most, to the end of a unit.
     fn read(&mut self, max: usize) -> Outcome<usize> {
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.1[..max]);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer[..max]);
         let mut got = 0;
-        while got == 0 || got % size_of::<P>() != 0 {
+        while got == 0 || got % self.unit != 0 {
             let until = match got {
                 0 => bytes.len(),
-                _ => got.next_multiple_of(size_of::<P>()),
+                _ => got.next_multiple_of(self.unit),
             };
-            match read(self.0, &mut bytes[got..until]) {
+            match read(self.fd, &mut bytes[got..until]) {
                 Ok(0) => return Err("the other end is closed".into()),
                 Ok(now) => got += now,
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
             }
         }
-        Ok(got / size_of::<P>())
+        Ok(got / size_of::<B>())
+    }
+}
+
+impl Rx<[u8]> for Receiver<u8> {
+    fn recv(&mut self, mut look: impl FnMut(&[u8])) -> Outcome {
+        let got = self.read(self.buffer.len())?;
+        look(&self.buffer[..got]);
+        Ok(())
     }
 }
 
 impl<P: Payload> Rx<P> for Receiver<P> {
     fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
         self.read(1)?;
-        look(&self.1[0]);
+        look(&self.buffer[0]);
         Ok(())
     }
 
     fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
         let received = self.read(max)?;
-        self.1[..received].iter().for_each(look);
+        self.buffer[..received].iter().for_each(look);
         Ok(())
     }
 }

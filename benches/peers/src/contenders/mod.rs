@@ -7,12 +7,12 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
-use iceoryx2::prelude::ZeroCopySend;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 
 pub mod cloudtoid;
+pub mod copy_loop;
 pub mod crossbar;
 pub mod crossbeam;
 pub mod eventfd;
@@ -23,6 +23,7 @@ pub mod kernel;
 pub mod limits;
 pub mod mq;
 pub mod ours;
+mod payload;
 pub mod plain;
 pub mod que;
 pub mod ringbuf;
@@ -31,6 +32,8 @@ pub mod rtrb;
 #[cfg(feature = "shaq")]
 pub mod shaq;
 pub mod shmring;
+
+pub use payload::{Item, Labelled, Lengths, Load, Payload, consists_of};
 
 /// How a receiver (and a sender at a full ring) waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,17 +65,18 @@ pub enum Work {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Link {
     pub work: Work,
+    pub load: Load,
     /// A directory for files that are not in /dev/shm.
     pub scratch: String,
     /// Unique on this machine.
     pub name: String,
     /// Descriptors that the coordinator made.
     pub fds: Vec<RawFd>,
-    /// Bytes of an item.
+    /// Bytes of an item, at most.
     pub size: usize,
     /// Items per call.
     pub batch: usize,
-    /// Slots.
+    /// Slots; for streams of bytes, bytes.
     pub capacity: usize,
     pub senders: u32,
     pub receivers: u32,
@@ -86,6 +90,16 @@ pub struct Link {
 impl Link {
     pub fn one_to_one(&self) -> bool {
         self.senders == 1 && self.receivers == 1
+    }
+
+    /// How long its items are.
+    pub fn lengths(&self) -> Lengths {
+        Lengths { most: self.size }
+    }
+
+    /// How much a reader of bytes asks for at a time: as much as is written, up to 64 KiB.
+    pub fn read_size(&self) -> usize {
+        self.size.min(1 << 16)
     }
 
     /// Fits contenders with two ends.
@@ -169,8 +183,26 @@ pub trait Contender: 'static {
     fn door<P: Payload>(link: &Link) -> Outcome<Self::Door<P>>;
 }
 
+/// A library or a kernel object that is told at each call how much to pass.
+pub trait Carrier<P: Labelled + ?Sized>: 'static {
+    const NAME: &'static str;
+    type Door: Door<P>;
+
+    /// Whether such loads are what it is for.
+    fn carries(load: Load) -> bool;
+
+    /// Whether it can take part, or why not.
+    fn fits(link: &Link) -> Result<(), &'static str>;
+
+    /// In the coordinator, before the workers are started.
+    fn lay(link: &Link) -> Outcome<Laid>;
+
+    /// In each worker.
+    fn door(link: &Link) -> Outcome<Self::Door>;
+}
+
 /// Where a worker's threads get their ends from.
-pub trait Door<P: Payload>: Sync {
+pub trait Door<P: Labelled + ?Sized>: Sync {
     type Tx: Tx<P>;
     type Rx: Rx<P>;
     /// Comes before all receivers.
@@ -200,12 +232,15 @@ impl<P: Payload, T: Tx<P> + Send, R: Rx<P> + Send> Door<P> for Pair<T, R> {
     }
 }
 
-pub trait Tx<P: Payload> {
+pub trait Tx<P: Labelled + ?Sized> {
     /// Sends, waiting as long as there is no room.
     fn send(&mut self, item: &P) -> Outcome;
 
     /// Sends all, with the contender's means for many at once if it has any.
-    fn send_batch(&mut self, items: &[P]) -> Outcome {
+    fn send_batch(&mut self, items: &[P]) -> Outcome
+    where
+        P: Sized,
+    {
         items.iter().try_for_each(|item| self.send(item))
     }
 
@@ -215,55 +250,14 @@ pub trait Tx<P: Payload> {
     }
 }
 
-pub trait Rx<P: Payload> {
-    /// Receives one item, waiting for it, and shows it.
+pub trait Rx<P: Labelled + ?Sized> {
+    /// Receives one item, waiting for it, and shows it. Of a stream of bytes: what one call reads,
+    /// and more only up to the end of a word.
     fn recv(&mut self, look: impl FnMut(&P)) -> Outcome;
 
     /// Receives between one and `max` items, waiting for the first.
     fn recv_batch(&mut self, _max: usize, look: impl FnMut(&P)) -> Outcome {
         self.recv(look)
-    }
-}
-
-/// An item of so many words: each is its label.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Item<const W: usize>(pub [u64; W]);
-
-// SAFETY: an array of words.
-unsafe impl<const W: usize> bytemuck::Zeroable for Item<W> {}
-// SAFETY: an array of words, transparently.
-unsafe impl<const W: usize> bytemuck::Pod for Item<W> {}
-// SAFETY: an array of words, `repr(C)`, without pointers.
-unsafe impl<const W: usize> ZeroCopySend for Item<W> {}
-// SAFETY: an array of words: plain, any bits are valid, no padding.
-unsafe impl<const W: usize> ::crossbar::Pod for Item<W> {}
-
-pub trait Payload:
-    bytemuck::Pod + Send + Sync + std::fmt::Debug + ZeroCopySend + ::crossbar::Pod
-{
-    fn label(&self) -> u64;
-    /// Makes the item anew, all of it.
-    fn set_label(&mut self, label: u64);
-    /// Reads all of the item: every word is the label.
-    fn whole(&self) -> bool;
-}
-
-impl<const W: usize> Payload for Item<W> {
-    #[inline(always)]
-    fn label(&self) -> u64 {
-        self.0[0]
-    }
-
-    #[inline(always)]
-    fn set_label(&mut self, label: u64) {
-        self.0.fill(label);
-    }
-
-    #[inline(always)]
-    fn whole(&self) -> bool {
-        // No end at the first word that differs: that would be slower than to read all.
-        self.0.iter().fold(0, |wrong, word| wrong | (word ^ self.0[0])) == 0
     }
 }
 
@@ -303,9 +297,9 @@ impl Pause {
     }
 }
 
-/// Calls the macro `$with` with the type of every contender.
+/// Calls the macro `$with` with the type of every contender; `$carry` with those for bytes.
 macro_rules! everybody {
-    ($with:ident) => {{
+    ($with:ident, $carry:ident) => {{
         $with!(ours::Spsc);
         $with!(ours::SpscSpin);
         $with!(ours::Mpmc);
@@ -337,6 +331,10 @@ macro_rules! everybody {
         $with!(kernel::Stream);
         $with!(mq::Mq);
         $with!(eventfd::Eventfd);
+        $carry!(copy_loop::CopyLoop<false>);
+        $carry!(copy_loop::CopyLoop<true>);
+        $carry!(kernel::Pipe);
+        $carry!(kernel::Stream);
     }};
 }
 pub(crate) use everybody;

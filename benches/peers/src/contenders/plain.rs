@@ -77,8 +77,13 @@ fn show<P: Payload>(count: usize, copy_out: impl FnOnce(&mut [P]), look: impl Fn
 /// Lamport's queue with private copies of the peer's index.
 pub struct Spsc;
 
-fn spsc_len<P>(link: &Link) -> usize {
-    SLOTS_AT + link.capacity * size_of::<P>()
+fn spsc_len<S>(link: &Link) -> usize {
+    SLOTS_AT + link.capacity * size_of::<S>()
+}
+
+/// Memory for slots of this type.
+pub fn lay_spsc<S>(link: &Link) -> Outcome<Laid> {
+    lay(spsc_len::<S>(link))
 }
 
 impl Contender for Spsc {
@@ -90,11 +95,11 @@ impl Contender for Spsc {
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
-        lay(spsc_len::<P>(link))
+        lay_spsc::<P>(link)
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<SpscDoor> {
-        Ok(SpscDoor(Memory::open(link, spsc_len::<P>(link))?))
+        SpscDoor::open::<P>(link)
     }
 }
 
@@ -107,16 +112,27 @@ pub struct Side {
     theirs: u64,
 }
 
+impl SpscDoor {
+    /// To slots of this type.
+    pub fn open<S>(link: &Link) -> Outcome<Self> {
+        Ok(Self(Memory::open(link, spsc_len::<S>(link))?))
+    }
+
+    pub fn side(&self) -> Side {
+        Side { memory: self.0, mine: 0, theirs: 0 }
+    }
+}
+
 impl<P: Payload> Door<P> for SpscDoor {
     type Tx = Side;
     type Rx = Side;
 
     fn tx(&self) -> Outcome<Side> {
-        Ok(Side { memory: self.0, mine: 0, theirs: 0 })
+        Ok(self.side())
     }
 
     fn rx(&self) -> Outcome<Side> {
-        Ok(Side { memory: self.0, mine: 0, theirs: 0 })
+        Ok(self.side())
     }
 }
 
@@ -155,6 +171,55 @@ impl Side {
     }
 }
 
+impl Side {
+    /// Copies in the first of these, and shows them to the receiver; how many.
+    #[inline(always)]
+    pub fn put<S: Copy>(&mut self, items: &[S]) -> usize {
+        let room = self.room().min(items.len() as u64);
+        let now = self.adjacent(room);
+        let slot = self.memory.slot::<S>(self.mine).cast_mut();
+        // SAFETY: `now` adjacent slots are free until `tail` passes them.
+        unsafe { slot.copy_from_nonoverlapping(items.as_ptr(), now as usize) };
+        self.mine += now;
+        self.memory.indices.tail.0.store(self.mine, Release);
+        now as usize
+    }
+
+    /// How many of `max` can be taken at once; at least one.
+    #[inline(always)]
+    pub fn ready(&mut self, max: usize) -> usize {
+        let items = self.items().min(max as u64);
+        self.adjacent(items) as usize
+    }
+
+    /// Copies out as many as these, which are ready.
+    #[inline(always)]
+    pub fn copy_out<S: Copy>(&self, into: &mut [S]) {
+        let slot = self.memory.slot::<S>(self.mine);
+        // SAFETY: so many adjacent published slots, which stay until `head` passes them.
+        unsafe { slot.copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+    }
+
+    /// Writes to every 64th of so many bytes, which have been copied out.
+    #[inline(always)]
+    pub fn dirty(&self, bytes: usize) {
+        let slot = self.memory.slot::<u8>(self.mine).cast_mut();
+        for line in (0..bytes).step_by(64) {
+            // SAFETY: within what has been copied out, which is the receiver's until it is freed.
+            let at = unsafe { slot.add(line) };
+            // SAFETY: as above. Volatile, for nobody reads it.
+            unsafe { at.write_volatile(0) };
+        }
+    }
+
+    /// Frees so many slots that have been copied out.
+    #[inline(always)]
+    pub fn free(&mut self, count: usize) {
+        self.mine += count as u64;
+        self.memory.indices.head.0.store(self.mine, Release);
+    }
+}
+
 impl<P: Payload> Tx<P> for Side {
     #[inline(always)]
     fn send(&mut self, item: &P) -> Outcome {
@@ -170,14 +235,7 @@ impl<P: Payload> Tx<P> for Side {
     #[inline(always)]
     fn send_batch(&mut self, mut items: &[P]) -> Outcome {
         while !items.is_empty() {
-            let room = self.room().min(items.len() as u64);
-            let now = self.adjacent(room);
-            let slot = self.memory.slot::<P>(self.mine).cast_mut();
-            // SAFETY: `now` adjacent slots are free until `tail` passes them.
-            unsafe { slot.copy_from_nonoverlapping(items.as_ptr(), now as usize) };
-            self.mine += now;
-            self.memory.indices.tail.0.store(self.mine, Release);
-            items = &items[now as usize..];
+            items = &items[self.put(items)..];
         }
         Ok(())
     }
@@ -197,16 +255,12 @@ impl<P: Payload> Rx<P> for Side {
 
     #[inline(always)]
     fn recv_batch(&mut self, max: usize, look: impl FnMut(&P)) -> Outcome {
-        let items = self.items().min(max as u64);
-        let now = self.adjacent(items);
-        let slot = self.memory.slot::<P>(self.mine);
-        let copy_out = |into: &mut [P]| {
-            // SAFETY: `now` adjacent published slots, which stay until `head` passes them.
-            unsafe { slot.copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
-            self.mine += now;
-            self.memory.indices.head.0.store(self.mine, Release);
+        let ready = self.ready(max);
+        let take = |into: &mut [P]| {
+            self.copy_out(into);
+            self.free(into.len());
         };
-        show(now as usize, copy_out, look);
+        show(ready, take, look);
         Ok(())
     }
 }
