@@ -175,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_cut_short_or_run_together_with_another_is_noticed() {
+        for varied in [false, true] {
+            let link = link(1, 1, Load::Messages { varied });
+            let mut message = [0; 80];
+            for label in 0..100 {
+                let length = link.lengths().of(label);
+                assert!((Lengths::LEAST..=64).contains(&length));
+                for (length, bad) in [(length, 0), (length - 1, 1), (length + 1, 1)] {
+                    let mut check = Check::new(&link);
+                    check.expected[0] = label;
+                    message.set_label(label);
+                    check.look(&message[..length]);
+                    assert_eq!((check.items, check.bad), (1, bad), "{length} of {label}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_stream_may_come_in_any_pieces_but_whole() {
         let mut stream = Vec::new();
         for label in [0, 1, 2, END] {

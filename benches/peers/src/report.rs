@@ -131,7 +131,7 @@ fn cells(table: &Table, row: &Row) -> Vec<String> {
     match table.scenario.unit {
         Unit::Stream => {
             let mut cells = vec![time(1e9 / rate), format!("{:.2}", rate / 1e6)];
-            cells.push(format!("{:.2}", rate * link.size as f64 / 1e9));
+            cells.push(format!("{:.2}", rate * link.lengths().mean() / 1e9));
             cells.push(lead);
             if !link.one_to_one() {
                 let worst = |side: usize| format!("{:.2}", of(row, |round| round.fairness[side]));
@@ -157,6 +157,7 @@ fn heads(table: &Table) -> Vec<&'static str> {
         Unit::Stream => {
             let (one, many) = match table.scenario.link.load {
                 Load::Bytes => ("a write", "M writes/s"),
+                Load::Messages { .. } => ("a message", "M messages/s"),
                 _ => ("an item", "M items/s"),
             };
             vec![one, many, "GB/s", "ringpipe is … times as fast"]
@@ -431,11 +432,15 @@ they are about to claim, which is what makes claims survive their owner.\n\n\
 In `bytes-…` one call writes so many bytes, and the reader reads what is there, up to as many, or \
 64 KiB, by way of 64 KiB. `copy-loop` is what it is measured by: a bare ring of bytes, whose sides \
 spin, and which knows no end; in `copy-loop-dirtied` the receiver also writes to each cache line \
-that it frees.\n\n";
+that it frees. In \
+`messages-…` a receiver learns with each message how long it is, and whether that is so is \
+checked; 64 KiB of them fit, or 16, or what the system grants. iceoryx2 and ipmpsc show \
+them in place.\n\n";
 
 const NOT_MEASURED: &str = "\
 Not measured, since they do not do this work or cannot be built where this is run:\n\n\
-* `bcast` (1.0.0-rc.7): its writer overwrites what a reader has not read yet, by design.\n\
+* `bcast` (1.0.0-rc.7): its writer overwrites what a reader has not read yet, by design, items \
+and messages alike.\n\
 * `crossbar`'s publisher and subscriber of bytes, for the same reason; its bounded `PodBus` takes \
 part.\n\
 * `tachyon-ipc` (0.5): its C++ part wants GCC 14 or Clang 17, and there was GCC 12.\n\n";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::contenders::{Link, Load, Wait, Work};
+use crate::contenders::{Lengths, Link, Load, Wait, Work};
 use crate::running::Plan;
 
 /// What the figures of a scenario are.
@@ -49,6 +49,12 @@ pub const BULK: (usize, usize, usize) = (4096, 16, 64);
 /// Streams of bytes: what one call writes, and what a pipe holds.
 const WRITES: [usize; 5] = [64, 512, 1 << 12, 1 << 16, 1 << 20];
 const AS_A_PIPE: usize = 1 << 16;
+/// Messages of one length; of several, up to this one.
+const MESSAGES: [usize; 6] = [16, 64, 256, 1 << 10, 1 << 12, 1 << 16];
+const VARIED: usize = 1 << 10;
+/// So many fit at least, whatever their length.
+const FEWEST_MESSAGES: usize = 16;
+
 /// What the crash protocol and waiting cost: a bare ring, the same one with more and more of ours.
 const PRICE_ONE: &[&str] = &["plain-spsc", "ringpipe-polled", "ringpipe"];
 const PRICE_MANY: &[&str] =
@@ -164,13 +170,13 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// Streams of bytes.
+/// Streams of bytes, messages.
 fn of_any_length(link: &Link) -> Vec<Scenario> {
     let scenario = |name: String, title: String, unit, link: Link| Scenario {
         name,
         title,
         unit,
-        ours: "ringpipe",
+        ours: if link.one_to_one() { "ringpipe" } else { "ringpipe-mpmc" },
         link,
         takers: Takers::AllBut(&[]),
     };
@@ -179,6 +185,27 @@ fn of_any_length(link: &Link) -> Vec<Scenario> {
         let link = Link { load: Load::Bytes, size, capacity: AS_A_PIPE, ..link.clone() };
         let title = format!("Stream of bytes, written {} at a time", bytes(size));
         all.push(scenario(format!("bytes-{size}"), title, Unit::Stream, link));
+    }
+    let messages = |size: usize, varied| {
+        let capacity = AS_A_PIPE.max(FEWEST_MESSAGES * size);
+        Link { load: Load::Messages { varied }, size, capacity, ..link.clone() }
+    };
+    for (senders, receivers) in [(1, 1), (2, 2)] {
+        let shape = format!("messages-{senders}x{receivers}");
+        for size in MESSAGES {
+            let link = Link { senders, receivers, ..messages(size, false) };
+            let title = format!("Messages of {}, {senders} to {receivers}", bytes(size));
+            all.push(scenario(format!("{shape}-{size}"), title, Unit::Stream, link));
+        }
+        let link = Link { senders, receivers, ..messages(VARIED, true) };
+        let (least, most) = (Lengths::LEAST, VARIED);
+        let title = format!("Messages of {least} to {most} bytes, {senders} to {receivers}");
+        all.push(scenario(format!("{shape}-varied"), title, Unit::Stream, link));
+    }
+    for (name, wait) in [("spin", Wait::Spin), ("sleep", Wait::Sleep)] {
+        let link = Link { work: Work::Trips, wait, ..messages(64, false) };
+        let title = format!("Round trip of a message of 64 bytes, waiting: {name}");
+        all.push(scenario(format!("messages-trip-{name}"), title, Unit::Trips, link));
     }
     all
 }
@@ -289,6 +316,17 @@ pub fn targets() -> Vec<Target> {
     add("bytes-64".into(), One("pipe"), P50, AtLeast(20.0));
     add("bytes-65536".into(), One("pipe"), P50, AtLeast(8.0));
     add("bytes-65536".into(), One("copy-loop"), P50, AtLeast(0.95));
+    for shape in ["1x1", "2x2"] {
+        for size in MESSAGES {
+            let scenario = format!("messages-{shape}-{size}");
+            add(scenario.clone(), Best, P50, AtLeast(1.2));
+            add(scenario.clone(), One("cloudtoid"), P50, AtLeast(3.0));
+            add(scenario, One("posix-mq"), P50, AtLeast(20.0));
+        }
+    }
+    for wait in ["spin", "sleep"] {
+        add(format!("messages-trip-{wait}"), One("cloudtoid"), P50, AtMost(1.0));
+    }
     for size in [256, 1024] {
         targets.push(Target {
             scenario: format!("spsc-batch-{size}"),

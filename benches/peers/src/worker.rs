@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::check::{Check, END, SERIAL_BITS, opaque};
-use crate::contenders::{Carrier, Contender, Door, Item, Labelled, Link, Payload, Rx, Tx, Work};
+use crate::contenders::{
+    Carrier, Contender, Door, Item, Labelled, Link, Load, Payload, Rx, Tx, Work,
+};
 use crate::control::{Control, Phase};
 
 /// How often those who pass single items look at the phase: after so many of them, or fewer if they
@@ -90,13 +92,17 @@ pub fn work<C: Contender>(orders: &Orders) -> Outcome<Vec<Account>> {
     }
 }
 
-/// The same with bytes.
+/// The same with bytes and messages.
 pub fn carry<C: Carrier<[u8]>>(orders: &Orders) -> Outcome<Vec<Account>> {
     let link = &orders.links[0];
-    let how: Play<C::Door> = match link.work {
+    let how: Play<C::Door> = match link.load {
         _ if link.work != Work::Stream => |player, doors| player.play_timed(doors),
-        _ => |player, doors| {
+        Load::Bytes => |player, doors| {
             let receive = |rx| player.receive(rx, Check::look_at_piece);
+            player.play_stream(doors, |tx, number| player.send(tx, number), receive)
+        },
+        _ => |player, doors| {
+            let receive = |rx| player.receive(rx, Check::look);
             player.play_stream(doors, |tx, number| player.send(tx, number), receive)
         },
     };

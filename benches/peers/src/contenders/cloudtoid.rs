@@ -1,10 +1,11 @@
 //! cloudtoid-interprocess: messages of bytes, many to many, one reader at a time. Batches are sent
 //! by `try_send_batch` and received one by one. Its blocking call, which allocates a vector for
 //! each message, is used where a receiver is to sleep; else it is polled with `try_recv_into`.
+//! Items and messages are the same to it.
 
 use cloudtoid_interprocess::{Options, Publisher, Subscriber};
 
-use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
+use super::{Carrier, Contender, Door, Laid, Link, Load, Pause, Payload, Rx, Tx, Wait};
 use crate::Outcome;
 
 /// What it puts before a message.
@@ -12,46 +13,87 @@ const OVERHEAD: usize = 8;
 
 pub struct Cloudtoid;
 
+fn fits(link: &Link) -> Result<(), &'static str> {
+    match link.wait {
+        Wait::Adaptive => Err("it sleeps at once, or not at all"),
+        _ => Ok(()),
+    }
+}
+
+fn lay(link: &Link) -> Laid {
+    // Its ends remove the queue; this is for what they leave, and for ends that were killed.
+    let (directory, name) = (link.path(), link.name.clone());
+    let clear = move || {
+        let _ = std::fs::remove_dir_all(directory);
+        let _ = std::fs::remove_file(format!("/dev/shm/sem.ct3ip.{name}"));
+    };
+    Laid { fds: Vec::new(), clear: Some(Box::new(clear)) }
+}
+
 impl Contender for Cloudtoid {
     const NAME: &'static str = "cloudtoid";
     type Door<P: Payload> = Named;
 
     fn fits(link: &Link) -> Result<(), &'static str> {
-        match link.wait {
-            Wait::Adaptive => Err("it sleeps at once, or not at all"),
-            _ => Ok(()),
-        }
+        fits(link)
     }
 
     fn lay<P: Payload>(link: &Link) -> Outcome<Laid> {
-        // Its ends remove the queue; this is for what they leave, and for ends that were killed.
-        let (directory, name) = (link.path(), link.name.clone());
-        let clear = move || {
-            let _ = std::fs::remove_dir_all(directory);
-            let _ = std::fs::remove_file(format!("/dev/shm/sem.ct3ip.{name}"));
-        };
-        Ok(Laid { fds: Vec::new(), clear: Some(Box::new(clear)) })
+        Ok(lay(link))
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Named> {
-        Ok(Named(link.clone()))
+        Ok(Named { bytes: link.capacity * (size_of::<P>() + OVERHEAD), link: link.clone() })
     }
 }
 
-pub struct Named(Link);
+impl Carrier<[u8]> for Cloudtoid {
+    const NAME: &'static str = <Self as Contender>::NAME;
+    type Door = Named;
+
+    fn carries(load: Load) -> bool {
+        matches!(load, Load::Messages { .. })
+    }
+
+    fn fits(link: &Link) -> Result<(), &'static str> {
+        fits(link)
+    }
+
+    fn lay(link: &Link) -> Outcome<Laid> {
+        Ok(lay(link))
+    }
+
+    fn door(link: &Link) -> Outcome<Named> {
+        Ok(Named { bytes: link.bytes_with(OVERHEAD), link: link.clone() })
+    }
+}
+
+pub struct Named {
+    link: Link,
+    bytes: usize,
+}
+
 pub struct Sender(Publisher, Pause);
 
-pub struct Receiver<P> {
+pub struct Receiver<M> {
     rx: Subscriber,
     /// `None`: its own way of sleeping.
     polled: Option<Pause>,
-    item: P,
+    item: M,
 }
 
 impl Named {
-    fn options<P>(&self) -> Options {
-        let bytes = self.0.capacity * (size_of::<P>() + OVERHEAD);
-        Options::new(&self.0.name, bytes).with_path(self.0.path())
+    fn options(&self) -> Options {
+        Options::new(&self.link.name, self.bytes).with_path(self.link.path())
+    }
+
+    fn sender(&self) -> Outcome<Sender> {
+        Ok(Sender(Publisher::open(&self.options())?, self.link.pause()))
+    }
+
+    fn receiver<M>(&self, item: M) -> Outcome<Receiver<M>> {
+        let polled = (self.link.wait != Wait::Sleep).then(|| self.link.pause());
+        Ok(Receiver { rx: Subscriber::open(&self.options())?, polled, item })
     }
 }
 
@@ -60,26 +102,45 @@ impl<P: Payload> Door<P> for Named {
     type Rx = Receiver<P>;
 
     fn tx(&self) -> Outcome<Sender> {
-        Ok(Sender(Publisher::open(&self.options::<P>())?, self.0.pause()))
+        self.sender()
     }
 
     fn rx(&self) -> Outcome<Receiver<P>> {
-        let polled = (self.0.wait != Wait::Sleep).then(|| self.0.pause());
-        Ok(Receiver { rx: Subscriber::open(&self.options::<P>())?, polled, item: P::zeroed() })
+        self.receiver(P::zeroed())
     }
 }
 
-impl<P: Payload> Tx<P> for Sender {
+impl Door<[u8]> for Named {
+    type Tx = Sender;
+    type Rx = Receiver<Vec<u8>>;
+
+    fn tx(&self) -> Outcome<Sender> {
+        self.sender()
+    }
+
+    fn rx(&self) -> Outcome<Receiver<Vec<u8>>> {
+        self.receiver(vec![0; self.link.size])
+    }
+}
+
+impl Tx<[u8]> for Sender {
     #[inline(always)]
-    fn send(&mut self, item: &P) -> Outcome {
+    fn send(&mut self, message: &[u8]) -> Outcome {
         let mut pause = self.1;
-        while let Err(e) = self.0.try_send(bytemuck::bytes_of(item)) {
+        while let Err(e) = self.0.try_send(message) {
             if !e.is_full() {
                 return Err(e.into());
             }
             pause.idle();
         }
         Ok(())
+    }
+}
+
+impl<P: Payload> Tx<P> for Sender {
+    #[inline(always)]
+    fn send(&mut self, item: &P) -> Outcome {
+        Tx::<[u8]>::send(self, bytemuck::bytes_of(item))
     }
 
     #[inline(always)]
@@ -98,19 +159,41 @@ impl<P: Payload> Tx<P> for Sender {
     }
 }
 
+/// Polls until a message has come, and says how long it is.
+#[inline(always)]
+fn poll(rx: &Subscriber, mut pause: Pause, buffer: &mut [u8]) -> Outcome<usize> {
+    loop {
+        match rx.try_recv_into(buffer)? {
+            Some(length) => return Ok(length),
+            None => pause.idle(),
+        }
+    }
+}
+
 impl<P: Payload> Rx<P> for Receiver<P> {
     #[inline(always)]
     fn recv(&mut self, mut look: impl FnMut(&P)) -> Outcome {
-        match &mut self.polled {
+        match self.polled {
             None => self.item = bytemuck::pod_read_unaligned(&self.rx.recv()?),
             Some(pause) => {
-                let mut pause = *pause;
-                while self.rx.try_recv_into(bytemuck::bytes_of_mut(&mut self.item))?.is_none() {
-                    pause.idle();
-                }
+                poll(&self.rx, pause, bytemuck::bytes_of_mut(&mut self.item))?;
             }
         }
         look(&self.item);
+        Ok(())
+    }
+}
+
+impl Rx<[u8]> for Receiver<Vec<u8>> {
+    #[inline(always)]
+    fn recv(&mut self, mut look: impl FnMut(&[u8])) -> Outcome {
+        match self.polled {
+            None => look(&self.rx.recv()?),
+            Some(pause) => {
+                let length = poll(&self.rx, pause, &mut self.item)?;
+                look(&self.item[..length]);
+            }
+        }
         Ok(())
     }
 }

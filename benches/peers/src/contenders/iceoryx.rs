@@ -15,6 +15,17 @@ pub fn prefix(scratch: &str) -> String {
     format!("iox2_{}_", scratch.rsplit('/').next().unwrap_or_default().replace('-', "_"))
 }
 
+/// A process's part in a run's services.
+pub fn node(link: &Link) -> Outcome<Node<ipc::Service>> {
+    set_log_level(LogLevel::Error);
+    let mut config = Config::default();
+    config.global.prefix =
+        FileName::new(prefix(&link.scratch).as_bytes()).map_err(|e| format!("{e:?}"))?;
+    let root = iceoryx2::prelude::Path::new(link.scratch.as_bytes());
+    config.global.set_root_path(&root.map_err(|e| format!("{e:?}"))?);
+    Ok(NodeBuilder::new().config(&config).create::<ipc::Service>()?)
+}
+
 pub struct Iceoryx2;
 
 impl Contender for Iceoryx2 {
@@ -33,7 +44,6 @@ impl Contender for Iceoryx2 {
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Named> {
-        set_log_level(LogLevel::Error);
         Ok(Named(link.clone()))
     }
 }
@@ -45,12 +55,7 @@ type Factory<P> =
 
 impl Named {
     fn service<P: Payload>(&self) -> Outcome<(Node<ipc::Service>, Factory<P>)> {
-        let mut config = Config::default();
-        config.global.prefix =
-            FileName::new(prefix(&self.0.scratch).as_bytes()).map_err(|e| format!("{e:?}"))?;
-        let root = iceoryx2::prelude::Path::new(self.0.scratch.as_bytes());
-        config.global.set_root_path(&root.map_err(|e| format!("{e:?}"))?);
-        let node = NodeBuilder::new().config(&config).create::<ipc::Service>()?;
+        let node = node(&self.0)?;
         let service = node
             .service_builder(&self.0.name.as_str().try_into()?)
             .publish_subscribe::<P>()

@@ -1,6 +1,6 @@
-//! What the kernel offers: a pipe, Unix datagram and stream sockets. All block by sleeping.
+//! What the kernel offers: a pipe, Unix stream, datagram and packet sockets. All block by sleeping.
 //!
-//! A pipe and a stream carry bytes. Items of a power of two up to a page are never split among the
+//! A pipe and a stream carry bytes, the other two messages. Items of a power of two up to a page are never split among the
 //! readers of a pipe that writes whole items at a time; a stream makes no such promise.
 
 use std::marker::PhantomData;
@@ -19,6 +19,7 @@ const PIPE_MAX: usize = 1 << 20;
 pub type Pipe = Kernel<IsPipe>;
 pub type Datagram = Kernel<IsDatagram>;
 pub type Stream = Kernel<IsStream>;
+pub type SeqPacket = Kernel<IsSeqPacket>;
 
 pub struct Kernel<K>(PhantomData<K>);
 
@@ -33,6 +34,7 @@ pub trait Sort: 'static + Sync {
 pub struct IsPipe;
 pub struct IsDatagram;
 pub struct IsStream;
+pub struct IsSeqPacket;
 
 impl Sort for IsPipe {
     const NAME: &'static str = "pipe";
@@ -73,6 +75,17 @@ impl Sort for IsStream {
     }
 }
 
+/// Messages like datagrams, over a connection.
+impl Sort for IsSeqPacket {
+    const NAME: &'static str = "seqpacket-socket";
+    const BYTES: bool = false;
+    const MANY: bool = true;
+
+    fn lay(bytes: usize) -> Outcome<Laid> {
+        sockets(SocketType::SEQPACKET, bytes)
+    }
+}
+
 impl<K: Sort> Contender for Kernel<K> {
     const NAME: &'static str = K::NAME;
     type Door<P: Payload> = Ends;
@@ -101,7 +114,11 @@ impl<K: Sort> Carrier<[u8]> for Kernel<K> {
     type Door = Ends;
 
     fn carries(load: Load) -> bool {
-        load == Load::Bytes && K::BYTES
+        match load {
+            Load::Bytes => K::BYTES,
+            Load::Messages { .. } => !K::BYTES,
+            _ => false,
+        }
     }
 
     fn fits(link: &Link) -> Result<(), &'static str> {
@@ -113,7 +130,9 @@ impl<K: Sort> Carrier<[u8]> for Kernel<K> {
     }
 
     fn door(link: &Link) -> Outcome<Ends> {
-        Ok(Ends { fds: [link.fds[0], link.fds[1]], buffer: link.read_size(), unit: 8 })
+        // A message is all that one call reads, whatever its length.
+        let unit = if K::BYTES { 8 } else { 1 };
+        Ok(Ends { fds: [link.fds[0], link.fds[1]], buffer: link.read_size(), unit })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod crossbar;
 pub mod crossbeam;
 pub mod eventfd;
 pub mod iceoryx;
+pub mod iceoryx_slices;
 pub mod in_place;
 pub mod ipmpsc;
 pub mod kernel;
@@ -76,7 +77,7 @@ pub struct Link {
     pub size: usize,
     /// Items per call.
     pub batch: usize,
-    /// Slots; for streams of bytes, bytes.
+    /// Slots; for loads of bytes and messages, bytes.
     pub capacity: usize,
     pub senders: u32,
     pub receivers: u32,
@@ -94,7 +95,18 @@ impl Link {
 
     /// How long its items are.
     pub fn lengths(&self) -> Lengths {
-        Lengths { most: self.size }
+        Lengths { most: self.size, varied: self.load == Load::Messages { varied: true } }
+    }
+
+    /// How many messages fit, for contenders that have slots for them.
+    pub fn messages(&self) -> usize {
+        self.capacity / self.size
+    }
+
+    /// Bytes for all messages that fit, each with `overhead` bytes of the contender's own.
+    pub fn bytes_with(&self, overhead: usize) -> usize {
+        let least = if self.lengths().varied { Lengths::LEAST } else { self.size };
+        self.capacity + self.capacity / least * overhead
     }
 
     /// How much a reader of bytes asks for at a time: as much as is written, up to 64 KiB.
@@ -183,7 +195,7 @@ pub trait Contender: 'static {
     fn door<P: Payload>(link: &Link) -> Outcome<Self::Door<P>>;
 }
 
-/// A library or a kernel object that is told at each call how much to pass.
+/// A library or a kernel object that is told at each call how much to pass: bytes, messages.
 pub trait Carrier<P: Labelled + ?Sized>: 'static {
     const NAME: &'static str;
     type Door: Door<P>;
@@ -297,7 +309,8 @@ impl Pause {
     }
 }
 
-/// Calls the macro `$with` with the type of every contender; `$carry` with those for bytes.
+/// Calls the macro `$with` with the type of every contender; `$carry` with those for bytes and
+/// messages.
 macro_rules! everybody {
     ($with:ident, $carry:ident) => {{
         $with!(ours::Spsc);
@@ -333,8 +346,15 @@ macro_rules! everybody {
         $with!(eventfd::Eventfd);
         $carry!(copy_loop::CopyLoop<false>);
         $carry!(copy_loop::CopyLoop<true>);
+        $carry!(shmring::Shmring);
+        $carry!(ipmpsc::Ipmpsc);
+        $carry!(cloudtoid::Cloudtoid);
+        $carry!(iceoryx_slices::Slices);
         $carry!(kernel::Pipe);
         $carry!(kernel::Stream);
+        $carry!(kernel::Datagram);
+        $carry!(kernel::SeqPacket);
+        $carry!(mq::Mq);
     }};
 }
 pub(crate) use everybody;

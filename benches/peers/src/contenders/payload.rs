@@ -15,19 +15,35 @@ pub enum Load {
     Items,
     /// A stream of bytes; an item is what one call writes.
     Bytes,
+    /// Messages, whose length the receiver learns with each of them.
+    Messages { varied: bool },
 }
 
 /// How long items are.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
     pub most: usize,
+    /// Anything from [`Lengths::LEAST`] to `most`, as the label says.
+    pub varied: bool,
 }
 
 impl Lengths {
+    pub const LEAST: usize = 16;
+
     /// Of the item with this label.
     #[inline(always)]
-    pub fn of(self, _label: u64) -> usize {
-        self.most
+    pub fn of(self, label: u64) -> usize {
+        if !self.varied {
+            return self.most;
+        }
+        let hash = label.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let range = (self.most - Self::LEAST + 1) as u64;
+        Self::LEAST + ((hash * range) >> 32) as usize
+    }
+
+    pub fn mean(self) -> f64 {
+        let least = if self.varied { Self::LEAST } else { self.most };
+        (least + self.most) as f64 / 2.0
     }
 }
 

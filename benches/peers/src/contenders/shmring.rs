@@ -1,11 +1,12 @@
-//! shmring: a ring of bytes; items are written and read whole. Its blocking calls sleep on a futex.
+//! shmring: a ring of bytes; items are written and read whole, messages behind their length. Its
+//! blocking calls sleep on a futex.
 
 use std::io::{Read as _, Write as _};
 
 use ::shmring::backend::ShmStorage;
 use ::shmring::{Options, Reader, Writer, create_shm, open_shm};
 
-use super::{Contender, Door, Laid, Link, Pause, Payload, Rx, Tx, Wait};
+use super::{Carrier, Contender, Door, Laid, Link, Load, Pause, Payload, Rx, Tx, Wait};
 use crate::Outcome;
 
 pub struct Shmring;
@@ -26,28 +27,73 @@ impl Contender for Shmring {
     }
 
     fn door<P: Payload>(link: &Link) -> Outcome<Name> {
-        Ok(Name(link.clone()))
+        Ok(Name { bytes: link.capacity * size_of::<P>(), link: link.clone() })
     }
 }
 
-pub struct Name(Link);
+impl Carrier<[u8]> for Shmring {
+    const NAME: &'static str = <Self as Contender>::NAME;
+    type Door = Name;
 
-/// `None`: its own way of sleeping.
-pub struct Sender(Writer<ShmStorage>, Option<Pause>);
+    fn carries(load: Load) -> bool {
+        matches!(load, Load::Bytes | Load::Messages { .. })
+    }
 
-pub struct Receiver<P> {
+    fn fits(link: &Link) -> Result<(), &'static str> {
+        <Self as Contender>::fits(link)
+    }
+
+    fn lay(link: &Link) -> Outcome<Laid> {
+        Ok(Laid::file(link))
+    }
+
+    fn door(link: &Link) -> Outcome<Name> {
+        let overhead = if link.load == Load::Bytes { 0 } else { size_of::<Length>() };
+        // It wants a power of two.
+        let bytes = link.bytes_with(overhead).next_power_of_two();
+        Ok(Name { bytes, link: link.clone() })
+    }
+}
+
+/// What we put before a message.
+type Length = u64;
+
+pub struct Name {
+    link: Link,
+    bytes: usize,
+}
+
+pub struct Sender {
+    tx: Writer<ShmStorage>,
+    /// `None`: its own way of sleeping.
+    polled: Option<Pause>,
+    framed: bool,
+}
+
+pub struct Receiver<B> {
     rx: Reader<ShmStorage>,
     polled: Option<Pause>,
-    buffer: Vec<P>,
+    framed: bool,
+    buffer: Vec<B>,
 }
 
 impl Name {
-    fn bytes<P>(&self) -> u64 {
-        (self.0.capacity * size_of::<P>()) as u64
+    fn polled(&self) -> Option<Pause> {
+        matches!(self.link.wait, Wait::Usual | Wait::Spin).then(|| self.link.pause())
     }
 
-    fn polled(&self) -> Option<Pause> {
-        matches!(self.0.wait, Wait::Usual | Wait::Spin).then(|| self.0.pause())
+    fn framed(&self) -> bool {
+        matches!(self.link.load, Load::Messages { .. })
+    }
+
+    fn sender(&self) -> Outcome<Sender> {
+        let tx = create_shm(&self.link.name, self.bytes as u64, Options::default())?;
+        Ok(Sender { tx, polled: self.polled(), framed: self.framed() })
+    }
+
+    fn receiver<B>(&self, buffer: Vec<B>) -> Outcome<Receiver<B>> {
+        let rx = open_shm(&self.link.name, self.bytes as u64, Options::default())?;
+        Ok(Receiver { rx, polled: self.polled(), framed: self.framed(), buffer })
     }
 }
 
@@ -56,24 +102,35 @@ impl<P: Payload> Door<P> for Name {
     type Rx = Receiver<P>;
 
     fn tx(&self) -> Outcome<Sender> {
-        let tx = create_shm(&self.0.name, self.bytes::<P>(), Options::default())?;
-        Ok(Sender(tx, self.polled()))
+        self.sender()
     }
 
     fn rx(&self) -> Outcome<Receiver<P>> {
-        let rx = open_shm(&self.0.name, self.bytes::<P>(), Options::default())?;
-        Ok(Receiver { rx, polled: self.polled(), buffer: vec![P::zeroed(); self.0.batch] })
+        self.receiver(vec![P::zeroed(); self.link.batch])
+    }
+}
+
+impl Door<[u8]> for Name {
+    type Tx = Sender;
+    type Rx = Receiver<u8>;
+
+    fn tx(&self) -> Outcome<Sender> {
+        self.sender()
+    }
+
+    fn rx(&self) -> Outcome<Receiver<u8>> {
+        self.receiver(vec![0; self.link.read_size()])
     }
 }
 
 impl Sender {
     #[inline(always)]
     fn write(&mut self, mut bytes: &[u8]) -> Outcome {
-        let Some(mut pause) = self.1 else {
-            return Ok(self.0.write_all(bytes)?);
+        let Some(mut pause) = self.polled else {
+            return Ok(self.tx.write_all(bytes)?);
         };
         while !bytes.is_empty() {
-            match self.0.try_write(bytes)? {
+            match self.tx.try_write(bytes)? {
                 0 => pause.idle(),
                 written => bytes = &bytes[written..],
             }
@@ -94,31 +151,69 @@ impl<P: Payload> Tx<P> for Sender {
     }
 }
 
+impl Tx<[u8]> for Sender {
+    #[inline(always)]
+    fn send(&mut self, bytes: &[u8]) -> Outcome {
+        if self.framed {
+            self.write(&(bytes.len() as Length).to_ne_bytes())?;
+        }
+        self.write(bytes)
+    }
+}
+
+/// Reads what has come, of as many bytes as there are, to the end of a `unit` of them.
+#[inline(always)]
+fn read(
+    rx: &mut Reader<ShmStorage>,
+    mut polled: Option<Pause>,
+    unit: usize,
+    bytes: &mut [u8],
+) -> Outcome<usize> {
+    let mut read = 0_usize;
+    while read == 0 || !read.is_multiple_of(unit) {
+        // Behind the first unit: only the rest of one that has begun.
+        let until = match read {
+            0 => bytes.len(),
+            _ => read.next_multiple_of(unit),
+        };
+        read += match &mut polled {
+            None => rx.read(&mut bytes[read..until])?,
+            Some(pause) => {
+                let now = rx.try_read(&mut bytes[read..until])?;
+                if now == 0 {
+                    pause.idle();
+                }
+                now
+            }
+        };
+    }
+    Ok(read)
+}
+
 impl<P: Payload> Receiver<P> {
-    /// Reads some items, of `max` at most: what has come, to the end of an item.
+    /// Reads some items, of `max` at most.
     #[inline(always)]
     fn read(&mut self, max: usize) -> Outcome<usize> {
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer[..max]);
-        let mut pause = self.polled;
-        let mut read = 0;
-        while read == 0 || read % size_of::<P>() != 0 {
-            // Behind the first item: only the rest of one that has begun.
-            let until = match read {
-                0 => bytes.len(),
-                _ => read.next_multiple_of(size_of::<P>()),
-            };
-            read += match &mut pause {
-                None => self.rx.read(&mut bytes[read..until])?,
-                Some(pause) => {
-                    let now = self.rx.try_read(&mut bytes[read..until])?;
-                    if now == 0 {
-                        pause.idle();
-                    }
-                    now
-                }
-            };
-        }
-        Ok(read / size_of::<P>())
+        let bytes = bytemuck::cast_slice_mut(&mut self.buffer[..max]);
+        Ok(read(&mut self.rx, self.polled, size_of::<P>(), bytes)? / size_of::<P>())
+    }
+}
+
+impl Rx<[u8]> for Receiver<u8> {
+    #[inline(always)]
+    fn recv(&mut self, mut look: impl FnMut(&[u8])) -> Outcome {
+        let got = match self.framed {
+            false => read(&mut self.rx, self.polled, 8, &mut self.buffer)?,
+            true => {
+                let mut length = [0; size_of::<Length>()];
+                read(&mut self.rx, self.polled, length.len(), &mut length)?;
+                let message = self.buffer.get_mut(..Length::from_ne_bytes(length) as usize);
+                let message = message.ok_or("a message is longer than any that was sent")?;
+                read(&mut self.rx, self.polled, message.len(), message)?
+            }
+        };
+        look(&self.buffer[..got]);
+        Ok(())
     }
 }
 
