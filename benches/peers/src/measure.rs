@@ -128,7 +128,7 @@ impl Table {
     }
 
     pub fn is_timed(&self) -> bool {
-        matches!(self.scenario.unit, Unit::Trips | Unit::LowRate)
+        matches!(self.scenario.unit, Unit::Trips | Unit::LowRate | Unit::Copies)
     }
 
     /// Round by round: rates, or times at a quantile.

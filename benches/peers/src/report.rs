@@ -139,6 +139,10 @@ fn cells(table: &Table, row: &Row) -> Vec<String> {
             }
             cells
         }
+        Unit::Copies => {
+            let ns = of(row, |round| round.latency[P50] as f64);
+            vec![at(P50), format!("{:.2}", link.size as f64 / ns), lead]
+        }
         Unit::Trips => vec![at(P50), at(P99), at(P999), at(MAX), lead],
         Unit::LowRate => {
             let cpu = format!("{:.2} %", of(row, |round| round.cpu) * 100.0);
@@ -162,6 +166,7 @@ fn heads(table: &Table) -> Vec<&'static str> {
             };
             vec![one, many, "GB/s", "ringpipe is … times as fast"]
         }
+        Unit::Copies => vec!["a file", "GB/s", "ringpipe is … times as fast"],
         Unit::Trips => vec!["p50", "p99", "p99.9", "max", "ringpipe is … times as fast"],
         Unit::LowRate => vec![
             "p50",
@@ -432,7 +437,8 @@ they are about to claim, which is what makes claims survive their owner.\n\n\
 In `bytes-…` one call writes so many bytes, and the reader reads what is there, up to as many, or \
 64 KiB, by way of 64 KiB. `copy-loop` is what it is measured by: a bare ring of bytes, whose sides \
 spin, and which knows no end; in `copy-loop-dirtied` the receiver also writes to each cache line \
-that it frees. In \
+that it frees. In `files-…` one process moves a file into a pipe (a ring), and another one moves \
+what comes out to a file in memory, where it is checked, or to /dev/null, where its length is. In \
 `messages-…` a receiver learns with each message how long it is, and whether that is so is \
 checked; 64 KiB of them fit, or 16, or what the system grants. iceoryx2 and ipmpsc show \
 them in place.\n\n";

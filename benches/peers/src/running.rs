@@ -67,7 +67,12 @@ pub fn entries() -> Vec<Entry> {
             entries.push(carrier::<$carrier, [u8]>(worker::carry::<$carrier>))
         };
     }
-    everybody!(add, carry);
+    macro_rules! copy {
+        ($carrier:ty) => {
+            entries.push(carrier::<$carrier, files::File>(worker::copy::<$carrier>))
+        };
+    }
+    everybody!(add, carry, copy);
     entries
 }
 

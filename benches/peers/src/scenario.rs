@@ -10,6 +10,8 @@ use crate::running::Plan;
 pub enum Unit {
     /// Items per second.
     Stream,
+    /// Nanoseconds for a file.
+    Copies,
     /// Nanoseconds there and back.
     Trips,
     /// Nanoseconds one way, at a thousand a second.
@@ -49,6 +51,8 @@ pub const BULK: (usize, usize, usize) = (4096, 16, 64);
 /// Streams of bytes: what one call writes, and what a pipe holds.
 const WRITES: [usize; 5] = [64, 512, 1 << 12, 1 << 16, 1 << 20];
 const AS_A_PIPE: usize = 1 << 16;
+/// More than caches hold.
+const FILE: usize = 1 << 28;
 /// Messages of one length; of several, up to this one.
 const MESSAGES: [usize; 6] = [16, 64, 256, 1 << 10, 1 << 12, 1 << 16];
 const VARIED: usize = 1 << 10;
@@ -170,7 +174,7 @@ pub fn all() -> Vec<Scenario> {
     all
 }
 
-/// Streams of bytes, messages.
+/// Streams of bytes, whole files, messages.
 fn of_any_length(link: &Link) -> Vec<Scenario> {
     let scenario = |name: String, title: String, unit, link: Link| Scenario {
         name,
@@ -185,6 +189,13 @@ fn of_any_length(link: &Link) -> Vec<Scenario> {
         let link = Link { load: Load::Bytes, size, capacity: AS_A_PIPE, ..link.clone() };
         let title = format!("Stream of bytes, written {} at a time", bytes(size));
         all.push(scenario(format!("bytes-{size}"), title, Unit::Stream, link));
+    }
+    for (kept, to) in [(false, "null"), (true, "memory")] {
+        let load = Load::Files { kept };
+        let link = Link { load, size: FILE, capacity: AS_A_PIPE, ..link.clone() };
+        let place = if kept { "another one" } else { "/dev/null" };
+        let title = format!("A file in memory of {} to {place}", bytes(FILE));
+        all.push(scenario(format!("files-{to}"), title, Unit::Copies, link));
     }
     let messages = |size: usize, varied| {
         let capacity = AS_A_PIPE.max(FEWEST_MESSAGES * size);
@@ -237,13 +248,14 @@ impl Scenario {
     pub fn plan(&self, quick: bool) -> Plan {
         let crowded = self.link.senders + self.link.receivers > 2;
         let (measured, rounds) = match self.unit {
-            Unit::Idle | Unit::LowRate => (1000, 5),
+            Unit::Idle | Unit::LowRate | Unit::Copies => (1000, 5),
             Unit::Trips if self.link.wait != Wait::Spin => (100, 10),
             // Of large ones, a few more or less would make a difference.
             _ if crowded || self.link.load != Load::Items && self.link.size >= 1 << 16 => (60, 15),
             _ => (15, 30),
         };
-        let (measured, rounds) = if quick { (measured.min(60), 2) } else { (measured, rounds) };
+        let least = if self.unit == Unit::Copies { 500 } else { 60 };
+        let (measured, rounds) = if quick { (measured.min(least), 2) } else { (measured, rounds) };
         let warm = Duration::from_millis((measured / 5).max(3));
         Plan { link: self.link.clone(), warm, measured: Duration::from_millis(measured), rounds }
     }
@@ -263,7 +275,7 @@ pub enum Bound {
     AtMost(f64),
 }
 
-/// A ratio to be reached. Of rates for streams, of times for round trips.
+/// A ratio to be reached. Of rates for streams, of times for round trips and copies.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub scenario: String,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::check::{Check, END, SERIAL_BITS, opaque};
+use crate::contenders::files::File;
 use crate::contenders::{
     Carrier, Contender, Door, Item, Labelled, Link, Load, Payload, Rx, Tx, Work,
 };
@@ -107,6 +108,13 @@ pub fn carry<C: Carrier<[u8]>>(orders: &Orders) -> Outcome<Vec<Account>> {
         },
     };
     play_all(orders, C::door, how)
+}
+
+/// The same with files.
+pub fn copy<C: Carrier<File>>(orders: &Orders) -> Outcome<Vec<Account>> {
+    play_all(orders, C::door, |player, doors| {
+        player.play_stream(doors, |tx, number| player.send(tx, number), |rx| player.time(rx))
+    })
 }
 
 /// One role's part, given what its links are reached through.
@@ -361,6 +369,30 @@ impl Player<'_> {
             // One that had nothing to receive while it counted has not looked.
             marks.look(self.control, check.items);
             Ok(None)
+        })?;
+        Ok(self.account(turns, &check))
+    }
+
+    /// Receives, and times how long each takes to come.
+    fn time<P: Labelled + ?Sized>(&self, mut rx: impl Rx<P>) -> Outcome<Account> {
+        let mut check = Check::new(self.link());
+        let turns = self.turns(|marks| {
+            let mut times = histogram()?;
+            check.go_on();
+            while !check.ended {
+                let began = now();
+                let mut arrived = began;
+                rx.recv(|item| {
+                    arrived = now();
+                    check.look(item);
+                })?;
+                marks.look(self.control, check.items);
+                if marks.phase.is_measured() {
+                    times.saturating_record(arrived - began);
+                }
+            }
+            self.control.mark_taken();
+            Ok(Some(times))
         })?;
         Ok(self.account(turns, &check))
     }

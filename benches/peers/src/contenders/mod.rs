@@ -16,6 +16,7 @@ pub mod copy_loop;
 pub mod crossbar;
 pub mod crossbeam;
 pub mod eventfd;
+pub mod files;
 pub mod iceoryx;
 pub mod iceoryx_slices;
 pub mod in_place;
@@ -33,6 +34,7 @@ pub mod rtrb;
 #[cfg(feature = "shaq")]
 pub mod shaq;
 pub mod shmring;
+pub mod through_pipe;
 
 pub use payload::{Item, Labelled, Lengths, Load, Payload, consists_of};
 
@@ -195,7 +197,7 @@ pub trait Contender: 'static {
     fn door<P: Payload>(link: &Link) -> Outcome<Self::Door<P>>;
 }
 
-/// A library or a kernel object that is told at each call how much to pass: bytes, messages.
+/// A library or a kernel object that is told at each call how much to pass: bytes, messages, files.
 pub trait Carrier<P: Labelled + ?Sized>: 'static {
     const NAME: &'static str;
     type Door: Door<P>;
@@ -310,9 +312,9 @@ impl Pause {
 }
 
 /// Calls the macro `$with` with the type of every contender; `$carry` with those for bytes and
-/// messages.
+/// messages, and `$copy` with those for files.
 macro_rules! everybody {
-    ($with:ident, $carry:ident) => {{
+    ($with:ident, $carry:ident, $copy:ident) => {{
         $with!(ours::Spsc);
         $with!(ours::SpscSpin);
         $with!(ours::Mpmc);
@@ -355,6 +357,8 @@ macro_rules! everybody {
         $carry!(kernel::Datagram);
         $carry!(kernel::SeqPacket);
         $carry!(mq::Mq);
+        $copy!(through_pipe::Splice);
+        $copy!(through_pipe::Cat);
     }};
 }
 pub(crate) use everybody;

@@ -17,6 +17,8 @@ pub enum Load {
     Bytes,
     /// Messages, whose length the receiver learns with each of them.
     Messages { varied: bool },
+    /// Whole files, from one descriptor to another; what arrives is kept in memory, or thrown away.
+    Files { kept: bool },
 }
 
 /// How long items are.
