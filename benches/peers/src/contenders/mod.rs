@@ -24,6 +24,8 @@ pub mod ipmpsc;
 pub mod kernel;
 pub mod limits;
 pub mod mq;
+#[cfg(feature = "new-kinds")]
+pub mod new_kinds;
 pub mod ours;
 mod payload;
 pub mod plain;
@@ -346,6 +348,12 @@ macro_rules! everybody {
         $with!(kernel::Stream);
         $with!(mq::Mq);
         $with!(eventfd::Eventfd);
+        #[cfg(feature = "new-kinds")]
+        $carry!(new_kinds::Bytes);
+        #[cfg(feature = "new-kinds")]
+        $carry!(new_kinds::Messages<ringpipe::Spsc>);
+        #[cfg(feature = "new-kinds")]
+        $carry!(new_kinds::Messages<ringpipe::Mpmc>);
         $carry!(copy_loop::CopyLoop<false>);
         $carry!(copy_loop::CopyLoop<true>);
         $carry!(shmring::Shmring);
@@ -357,6 +365,8 @@ macro_rules! everybody {
         $carry!(kernel::Datagram);
         $carry!(kernel::SeqPacket);
         $carry!(mq::Mq);
+        #[cfg(feature = "new-kinds")]
+        $copy!(new_kinds::Bytes);
         $copy!(through_pipe::Splice);
         $copy!(through_pipe::Cat);
     }};

@@ -39,6 +39,15 @@ impl Called for ringpipe::Mpmc {
     const POLLED: &'static str = "ringpipe-mpmc-polled";
 }
 
+/// How ringpipe is told to wait.
+pub fn policy(wait: Wait) -> WaitPolicy {
+    match wait {
+        Wait::Usual | Wait::Adaptive => WaitPolicy::Adaptive,
+        Wait::Spin => WaitPolicy::Spin,
+        Wait::Sleep => WaitPolicy::Park,
+    }
+}
+
 impl<K: Called, const SPIN: bool> Contender for Ours<K, SPIN> {
     const NAME: &'static str = <K as Called>::NAME[SPIN as usize];
     type Door<P: Payload> = Open<P, K>;
@@ -64,12 +73,7 @@ impl<K: Called, const SPIN: bool> Contender for Ours<K, SPIN> {
 
     fn door<P: Payload>(link: &Link) -> Outcome<Open<P, K>> {
         let ring = Ring::<P, K>::options().tag("peers", 1).prefault(true).open(&link.name)?;
-        let policy = match link.wait {
-            _ if SPIN => WaitPolicy::Spin,
-            Wait::Usual | Wait::Adaptive => WaitPolicy::Adaptive,
-            Wait::Spin => WaitPolicy::Spin,
-            Wait::Sleep => WaitPolicy::Park,
-        };
+        let policy = if SPIN { WaitPolicy::Spin } else { policy(link.wait) };
         Ok(Open { ring, policy, batch: link.batch })
     }
 }
