@@ -24,9 +24,8 @@ pub mod ipmpsc;
 pub mod kernel;
 pub mod limits;
 pub mod mq;
-#[cfg(feature = "new-kinds")]
-pub mod new_kinds;
 pub mod ours;
+pub mod ours_untyped;
 mod payload;
 pub mod plain;
 pub mod que;
@@ -348,12 +347,9 @@ macro_rules! everybody {
         $with!(kernel::Stream);
         $with!(mq::Mq);
         $with!(eventfd::Eventfd);
-        #[cfg(feature = "new-kinds")]
-        $carry!(new_kinds::Bytes);
-        #[cfg(feature = "new-kinds")]
-        $carry!(new_kinds::Messages<ringpipe::Spsc>);
-        #[cfg(feature = "new-kinds")]
-        $carry!(new_kinds::Messages<ringpipe::Mpmc>);
+        $carry!(ours_untyped::Bytes);
+        $carry!(ours_untyped::Messages<ringpipe::SpscMessages>);
+        $carry!(ours_untyped::Messages<ringpipe::MpmcMessages>);
         $carry!(copy_loop::CopyLoop<false>);
         $carry!(copy_loop::CopyLoop<true>);
         $carry!(shmring::Shmring);
@@ -365,8 +361,7 @@ macro_rules! everybody {
         $carry!(kernel::Datagram);
         $carry!(kernel::SeqPacket);
         $carry!(mq::Mq);
-        #[cfg(feature = "new-kinds")]
-        $copy!(new_kinds::Bytes);
+        $copy!(ours_untyped::Bytes);
         $copy!(through_pipe::Splice);
         $copy!(through_pipe::Cat);
     }};

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use ringpipe::{bytes, messages};
 
 use super::files::File;
-use super::ours::{Called, policy};
+use super::ours::policy;
 use super::through_pipe::InTurn;
 use super::{Carrier, Door, Laid, Link, Load, Rx, Tx};
 use crate::Outcome;
@@ -141,17 +141,30 @@ impl Door<File> for Files {
 
 impl Tx<File> for FileSender {
     fn send(&mut self, file: &File) -> Outcome {
-        self.0.next().writer()?.read_from(file.source()?)?;
+        self.0.next().writer()?.read_from(file.source()?, u64::MAX)?;
         Ok(())
     }
 }
 
 impl Rx<File> for FileReceiver {
     fn recv(&mut self, look: impl FnMut(&File)) -> Outcome {
-        let moved = self.0.next().reader()?.write_to(self.1.destination()?)?;
+        let moved = self.0.next().reader()?.write_to(self.1.destination()?, u64::MAX)?;
         self.1.show(moved, look);
         Ok(())
     }
+}
+
+/// What the kinds of ring are called here.
+pub trait Named: messages::Messages {
+    const CALLED: &'static str;
+}
+
+impl Named for ringpipe::SpscMessages {
+    const CALLED: &'static str = "ringpipe";
+}
+
+impl Named for ringpipe::MpmcMessages {
+    const CALLED: &'static str = "ringpipe-mpmc";
 }
 
 /// A ring of messages, of a kind.
@@ -160,8 +173,8 @@ pub struct Messages<K>(PhantomData<K>);
 /// A message's length, and what it takes to end where the next may begin.
 const OVERHEAD: usize = 16;
 
-impl<K: Called> Carrier<[u8]> for Messages<K> {
-    const NAME: &'static str = <K as Called>::NAME[0];
+impl<K: Named> Carrier<[u8]> for Messages<K> {
+    const NAME: &'static str = K::CALLED;
     type Door = Mailbox<K>;
 
     fn carries(load: Load) -> bool {
@@ -184,12 +197,12 @@ impl<K: Called> Carrier<[u8]> for Messages<K> {
     }
 }
 
-pub struct Mailbox<K: Called> {
+pub struct Mailbox<K: Named> {
     ring: messages::Ring<K>,
     link: Link,
 }
 
-impl<K: Called> Door<[u8]> for Mailbox<K> {
+impl<K: Named> Door<[u8]> for Mailbox<K> {
     type Tx = messages::Sender<K>;
     type Rx = Receiver<K>;
 
@@ -206,9 +219,9 @@ impl<K: Called> Door<[u8]> for Mailbox<K> {
     }
 }
 
-pub struct Receiver<K: Called>(messages::Receiver<K>, Vec<u8>);
+pub struct Receiver<K: Named>(messages::Receiver<K>, Vec<u8>);
 
-impl<K: Called> Tx<[u8]> for messages::Sender<K> {
+impl<K: Named> Tx<[u8]> for messages::Sender<K> {
     #[inline(always)]
     fn send(&mut self, message: &[u8]) -> Outcome {
         // Named in full: this trait's method has the same name.
@@ -216,7 +229,7 @@ impl<K: Called> Tx<[u8]> for messages::Sender<K> {
     }
 }
 
-impl<K: Called> Rx<[u8]> for Receiver<K> {
+impl<K: Named> Rx<[u8]> for Receiver<K> {
     #[inline(always)]
     fn recv(&mut self, mut look: impl FnMut(&[u8])) -> Outcome {
         let length = self.0.recv_into(&mut self.1)?;
