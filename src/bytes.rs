@@ -74,7 +74,8 @@
 //! [`ending`](crate::RecvHandle::ending) tells a writer that closed from one that died.
 
 use crate::error::ChannelError;
-pub use crate::handles::bytes::{Buffered, Descriptor, Duplex, TransferError};
+pub use crate::error::{Descriptor, TransferError};
+pub use crate::handles::bytes::{Buffered, Duplex};
 pub use crate::ring::Bytes;
 
 /// A byte pipe that this process has open.

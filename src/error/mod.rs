@@ -19,6 +19,7 @@ mod names;
 mod open;
 mod space;
 mod step;
+mod transfer;
 
 pub use crate::layout::ElementType;
 pub use attach::{AttachError, ChannelError};
@@ -34,3 +35,4 @@ pub use open::{Mismatch, OpenError};
 pub use space::SpaceLimit;
 pub(crate) use step::Failed;
 pub use step::Step;
+pub use transfer::{Descriptor, TransferError};

@@ -21,7 +21,6 @@ mod transfer;
 
 pub use buffered::Buffered;
 pub use duplex::{Duplex, duplex};
-pub use transfer::{Descriptor, TransferError};
 
 /// What part of a write says that has moved so much: how much, or if that is nothing, why.
 fn so_far(done: Result<(), SendAllError>, len: usize) -> io::Result<usize> {

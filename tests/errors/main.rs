@@ -103,11 +103,13 @@ fn keeps_to_the_rules(Told { variant, text, source, .. }: &Told) {
     assert!(text.chars().count() <= 200, "{variant} is long: {text}");
     assert!(!text.contains("os error"), "{variant} says what its source says: {text}");
     assert!(text.matches(';').count() <= 1, "{variant}: {text}");
-    let with_source = ["::Io", "ListError::Directory", "ChannelError::Attach", "SendAllError"];
+    let with_source =
+        ["::Io", "ListError::Directory", "ChannelError::Attach", "SendAllError", "TransferError"];
     let expected = with_source.iter().any(|end| variant.ends_with(end));
     assert_eq!(source != "none", expected, "{variant}: {source}");
-    let of_a_call =
-        ["Send", "Recv", "Bulk", "Peer", "Message"].iter().any(|call| variant.contains(call));
+    let of_a_call = ["Send", "Recv", "Bulk", "Peer", "Message", "Transfer"]
+        .iter()
+        .any(|call| variant.contains(call));
     let places = ["/dev/shm", "/data", "anonymous ring", "descriptor ", "the name of a ring"];
     let mut places = places.into_iter().chain(["passed on as"]);
     let names_it = places.any(|place| text.contains(place));

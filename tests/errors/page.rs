@@ -40,7 +40,7 @@ pub(super) fn write(table: &[Row], told: &[Option<Told>], before: &str) -> Strin
 }
 
 fn is_of_calls(kind: &str) -> bool {
-    ["Send", "Recv", "Bulk", "Peer", "Message"].iter().any(|call| kind.contains(call))
+    ["Send", "Recv", "Bulk", "Peer", "Message", "Transfer"].iter().any(|call| kind.contains(call))
 }
 
 fn section(row: &Row, told: Option<&Told>, before: &str) -> String {

@@ -132,6 +132,7 @@ fn errno(number: i32) -> &'static str {
         libc::ENFILE => "ENFILE",
         libc::ENOENT => "ENOENT",
         libc::ENOMEM => "ENOMEM",
+        libc::ENOSPC => "ENOSPC",
         libc::ENOSYS => "ENOSYS",
         libc::EPERM => "EPERM",
         libc::ESTALE => "ESTALE",

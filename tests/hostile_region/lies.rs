@@ -10,13 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use ringpipe::{Mismatch, Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc};
+use ringpipe::{Mismatch, Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc, bytes};
 
 use super::calls::{Ends, INTERVAL, Outcomes, receive_every_way, send_every_way};
 use super::limits::{MOMENTARY, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::support::at;
-use super::support::region::{HEADER, Raw, sign};
+use super::support::region::{HEADER, PAGE, Raw, sign};
 use super::support::{LONG, Name, Rng};
 
 /// What a lie in a field is answered with.
@@ -34,7 +34,7 @@ enum Answer {
 }
 
 /// Name, offset, bytes, answer.
-const FIELDS: [(&str, usize, usize, Answer); 19] = [
+const FIELDS: [(&str, usize, usize, Answer); 22] = [
     ("magic", 0, 8, Answer::NotARing),
     ("byte order", 8, 4, Answer::Damaged),
     ("major", 12, 2, Answer::Layout),
@@ -53,6 +53,10 @@ const FIELDS: [(&str, usize, usize, Answer); 19] = [
     ("region id", 128, 8, Answer::Welcome),
     ("created", 144, 8, Answer::Welcome),
     ("flags", 160, 8, Answer::Damaged),
+    ("slot layout", 168, 4, Answer::Damaged),
+    ("granule", 184, 8, Answer::Damaged),
+    // Of the kinds whose slots are mapped once it is none.
+    ("page", PAGE, 8, Answer::Damaged),
     ("reserved", 496, 8, Answer::Welcome),
 ];
 
@@ -375,4 +379,42 @@ fn an_spsc_header_that_changes_while_it_is_read_is_one_or_the_other() {
 #[test]
 fn an_mpmc_header_that_changes_while_it_is_read_is_one_or_the_other() {
     the_header_changes_its_mind::<Mpmc>();
+}
+
+/// What a byte pipe's header says of its pages decides how much is mapped a second time, and where.
+#[test]
+fn a_byte_pipe_header_that_lies_about_its_pages_is_refused_for_what_it_says() {
+    guarded(LONG, || {
+        let (name, options) = (Name::new(), bytes::Ring::options().capacity(1 << 14));
+        let ring = options.create(&name).unwrap();
+        let file = File::options().read(true).write(true).open(name.path()).unwrap();
+        let mut good = [0; HEADER];
+        file.read_exact_at(&mut good, 0).unwrap();
+        let page = field(&good, PAGE, 8);
+        assert_eq!(page, rustix::param::page_size() as u64);
+        for (offset, bytes) in [(PAGE, 8), (40, 8), (48, 8), (56, 8), (64, 8), (168, 4), (184, 8)] {
+            let truth = field(&good, offset, bytes);
+            let mask = u64::MAX >> (64 - 8 * bytes);
+            let lies = lies_about(truth).into_iter().map(|lie| lie & mask);
+            for lie in lies.filter(|&lie| lie != truth) {
+                let mut header = good;
+                set(&mut header, offset, bytes, lie);
+                sign(&mut header);
+                file.write_all_at(&header, 0).unwrap();
+                for refused in [options.open(&name), options.open_file(name.path())] {
+                    match refused.expect_err("its header lies") {
+                        OpenError::Mismatch {
+                            mismatch: Mismatch::PageSize { ring, here }, ..
+                        } if offset == PAGE && lie.is_power_of_two() => {
+                            assert_eq!((ring, here), (lie, page));
+                        }
+                        OpenError::Damaged { .. } if offset != PAGE || !lie.is_power_of_two() => {}
+                        other => panic!("{lie:#x} at {offset}: {other:?}"),
+                    }
+                }
+            }
+        }
+        file.write_all_at(&good, 0).unwrap();
+        assert_eq!(options.open(&name).unwrap().id(), ring.id());
+    });
 }

@@ -73,6 +73,8 @@ impl Drop for Raw {
 
 /// Bytes of the header.
 pub const HEADER: usize = 512;
+/// Where it says how long the pages are that are mapped twice.
+pub const PAGE: usize = 216;
 /// Where its checksum lies, which covers everything before it.
 pub const CHECKSUM: usize = 504;
 

@@ -1,10 +1,11 @@
 //! Of what ends are asked to do. These errors are small and name no ring.
 
 use std::error::Error;
+use std::fs::File;
 use std::time::Duration;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
-use ringpipe::{RecvHandle, Ring, SendHandle, Spsc, mpmc, spsc as channels};
+use ringpipe::{RecvHandle, Ring, SendHandle, Spsc, bytes, mpmc, spsc as channels};
 
 use super::attach::{lose, scribble};
 use super::stage::{Stage, forked, spsc};
@@ -341,5 +342,24 @@ fn several() -> Vec<Row> {
         .when("`send_all` could not go on: its `why`, and source, tells what stopped it.")
         .cure("See there; `sent` tells which values are to be sent yet.")
         .again("as `why` has it, from that value on."),
+        Row::new(&["TransferError"], "the ring", |_| {
+            let (mut tx, _rx) = bytes::channel(4096).unwrap();
+            tx.set_write_timeout(Some(SHORT)).unwrap();
+            let endless = File::open("/dev/zero").unwrap();
+            Ok(vec![told(tx.read_from(endless, u64::MAX))])
+        })
+        .with("BulkError::Timeout")
+        .when("`read_from` or `write_to` of a byte pipe could not go on, because of the ring.")
+        .cure("See its source; what has been moved is in the ring, or out of it.")
+        .again("as its source has it; the call goes on."),
+        Row::new(&["TransferError"], "the descriptor", |_| {
+            let (mut tx, mut rx) = bytes::channel(4096).unwrap();
+            tx.try_send_slice(b"hello").unwrap();
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            Ok(vec![told(rx.write_to(full, u64::MAX))])
+        })
+        .when("The file, socket or pipe at the other side could not be read or written.")
+        .cure("See its source; nothing that was not moved has left the ring.")
+        .again("when that works; the call goes on."),
     ]
 }

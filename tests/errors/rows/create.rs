@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ringpipe::bytes::Duplex;
+use ringpipe::bytes::{self, Duplex};
 use ringpipe::{ChannelError, CreateError, HugePages, OpenOrCreateError, SpaceLimit, spsc};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -53,6 +53,11 @@ fn names() -> Vec<Row> {
         })
         .when("The options ask for what cannot be; the text says what.")
         .cure("Ask for something else."),
+        Row::new(&["CreateError::Options"], "a limit of deliveries of bytes", |stage| {
+            one(bytes::Ring::options().delivery_limit(2).create(&stage.name))
+        })
+        .when("A byte pipe is to have a limit of deliveries, which are counted item by item.")
+        .cure("Leave the option."),
         Row::new(&["CreateError::Options"], "the umask", |stage| {
             as_root(|| {
                 become_nobody();

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use ringpipe::{Mpmc, OpenError, spsc};
+use ringpipe::{Mpmc, OpenError, bytes, spsc};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::mount::{MountFlags, mount_remount};
 
@@ -15,7 +15,7 @@ use super::stage::{
 };
 use super::support::disk::{self, Disk};
 use super::support::lock::BIRTH;
-use super::support::region::{HEADER, sign};
+use super::support::region::{HEADER, PAGE, sign};
 use super::support::sandbox::{become_nobody, mount_tmpfs};
 use super::{Provoked, Row, Told};
 
@@ -174,6 +174,25 @@ fn mismatches() -> Vec<Row> {
         .when("One of the programs has 32 bits, the other 64.")
         .cure("Build both alike.")
         .with("Mismatch::PointerWidth"),
+        Row::new(mismatch, "another page size", |stage| {
+            drop(bytes::Ring::options().create(&stage.name).unwrap());
+            let mut header = fs::read(stage.name.path()).unwrap();
+            assert_eq!(
+                header[PAGE..PAGE + 8],
+                4096_u64.to_ne_bytes(),
+                "pages of another size here"
+            );
+            header[PAGE..PAGE + 8].copy_from_slice(&(2_u64 << 20).to_ne_bytes());
+            sign(&mut header[..HEADER]);
+            fs::write(stage.name.path(), header).unwrap();
+            one(bytes::Ring::options().open(&stage.name))
+        })
+        .when(
+            "The file of a byte pipe was copied from where pages have another size: huge pages, \
+             or another machine.",
+        )
+        .cure("Create it here; what is in the ring can be read where it was.")
+        .with("Mismatch::PageSize"),
     ]
 }
 
