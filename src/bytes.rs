@@ -35,7 +35,14 @@
 //!   is ([`AttachError::RoleTaken`](crate::AttachError::RoleTaken)). Short messages from many writers,
 //!   for which a pipe's atomic writes are often used, are what [`messages`](crate::messages) are for.
 //! * Nobody gets a `SIGPIPE`. A write without a reader is an error.
-//! * A writer that comes first may write before there is a reader, as much as fits.
+//! * A writer that comes first may write before there is a reader, as much as fits. A reader that
+//!   comes first waits for the first writer.
+//! * An end-of-file is told to the reader that is there, as often as it reads; once it was told, the
+//!   next reader waits for the next writer.
+//! * A write that does not wait takes what fits, also of less than `PIPE_BUF` (4 KiB), of which the
+//!   kernel takes all or nothing. All or nothing is had by
+//!   [`try_send_exact`](crate::SendHandle::try_send_exact).
+//! * A signal does not interrupt a call that waits; a [`Canceller`](crate::Canceller) does.
 //! * An end that dies is found out within an interval (50 ms unless
 //!   [set](crate::RecvHandle::set_liveness_interval)), where the kernel's pipe would be closed at
 //!   once.

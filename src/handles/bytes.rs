@@ -156,7 +156,8 @@ impl RecvHandle<u8, Bytes> {
 }
 
 /// A read waits for something and returns what there is, `Ok(0)` at end-of-file: once there was a
-/// writer, it has gone, and everything is read. The next read waits for the next writer.
+/// writer, it has gone, and everything is read. That is told again to whoever reads again, until
+/// another writer has come. A reader that attaches after it was told waits for the next writer.
 ///
 /// Errors: [`WouldBlock`](ErrorKind::WouldBlock), [`TimedOut`](ErrorKind::TimedOut), and others, whose
 /// [source](io::Error::get_ref) is a [`BulkError`]. A read that was

@@ -119,6 +119,11 @@ impl Child {
         self.process.id()
     }
 
+    /// The thread that plays.
+    pub fn tid(&self) -> u32 {
+        self.tid
+    }
+
     /// Gives a command, without waiting for the answer.
     pub fn say(&mut self, command: &str) {
         self.said = command.into();

@@ -9,6 +9,7 @@
 //! * [`forked`], [`seccomp`], [`cgroup`]: children by `fork` alone; forbidding system calls;
 //!   limiting memory.
 //! * [`lock`]: the locks that prove who lives.
+//! * [`noise`]: long streams of bytes, and digests of them.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
 //! * [`sandbox`]: places where a test may do what would disturb everybody else.
 //! * [`rng`]: numbers that look random and are the same in every run.
@@ -27,6 +28,7 @@ pub mod disk;
 pub mod flavour;
 pub mod forked;
 pub mod lock;
+pub mod noise;
 pub mod puppet;
 pub mod region;
 pub mod rng;
