@@ -27,7 +27,8 @@ use crate::sync::AtomicU64;
 pub struct Listing {
     /// Its name.
     pub name: String,
-    /// `"SPSC"`, `"MPMC"`, or `"unknown"` to this version.
+    /// `"SPSC"`, `"MPMC"`, `"SPSC byte"`, `"SPSC message"`, `"MPMC message"`, or `"unknown"` to this
+    /// version.
     pub kind: &'static str,
     /// Major and minor version of its layout.
     pub layout: (u16, u16),

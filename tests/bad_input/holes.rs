@@ -12,8 +12,8 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, memfd_create,
 };
 
-use super::huge_pages::{self, Reserved};
 use super::support::disk::Disk;
+use super::support::huge_pages::{self, Reserved};
 use super::support::sandbox::{is_root, mount_tmpfs, with_own_mounts};
 use super::support::{Child, Flavour, Me, Name};
 use super::{Snapshot, spsc};

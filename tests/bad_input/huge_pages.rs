@@ -1,74 +1,19 @@
 //! Huge pages, prefaulting and locking: refused with a reason, or done.
-//!
-//! The pool of reserved pages is the whole machine's, so the tests that need some take turns, and
-//! put the pool back as it was.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ringpipe::{CreateError, HugePages, Options, Ring, SpaceLimit, Spsc};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::support::Name;
+use super::support::huge_pages::{HUGE, Reserved, must_become_free, pool};
 use super::support::sandbox::{Directory, is_root, with_own_mounts};
-use super::support::{LONG, Name, within};
 use super::support::{did_not_run, seccomp};
 use super::{Snapshot, mpmc, spsc};
 
-const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
-const HUGE: usize = 2 << 20;
 const POOL_LIMIT: SpaceLimit = SpaceLimit::HugePages { page: HUGE as u64 };
-
-/// The pool of reserved pages at a size of this test's choice; as before when dropped.
-pub struct Reserved {
-    before: u64,
-    _turn: MutexGuard<'static, ()>,
-}
-
-fn pool(what: &str) -> u64 {
-    let text = std::fs::read_to_string(Path::new(POOL).join(what)).unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
-}
-
-impl Reserved {
-    /// `None`, said loudly, if the kernel does not give that many.
-    pub fn exactly(pages: u64) -> Option<Self> {
-        static TURN: Mutex<()> = Mutex::new(());
-        if !is_root("reserved huge pages") {
-            return None;
-        }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let reserved = Self { before: pool("nr_hugepages"), _turn: turn };
-        set_pool(pages);
-        if pool("free_hugepages") != pages || pool("nr_overcommit_hugepages") != 0 {
-            did_not_run("reserved huge pages", &format!("the kernel gave no {pages}"));
-            return None;
-        }
-        Some(reserved)
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        set_pool(self.before);
-    }
-}
-
-pub fn set_pool(pages: u64) {
-    // Refused without the right, or where there are none: what the pool shows then, tells.
-    let _ = std::fs::write(Path::new(POOL).join("nr_hugepages"), pages.to_string());
-}
-
-/// Waits for it: a child that another test is starting has our descriptors, too, until it runs.
-fn must_become_free(pages: u64) {
-    within(LONG, move || {
-        while pool("free_hugepages") != pages {
-            std::thread::yield_now();
-        }
-    });
-}
 
 /// Items cross the ring from end to end of its memory, several laps of it.
 #[track_caller]

@@ -8,6 +8,7 @@
 //! * [`flavour`]: what both kinds of ring have in common, under the same names.
 //! * [`forked`], [`seccomp`], [`cgroup`]: children by `fork` alone; forbidding system calls;
 //!   limiting memory.
+//! * [`huge_pages`]: reserved huge pages, by turns.
 //! * [`lock`]: the locks that prove who lives.
 //! * [`noise`]: long streams of bytes, and digests of them.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
@@ -27,6 +28,7 @@ pub mod child;
 pub mod disk;
 pub mod flavour;
 pub mod forked;
+pub mod huge_pages;
 pub mod lock;
 pub mod noise;
 pub mod puppet;

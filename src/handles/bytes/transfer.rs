@@ -15,6 +15,11 @@ use super::super::send::SendHandle;
 use crate::error::{BulkError, Descriptor, TransferError};
 use crate::ring::Bytes;
 
+/// Also of a transfer of nothing.
+fn not_begun(why: BulkError) -> TransferError {
+    TransferError { moved: 0, why: Descriptor::Ring(why) }
+}
+
 /// The most bytes that go by one system call.
 fn portion(capacity: usize, left: u64) -> usize {
     (capacity / 4).min(usize::try_from(left).unwrap_or(usize::MAX))
@@ -37,7 +42,9 @@ impl SendHandle<u8, Bytes> {
     /// Reads up to `most` bytes from `fd` straight into the ring, until end-of-file, and says how
     /// many. `u64::MAX` is all of it. Blocks while the ring is full and while `fd` has nothing; the
     /// former as the calls of [`io::Write`] do ([`set_nonblocking`](Self::set_nonblocking),
-    /// [`set_write_timeout`](Self::set_write_timeout), for each time that it waits).
+    /// [`set_write_timeout`](Self::set_write_timeout), for each time that it waits). That is so at
+    /// the end-of-file, too, which is found by a read that takes room: where `fd` has as much as
+    /// fits, a call for `u64::MAX` waits for the reader to take some; one for as much does not.
     ///
     /// What was read is in the ring at once, also if `fd` brings a byte a minute. On an error, no
     /// byte that was taken from `fd` is missing from the ring: the call can be made again, and goes
@@ -64,6 +71,7 @@ impl SendHandle<u8, Bytes> {
     /// [`TransferError`], which says how many bytes went before.
     pub fn read_from(&mut self, fd: impl AsFd, most: u64) -> Result<u64, TransferError> {
         let (fd, mut done) = (fd.as_fd(), 0);
+        self.raw.nothing_to_do().map_err(not_begun)?;
         while done < most {
             match self.read_portion(fd, most - done) {
                 Ok(0) => break,
@@ -109,6 +117,7 @@ impl RecvHandle<u8, Bytes> {
     /// [`TransferError`], which says how many bytes went before.
     pub fn write_to(&mut self, fd: impl AsFd, most: u64) -> Result<u64, TransferError> {
         let (fd, mut done) = (fd.as_fd(), 0);
+        self.raw.nothing_to_do().map_err(not_begun)?;
         while done < most {
             match self.write_portion(fd, most - done) {
                 Ok(written) => done += written as u64,
