@@ -2,8 +2,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::time::Duration;
 
+use ringpipe::bytes::{self, Buffered};
 use ringpipe::{mpmc, spsc};
 
 /// The system's allocator, counting what this thread asks of it.
@@ -59,3 +61,50 @@ macro_rules! no_allocation {
 
 no_allocation!(an_spsc_message_allocates_nothing, spsc);
 no_allocation!(an_mpmc_message_allocates_nothing, mpmc);
+
+#[test]
+fn bytes_allocate_nothing_however_they_are_written_and_read() {
+    const ALL: usize = 4096;
+    let (mut tx, rx) = bytes::channel(ALL).unwrap();
+    let mut rx = Some(Buffered::new(rx));
+    let (mut into, mut also) = ([0; ALL], [0; 9]);
+    let (from, to) = (
+        std::fs::File::open("/dev/zero").unwrap(),
+        std::fs::File::options().write(true).open("/dev/null").unwrap(),
+    );
+    let mut by_lines = || {
+        let rx = rx.as_mut().unwrap();
+        tx.write_all(&into).unwrap();
+        rx.read_exact(&mut into[..100]).unwrap();
+        let rest = rx.fill_buf().unwrap().len();
+        assert_eq!(rest, ALL - 100);
+        rx.consume(1000);
+        rx.consume(rest);
+    };
+    by_lines();
+    assert_eq!(asked(|| (0..1000).for_each(|_| by_lines())), 0);
+
+    let mut rx = rx.take().unwrap().into_inner();
+    let mut all = || {
+        let both = [IoSlice::new(b"one"), IoSlice::new(b"other")];
+        assert_eq!(tx.write_vectored(&both).unwrap(), 8);
+        let mut both = [IoSliceMut::new(&mut also), IoSliceMut::new(&mut into[..1])];
+        assert_eq!(rx.read_vectored(&mut both).unwrap(), 8);
+        tx.set_nonblocking(true);
+        assert_eq!(tx.write(&into).unwrap(), ALL);
+        assert_eq!(tx.write(&into).unwrap_err().kind(), ErrorKind::WouldBlock);
+        tx.set_nonblocking(false);
+        rx.claim(ALL).unwrap().release_all();
+        rx.set_nonblocking(true);
+        assert_eq!(rx.read(&mut into).unwrap_err().kind(), ErrorKind::WouldBlock);
+        rx.set_nonblocking(false);
+        assert_eq!(tx.read_from(&from, 3000).unwrap(), 3000);
+        assert_eq!(rx.write_to(&to, 3000).unwrap(), 3000);
+        let mut run = tx.claim(5).unwrap();
+        run.write_slice(0, b"place");
+        run.commit_all();
+        rx.recv_exact(&mut into[..5]).unwrap();
+    };
+    all();
+    assert_eq!(asked(|| (0..1000).for_each(|_| all())), 0);
+}

@@ -5,15 +5,20 @@
 
 mod support;
 
+use std::fs::File;
+use std::io::{BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::time::Duration;
 
+use ringpipe::bytes::{self, Buffered};
 use ringpipe::{Mpmc, RecvTimeoutError, Spsc, WaitPolicy};
 use support::{Child, Directory, Flavour, Me, options, roles, strace_is_there, tests};
 
-roles!(pass_messages, attach_and_sleep);
+roles!(pass_messages, pass_bytes, attach_and_sleep);
 
 tests!(
     uncontended_messages_make_no_system_calls,
+    uncontended_bytes_make_no_system_calls,
+    a_transfer_makes_one_system_call_for_each_portion,
     an_idle_receiver_makes_three_system_calls_an_interval_at_most,
     one_that_attaches_and_leaves_wakes_the_opposite_role_alone,
     receivers_beyond_eight_hardly_wake_while_they_wait,
@@ -71,6 +76,62 @@ fn pass_messages<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
+/// "HOW COUNT": passes so many bytes from itself to itself, a few a call.
+fn pass_bytes<K: Flavour>(mut me: Me) {
+    let order = me.hear().unwrap();
+    let (how, count) = order.rsplit_once(' ').unwrap();
+    let count: u64 = count.parse().unwrap();
+    let (mut tx, rx) = bytes::channel(BYTES).unwrap();
+    let mut rx = Buffered::new(rx);
+    let (zero, null) =
+        (File::open("/dev/zero").unwrap(), File::options().write(true).open("/dev/null").unwrap());
+    let (mut into, mut also) = ([0; 64], [0; 64]);
+    for _ in 0..count {
+        match how {
+            "whole" => {
+                tx.write_all(&into).unwrap();
+                rx.read_exact(&mut into).unwrap();
+            }
+            "vectored" => {
+                let both = [IoSlice::new(&into), IoSlice::new(&into[..9])];
+                assert_eq!(tx.write_vectored(&both).unwrap(), 73);
+                let mut reader = rx.into_inner();
+                let mut both = [IoSliceMut::new(&mut into), IoSliceMut::new(&mut also)];
+                assert_eq!(reader.read_vectored(&mut both).unwrap(), 73);
+                rx = Buffered::new(reader);
+            }
+            "in place" => {
+                let mut run = tx.claim(100).unwrap();
+                run.write_slice(0, &into);
+                run.commit(64);
+                assert_eq!(rx.fill_buf().unwrap().len(), 64);
+                rx.consume(64);
+            }
+            // Without waiting, until it is full, and until it is empty.
+            "lap" => {
+                tx.set_nonblocking(true);
+                while tx.write(&[0; 1000]).is_ok() {}
+                let mut reader = rx.into_inner();
+                reader.set_nonblocking(true);
+                while reader.read(&mut [0; 1000]).is_ok() {}
+                rx = Buffered::new(reader);
+            }
+            "transfer" => {
+                assert_eq!(tx.read_from(&zero, BYTES as u64).unwrap(), BYTES as u64);
+                let mut reader = rx.into_inner();
+                assert_eq!(reader.write_to(&null, BYTES as u64).unwrap(), BYTES as u64);
+                rx = Buffered::new(reader);
+            }
+            unknown => panic!("{unknown}"),
+        }
+    }
+    me.say("done");
+    me.hear();
+}
+
+/// In the pipe of [`pass_bytes`].
+const BYTES: usize = 4096;
+
 /// "attach COUNT": attaches and drops so many receivers beside an idle sender.
 /// "sleep COUNT": has so many receivers wait for nothing for a while.
 fn attach_and_sleep<K: Flavour>(mut me: Me) {
@@ -108,6 +169,30 @@ fn uncontended_messages_make_no_system_calls() {
     }
     check("lap", grows::<Spsc>("lap", MANY / 64));
     check("lap", grows::<Mpmc>("lap", MANY / 64));
+}
+
+fn uncontended_bytes_make_no_system_calls() {
+    if !strace_is_there("the count of system calls") {
+        return;
+    }
+    for (how, many) in [("whole", MANY / 10), ("vectored", MANY / 10), ("in place", MANY / 10)] {
+        check(how, grows_by_bytes(how, FEW, many));
+    }
+    check("lap", grows_by_bytes("lap", FEW / 10, MANY / 100));
+}
+
+/// Of a quarter of the ring each.
+fn a_transfer_makes_one_system_call_for_each_portion() {
+    if !strace_is_there("the count of system calls") {
+        return;
+    }
+    let more = grows_by_bytes("transfer", 10, 510);
+    assert!(more.abs_diff(8 * 500) <= NOISE, "{more}");
+}
+
+fn grows_by_bytes(how: &str, few: u64, many: u64) -> u64 {
+    let [few, many] = [few, many].map(|n| counted::<Spsc>("pass_bytes", how, n, "total"));
+    many.saturating_sub(few)
 }
 
 fn an_idle_receiver_makes_three_system_calls_an_interval_at_most() {
