@@ -280,7 +280,7 @@ fn nothing_is_written_and_read_whatever_the_pipe_is_like<P: PipeLike>() {
 fn whatever_takes_a_reader_or_a_writer_takes_its_ends<P: PipeLike>() {
     let (mut writer, reader) = P::pair();
     let write = thread::spawn(move || {
-        writeln!(writer, "{} {}", "a", 1).unwrap();
+        writeln!(writer, "a {}", 1).unwrap();
         std::io::copy(&mut Noise::new(4).take(100_000), &mut writer).unwrap()
     });
     let mut reader = std::io::BufReader::new(reader);
