@@ -23,6 +23,7 @@ tests!(
     a_cancelled_write_says_what_is_in_and_the_next_why,
     each_error_has_its_kind_and_is_the_source,
     a_ring_that_was_scribbled_on_is_invalid_data,
+    each_way_to_read_tells_what_was_shown_before,
     inherited_ends_are_unsupported_and_change_nothing,
 );
 
@@ -208,6 +209,20 @@ fn a_ring_that_was_scribbled_on_is_invalid_data() {
     let null = File::options().write(true).open("/dev/null").unwrap();
     let stopped = rx.write_to(&null, 1).unwrap_err();
     assert!(matches!(stopped.why, Descriptor::Ring(BulkError::Corrupt)), "{stopped:?}");
+}
+
+fn each_way_to_read_tells_what_was_shown_before() {
+    let (mut tx, mut rx) = bytes::channel(PAGE).unwrap();
+    let mut into = [0; 9];
+    for vectored in [false, true] {
+        tx.write_all(b"abcde").unwrap();
+        rx.claim(3).unwrap().abandon();
+        let read = match vectored {
+            true => rx.read_vectored(&mut [IoSliceMut::new(&mut into)]),
+            false => rx.read(&mut into),
+        };
+        assert_eq!((read.unwrap(), rx.redelivered()), (5, 3));
+    }
 }
 
 fn inherited_ends_are_unsupported_and_change_nothing() {

@@ -214,8 +214,12 @@ pub fn fails_to_map<K: Flavour>(mut me: Me) {
     drop(options.open(&me.ring).unwrap());
     drop(options.create_anonymous().unwrap());
     // The second view begins at the second page of the file, and nothing else does.
+    #[cfg(target_pointer_width = "64")]
+    let (call, second_page) = (libc::SYS_mmap, PAGE as u32);
+    #[cfg(target_pointer_width = "32")]
+    let (call, second_page) = (libc::SYS_mmap2, 1);
     let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-    seccomp::answer_to(libc::SYS_mmap, Some((5, PAGE as u32)), refused);
+    seccomp::answer_to(call, Some((5, second_page)), refused);
     let before = mapped();
     for _ in 0..3 {
         let error = options.create_anonymous().unwrap_err();

@@ -10,7 +10,8 @@ use crate::ring::Bytes;
 ///
 /// What is shown lies in a private buffer, where no peer can change it between two looks. It stays in
 /// the ring until it is consumed. So what was looked at and not consumed is not lost with this reader:
-/// its successor reads it. (A [`BufReader`](io::BufReader) would have taken it out.)
+/// its successor reads it. (A [`BufReader`](io::BufReader) would have taken it out. Where the ring
+/// [drops what was not released](crate::Options::drop_unreleased), that includes what was shown.)
 ///
 /// ```
 /// use ringpipe::bytes::{self, Buffered};
