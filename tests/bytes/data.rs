@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use ringpipe::bytes::{self, Buffered, Ring};
 
-use super::support::by_fork::by_fork;
+use super::support::child::spawn;
 use super::support::noise::{Digest, Noise};
 use super::support::{Directory, Flavour, Me, tests};
 use super::{PAGE, child, new_pipe};
@@ -71,7 +71,7 @@ pub fn packs<K: Flavour>(mut me: Me) {
     let directory = me.hear().unwrap();
     let mut tar = Command::new("tar");
     tar.args(["-c", "-f", "-", "-C", &directory, "."]).stdout(Stdio::piped());
-    let mut tar = by_fork(&mut tar).spawn().unwrap();
+    let mut tar = spawn(&mut tar);
     let packed = tx.read_from(tar.stdout.take().unwrap(), u64::MAX).unwrap();
     assert!(tar.wait().unwrap().success());
     me.say(packed);
@@ -85,7 +85,7 @@ pub fn unpacks<K: Flavour>(mut me: Me) {
     let directory = me.hear().unwrap();
     let mut tar = Command::new("tar");
     tar.args(["-x", "-f", "-", "-C", &directory]).stdin(Stdio::piped());
-    let mut tar = by_fork(&mut tar).spawn().unwrap();
+    let mut tar = spawn(&mut tar);
     let unpacked = rx.write_to(tar.stdin.take().unwrap(), u64::MAX).unwrap();
     assert!(tar.wait().unwrap().success());
     me.say(unpacked);
@@ -127,7 +127,7 @@ fn the_lines_of_a_live_program_arrive_as_it_says_them() {
     let script = "while read -r line; do echo \"heard $line\"; done; echo bye";
     let mut shell = Command::new("sh");
     shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut shell = by_fork(&mut shell).spawn().unwrap();
+    let mut shell = spawn(&mut shell);
     let (mut say, says) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
     let (mut tx, rx) = bytes::channel(PAGE).unwrap();
     let moving = std::thread::spawn(move || tx.read_from(says, u64::MAX).unwrap());
@@ -149,7 +149,7 @@ fn the_lines_of_a_live_program_arrive_as_it_says_them() {
 fn all_that_a_program_says_arrives() {
     let mut count = Command::new("seq");
     count.args(["1", "200000"]).stdout(Stdio::piped());
-    let mut count = by_fork(&mut count).spawn().unwrap();
+    let mut count = spawn(&mut count);
     let says = count.stdout.take().unwrap();
     let (mut tx, rx) = bytes::channel(2 * PAGE).unwrap();
     let moving = std::thread::spawn(move || tx.read_from(says, u64::MAX).unwrap());

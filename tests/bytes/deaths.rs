@@ -207,7 +207,7 @@ fn appending(path: &Path) -> File {
     File::options().append(true).open(path).unwrap()
 }
 
-/// A FIFO between the child and this test: `(path, this end)`.
+/// The path of a new FIFO.
 fn fifo(directory: &Directory) -> PathBuf {
     use rustix::fs::{CWD, Mode, mkfifoat};
     let path = directory.join("fifo");
@@ -222,12 +222,15 @@ fn a_reader_killed_within_the_system_call_leaves_it_to_its_successor() {
     let path = fifo(&directory);
     let stream = Noise::new(1).take_vec(16 * PAGE);
     ring.writer().unwrap().write_all(&stream).unwrap();
+    // A small pipe, before anything is in it.
+    let held = File::options().read(true).write(true).open(&path).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&held, PAGE).unwrap();
     let mut reader = child("transfers_to", &name);
     reader.say(path.to_str().unwrap());
     let mut out = File::open(&path).unwrap();
-    rustix::pipe::fcntl_setpipe_size(&out, PAGE).unwrap();
     let mut given = vec![0; 5 * PAGE];
     out.read_exact(&mut given).unwrap();
+    drop(held);
     until("a reader that waits for room in the pipe", || {
         let call = format!("/proc/{}/task/{}/syscall", reader.pid(), reader.tid());
         let waits =

@@ -15,6 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::fcntl_setpipe_size;
 
 use super::PAGE;
+use super::support::child::without_forks;
 use super::support::noise::{Digest, Noise};
 use super::support::puppet::{count_signals, signals};
 use super::support::{Directory, tests, until};
@@ -163,6 +164,7 @@ fn a_ring_that_waits_no_longer_takes_a_part_and_the_call_goes_on() {
 }
 
 fn a_pipe_that_does_not_wait_is_read_as_far_as_it_goes() {
+    let _closes_at_once = without_forks();
     let (from, mut feed) = std::io::pipe().unwrap();
     nonblocking(&from);
     let (mut tx, mut rx) = bytes::channel(4 * PAGE).unwrap();
@@ -285,6 +287,7 @@ fn a_transfer_without_a_reader_takes_nothing_from_its_file() {
 
 fn a_pipe_that_lost_its_reader_is_the_descriptors_failure() {
     let mut rx = filled(10, PAGE);
+    let _closes_at_once = without_forks();
     let (out, to) = std::io::pipe().unwrap();
     drop(out);
     let moved = stopped_by_descriptor(rx.write_to(to, u64::MAX), ErrorKind::BrokenPipe);

@@ -8,6 +8,7 @@ use ringpipe::{AttachError, Ending, bytes};
 
 use super::like::{BytePipe, CAPACITY, Fifo, KernelPipe, Named, PAGE, PipeLike};
 use super::processes::{child, with_its_pipe};
+use super::support::child::without_forks;
 use super::support::puppet::{count_signals, signals};
 use super::support::{Child, Flavour, LONG_INTERVAL, Me, tests, until};
 
@@ -191,6 +192,7 @@ fn endings_are_told() {
 
 /// What a reader finds that is opened when those who wrote "x" have gone.
 fn left_by<P: Named>(pipe: &P) -> std::io::Result<usize> {
+    let _closes_at_once = without_forks();
     let (reader, mut writer) = (pipe.reader_alone(), pipe.writer());
     writer.write_all(b"x").unwrap();
     drop((reader, writer));
@@ -222,6 +224,7 @@ fn reading_before_there_is_a_writer() {
 
 fn the_end_is_told_once() {
     fn second_reader<P: Named>(pipe: &P) -> std::io::Result<usize> {
+        let _closes_at_once = without_forks();
         let (mut reader, writer) = (pipe.reader_alone(), pipe.writer());
         drop(writer);
         assert_eq!(reader.read(&mut byte()).unwrap(), 0);

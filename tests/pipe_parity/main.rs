@@ -16,18 +16,22 @@ use processes::{reads, writes};
 
 support::roles!(reads, writes, breaks_a_pipe_with_the_signal_on, is_interrupted);
 
-/// Makes tests of functions that are generic over the pipe: of these kinds.
+/// Makes tests of functions that are generic over the pipe: of these kinds. `$around` makes what is
+/// held meanwhile.
 macro_rules! of_each {
-    ([$($kind:ident: $pipe:ident),+], $names:tt) => {
+    ([$($kind:ident: $pipe:ident),+], $around:expr, $names:tt) => {
         $(mod $kind {
-            crate::of_each!(@ $pipe, $names);
+            crate::of_each!(@ $pipe, $around, $names);
         })+
     };
-    (@ $pipe:ident, [$($name:ident),+ $(,)?]) => {$(
+    (@ $pipe:ident, $around:expr, [$($name:ident),+ $(,)?]) => {$(
         #[test]
         fn $name() {
             let name = concat!(stringify!($name), " of ", stringify!($pipe));
-            crate::support::watched(name, super::$name::<crate::like::$pipe>);
+            crate::support::watched(name, || {
+                let _meanwhile = $around;
+                super::$name::<crate::like::$pipe>();
+            });
         }
     )+};
 }

@@ -9,7 +9,7 @@ use super::of_each;
 use super::support::noise::{Digest, Noise};
 use super::support::{Child, Flavour, Me};
 
-of_each!([fifo: Fifo, byte_pipe: BytePipe], [
+of_each!([fifo: Fifo, byte_pipe: BytePipe], (), [
     a_writer_and_a_reader_in_two_processes,
     the_next_writer_goes_on_where_the_first_has_ended,
     writers_come_and_go_while_the_reader_stays,

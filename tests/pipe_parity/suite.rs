@@ -6,10 +6,12 @@ use std::thread::{self, JoinHandle};
 
 use super::like::{CAPACITY, PAGE, PipeLike};
 use super::of_each;
+use super::support::child::without_forks;
 use super::support::noise::{Digest, Noise};
 use super::support::{Rng, rng};
 
-of_each!([kernel_pipe: KernelPipe, fifo: Fifo, byte_pipe: BytePipe], [
+// An end that is dropped is closed then.
+of_each!([kernel_pipe: KernelPipe, fifo: Fifo, byte_pipe: BytePipe], super::without_forks(), [
     what_is_written_is_read_in_order,
     a_read_waits_for_something_and_returns_what_there_is,
     a_write_of_more_than_fits_returns_when_all_is_in,

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use ringpipe::{Kind, Mpmc, Spsc, WaitPolicy};
@@ -35,6 +36,21 @@ const PARENT: &str = "RINGPIPE_TEST_PARENT";
 const DETACHED: &str = "RINGPIPE_TEST_DETACHED";
 /// The test that plays the roles, in every binary.
 const STAGE: &str = "child_process::that_fails_is_reported_with_its_role_and_output";
+
+/// Held to start a program, or to have nobody start one.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Starts a program, [by fork](by_fork), when nobody minds.
+pub fn spawn(command: &mut Command) -> std::process::Child {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    by_fork(command).spawn().unwrap() // which has become the program then
+}
+
+/// As long as this is held, nobody starts a program. Until it runs, a program has all descriptors of
+/// this process: a pipe is not closed when its end is, but when that one has let go, too.
+pub fn without_forks() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A child as its parent sees it. Dropping it kills it.
 pub struct Child {
@@ -94,7 +110,7 @@ impl Child {
             .stdout(Stdio::from(output.try_clone().unwrap()))
             .stderr(Stdio::from(output.try_clone().unwrap()));
         prepare(&mut command);
-        let process = by_fork(&mut command).spawn().unwrap();
+        let process = spawn(&mut command);
         drop(command); // and with it our copy of the child's socket
         let pid = Pid::from_raw(process.id() as i32).unwrap();
         let mut child = Self {
