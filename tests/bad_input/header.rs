@@ -124,7 +124,7 @@ fn another_pointer_width_is_refused_and_the_error_names_both() {
 #[test]
 fn a_kind_that_this_version_does_not_know_is_refused() {
     let name = Name::new();
-    for kind in [0_u32, 3, u32::MAX] {
+    for kind in [0_u32, 6, u32::MAX] {
         let error = refusal(&name, &altered(20, &kind.to_ne_bytes()));
         let text = error.to_string();
         assert!(text.contains("unknown") && text.contains("MPMC"), "{text}");

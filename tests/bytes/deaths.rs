@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use ringpipe::Ending;
-use ringpipe::bytes::{Reader, Ring};
+use ringpipe::bytes::{Descriptor, Reader, Ring, TransferError};
+use ringpipe::{BulkError, Ending};
 
 use super::support::noise::{Digest, Noise};
 use super::support::{CHILD_LIMIT, Directory, Flavour, Me, Rng, asleep, rng, tests, until};
@@ -22,7 +22,7 @@ tests!(
 );
 
 /// So many are killed over one file.
-const KILLS: u32 = 12;
+const KILLS: u32 = 20;
 const CAPACITY: usize = 4 * PAGE;
 
 /// A real file of some megabytes.
@@ -71,14 +71,18 @@ pub fn writes_from<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-/// A role: "FROM PATH" transfers this file from there to its end.
+/// A role: "FROM PATH" transfers this file from there to its end. Where its reader dies, it waits
+/// for the next, and goes on.
 pub fn transfers_from<K: Flavour>(mut me: Me) {
     let mut tx = Ring::options().open(&me.ring).unwrap().writer().unwrap();
     me.say("ready");
     let order = me.hear().unwrap();
     let (at, path) = order.split_once(' ').unwrap();
     let file = if at == "-" { File::open(path).unwrap() } else { from(path, at.parse().unwrap()) };
-    tx.read_from(file, u64::MAX).unwrap();
+    while let Err(TransferError { why, .. }) = tx.read_from(&file, u64::MAX) {
+        assert!(matches!(why, Descriptor::Ring(BulkError::Closed)), "{why:?}");
+        tx.wait_for_peer(CHILD_LIMIT).unwrap();
+    }
     drop(tx);
     me.say("Ok");
     me.hear();
@@ -177,8 +181,8 @@ fn readers_are_killed(role: &str, check: impl Fn(u64, u64)) {
     let (path, copy) = (a_real_file(), directory.join("copy"));
     let original = std::fs::read(&path).unwrap();
     File::create_new(&copy).unwrap();
-    let mut writer = child("writes_from", &name);
-    writer.say("0");
+    let mut writer = child("transfers_from", &name);
+    writer.say(&format!("0 {}", path.display()));
     let mut random = Rng::new(rng::seed());
     for _ in 0..KILLS {
         let mut reader = child(role, &name);
