@@ -10,6 +10,7 @@
 //!   limiting memory.
 //! * [`huge_pages`]: reserved huge pages, by turns.
 //! * [`lock`]: the locks that prove who lives.
+//! * [`messenger`]: rings of messages, and a process that does to one what it is told.
 //! * [`noise`]: long streams of bytes, and digests of them.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
 //! * [`sandbox`]: places where a test may do what would disturb everybody else.
@@ -30,6 +31,7 @@ pub mod flavour;
 pub mod forked;
 pub mod huge_pages;
 pub mod lock;
+pub mod messenger;
 pub mod noise;
 pub mod puppet;
 pub mod region;

@@ -1,0 +1,264 @@
+//! Rings of messages of both kinds, for whoever is to treat them alike; and a process that does to
+//! one what it is told, one line at a time, as the [`puppet`](super::puppet) does to a ring of
+//! numbers.
+//!
+//! Messages are written as texts: `a*100` is a hundred times `a`.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use ringpipe::messages::{self, Message, Messages, MpmcMessages, SpscMessages};
+use ringpipe::{MessageError, Mpmc, Options, Spsc, WaitPolicy};
+
+use super::child::{Child, Me};
+use super::{Flavour, LONG_INTERVAL, Name, POLICIES};
+
+/// The kind of ring that carries messages where others carry values.
+pub trait Carries: Flavour {
+    type Messages: Messages;
+}
+
+impl Carries for Spsc {
+    type Messages = SpscMessages;
+}
+
+impl Carries for Mpmc {
+    type Messages = MpmcMessages;
+}
+
+pub type MessageRing<K> = messages::Ring<<K as Carries>::Messages>;
+pub type Sender<K> = messages::Sender<<K as Carries>::Messages>;
+pub type Receiver<K> = messages::Receiver<<K as Carries>::Messages>;
+
+pub fn options<K: Carries>() -> Options<Message, K::Messages> {
+    MessageRing::<K>::options()
+}
+
+/// A ring of messages of so many bytes, under a name of its own.
+pub fn new_ring<K: Carries>(capacity: usize) -> (Name, MessageRing<K>) {
+    let name = Name::new();
+    let ring = options::<K>().capacity(capacity).create(&name).unwrap();
+    (name, ring)
+}
+
+/// Both ends of a ring of messages that has no name.
+pub fn both_ends<K: Carries>(capacity: usize) -> (Sender<K>, Receiver<K>) {
+    let ring = options::<K>().capacity(capacity).create_anonymous().unwrap();
+    (ring.sender().unwrap(), ring.receiver().unwrap())
+}
+
+/// The bytes of `a*100`.
+pub fn bytes(text: &str) -> Vec<u8> {
+    match text.split_once('*') {
+        Some((what, times)) => what.as_bytes().repeat(times.parse().unwrap()),
+        None => text.into(),
+    }
+}
+
+/// The text of these bytes.
+pub fn text(bytes: &[u8]) -> String {
+    match bytes {
+        [first, _, ..] if bytes.len() > 8 && bytes.iter().all(|byte| byte == first) => {
+            format!("{}*{}", char::from(*first), bytes.len())
+        }
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// What a receiver gets next, without waiting.
+pub fn next<K: Messages>(rx: &mut messages::Receiver<K>) -> Result<String, MessageError> {
+    let mut message = Vec::new();
+    rx.try_recv(&mut message).map(|()| text(&message))
+}
+
+impl Child {
+    /// A messenger that is a sender and sleeps in the longest intervals there are.
+    pub fn message_sender<K: Carries>(name: &str, policy: WaitPolicy) -> Self {
+        Self::messenger::<K>(name, "sender", policy, LONG_INTERVAL)
+    }
+
+    /// A messenger that is a receiver and sleeps in the longest intervals there are.
+    pub fn message_receiver<K: Carries>(name: &str, policy: WaitPolicy) -> Self {
+        Self::messenger::<K>(name, "receiver", policy, LONG_INTERVAL)
+    }
+
+    /// A messenger that is this end.
+    pub fn messenger<K: Carries>(
+        name: &str,
+        end: &str,
+        policy: WaitPolicy,
+        interval: Duration,
+    ) -> Self {
+        let mut child = Self::start::<K>("messenger", name);
+        child.must("open", "Ok");
+        child.must(end, "Ok");
+        child.must(&format!("wait {policy:?} {}", interval.as_millis()), "Ok");
+        child.sleeps_briefly = interval < LONG_INTERVAL;
+        child
+    }
+}
+
+/// What a messenger has in its hands.
+struct Hands<K: Carries> {
+    ring: Option<MessageRing<K>>,
+    tx: Option<Sender<K>>,
+    rx: Option<Receiver<K>>,
+}
+
+impl<K: Carries> Hands<K> {
+    fn ring(&self) -> &MessageRing<K> {
+        self.ring.as_ref().expect("open first")
+    }
+    fn tx(&mut self) -> &mut Sender<K> {
+        self.tx.as_mut().expect("sender first")
+    }
+    fn rx(&mut self) -> &mut Receiver<K> {
+        self.rx.as_mut().expect("receiver first")
+    }
+}
+
+/// The role.
+pub fn messenger<K: Carries>(mut me: Me) {
+    let mut hands = Hands::<K> { ring: None, tx: None, rx: None };
+    while let Some(command) = me.hear() {
+        let words: Vec<&str> = command.split(' ').collect();
+        if let Some(answer) = obey(&mut me, &mut hands, &words) {
+            me.say(answer);
+        }
+    }
+}
+
+fn obey<K: Carries>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option<String> {
+    let number = |i: usize| -> u64 { words[i].parse().unwrap() };
+    let millis = |i: usize| Duration::from_millis(number(i));
+    let answer = match words[0] {
+        "open" => done(options::<K>().open(&me.ring).map(|ring| hands.ring = Some(ring))),
+        "sender" => done(hands.ring().sender().map(|tx| hands.tx = Some(tx))),
+        "receiver" => done(hands.ring().receiver().map(|rx| hands.rx = Some(rx))),
+        "leave" => {
+            hands.tx = None;
+            hands.rx = None;
+            "Ok".into()
+        }
+        "wait" => {
+            let named = |policy: &WaitPolicy| format!("{policy:?}") == words[1];
+            let policy = POLICIES.into_iter().find(named).unwrap();
+            if let Some(tx) = &mut hands.tx {
+                tx.set_wait_policy(policy);
+                tx.set_liveness_interval(millis(2));
+            }
+            if let Some(rx) = &mut hands.rx {
+                rx.set_wait_policy(policy);
+                rx.set_liveness_interval(millis(2));
+            }
+            "Ok".into()
+        }
+        "ending" => match &hands.tx {
+            Some(tx) => format!("{:?}", tx.ending()),
+            None => format!("{:?}", hands.rx().ending()),
+        },
+        // Sending.
+        "send" => show(hands.tx().send(&bytes(words[1]))),
+        "try_send" => show(hands.tx().try_send(&bytes(words[1]))),
+        "reserve" => return write_in_place(me, hands.tx(), number(1) as usize),
+        // Receiving.
+        "recv" => received(hands.rx(), |rx, into| rx.recv(into)),
+        "try_recv" => received(hands.rx(), |rx, into| rx.try_recv(into)),
+        "recv_for" => received(hands.rx(), |rx, into| rx.recv_deadline(into, millis(1))),
+        "recv_into" => {
+            let mut into = vec![0; number(1) as usize];
+            let received = hands.rx().recv_into(&mut into);
+            show(received.map(|len| text(&into[..len])))
+        }
+        "drain" => {
+            let (mut all, mut message) = (Vec::new(), Vec::new());
+            let end = loop {
+                match hands.rx().recv(&mut message) {
+                    Ok(()) => all.push(text(&message)),
+                    Err(end) => break end,
+                }
+            };
+            format!("[{}] then {end:?}", all.join(", "))
+        }
+        "claim" => return read_in_place(me, hands.rx(), number(1) as usize),
+        unknown => panic!("no such command: {unknown}"),
+    };
+    Some(answer)
+}
+
+/// What came, and how many had it before who are gone.
+fn received<K: Messages>(
+    rx: &mut messages::Receiver<K>,
+    receive: impl FnOnce(&mut messages::Receiver<K>, &mut Vec<u8>) -> Result<(), MessageError>,
+) -> String {
+    let mut message = Vec::new();
+    match (receive(rx, &mut message), rx.redeliveries()) {
+        (Ok(()), 0) => text(&message),
+        (Ok(()), times) => format!("{} again {times}", text(&message)),
+        (Err(why), _) => show(Err::<(), _>(why)),
+    }
+}
+
+/// `reserve` was said; the room is held until `commit`, `abandon` or `forget`.
+fn write_in_place<K: Messages>(
+    me: &mut Me,
+    tx: &mut messages::Sender<K>,
+    most: usize,
+) -> Option<String> {
+    let mut room = match tx.reserve(most) {
+        Ok(room) => room,
+        Err(why) => return Some(show(Err::<(), _>(why))),
+    };
+    me.say("Ok");
+    while let Some(command) = me.hear() {
+        match command.split_once(' ') {
+            Some(("write", what)) => {
+                std::io::Write::write_all(&mut room.writer(), &bytes(what)).unwrap();
+                me.say("Ok");
+                continue;
+            }
+            None if command == "commit" => room.commit(),
+            None if command == "abandon" => room.abandon(),
+            None if command == "forget" => std::mem::forget(room),
+            _ => panic!("not while a message is in the making: {command}"),
+        }
+        return Some("Ok".into());
+    }
+    None
+}
+
+/// `claim` was said; the messages are held until `release` or `abandon`.
+fn read_in_place<K: Messages>(
+    me: &mut Me,
+    rx: &mut messages::Receiver<K>,
+    max: usize,
+) -> Option<String> {
+    let claimed = match rx.claim(max) {
+        Ok(claimed) => claimed,
+        Err(why) => return Some(show(Err::<(), _>(why))),
+    };
+    let texts: Vec<_> = claimed.iter().map(|message| text(&message.to_vec())).collect();
+    let marks = match (claimed.redelivered(), claimed.redeliveries()) {
+        (0, 0) => String::new(),
+        (again, times) => format!(" {again} again, the first {times}"),
+    };
+    me.say(format_args!("[{}]{marks}", texts.join(", ")));
+    let command = me.hear()?;
+    match command.split_once(' ') {
+        Some(("release", count)) => claimed.release(count.parse().unwrap()),
+        None if command == "abandon" => claimed.abandon(),
+        _ => panic!("not while messages are held: {command}"),
+    }
+    Some("Ok".into())
+}
+
+fn show<T: Debug, E: Debug>(result: Result<T, E>) -> String {
+    format!("{result:?}")
+}
+
+fn done<E: Debug>(result: Result<(), E>) -> String {
+    match result {
+        Ok(()) => "Ok".into(),
+        Err(why) => format!("Err({why:?})"),
+    }
+}
