@@ -3,8 +3,8 @@
 use std::io::IoSlice;
 use std::time::Duration;
 
-use ringpipe::MessageError;
 use ringpipe::messages::{self, Messages, mpmc};
+use ringpipe::{MessageError, Mpmc, Spsc};
 
 use super::support::messenger::{Carries, both_ends, options};
 use super::support::region::Raw;
@@ -21,6 +21,7 @@ both_kinds!(
 tests!(
     lengths_around_every_multiple_of_each_granule_arrive_whole,
     in_a_ring_of_one_granule_a_message_may_fill_it,
+    pieces_that_together_are_more_than_can_be_counted_are_too_large,
 );
 
 /// What a slot of such a ring has, in bytes.
@@ -190,4 +191,40 @@ fn holds_two<K: Messages>(ring: &messages::Ring<K>, most: usize) -> bool {
     let mut rx = ring.receiver().unwrap();
     let mut got = Vec::new();
     [1, 2].iter().all(|&byte| rx.try_recv(&mut got).is_ok() && got == vec![byte; most])
+}
+
+/// Address space, which takes no memory until somebody looks into it.
+#[cfg(target_pointer_width = "64")]
+fn pieces_that_together_are_more_than_can_be_counted_are_too_large() {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    const LEN: usize = 1 << 45;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let zeros = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ, flags) };
+    let zeros = zeros.unwrap();
+    {
+        // SAFETY: the mapping is this long, may be read, and outlives the slice.
+        let zeros = unsafe { std::slice::from_raw_parts(zeros.cast::<u8>(), LEN) };
+        let pieces = vec![IoSlice::new(zeros); usize::MAX / LEN + 1];
+        fn refuses<K: Carries>(pieces: &[IoSlice<'_>]) {
+            let (mut tx, mut rx) = both_ends::<K>(PAGE);
+            let refused = MessageError::TooLarge { len: usize::MAX, most: tx.max_len() };
+            assert_eq!(tx.send_vectored(pieces), Err(refused));
+            assert_eq!(tx.send_vectored_deadline(pieces, Duration::ZERO), Err(refused));
+            assert_eq!(rx.try_recv(&mut Vec::new()), Err(MessageError::Empty));
+        }
+        refuses::<Spsc>(&pieces);
+        refuses::<Mpmc>(&pieces);
+    }
+    // SAFETY: this mapping, into which nothing points any more.
+    unsafe { munmap(zeros, LEN) }.unwrap();
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+fn pieces_that_together_are_more_than_can_be_counted_are_too_large() {
+    let zeros = vec![0; 1 << 30];
+    let pieces = [IoSlice::new(&zeros); 4];
+    let (mut tx, _rx) = both_ends::<Spsc>(PAGE);
+    let refused = MessageError::TooLarge { len: usize::MAX, most: tx.max_len() };
+    assert_eq!(tx.send_vectored(&pieces), Err(refused));
 }

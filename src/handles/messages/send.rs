@@ -123,7 +123,8 @@ impl<K: Messages> Sender<K> {
         pieces: &[IoSlice<'_>],
         deadline: impl Into<Deadline>,
     ) -> Result<(), MessageError> {
-        let len = pieces.iter().map(|piece| piece.len()).sum();
+        // Several pieces may be the same memory: together they may be more than there is.
+        let len = pieces.iter().fold(0, |len: usize, piece| len.saturating_add(piece.len()));
         let mut reserved = self.reserve_deadline(len, deadline)?;
         for piece in pieces {
             reserved.writer().push(piece);
