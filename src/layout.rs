@@ -507,6 +507,11 @@ impl Identity {
         self.capacity
     }
 
+    /// What users count in so many slots: of messages, bytes.
+    pub(crate) fn in_slots(&self, slots: u64) -> u64 {
+        slots.saturating_mul(self.granule.max(1))
+    }
+
     pub(crate) fn region_len(&self) -> u64 {
         self.region_len
     }

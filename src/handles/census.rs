@@ -34,9 +34,9 @@ pub struct Listing {
     pub layout: (u16, u16),
     /// What it holds.
     pub element: ElementType,
-    /// Slots.
+    /// Slots; of a ring of messages, bytes.
     pub capacity: u64,
-    /// Items in it.
+    /// Items in it; of a ring of messages, bytes that they take.
     pub len: u64,
     /// Bytes of the region.
     pub region_len: u64,
@@ -261,13 +261,14 @@ fn look(place: &Place, fd: BorrowedFd<'_>, identity: &Identity) -> io::Result<Op
         }
     }
     let birth = identity.birth();
+    let filled = stats.sent.saturating_sub(stats.received).min(identity.capacity());
     Ok(Some(Listing {
         name: place.to_string(),
         kind: identity.kind_name(),
         layout: identity.version(),
         element: identity.element(),
-        capacity: identity.capacity(),
-        len: stats.sent.saturating_sub(stats.received).min(identity.capacity()),
+        capacity: identity.in_slots(identity.capacity()),
+        len: identity.in_slots(filled),
         region_len: identity.region_len(),
         id: birth.id(),
         owner: stat.st_uid,

@@ -24,6 +24,7 @@ both_kinds!(
     a_ring_is_passed_on_to_a_program_that_is_started,
     c12_what_is_in_a_file_on_disk_is_there_when_it_is_opened_again,
     c12_a_copy_of_a_file_in_use_is_refused_or_emptied_or_taken_as_it_is,
+    c17_a_listing_tells_what_is_in_it,
     a_ring_of_huge_pages_is_rounded_up_to_them_and_works_across_its_end,
 );
 
@@ -285,6 +286,18 @@ fn c12_a_copy_of_a_file_in_use_is_refused_or_emptied_or_taken_as_it_is<K: Carrie
         assert_works(&opened, &opened);
     }
     assert_eq!(ring.len(), taken, "that was the copy");
+}
+
+fn c17_a_listing_tells_what_is_in_it<K: Carries>() {
+    let (name, ring) = new_ring::<K>(PAGE);
+    let mut tx = ring.sender().unwrap();
+    tx.send(&bytes("a*100")).unwrap();
+    let all = ringpipe::list().unwrap();
+    let ours = all.iter().find(|listed| listed.name == *name).unwrap();
+    let (kind, taken) = if K::MANY { ("MPMC message", 128) } else { ("SPSC message", 112) };
+    assert_eq!((ours.kind, ours.capacity, ours.len), (kind, PAGE as u64, taken));
+    assert_eq!((ours.senders, ours.receivers), (1, 0));
+    assert_eq!(ours.region_len, ring.region_len() as u64);
 }
 
 fn a_ring_of_huge_pages_is_rounded_up_to_them_and_works_across_its_end<K: Carries>() {
