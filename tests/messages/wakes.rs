@@ -23,6 +23,7 @@ tests!(
     c07_senders_of_long_and_short_messages_wake_whichever_fell_asleep_first,
     c07_room_for_several_wakes_all_for_whom_it_is_enough,
     c07_messages_of_all_lengths_wake_as_many_receivers,
+    c07_whoever_keeps_room_or_messages_passes_the_wake_on_at_once,
     c07_room_that_is_given_up_wakes_a_sender_of_long_messages,
     c07_no_wake_is_lost_where_long_and_short_messages_mix,
     a_long_message_gets_through_a_stream_of_short_ones_at_the_latest_when_that_pauses,
@@ -170,6 +171,42 @@ fn c07_messages_of_all_lengths_wake_as_many_receivers() {
         let texts: Vec<_> = heard.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["", "", "b*100", "d*1000"]);
         assert!(heard.iter().all(|(_, took)| *took < WOKEN), "{heard:?}");
+    }
+}
+
+/// One wake is enough for one place or message. So whoever takes one and sees another for somebody
+/// else that sleeps, wakes that, and not only when it hands over what it has.
+fn c07_whoever_keeps_room_or_messages_passes_the_wake_on_at_once() {
+    for policy in SLEEPING_POLICIES {
+        let (name, _ring, mut rx) = full();
+        let both = [(); 2].map(|()| {
+            let mut tx = Child::message_sender::<Mpmc>(&name, policy);
+            tx.say("reserve 10");
+            tx.until_asleep();
+            tx
+        });
+        assert_eq!(rx.clear(), Ok(64));
+        for mut tx in both {
+            tx.wakes_with("Ok");
+        }
+
+        for (keeps, answer) in [("claim 1", "[a]"), ("recv_into 0", "Err(TooSmall { len: 1 })")] {
+            let (name, ring) = new_ring::<Mpmc>(PAGE);
+            let (mut first, mut tx) = (ring.sender().unwrap(), ring.sender().unwrap());
+            let room = first.try_reserve(10).unwrap();
+            tx.try_send(b"a").unwrap();
+            tx.try_send(b"a").unwrap();
+            let both = [(); 2].map(|()| {
+                let mut rx = Child::message_receiver::<Mpmc>(&name, policy);
+                rx.say(keeps);
+                rx.until_asleep();
+                rx
+            });
+            room.abandon(); // now both messages can be received
+            for mut rx in both {
+                rx.wakes_with(answer);
+            }
+        }
     }
 }
 
