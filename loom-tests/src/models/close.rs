@@ -4,17 +4,17 @@
 
 use loom::thread;
 
-use super::support::{Locks, Ring, Rx, SLEEPY, check_bounded};
+use super::support::{Locks, Ring, Rx, SLEEPY, check_bounded, slots_of_one};
 use crate::peers::reap::{Life, Liveness};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Role};
 use crate::pipe::End;
-use crate::ring::{Kind, Mpmc, Refused, Spsc};
+use crate::ring::{Kind, Mpmc, MpmcMessages, Refused, Spsc};
 use crate::sync::membarrier;
 
 /// C2, C7: the sender's last value, then end-of-file, for a receiver that waits for both.
 fn sender_leaves<K: Kind>() {
-    let ring = Ring::<K>::new(2, 2);
+    let ring = Ring::<K>::new(2 * slots_of_one::<K>() as usize, 2);
     let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
     let sender = thread::spawn(move || {
         tx.try_send(1).unwrap();
@@ -35,9 +35,14 @@ fn mpmc_receiver_gets_the_last_value_and_then_end_of_file() {
     check_bounded("close, mpmc, last value", 3, sender_leaves::<Mpmc>);
 }
 
+#[test]
+fn receiver_gets_the_last_message_and_then_end_of_file() {
+    check_bounded("close, messages, last one", 3, sender_leaves::<MpmcMessages>);
+}
+
 /// The same for one that only tries: closed means that nothing is left.
 fn closed_means_drained<K: Kind>() {
-    let ring = Ring::<K>::new(2, 2);
+    let ring = Ring::<K>::new(2 * slots_of_one::<K>() as usize, 2);
     let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
     let sender = thread::spawn(move || {
         tx.try_send(1).unwrap();
@@ -58,6 +63,11 @@ fn spsc_closed_means_drained() {
 #[test]
 fn mpmc_closed_means_drained() {
     check_bounded("close, mpmc, a try", 5, closed_means_drained::<Mpmc>);
+}
+
+#[test]
+fn messages_closed_means_drained() {
+    check_bounded("close, messages, a try", 5, closed_means_drained::<MpmcMessages>);
 }
 
 #[test]

@@ -10,12 +10,14 @@ use super::ledger::{Ledger, receive, send, settle_accounts};
 use super::support::{Ring, Rx, Tx};
 use crate::peers::table::Role;
 use crate::pipe::End as _;
-use crate::ring::Mpmc;
+use crate::ring::{Kind, Mpmc, MpmcMessages};
+use crate::sync::Ordering::Relaxed;
 
 /// What an end does in a model.
 #[derive(Clone, Copy)]
 enum Deed {
-    /// Claims as many slots as there are values, and publishes so many of them.
+    /// Claims as many slots as there are values, and publishes so many of them. Messages: one, of as
+    /// many granules.
     Send { values: &'static [u64], publish: usize },
     /// Claims so many items, and releases so many of them.
     Receive { max: u64, release: u64 },
@@ -43,35 +45,91 @@ impl Deed {
 #[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
+    capacity: usize,
     /// Slots used up before: where in the ring it begins.
     used: usize,
-    /// What is in the ring: 0 is a hole.
-    filled: &'static [u64],
+    /// What is in the ring, as it was sent: 0 is a hole.
+    filled: &'static [&'static [u64]],
     deed: Deed,
 }
 
-const SEND: Case =
-    Case { name: "send", used: 0, filled: &[], deed: Send { values: &[10], publish: 1 } };
-const SEND_BATCH: Case =
-    Case { name: "send batch", used: 1, filled: &[], deed: Send { values: &[10, 11], publish: 2 } };
-const SEND_PART: Case =
-    Case { name: "send part", used: 0, filled: &[], deed: Send { values: &[10, 11], publish: 1 } };
-const ABANDON: Case =
-    Case { name: "abandon", used: 0, filled: &[], deed: Send { values: &[10], publish: 0 } };
-const SEND_FULL: Case =
-    Case { name: "send, full", used: 0, filled: &[1, 2], deed: Send { values: &[10], publish: 1 } };
-const RECV: Case =
-    Case { name: "recv", used: 0, filled: &[1, 2], deed: Receive { max: 1, release: 1 } };
-const RECV_BATCH: Case =
-    Case { name: "recv batch", used: 1, filled: &[1, 2], deed: Receive { max: 2, release: 2 } };
-const RECV_PART: Case =
-    Case { name: "recv part", used: 0, filled: &[1, 2], deed: Receive { max: 2, release: 1 } };
-const RECV_HOLE: Case =
-    Case { name: "recv, hole", used: 0, filled: &[0, 1], deed: Receive { max: 1, release: 1 } };
-const RECV_HOLES: Case =
-    Case { name: "recv, holes", used: 0, filled: &[0, 0], deed: Receive { max: 1, release: 1 } };
-const RECV_EMPTY: Case =
-    Case { name: "recv, empty", used: 0, filled: &[], deed: Receive { max: 1, release: 1 } };
+const SEND: Case = Case {
+    name: "send",
+    capacity: 2,
+    used: 0,
+    filled: &[],
+    deed: Send { values: &[10], publish: 1 },
+};
+const SEND_BATCH: Case = Case {
+    name: "send batch",
+    capacity: 2,
+    used: 1,
+    filled: &[],
+    deed: Send { values: &[10, 11], publish: 2 },
+};
+const SEND_PART: Case = Case {
+    name: "send part",
+    capacity: 2,
+    used: 0,
+    filled: &[],
+    deed: Send { values: &[10, 11], publish: 1 },
+};
+const ABANDON: Case = Case {
+    name: "abandon",
+    capacity: 2,
+    used: 0,
+    filled: &[],
+    deed: Send { values: &[10], publish: 0 },
+};
+const SEND_FULL: Case = Case {
+    name: "send, full",
+    capacity: 2,
+    used: 0,
+    filled: &[&[1], &[2]],
+    deed: Send { values: &[10], publish: 1 },
+};
+const RECV: Case = Case {
+    name: "recv",
+    capacity: 2,
+    used: 0,
+    filled: &[&[1], &[2]],
+    deed: Receive { max: 1, release: 1 },
+};
+const RECV_BATCH: Case = Case {
+    name: "recv batch",
+    capacity: 2,
+    used: 1,
+    filled: &[&[1], &[2]],
+    deed: Receive { max: 2, release: 2 },
+};
+const RECV_PART: Case = Case {
+    name: "recv part",
+    capacity: 2,
+    used: 0,
+    filled: &[&[1], &[2]],
+    deed: Receive { max: 2, release: 1 },
+};
+const RECV_HOLE: Case = Case {
+    name: "recv, hole",
+    capacity: 2,
+    used: 0,
+    filled: &[&[0], &[1]],
+    deed: Receive { max: 1, release: 1 },
+};
+const RECV_HOLES: Case = Case {
+    name: "recv, holes",
+    capacity: 2,
+    used: 0,
+    filled: &[&[0], &[0]],
+    deed: Receive { max: 1, release: 1 },
+};
+const RECV_EMPTY: Case = Case {
+    name: "recv, empty",
+    capacity: 2,
+    used: 0,
+    filled: &[],
+    deed: Receive { max: 1, release: 1 },
+};
 
 /// The records.
 const VICTIM: usize = 0;
@@ -80,13 +138,13 @@ const RX: usize = 2;
 const TX: usize = 3;
 const RECOVERER: usize = 4;
 
-enum End {
-    Sending(Tx<Mpmc>),
-    Receiving(Rx<Mpmc>),
+enum End<K: Kind> {
+    Sending(Tx<K>),
+    Receiving(Rx<K>),
 }
 
-impl End {
-    fn attach(ring: &Ring<Mpmc>, role: Role, record: usize) -> Self {
+impl<K: Kind> End<K> {
+    fn attach(ring: &Ring<K>, role: Role, record: usize) -> Self {
         match role {
             Role::Sender => Self::Sending(ring.sender(record)),
             Role::Receiver => Self::Receiving(ring.receiver(record)),
@@ -106,31 +164,32 @@ impl End {
     }
 }
 
-/// A ring of two slots, and the two that see to the end of the model.
-struct Scene {
-    ring: Ring<Mpmc>,
-    tx: Tx<Mpmc>,
-    rx: Rx<Mpmc>,
+/// A ring, and the two that see to the end of the model.
+struct Scene<K: Kind> {
+    ring: Ring<K>,
+    tx: Tx<K>,
+    rx: Rx<K>,
     book: Ledger,
 }
 
-impl Scene {
-    fn new(case: Case, ring: Ring<Mpmc>) -> Self {
+impl<K: Kind> Scene<K> {
+    fn new(case: Case, ring: Ring<K>) -> Self {
         let (mut tx, mut rx) = (ring.sender(TX), ring.receiver(RX));
         let mut book = Ledger::default();
         for _ in 0..case.used {
             send(&mut tx, &[90], 1, &mut book);
             receive(&mut rx, 1, 1, &mut book);
         }
-        for &value in case.filled {
-            send(&mut tx, &[value], usize::from(value != 0), &mut book);
+        for &values in case.filled {
+            let publish = if values[0] == 0 { 0 } else { values.len() };
+            send(&mut tx, values, publish, &mut book);
         }
         Self { ring, tx, rx, book }
     }
 
     /// An end that will do its deed and die of it, or after it. If it is the last to attach, it
     /// finds nothing changed since it has looked around, and claims at once.
-    fn victim(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<> {
+    fn victim(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<K> {
         let ring = self.ring.clone();
         let role = deed.role();
         let mut end = End::attach(&ring, role, VICTIM);
@@ -151,7 +210,7 @@ impl Scene {
     }
 
     /// An end that does its deed and lives on.
-    fn neighbour(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<> {
+    fn neighbour(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<K> {
         let mut end = End::attach(&self.ring, deed.role(), NEIGHBOUR);
         move || {
             let mut book = Ledger::default();
@@ -167,16 +226,16 @@ impl Scene {
 
 /// The victim and another of its kind are at it; when the victim is dead, the receiver recovers,
 /// and the other may still be anywhere in its call: a live end is not robbed, however slow.
-fn beside_a_live_one(case: Case) {
-    beside_a_live_one_in(Ring::new(2, 4), case);
+fn beside_a_live_one<K: Kind>(case: Case) {
+    beside_a_live_one_in(Ring::<K>::new(case.capacity, 4), case);
 }
 
 /// The same where what dead receivers had not released is dropped.
-fn dropping_beside_a_live_one(case: Case) {
-    beside_a_live_one_in(Ring::dropping(2, 4), case);
+fn dropping_beside_a_live_one<K: Kind>(case: Case) {
+    beside_a_live_one_in(Ring::<K>::dropping(case.capacity, 4), case);
 }
 
-fn beside_a_live_one_in(ring: Ring<Mpmc>, case: Case) {
+fn beside_a_live_one_in<K: Kind>(ring: Ring<K>, case: Case) {
     let mut scene = Scene::new(case, ring);
     // Before, or meanwhile: then the victim has a reason to look who is there.
     let neighbour = loom::choose().then(|| scene.neighbour(case.deed.beside()));
@@ -192,8 +251,8 @@ fn beside_a_live_one_in(ring: Ring<Mpmc>, case: Case) {
 
 /// The victim is dead; a sender and a receiver find out at the same time, while another is in
 /// mid-call.
-fn two_recover(case: Case) {
-    let mut scene = Scene::new(case, Ring::new(2, 4));
+fn two_recover<K: Kind>(case: Case) {
+    let mut scene = Scene::new(case, Ring::<K>::new(case.capacity, 4));
     let neighbour = scene.neighbour(case.deed.beside());
     let victim = scene.victim(case.deed)();
     let neighbour = thread::spawn(neighbour);
@@ -210,16 +269,16 @@ fn two_recover(case: Case) {
 }
 
 /// The victim is dead; whoever recovers is killed, too, while another is in mid-call.
-fn recoverer_dies(case: Case) {
-    recoverer_dies_in(Ring::new(2, 5), case);
+fn recoverer_dies<K: Kind>(case: Case) {
+    recoverer_dies_in(Ring::<K>::new(case.capacity, 5), case);
 }
 
 /// The same where what dead receivers had not released is dropped.
-fn dropping_recoverer_dies(case: Case) {
-    recoverer_dies_in(Ring::dropping(2, 5), case);
+fn dropping_recoverer_dies<K: Kind>(case: Case) {
+    recoverer_dies_in(Ring::<K>::dropping(case.capacity, 5), case);
 }
 
-fn recoverer_dies_in(ring: Ring<Mpmc>, case: Case) {
+fn recoverer_dies_in<K: Kind>(ring: Ring<K>, case: Case) {
     let scene = Scene::new(case, ring);
     let neighbour = scene.neighbour(case.deed.beside());
     let mut rx = scene.ring.receiver(RECOVERER);
@@ -239,13 +298,13 @@ fn recoverer_dies_in(ring: Ring<Mpmc>, case: Case) {
 }
 
 /// The same where nothing is delivered more than twice.
-fn limited_recoverer_dies(case: Case) {
-    recoverer_dies_in(Ring::limited(2, 5, 2), case);
+fn limited_recoverer_dies<K: Kind>(case: Case) {
+    recoverer_dies_in(Ring::<K>::limited(case.capacity, 5, 2), case);
 }
 
 /// The victim is dead, and two adopt after it, one after the other; each is killed at some point of
 /// that, at the latest when it has been shown the first of the items.
-fn adopters_die_in(ring: Ring<Mpmc>, case: Case) {
+fn adopters_die_in<K: Kind>(ring: Ring<K>, case: Case) {
     let mut scene = Scene::new(case, ring);
     let mut adopters = [scene.ring.receiver(RECOVERER), scene.ring.receiver(RECOVERER + 1)];
     let mut books = vec![scene.victim(case.deed)()];
@@ -263,19 +322,19 @@ fn adopters_die_in(ring: Ring<Mpmc>, case: Case) {
     scene.settle(books);
 }
 
-fn adopters_die(case: Case) {
-    adopters_die_in(Ring::new(2, 6), case);
+fn adopters_die<K: Kind>(case: Case) {
+    adopters_die_in(Ring::<K>::new(case.capacity, 6), case);
 }
 
 /// The same where nothing is delivered more than three times.
-fn limited_adopters_die(case: Case) {
-    adopters_die_in(Ring::limited(2, 6, 3), case);
+fn limited_adopters_die<K: Kind>(case: Case) {
+    adopters_die_in(Ring::<K>::limited(case.capacity, 6, 3), case);
 }
 
 /// The same, and the one who recovers and is killed is a sender, who cannot take over what a
 /// receiver had claimed.
-fn sending_recoverer_dies(case: Case) {
-    let scene = Scene::new(case, Ring::new(2, 5));
+fn sending_recoverer_dies<K: Kind>(case: Case) {
+    let scene = Scene::new(case, Ring::<K>::new(case.capacity, 5));
     let neighbour = scene.neighbour(case.deed.beside());
     let mut tx = scene.ring.sender(RECOVERER);
     let victim = scene.victim(case.deed)();
@@ -295,8 +354,8 @@ fn sending_recoverer_dies(case: Case) {
 
 /// The victim is dead and all records are taken; a newcomer wants its record, goes to work, and is
 /// killed at some point of either, while a receiver finds out and does its own work.
-fn newcomer_dies(case: Case, role: Role) {
-    let mut scene = Scene::new(case, Ring::new(2, 4));
+fn newcomer_dies<K: Kind>(case: Case, role: Role) {
+    let mut scene = Scene::new(case, Ring::<K>::new(case.capacity, 4));
     let neighbour = End::attach(&scene.ring, case.deed.role(), NEIGHBOUR);
     let victim = scene.victim(case.deed)();
     let ring = scene.ring.clone();
@@ -305,7 +364,7 @@ fn newcomer_dies(case: Case, role: Role) {
         let mut end = None;
         let died = until_death("newcomer", &ring.locks, (role, VICTIM), || {
             end = match role {
-                Role::Sender => ring.new_sender().map(End::Sending),
+                Role::Sender => ring.new_sender().map(End::<K>::Sending),
                 Role::Receiver => ring.new_receiver().map(End::Receiving),
             };
             match (&mut end, role) {
@@ -331,8 +390,8 @@ fn newcomer_dies(case: Case, role: Role) {
 
 /// The victim's claim is abandoned, and all records are taken: a newcomer visits and succeeds to
 /// the record, while a receiver recovers, too, and is killed.
-fn recoverer_dies_beside_a_successor(case: Case) {
-    let mut scene = Scene::new(case, Ring::new(2, 4));
+fn recoverer_dies_beside_a_successor<K: Kind>(case: Case) {
+    let mut scene = Scene::new(case, Ring::<K>::new(case.capacity, 4));
     let mut rx = scene.ring.receiver(NEIGHBOUR);
     let victim = scene.victim(case.deed)();
     scene.tx.end.check_liveness(&*scene.ring.locks); // a sender adopts nothing
@@ -354,25 +413,44 @@ fn recoverer_dies_beside_a_successor(case: Case) {
     scene.settle([victim, recoverer, book]);
 }
 
-fn new_sender(case: Case) {
-    newcomer_dies(case, Role::Sender);
+/// The victim is dead, and so is another, whose intent is that of a granule of the victim's message:
+/// of two that adopt what there is, neither gets a part of it.
+fn beside_an_old_intent<K: Kind>(case: Case) {
+    let mut scene = Scene::new(case, Ring::<K>::new(case.capacity, 5));
+    let old = scene.ring.receiver(NEIGHBOUR);
+    let mut rx = scene.ring.receiver(RECOVERER);
+    let granule = case.used as u64 + u64::from(loom::choose());
+    let victim = scene.victim(case.deed)();
+    scene.ring.words.records[NEIGHBOUR].intent.store(1 << 40 | granule, Relaxed);
+    old.die();
+    rx.end.check_liveness(&*scene.ring.locks);
+    scene.rx.end.check_liveness(&*scene.ring.locks);
+    let mut book = Ledger::default();
+    // All that it has adopted: it lives, so nobody else will.
+    while receive(&mut rx, 1, 1, &mut book) > 0 && rx.end.held() > 0 {}
+    scene.settle([victim, book]);
 }
 
-fn new_receiver(case: Case) {
-    newcomer_dies(case, Role::Receiver);
+fn new_sender<K: Kind>(case: Case) {
+    newcomer_dies::<K>(case, Role::Sender);
+}
+
+fn new_receiver<K: Kind>(case: Case) {
+    newcomer_dies::<K>(case, Role::Receiver);
 }
 
 macro_rules! deaths {
-    ($($test:ident: $model:ident($case:ident), $bound:literal;)*) => {
+    ($kind:ident: $($test:ident: $model:ident($case:ident), $bound:literal;)*) => {
         $(#[test]
         fn $test() {
             let name = concat!("crash, ", stringify!($model)).replace('_', " ");
-            check_deaths(&format!("{name}, {}", $case.name), $bound, || $model($case));
+            let name = format!("{name}, {}", $case.name);
+            check_deaths(&name, $bound, || $model::<$kind>($case));
         })*
     };
 }
 
-deaths! {
+deaths! { Mpmc:
     sender_killed_in_send_beside_a_live_one: beside_a_live_one(SEND), 1;
     sender_killed_in_batch_beside_a_live_one: beside_a_live_one(SEND_BATCH), 1;
     sender_killed_in_partial_commit_beside_a_live_one: beside_a_live_one(SEND_PART), 1;
@@ -417,4 +495,50 @@ deaths! {
 
     new_sender_killed_after_a_sender_in_batch: new_sender(SEND_BATCH), 1;
     new_receiver_killed_after_a_receiver_in_batch: new_receiver(RECV_BATCH), 1;
+}
+
+const MESSAGE_PART: Case = Case {
+    name: "message of which a part was used",
+    capacity: 4,
+    used: 1,
+    filled: &[],
+    deed: Send { values: &[10, 11, 12], publish: 2 },
+};
+const RECV_MESSAGE: Case = Case {
+    name: "recv message",
+    capacity: 4,
+    used: 3,
+    filled: &[&[1, 2], &[3]],
+    deed: Receive { max: 1, release: 1 },
+};
+const RECV_MESSAGES: Case = Case {
+    name: "recv messages",
+    capacity: 4,
+    used: 1,
+    filled: &[&[1, 2], &[3, 4]],
+    deed: Receive { max: 2, release: 2 },
+};
+const RECV_MESSAGES_PART: Case = Case {
+    name: "recv messages in part",
+    capacity: 4,
+    used: 1,
+    filled: &[&[1, 2], &[3, 4]],
+    deed: Receive { max: 2, release: 1 },
+};
+
+deaths! { MpmcMessages:
+    sender_killed_in_a_shorter_message_beside_a_live_one: beside_a_live_one(MESSAGE_PART), 1;
+    receiver_killed_over_a_message_beside_a_live_one: beside_a_live_one(RECV_MESSAGE), 1;
+    receiver_killed_over_messages_released_in_part: beside_a_live_one(RECV_MESSAGES_PART), 1;
+    receiver_killed_over_a_message_beside_an_old_intent: beside_an_old_intent(RECV_MESSAGE), 0;
+    receiver_killed_over_messages_beside_an_old_intent: beside_an_old_intent(RECV_MESSAGES), 0;
+
+    recoverer_killed_after_a_sender_in_a_message: recoverer_dies(MESSAGE_PART), 1;
+    recoverer_killed_after_a_receiver_of_messages: recoverer_dies(RECV_MESSAGES), 1;
+    recoverer_killed_after_a_receiver_of_messages_released_in_part:
+        recoverer_dies(RECV_MESSAGES_PART), 1;
+    recoverer_killed_in_dropping_messages: dropping_recoverer_dies(RECV_MESSAGES), 1;
+    recoverer_killed_in_dropping_a_message_delivered_twice: limited_recoverer_dies(RECV_MESSAGES), 1;
+    adopters_of_messages_killed_one_after_the_other_are_counted: adopters_die(RECV_MESSAGES), 0;
+    adopters_of_messages_killed_one_after_the_other_exhaust_one: limited_adopters_die(RECV_MESSAGES), 0;
 }

@@ -15,11 +15,11 @@
 //!   can be used.
 
 use super::death::traces;
-use super::support::{Rx, Tx, claim_now, numbers, read};
+use super::support::{Rx, Tx, claim_now, needed, numbers, read, write_run};
 use crate::peers::reap::{Life, Liveness, reap_for_record};
 use crate::peers::table::{self, Owner};
 use crate::pipe::End;
-use crate::ring::{Kind, Mpmc, Refused, Run};
+use crate::ring::{Kind, Refused, Run};
 use crate::sync::Ordering::Relaxed;
 
 /// One value at its position.
@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     received: Vec<Item>,
     /// Claimed for receiving and not released.
     held: Vec<u64>,
+    /// What was claimed last is among these.
+    noted: bool,
     /// Adopted, about to be shown, and not released.
     counting: Vec<u64>,
     /// And shown.
@@ -83,8 +85,8 @@ impl Ledger {
     }
 
     /// Of a receiver that died: what it had claimed, also if it did not live to write that down.
-    pub(super) fn with_claim_of(mut self, rx: &mut Rx<Mpmc>) -> Self {
-        if rx.end.leave() {
+    pub(super) fn with_claim_of<K: Kind>(mut self, rx: &mut Rx<K>) -> Self {
+        if rx.end.leave() && !self.noted {
             // What its private memory says; stores nothing.
             let run = rx.end.claim_slow(1, u64::MAX, &*rx.ring.locks).expect("it has a claim");
             let released = |at: &u64| self.received.iter().any(|item| item.at == *at);
@@ -150,14 +152,15 @@ impl Ledger {
 }
 
 /// Tries to send `values`, and publishes the first `publish` of those that there is room for. Gives
-/// their number.
+/// their number. Messages: tries to send one, of as many granules.
 pub(super) fn send<K: Kind>(
     tx: &mut Tx<K>,
     values: &[u64],
     publish: usize,
     book: &mut Ledger,
 ) -> usize {
-    let run = match claim_now(&mut tx.end, 1, values.len() as u64, &tx.ring.locks) {
+    let most = values.len() as u64;
+    let run = match claim_now(&mut tx.end, needed::<K>(1, most), most, &tx.ring.locks) {
         Ok(run) => run,
         Err(refused) => {
             assert_eq!(refused, Refused::NotReady);
@@ -172,16 +175,25 @@ pub(super) fn send<K: Kind>(
 /// Fills a claimed run and publishes it.
 pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut Ledger) {
     let one = match values {
-        [value] if run.slots == 1 => Some(tx.end.write_one(numbers(), run, value)),
+        [value] if run.slots == 1 && !K::MESSAGES => Some(tx.end.write_one(numbers(), run, value)),
         _ => {
-            tx.end.mem.view(numbers()).write_run(run.at, values);
+            write_run(&tx.end.mem, run.at, values);
             None
         }
     };
+    // A message is handed over by the last store: behind those for what is given up, the count of
+    // that, and one for each further granule.
+    let given_up = run.slots as u32 - values.len() as u32;
+    let whole = given_up + u32::from(given_up > 0) + values.len() as u32;
+    let items = if K::MESSAGES { &values[..values.len().min(1)] } else { values };
     book.begins(
         true,
-        values.iter().zip(0..).map(|(&value, i)| {
-            let takes = if K::RECOVERS { i + 1 } else { 1 };
+        items.iter().zip(0..).map(|(&value, i)| {
+            let takes = match (K::MESSAGES, K::RECOVERS) {
+                (true, _) => whole,
+                (false, true) => i + 1,
+                (false, false) => 1,
+            };
             (takes, Item { at: run.at + u64::from(i), value, marked: false, told: 0 })
         }),
     );
@@ -195,6 +207,7 @@ pub(super) fn put<K: Kind>(tx: &mut Tx<K>, run: Run, values: &[u64], book: &mut 
 /// Tries to receive `max` values, and releases the first `release` of them. Gives how many there
 /// were.
 pub(super) fn receive<K: Kind>(rx: &mut Rx<K>, max: u64, release: u64, book: &mut Ledger) -> usize {
+    book.noted = false;
     match claim_now(&mut rx.end, 1, max, &rx.ring.locks) {
         Ok(run) => take(rx, run, release, book),
         Err(refused) => {
@@ -215,6 +228,7 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
     book.counted.extend(lone);
     // Holes, too: nobody looks for them.
     book.held.extend(run.at..run.at + run.slots);
+    book.noted = true;
     let values = read(&mut rx.end, run);
     let places: Vec<_> = rx.end.items(numbers(), run).collect();
     let release = release.min(run.items);

@@ -18,6 +18,7 @@ mod handover;
 mod in_place;
 mod laps;
 mod last;
+mod messages;
 mod mpmc;
 mod precedence;
 mod recovery;

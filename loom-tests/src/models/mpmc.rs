@@ -4,14 +4,14 @@
 
 use loom::thread;
 
-use super::support::{Ring, Rx, check, check_bounded, numbers};
+use super::support::{Ring, Rx, check, check_bounded, needed, numbers, read_message, write_run};
 use crate::pipe::End;
-use crate::ring::{Mpmc, RecvCursor, Refused, Run, SendCursor, mpmc};
+use crate::ring::{Kind, Mpmc, RecvCursor, Refused, Run, SendCursor, mpmc};
 use crate::sync::Ordering::Relaxed;
 
 /// A bare cursor at work: no wake words, no endpoint table.
-pub(super) struct Sender(Ring<Mpmc>, mpmc::Sender, How);
-pub(super) struct Receiver(Ring<Mpmc>, mpmc::Receiver, How);
+pub(super) struct Sender<K>(Ring<K>, mpmc::Sender, How);
+pub(super) struct Receiver<K>(Ring<K>, mpmc::Receiver, How);
 
 /// How ends claim what may be a single slot.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,11 +22,11 @@ pub(super) enum How {
     AtOnce,
 }
 
-pub(super) fn sender(ring: &Ring<Mpmc>, record: usize) -> Sender {
+pub(super) fn sender<K: Kind>(ring: &Ring<K>, record: usize) -> Sender<K> {
     Sender(ring.clone(), mpmc::Sender::attach(&ring.mem(), record).unwrap(), How::Properly)
 }
 
-pub(super) fn receiver(ring: &Ring<Mpmc>, record: usize) -> Receiver {
+pub(super) fn receiver<K: Kind>(ring: &Ring<K>, record: usize) -> Receiver<K> {
     Receiver(ring.clone(), mpmc::Receiver::attach(&ring.mem(), record).unwrap(), How::Properly)
 }
 
@@ -36,7 +36,7 @@ fn claimed(outcome: Result<Run, Refused>) -> Option<Run> {
     outcome.ok()
 }
 
-impl Sender {
+impl<K: Kind> Sender<K> {
     pub(super) fn claiming(self, how: How) -> Self {
         Self(self.0, self.1, how)
     }
@@ -45,19 +45,19 @@ impl Sender {
         let mem = self.0.mem();
         match self.2 {
             How::AtOnce if max == 1 => self.1.claim_one(mem.kept()),
-            _ => claimed(self.1.claim(mem.kept(), 1, max)),
+            _ => claimed(self.1.claim(mem.kept(), needed::<K>(1, max), max)),
         }
     }
 
     /// Claims for all of `values`, sends as many as were claimed but at most `publish`, and gives
-    /// up the others.
+    /// up the others. Messages: one, of `publish` granules; its number is what is sent.
     pub(super) fn try_send(&mut self, values: &[u64], publish: usize) -> Vec<u64> {
         let mem = self.0.mem();
         let Some(run) = self.claim(values.len() as u64) else { return Vec::new() };
         let sent = &values[..publish.min(run.items as usize)];
-        mem.view(numbers()).write_run(run.at, sent);
+        write_run(&mem, run.at, sent);
         self.1.publish(mem.kept(), run, sent.len() as u64);
-        sent.to_vec()
+        if K::MESSAGES { sent.first().copied().into_iter().collect() } else { sent.to_vec() }
     }
 
     /// Claims one slot, writes into it, and never publishes.
@@ -69,7 +69,7 @@ impl Sender {
     }
 }
 
-impl Receiver {
+impl<K: Kind> Receiver<K> {
     pub(super) fn claiming(self, how: How) -> Self {
         Self(self.0, self.1, how)
     }
@@ -85,8 +85,11 @@ impl Receiver {
     pub(super) fn try_recv(&mut self, max: u64) -> Vec<u64> {
         let mem = self.0.mem();
         let Some(run) = self.claim(max) else { return Vec::new() };
-        let values: Vec<_> =
-            self.1.items(mem.kept(), run).map(|at| mem.view(numbers()).read(at)).collect();
+        let read = |at| match K::MESSAGES {
+            true => read_message(&mem, at, self.1.extent(mem.kept(), run, at)),
+            false => mem.view(numbers()).read(at),
+        };
+        let values: Vec<_> = self.1.items(mem.kept(), run).map(read).collect();
         assert_eq!(values.len() as u64, run.items);
         self.1.release(mem.kept(), run, run.items);
         values
@@ -116,14 +119,14 @@ pub(super) fn assert_same(mut sent: Vec<u64>, mut received: Vec<u64>) {
 }
 
 /// Values of one sender (the same tens digit) are in the order in which it sent them.
-fn assert_in_order(received: &[u64]) {
+pub(super) fn assert_in_order(received: &[u64]) {
     for sender in [1, 2] {
         assert!(received.iter().filter(|value| **value / 10 == sender).is_sorted(), "{received:?}");
     }
 }
 
 fn two_senders(capacity: usize, how: How, firsts: &'static [u64], seconds: &'static [u64]) {
-    let ring = Ring::new(capacity, 3);
+    let ring = Ring::<Mpmc>::new(capacity, 3);
     let send = |record, values: &'static [u64]| {
         let mut tx = sender(&ring, record).claiming(how);
         thread::spawn(move || {
@@ -156,7 +159,7 @@ fn mpmc_two_senders_share_two_slots() {
 }
 
 fn two_receivers(capacity: usize, how: How, values: &'static [u64]) {
-    let ring = Ring::new(capacity, 3);
+    let ring = Ring::<Mpmc>::new(capacity, 3);
     let mut tx = sender(&ring, 0).claiming(how);
     let receive = |record| {
         let mut rx = receiver(&ring, record).claiming(how);
@@ -223,7 +226,7 @@ fn mpmc_two_receivers_share_two_slots() {
 #[test]
 fn mpmc_batches_and_abandoned_slots_leave_holes_that_are_passed_over() {
     check_bounded("mpmc 2:1, batch and hole", 2, || {
-        let ring = Ring::new(2, 3);
+        let ring = Ring::<Mpmc>::new(2, 3);
         let mut batches = sender(&ring, 0);
         let mut singles = sender(&ring, 1);
         let mut rx = receiver(&ring, 2);
@@ -266,7 +269,7 @@ fn mpmc_receiver_passes_over_an_abandoned_claim_to_what_lies_behind() {
 #[test]
 fn mpmc_slot_of_a_hole_is_written_after_the_value_of_the_lap_before_was_read() {
     check_bounded("mpmc 2:2, hole over a value", 2, || {
-        let ring = Ring::new(1, 5);
+        let ring = Ring::<Mpmc>::new(1, 5);
         assert_eq!(sender(&ring, 0).try_send(&[10], 1), [10]);
         let mut first = receiver(&ring, 1);
         let reading = thread::spawn(move || first.try_recv(1));

@@ -399,6 +399,40 @@ pub(crate) fn numbers<K: Kind>() -> Fixed<u64, K> {
     unsafe { Fixed::trusted() }
 }
 
+/// How many slots an item takes that a model says no more of than its number: messages take two.
+pub(crate) const fn slots_of_one<K: Kind>() -> u64 {
+    if K::MESSAGES { 2 } else { 1 }
+}
+
+/// What a model needs of slots to claim `max` items, at least `need`, for sending: of messages one,
+/// of `max` granules.
+pub(crate) const fn needed<K: Kind>(need: u64, max: u64) -> u64 {
+    if K::MESSAGES { max } else { need }
+}
+
+/// Where the length is in the word with which a message begins, and its number below.
+const LENGTH_SHIFT: u32 = 32;
+
+/// Writes values into slots from `at` on; or, where there are messages, one of as many granules: its
+/// number, and how long it is, in the first, and in each further one the next number.
+pub(crate) fn write_run<K: Kind>(mem: &Mem<K>, at: u64, values: &[u64]) {
+    let mut words = values.to_vec();
+    if let (true, Some(first)) = (K::MESSAGES, words.first_mut()) {
+        *first |= (values.len() as u64) << LENGTH_SHIFT;
+    }
+    mem.view(numbers()).write_run(at, &words);
+}
+
+/// The number of the message at `at`, of so many granules, which must be all of it.
+pub(crate) fn read_message<K: Kind>(mem: &Mem<K>, at: u64, granules: u64) -> u64 {
+    let mut words = vec![0; granules as usize];
+    mem.view(numbers()).read_run(at, &mut words);
+    assert_eq!(words[0] >> LENGTH_SHIFT, granules, "its length, and its extent");
+    words[0] &= (1 << LENGTH_SHIFT) - 1;
+    assert!(words.iter().zip(words[0]..).all(|(word, is)| *word == is), "torn: {words:?}");
+    words[0]
+}
+
 /// Claims without waiting, as `handles::claim` does it.
 pub(crate) fn claim_now<K: Kind>(
     end: &mut impl End<Kind = K>,
@@ -435,18 +469,25 @@ pub(crate) struct Tx<K: Kind> {
 
 impl<K: Kind> Tx<K> {
     pub(crate) fn put(&mut self, run: Run, value: u64) {
+        if K::MESSAGES {
+            let words: Vec<_> = (value..).take(run.slots as usize).collect();
+            write_run(&self.end.mem, run.at, &words);
+            return self.end.publish(numbers(), run, run.slots);
+        }
         let all = self.end.write_one(numbers(), run, &value);
         self.end.publish_one(numbers(), run, all);
     }
 
     pub(crate) fn try_send(&mut self, value: u64) -> Result<(), Refused> {
-        let run = claim_now(&mut self.end, 1, 1, &self.ring.locks)?;
+        let slots = slots_of_one::<K>();
+        let run = claim_now(&mut self.end, slots, slots, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
     }
 
     pub(crate) fn send(&mut self, value: u64, mut pace: impl Pace) -> Result<(), Refused> {
-        let run = claim_in_time(&mut self.end, 1, 1, &mut pace, &self.ring.locks)?;
+        let slots = slots_of_one::<K>();
+        let run = claim_in_time(&mut self.end, slots, slots, &mut pace, &self.ring.locks)?;
         self.put(run, value);
         Ok(())
     }
@@ -469,6 +510,10 @@ impl<K: Kind> Tx<K> {
 
 /// The items of a claimed run, copied out as a call for one item, or for several, does.
 pub(crate) fn read<K: Kind>(end: &mut RecvEnd<K>, run: Run) -> Vec<u64> {
+    if K::MESSAGES {
+        let message = |at| read_message(&end.mem, at, end.extent(numbers(), run, at));
+        return end.items(numbers(), run).map(message).collect();
+    }
     if run.items == 1 {
         let at = end.find(numbers(), run, 0).expect("the ring is sound");
         return vec![end.read(numbers(), at)];
