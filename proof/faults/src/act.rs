@@ -9,11 +9,12 @@ use std::io::{Seek, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use harness::Flavour;
+use harness::carrier::records;
 use harness::trace::marker;
+use harness::{Carrier, End, Receives, Sends, Value, memory};
 use ringpipe::{
-    AttachError, Mpmc, OpenError, Options, Pool, RecvHandle, Ring, Role, SendHandle, Spsc, Unclean,
-    WaitPolicy,
+    AttachError, Bytes, Deadline, Mpmc, MpmcMessages, OpenError, Options, Pool, Ring, Role, Spsc,
+    SpscMessages, Unclean, WaitPolicy,
 };
 
 /// What a victim does.
@@ -38,6 +39,10 @@ pub enum Act {
     TryRecv,
     /// Several, by one call.
     SendSlice,
+    /// Bytes: the kernel reads them from a file.
+    ReadFrom,
+    /// Bytes: the kernel writes them to a file.
+    WriteTo,
     Send,
     Recv,
     /// Spinning first, as is the default.
@@ -63,9 +68,11 @@ impl Act {
     fn has(self) -> Option<Role> {
         use Act::*;
         match self {
-            TrySend | SendSlice | Send | SendTimeout | IsClosed(Role::Sender) => Some(Role::Sender),
+            TrySend | SendSlice | ReadFrom | Send | SendTimeout | IsClosed(Role::Sender) => {
+                Some(Role::Sender)
+            }
             Clone(role) | Leave(role) | Stay(role) => Some(role),
-            TryRecv | Recv | RecvAdaptive | RecvTimeout | IsClosed(Role::Receiver) => {
+            TryRecv | WriteTo | Recv | RecvAdaptive | RecvTimeout | IsClosed(Role::Receiver) => {
                 Some(Role::Receiver)
             }
             WaitForPeer | Clear | LeaveHolding | StayHolding | Cancel => Some(Role::Receiver),
@@ -110,13 +117,16 @@ const MOMENT: Duration = Duration::from_millis(3);
 pub const SENT: u64 = 100;
 
 /// How rings are made here.
-pub fn options<K: Flavour>() -> Options<u64, K> {
-    Ring::options().capacity(SLOTS).endpoints(8)
+pub fn options<K: Carrier<u64>>() -> Options<K::Element, K> {
+    K::options(SLOTS).endpoints(if K::MANY { 8 } else { 2 })
 }
 
 /// Opens a ring by what tells where it is: a name; a path; a descriptor of another process.
-pub fn open<K: Flavour>(place: &str, unclean: Unclean) -> Result<Ring<u64, K>, OpenError> {
-    let options = options().unclean(unclean);
+pub fn open<K: Carrier<u64>>(
+    place: &str,
+    unclean: Unclean,
+) -> Result<Ring<K::Element, K>, OpenError> {
+    let options = options::<K>().unclean(unclean);
     if place.starts_with("/proc/") {
         let file = File::options().read(true).write(true).open(place).expect("the ring's memfd");
         options.from_fd(file.into())
@@ -127,61 +137,103 @@ pub fn open<K: Flavour>(place: &str, unclean: Unclean) -> Result<Ring<u64, K>, O
     }
 }
 
-/// What only rings with many ends have.
-pub trait Ends: Flavour {
+/// What not every kind of ring has.
+pub trait Ends: Carrier<u64> {
     /// Attaches another such sender.
-    fn another_sender(tx: &SendHandle<u64, Self>) -> Result<SendHandle<u64, Self>, AttachError>;
+    fn another_sender(_: &Self::Sender) -> Result<Self::Sender, AttachError> {
+        unreachable!("there is one")
+    }
     /// Attaches another such receiver.
-    fn another_receiver(rx: &RecvHandle<u64, Self>) -> Result<RecvHandle<u64, Self>, AttachError>;
+    fn another_receiver(_: &Self::Receiver) -> Result<Self::Receiver, AttachError> {
+        unreachable!("there is one")
+    }
     /// A pool with one idle sender, to lend two at once.
-    fn lender(ring: &Ring<u64, Self>) -> Box<dyn Fn() -> String>;
+    fn lender(_: &Ring<Self::Element, Self>) -> Box<dyn Fn() -> String> {
+        unreachable!("there is nothing to lend")
+    }
+    /// Sends two values by one call.
+    fn send_two(_: &mut Self::Sender) -> String {
+        unreachable!("each message is one call")
+    }
+    /// Has the kernel move a value from the file into the ring, or the other way.
+    fn transfer(_: &mut Hands<Self>) -> String {
+        unreachable!("there are no bytes")
+    }
+}
+
+macro_rules! of_items {
+    () => {
+        fn send_two(tx: &mut Self::Sender) -> String {
+            show(tx.try_send_slice(&[SENT, SENT + 1]))
+        }
+    };
+}
+
+macro_rules! of_many {
+    () => {
+        fn another_sender(tx: &Self::Sender) -> Result<Self::Sender, AttachError> {
+            tx.try_clone()
+        }
+        fn another_receiver(rx: &Self::Receiver) -> Result<Self::Receiver, AttachError> {
+            rx.try_clone()
+        }
+        fn lender(ring: &Ring<Self::Element, Self>) -> Box<dyn Fn() -> String> {
+            let pool = Pool::new(ring.sender().expect("getting ready: a sender"));
+            Box::new(move || match (pool.get(), pool.get()) {
+                (Ok(_), Ok(_)) => "Ok".into(),
+                (Err(e), _) | (_, Err(e)) => format!("Err({e:?})"),
+            })
+        }
+    };
 }
 
 impl Ends for Spsc {
-    fn another_sender(_: &SendHandle<u64, Self>) -> Result<SendHandle<u64, Self>, AttachError> {
-        unreachable!("there is one")
-    }
-    fn another_receiver(_: &RecvHandle<u64, Self>) -> Result<RecvHandle<u64, Self>, AttachError> {
-        unreachable!("there is one")
-    }
-    fn lender(_: &Ring<u64, Self>) -> Box<dyn Fn() -> String> {
-        unreachable!("there is nothing to lend")
-    }
+    of_items!();
 }
 
 impl Ends for Mpmc {
-    fn another_sender(tx: &SendHandle<u64, Self>) -> Result<SendHandle<u64, Self>, AttachError> {
-        tx.try_clone()
+    of_items!();
+    of_many!();
+}
+
+impl Ends for Bytes {
+    fn send_two(tx: &mut Self::Sender) -> String {
+        show(tx.writer.write(&records(&[SENT, SENT + 1])))
     }
-    fn another_receiver(rx: &RecvHandle<u64, Self>) -> Result<RecvHandle<u64, Self>, AttachError> {
-        rx.try_clone()
-    }
-    fn lender(ring: &Ring<u64, Self>) -> Box<dyn Fn() -> String> {
-        let pool = Pool::new(ring.sender().expect("getting ready: a sender"));
-        Box::new(move || match (pool.get(), pool.get()) {
-            (Ok(_), Ok(_)) => "Ok".into(),
-            (Err(e), _) | (_, Err(e)) => format!("Err({e:?})"),
-        })
+
+    fn transfer(hands: &mut Hands<Self>) -> String {
+        let (fd, most) = (hands.fd.as_ref().expect("a file"), u64::RECORD as u64);
+        match (hands.tx.last_mut(), hands.rx.last_mut()) {
+            (Some(tx), _) => show(tx.writer.read_from(fd, most)),
+            (_, Some(rx)) => show(rx.reader.write_to(fd, most)),
+            _ => unreachable!("it has an end"),
+        }
     }
 }
 
+impl Ends for SpscMessages {}
+
+impl Ends for MpmcMessages {
+    of_many!();
+}
+
 /// What a victim may have in hand.
-struct Hands<K: Flavour> {
-    ring: Option<Ring<u64, K>>,
-    tx: Vec<SendHandle<u64, K>>,
-    rx: Vec<RecvHandle<u64, K>>,
+pub struct Hands<K: Carrier<u64>> {
+    ring: Option<Ring<K::Element, K>>,
+    tx: Vec<K::Sender>,
+    rx: Vec<K::Receiver>,
     fd: Option<OwnedFd>,
     lend: Option<Box<dyn Fn() -> String>>,
 }
 
-impl<K: Flavour> Hands<K> {
-    fn tx(&mut self) -> &mut SendHandle<u64, K> {
+impl<K: Carrier<u64>> Hands<K> {
+    fn tx(&mut self) -> &mut K::Sender {
         self.tx.last_mut().expect("a sender")
     }
-    fn rx(&mut self) -> &mut RecvHandle<u64, K> {
+    fn rx(&mut self) -> &mut K::Receiver {
         self.rx.last_mut().expect("a receiver")
     }
-    fn ring(&self) -> &Ring<u64, K> {
+    fn ring(&self) -> &Ring<K::Element, K> {
         self.ring.as_ref().expect("a ring")
     }
 }
@@ -193,7 +245,7 @@ pub fn perform<K: Ends>(act: Act, place: &str, anonymous: bool) {
     let before = descriptors();
     let mut hands = Hands::<K> { ring: None, tx: Vec::new(), rx: Vec::new(), fd: None, lend: None };
     if act.opens_before() {
-        hands.ring = Some(open(place, Unclean::Refuse).expect("getting ready: the ring"));
+        hands.ring = Some(open::<K>(place, Unclean::Refuse).expect("getting ready: the ring"));
     }
     match act.has() {
         Some(Role::Sender) => {
@@ -214,10 +266,18 @@ pub fn perform<K: Ends>(act: Act, place: &str, anonymous: bool) {
         None => {}
     }
     if matches!(act, Act::LeaveHolding | Act::StayHolding) {
-        hands.rx().try_claim(1).expect("getting ready: an item").abandon();
+        hands.rx().recv_in_place(1, |_| 0).expect("getting ready: an item");
     }
     if anonymous && act == Act::Open {
         let file = File::options().read(true).write(true).open(place).expect("the ring's memfd");
+        hands.fd = Some(file.into());
+    }
+    if matches!(act, Act::ReadFrom | Act::WriteTo) {
+        let mut file: File = memory::create("stream", 0).expect("a memfd").into();
+        if act == Act::ReadFrom {
+            file.write_all(&records(&[SENT])).expect("a memfd");
+            file.rewind().expect("a memfd");
+        }
         hands.fd = Some(file.into());
     }
     if act == Act::Lend {
@@ -232,19 +292,19 @@ pub fn perform<K: Ends>(act: Act, place: &str, anonymous: bool) {
 
 fn act_out<K: Ends>(act: Act, place: &str, anonymous: bool, hands: &mut Hands<K>) -> String {
     match act {
-        Act::Create if anonymous => keep(&mut hands.ring, options().create_anonymous()),
+        Act::Create if anonymous => keep(&mut hands.ring, options::<K>().create_anonymous()),
         Act::Create if place.starts_with('/') => {
-            keep(&mut hands.ring, options().create_file(place))
+            keep(&mut hands.ring, options::<K>().create_file(place))
         }
-        Act::Create => keep(&mut hands.ring, options().create(place)),
+        Act::Create => keep(&mut hands.ring, options::<K>().create(place)),
         Act::Open => match hands.fd.take() {
-            Some(fd) => keep(&mut hands.ring, options().from_fd(fd)),
-            None => keep(&mut hands.ring, open(place, Unclean::Refuse)),
+            Some(fd) => keep(&mut hands.ring, options::<K>().from_fd(fd)),
+            None => keep(&mut hands.ring, open::<K>(place, Unclean::Refuse)),
         },
         Act::OpenOrCreate if place.starts_with('/') => {
-            keep(&mut hands.ring, options().open_or_create_file(place))
+            keep(&mut hands.ring, options::<K>().open_or_create_file(place))
         }
-        Act::OpenOrCreate => keep(&mut hands.ring, options().open_or_create(place)),
+        Act::OpenOrCreate => keep(&mut hands.ring, options::<K>().open_or_create(place)),
         Act::Attach(Role::Sender) => push(&mut hands.tx, K::sender(hands.ring.as_ref().unwrap())),
         Act::Attach(_) => push(&mut hands.rx, K::receiver(hands.ring.as_ref().unwrap())),
         Act::Clone(Role::Sender) => {
@@ -269,12 +329,13 @@ fn act_out<K: Ends>(act: Act, place: &str, anonymous: bool, hands: &mut Hands<K>
             "Ok".into()
         }
         Act::TrySend => show(hands.tx().try_send(SENT)),
-        Act::SendSlice => show(hands.tx().try_send_slice(&[SENT, SENT + 1])),
+        Act::SendSlice => K::send_two(hands.tx()),
+        Act::ReadFrom | Act::WriteTo => K::transfer(hands),
         Act::TryRecv => show(hands.rx().try_recv()),
-        Act::Send => show(hands.tx().send(SENT)),
-        Act::Recv | Act::RecvAdaptive => show(hands.rx().recv()),
-        Act::RecvTimeout => show(hands.rx().recv_timeout(MOMENT)),
-        Act::SendTimeout => show(hands.tx().send_timeout(SENT, MOMENT)),
+        Act::Send => show(hands.tx().send_deadline(SENT, Deadline::NEVER)),
+        Act::Recv | Act::RecvAdaptive => show(hands.rx().recv_deadline(Deadline::NEVER)),
+        Act::RecvTimeout => show(hands.rx().recv_deadline(MOMENT)),
+        Act::SendTimeout => show(hands.tx().send_deadline(SENT, MOMENT)),
         Act::IsClosed(Role::Sender) => format!("Ok({})", hands.tx().is_closed()),
         Act::IsClosed(_) => format!("Ok({})", hands.rx().is_closed()),
         Act::WaitForPeer => show(hands.rx().wait_for_peer(ringpipe::Deadline::NEVER)),
@@ -288,7 +349,7 @@ fn act_out<K: Ends>(act: Act, place: &str, anonymous: bool, hands: &mut Hands<K>
         Act::Cancel => {
             let canceller = hands.rx().canceller();
             canceller.cancel();
-            let said = show(hands.rx().recv());
+            let said = show(hands.rx().recv_deadline(Deadline::NEVER));
             canceller.reset();
             said
         }

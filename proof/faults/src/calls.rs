@@ -14,8 +14,10 @@ pub fn name(number: i64, args: Args, lock: impl Fn(u64) -> i16) -> Option<&'stat
         libc::SYS_brk => return None,
         libc::SYS_mmap if args[3] as i32 & libc::MAP_ANONYMOUS != 0 => match args[1] {
             4096 => "mmap: page of forks",
+            _ if args[2] == 0 => "mmap: room",
             _ => return None,
         },
+        libc::SYS_mmap if args[3] as i32 & libc::MAP_FIXED != 0 && args[5] > 0 => "mmap: again",
         // Behind a guard page, for a stack of signals or of threads: there are none.
         libc::SYS_mprotect => return None,
         libc::SYS_mmap if args[2] == 0 => "mmap: hold",
@@ -67,6 +69,7 @@ pub fn name(number: i64, args: Args, lock: impl Fn(u64) -> i16) -> Option<&'stat
         libc::SYS_statfs => "statfs",
         libc::SYS_lseek => "lseek",
         libc::SYS_read => "read",
+        libc::SYS_write => "write",
         libc::SYS_pread64 => "pread64",
         libc::SYS_pwrite64 => "pwrite64",
         libc::SYS_getdents64 => "getdents64",

@@ -50,7 +50,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use harness::rng::{Rng, seed};
-use ringpipe::{Mpmc, Spsc};
+use ringpipe::{Bytes, Mpmc, MpmcMessages, Spsc, SpscMessages};
 
 use act::Ends;
 use operations::{Backing, Kind, Operation};
@@ -127,6 +127,9 @@ fn main() -> ExitCode {
         match operation.kind {
             Kind::Spsc => act::perform::<Spsc>(act, place, anonymous),
             Kind::Mpmc => act::perform::<Mpmc>(act, place, anonymous),
+            Kind::Bytes => act::perform::<Bytes>(act, place, anonymous),
+            Kind::SpscMessages => act::perform::<SpscMessages>(act, place, anonymous),
+            Kind::MpmcMessages => act::perform::<MpmcMessages>(act, place, anonymous),
         }
         return ExitCode::SUCCESS;
     }
@@ -167,6 +170,9 @@ fn supervise(cli: &Cli) -> ExitCode {
         let count = match operation.kind {
             Kind::Spsc => all::<Spsc>(operation, cli, &mut rng, &mut by_call),
             Kind::Mpmc => all::<Mpmc>(operation, cli, &mut rng, &mut by_call),
+            Kind::Bytes => all::<Bytes>(operation, cli, &mut rng, &mut by_call),
+            Kind::SpscMessages => all::<SpscMessages>(operation, cli, &mut rng, &mut by_call),
+            Kind::MpmcMessages => all::<MpmcMessages>(operation, cli, &mut rng, &mut by_call),
         };
         total += count;
     }

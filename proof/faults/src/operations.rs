@@ -20,6 +20,36 @@ pub enum Backing {
 pub enum Kind {
     Spsc,
     Mpmc,
+    Bytes,
+    SpscMessages,
+    #[expect(dead_code, reason = "not tried yet")]
+    MpmcMessages,
+}
+
+/// Those that are tried. (MPMC messages are being written: to be added here.)
+const KINDS: &[Kind] = &[Kind::Spsc, Kind::Mpmc, Kind::Bytes, Kind::SpscMessages];
+
+impl Kind {
+    /// It has many ends of each role.
+    fn is_many(self) -> bool {
+        matches!(self, Self::Mpmc | Self::MpmcMessages)
+    }
+
+    /// An act makes other calls on a ring of this kind than on one of items, or calls of its own
+    /// do. (All else that concerns the ring as a whole, or its name, is the same code.)
+    fn differs(self, act: Act, beside: Beside) -> bool {
+        use Act::*;
+        match (self, act) {
+            (Self::Spsc | Self::Mpmc, ReadFrom | WriteTo) => false,
+            (Self::Spsc | Self::Mpmc, _) => true,
+            (Self::SpscMessages | Self::MpmcMessages, ReadFrom | WriteTo | SendSlice) => false,
+            (_, Create | Open | Attach(_) | Checkpoint | TrySend | SendSlice | TryRecv) => true,
+            (_, ReadFrom | WriteTo | Recv | RecvTimeout | Send | SendTimeout) => true,
+            (_, Clear | Leave(_) | LeaveHolding) => true,
+            (_, Close) => beside == Beside::Orphan,
+            _ => false,
+        }
+    }
 }
 
 /// Who is there beside the victim.
@@ -104,7 +134,7 @@ impl Operation {
 /// All of them.
 pub fn all() -> Vec<Operation> {
     let mut all = Vec::new();
-    for kind in [Kind::Spsc, Kind::Mpmc] {
+    for &kind in KINDS {
         for backing in [Backing::Named, Backing::Disk, Backing::Anonymous] {
             for (act, beside, wakes) in plays() {
                 let fits = match backing {
@@ -133,7 +163,7 @@ pub fn all() -> Vec<Operation> {
                     Act::LeaveHolding => false,
                     _ => matches!(beside, Beside::DyingHolder),
                 };
-                if fits && (kind == Kind::Mpmc || !many) {
+                if fits && (kind.is_many() || !many) && kind.differs(act, beside) {
                     all.push(Operation { kind, backing, act, beside, wakes });
                 }
             }
@@ -173,7 +203,9 @@ fn plays() -> Vec<(Act, Beside, Wakes)> {
         (Close, Nobody, Wakes::Nothing),
         (TrySend, SleepingReceiver, Wakes::Nothing),
         (SendSlice, SleepingReceiver, Wakes::Nothing),
+        (ReadFrom, SleepingReceiver, Wakes::Nothing),
         (TryRecv, Beside::Sender(1), Wakes::Nothing),
+        (WriteTo, Beside::Sender(1), Wakes::Nothing),
         (Recv, Beside::Sender(0), Wakes::Item),
         (RecvAdaptive, Beside::Sender(0), Wakes::Item),
         (RecvTimeout, Beside::Sender(0), Wakes::Nothing),

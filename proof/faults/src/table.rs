@@ -86,6 +86,9 @@ pub const MAKING: &[Row] = &[
     // Memory.
     row("memfd_create", &[EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM], Either, Error),
     row("mmap: region", &[ENOMEM, EAGAIN, EPERM, ENODEV], Error, Error),
+    // Rings of bytes and of messages: room for both views, and the second of them.
+    row("mmap: room", &[ENOMEM, EAGAIN, EPERM], Error, Error),
+    row("mmap: again", &[ENOMEM, EAGAIN, EPERM, ENODEV], Error, Error),
     row("mmap: hold", &[ENOMEM, EAGAIN, EPERM, ENODEV], Error, Error),
     row("mmap: page of forks", &[ENOMEM, EPERM], Error, Error),
     row("madvise: DONTFORK", &[ENOMEM, EINVAL, EPERM], Error, Error),
@@ -138,6 +141,11 @@ pub const ATTACHED: &[Row] = &[
     row("sched_yield", &[ENOSYS, EPERM], Same, Same),
     row("clock_gettime", &[EPERM], Same, Same),
     row("clock_nanosleep", &[EINTR, EPERM], Same, Same),
+    // Transfers: the descriptor's error is told, and nothing has been moved.
+    row("read", &[EIO, EAGAIN, EBADF, EFAULT], Error, Error),
+    row("write", &[EIO, EAGAIN, EBADF, EFAULT, ENOSPC, EPIPE], Error, Error),
+    passing("read", &[EINTR], Same),
+    passing("write", &[EINTR], Same),
     row("munmap", &[ENOMEM, EPERM], Same, Same),
     row("close", &[EIO, EINTR], Same, Same),
     // Of a file-backed ring, when the last one leaves it.

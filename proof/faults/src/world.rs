@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use harness::trace::{Stop, Victim};
-use harness::{memory, new};
-use ringpipe::{OpenError, RecvHandle, Ring, SendHandle, TryRecvError, Unclean};
+use harness::{End, Receives, Sends, Why, memory, new};
+use ringpipe::{Deadline, OpenError, Ring, Unclean};
 
 use crate::act::{self, Act, Ends, SENT, SLOTS, options};
 use crate::operations::{Backing, Beside, Operation, Wakes};
@@ -16,9 +16,9 @@ use crate::operations::{Backing, Beside, Operation, Wakes};
 /// A ring and everyone around it.
 pub struct World<K: Ends> {
     pub place: String,
-    ring: Option<Ring<u64, K>>,
-    tx: Vec<SendHandle<u64, K>>,
-    rx: Vec<RecvHandle<u64, K>>,
+    ring: Option<Ring<K::Element, K>>,
+    tx: Vec<K::Sender>,
+    rx: Vec<K::Receiver>,
     /// Living processes with an end, to be killed while the victim waits.
     doomed: Vec<Victim>,
     asleep: Option<std::thread::JoinHandle<Option<u64>>>,
@@ -82,7 +82,7 @@ impl<K: Ends> World<K> {
         Ok(world)
     }
 
-    fn ring(&self) -> &Ring<u64, K> {
+    fn ring(&self) -> &Ring<K::Element, K> {
         self.ring.as_ref().expect("a ring")
     }
 
@@ -130,7 +130,7 @@ impl<K: Ends> World<K> {
                 self.asleep = Some(std::thread::spawn(move || {
                     // SAFETY: asks for a number.
                     let _ = tell.send(unsafe { libc::gettid() } as u32);
-                    rx.recv().ok()
+                    rx.recv_deadline(Deadline::NEVER).ok()
                 }));
                 let thread = told.recv().map_err(text)?;
                 let me = std::process::id();
@@ -193,9 +193,16 @@ impl<K: Ends> World<K> {
     ) -> Result<(), String> {
         let done = said.starts_with("Ok");
         match operation.act {
-            Act::TrySend | Act::Send | Act::SendTimeout if done => self.items.push(SENT),
+            Act::TrySend | Act::ReadFrom | Act::Send | Act::SendTimeout if done => {
+                self.items.push(SENT)
+            }
             Act::SendSlice if done => self.items.extend([SENT, SENT + 1]),
-            Act::TryRecv | Act::Recv | Act::RecvAdaptive | Act::RecvTimeout | Act::Cancel
+            Act::TryRecv
+            | Act::WriteTo
+            | Act::Recv
+            | Act::RecvAdaptive
+            | Act::RecvTimeout
+            | Act::Cancel
                 if done =>
             {
                 self.items.remove(0);
@@ -232,9 +239,9 @@ impl<K: Ends> World<K> {
                 Backing::Anonymous => return self.no_names(operation, names),
                 _ => &self.place,
             };
-            match act::open(place, Unclean::Refuse) {
+            match act::open::<K>(place, Unclean::Refuse) {
                 Err(OpenError::Unclean { .. }) if mixture => {
-                    self.ring = Some(act::open(place, Unclean::AsFound).map_err(text)?);
+                    self.ring = Some(act::open::<K>(place, Unclean::AsFound).map_err(text)?);
                 }
                 Ok(_) if none_before && !done => {
                     return Err("there is a ring, though none was created".into());
@@ -257,7 +264,7 @@ impl<K: Ends> World<K> {
         if let Some(ring) = self.ring.take() {
             self.drained(&ring)?;
             new::slots_are_usable(&ring, |n| n)?;
-            new::records_are_usable(&ring)?;
+            new::records_are_usable::<u64, K>(&ring)?;
             if operation.backing != Backing::Anonymous && ring.is_linked() {
                 ring.unlink().map_err(text)?;
             }
@@ -266,7 +273,7 @@ impl<K: Ends> World<K> {
     }
 
     /// All that was sent and not received is there, once, and nothing else.
-    fn drained(&self, ring: &Ring<u64, K>) -> Result<(), String> {
+    fn drained(&self, ring: &Ring<K::Element, K>) -> Result<(), String> {
         let mut rx = K::receiver(ring).map_err(|e| format!("attaching a receiver: {e}"))?;
         rx.require_peer();
         rx.set_liveness_interval(std::time::Duration::from_millis(1));
@@ -275,8 +282,8 @@ impl<K: Ends> World<K> {
         loop {
             match rx.try_recv() {
                 Ok(item) => items.push(item),
-                Err(TryRecvError::Closed) => break,
-                Err(TryRecvError::Empty) if items.len() <= 2 * SLOTS => std::thread::yield_now(),
+                Err(Why::Closed) => break,
+                Err(Why::NotNow) if items.len() <= 2 * SLOTS => std::thread::yield_now(),
                 Err(e) => return Err(format!("after {items:?}: {e}")),
             }
         }

@@ -1,5 +1,6 @@
 //! What the programs that test and measure ringpipe have in common, once each.
 //!
+//! * [`carrier`]: values over a ring of any kind.
 //! * [`child`]: processes that outlive nobody.
 //! * [`memory`]: what processes share beside rings: boards, control pages.
 //! * [`new`]: whether a ring is as good as new, after whatever has been done to it; names that go.
@@ -15,6 +16,7 @@
 pub mod asleep;
 #[path = "../../../tests/support/at.rs"]
 pub mod at;
+pub mod carrier;
 pub mod child;
 #[path = "../../../tests/support/flavour.rs"]
 pub mod flavour;
@@ -29,6 +31,7 @@ pub mod rng;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
+pub use carrier::{Carrier, End, Receives, Sends, Value, Why};
 pub use child::{Child, die_with_parent};
 pub use flavour::Flavour;
 pub use new::Named;

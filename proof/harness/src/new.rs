@@ -1,11 +1,10 @@
 //! Whether a ring is as good as new, whatever has been done to it; and names that go.
 
-use std::fmt::Debug;
 use std::ops::Deref;
 
-use ringpipe::{AttachError, Item, Kind, Ring, TryRecvError, TrySendError};
+use ringpipe::{AttachError, Item, Kind, Ring};
 
-use crate::{Flavour, text};
+use crate::{Carrier, Receives, Sends, Value, Why, text};
 
 /// A ring whose name, if it has one, goes with this.
 #[derive(Debug)]
@@ -24,43 +23,46 @@ impl<T: Item, K: Kind> Drop for Named<T, K> {
     }
 }
 
-/// A ring on which nobody is attached is empty, takes as many items as it has slots and no more,
+/// A ring on which nobody is attached is empty, takes as many values as fill its slots and no more,
 /// and gives them back.
-pub fn slots_are_usable<T, K>(ring: &Ring<T, K>, item: impl Fn(u64) -> T) -> Result<(), String>
-where
-    T: Item + PartialEq + Debug,
-    K: Flavour,
-{
+pub fn slots_are_usable<V: Value, K: Carrier<V>>(
+    ring: &Ring<K::Element, K>,
+    item: impl Fn(u64) -> V,
+) -> Result<(), String> {
     let mut rx = K::receiver(ring).map_err(text)?;
     rx.require_peer();
     match rx.try_recv() {
-        Err(TryRecvError::Closed) => {}
+        Err(Why::Closed) => {}
         other => return Err(format!("receivers saw the end, and there was more: {other:?}")),
     }
     let mut tx = K::sender(ring).map_err(text)?;
-    let capacity = ring.capacity() as u64;
-    for n in 0..capacity {
-        tx.try_send(item(n)).map_err(|e| format!("slot {n} of an empty ring: {e}"))?;
+    tx.complete();
+    let (mut free, mut sent) = (ring.capacity() as u64 / K::SLOT, 0);
+    while let Some(left) = free.checked_sub(K::slots(&item(sent))) {
+        tx.try_send(item(sent)).map_err(|e| format!("slot {sent} of an empty ring: {e}"))?;
+        (free, sent) = (left, sent + 1);
     }
     match tx.try_send(item(0)) {
-        Err(TrySendError::Full(_)) => {}
+        Err(Why::NotNow) => {}
         other => return Err(format!("a full ring is not full: {other:?}")),
     }
-    for n in 0..capacity {
+    for n in 0..sent {
         match rx.try_recv() {
             Ok(received) if received == item(n) => {}
             other => return Err(format!("{other:?} for item {n} of a full ring")),
         }
     }
     match rx.try_recv() {
-        Err(TryRecvError::Empty) => Ok(()),
+        Err(Why::NotNow) => Ok(()),
         other => Err(format!("a drained ring says {other:?}")),
     }
 }
 
 /// A ring on which nobody is attached has as many endpoint records as it should, and no more. (An
 /// SPSC ring has one for each role, which attaching shows.)
-pub fn records_are_usable<T: Item, K: Flavour>(ring: &Ring<T, K>) -> Result<(), String> {
+pub fn records_are_usable<V: Value, K: Carrier<V>>(
+    ring: &Ring<K::Element, K>,
+) -> Result<(), String> {
     if !K::MANY {
         return Ok(());
     }
@@ -68,46 +70,52 @@ pub fn records_are_usable<T: Item, K: Flavour>(ring: &Ring<T, K>) -> Result<(), 
     let _ends = ends.map_err(|e| format!("not all endpoint records are usable: {e}"))?;
     match K::receiver(ring) {
         Err(AttachError::TableFull { .. }) => Ok(()),
-        other => Err(format!("more ends than records: {other:?}")),
+        Err(e) => Err(format!("more ends than records: {e}")),
+        Ok(_) => Err("more ends than records".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ringpipe::{Mpmc, Spsc};
+    use ringpipe::{Bytes, Mpmc, Spsc, SpscMessages};
 
     use super::*;
 
-    fn ring<K: Flavour>() -> Ring<u64, K> {
-        Ring::options().capacity(4).endpoints(4).create_anonymous().unwrap()
+    fn ring<K: Carrier<u64>>() -> Ring<K::Element, K> {
+        K::options(4).endpoints(if K::MANY { 4 } else { 2 }).create_anonymous().unwrap()
     }
 
-    fn slots<K: Flavour>(ring: &Ring<u64, K>) -> Result<(), String> {
+    fn slots<K: Carrier<u64>>(ring: &Ring<K::Element, K>) -> Result<(), String> {
         slots_are_usable(ring, |n| n)
     }
 
     #[test]
     fn a_new_ring_is_as_good_as_new_and_stays_so() {
-        fn holds<K: Flavour>() {
+        fn holds<K: Carrier<u64>>() {
             let ring = ring::<K>();
             drop((K::sender(&ring).unwrap(), K::receiver(&ring).unwrap()));
             for _ in 0..3 {
-                assert_eq!((slots(&ring), records_are_usable(&ring)), (Ok(()), Ok(())));
+                let records = records_are_usable::<u64, K>(&ring);
+                assert_eq!((slots(&ring), records), (Ok(()), Ok(())));
             }
         }
         holds::<Spsc>();
         holds::<Mpmc>();
+        holds::<Bytes>();
+        holds::<SpscMessages>();
     }
 
     #[test]
     fn a_ring_with_an_item_left_is_not() {
-        fn holds<K: Flavour>() {
+        fn holds<K: Carrier<u64>>() {
             let ring = ring::<K>();
             K::sender(&ring).unwrap().try_send(7).unwrap();
             assert!(slots(&ring).unwrap_err().ends_with("there was more: Ok(7)"));
         }
         holds::<Spsc>();
         holds::<Mpmc>();
+        holds::<Bytes>();
+        holds::<SpscMessages>();
     }
 
     #[test]
@@ -116,7 +124,7 @@ mod tests {
         let times = std::cell::Cell::new(0);
         let item = |n: u64| {
             times.set(times.get() + 1);
-            n + u64::from(times.get() > 5)
+            n + u64::from(times.get() > 10)
         };
         assert_eq!(slots_are_usable(&ring, item).unwrap_err(), "Ok(0) for item 0 of a full ring");
     }
@@ -125,8 +133,9 @@ mod tests {
     fn a_ring_on_which_somebody_sits_is_not() {
         let ring = ring::<Mpmc>();
         let _tx = ring.sender().unwrap();
-        assert!(slots(&ring).unwrap_err().ends_with("there was more: Err(Empty)"));
-        assert!(records_are_usable(&ring).unwrap_err().starts_with("not all endpoint records"));
+        assert!(slots(&ring).unwrap_err().ends_with("there was more: Err(NotNow)"));
+        let said = records_are_usable::<u64, Mpmc>(&ring).unwrap_err();
+        assert!(said.starts_with("not all endpoint records"));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use harness::Flavour;
 use harness::new::slots_are_usable;
+use harness::{Carrier, Flavour};
 use histories::history::{Answer, Call, End, History, Kind, What};
 use ringpipe::{Mpmc, RecvTimeoutError, Ring, Spsc};
 
@@ -92,7 +92,7 @@ impl Overseer {
         }
     }
 
-    fn perform_on<K: Flavour>(
+    fn perform_on<K: Flavour + Carrier<u64, Element = u64>>(
         &mut self,
         stages: &mut Vec<Stage<K>>,
         plan: &Plan,

@@ -27,9 +27,8 @@ use std::sync::atomic::{AtomicU64, compiler_fence};
 use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
-use harness::memory;
-use harness::now;
 use harness::rng::mix;
+use harness::{Value, memory, now};
 
 /// What travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -52,6 +51,32 @@ impl Parcel {
     /// It is what its sender wrote.
     pub fn is_whole(&self) -> bool {
         self.check == check(self.sender, self.seq, self.sent_at)
+    }
+}
+
+/// As a record or a message, it is at the end of bytes that say whose they are.
+impl Value for Parcel {
+    const RECORD: usize = 64;
+
+    fn message_len(&self) -> usize {
+        Self::RECORD - 8
+    }
+
+    fn to_bytes(&self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![self.check as u8; len];
+        let at = len - size_of::<Self>();
+        bytes[at..].copy_from_slice(bytemuck::bytes_of(self));
+        bytes
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let torn = Self { sender: 0, seq: 0, sent_at: 0, check: 0 };
+        let Some((filling, last)) = bytes.split_last_chunk::<{ size_of::<Self>() }>() else {
+            return Some(torn);
+        };
+        let parcel: Self = bytemuck::pod_read_unaligned(last);
+        let whole = parcel.is_whole() && filling.iter().all(|byte| *byte == parcel.check as u8);
+        Some(if whole { parcel } else { torn })
     }
 }
 

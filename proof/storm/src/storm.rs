@@ -103,7 +103,7 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
     }
     balance::<K>(&sums, &stats, &weather.counts)?;
     slots_are_usable(&ring, |n| Parcel::new(u64::MAX, n, 0))?;
-    records_are_usable(&ring)?;
+    records_are_usable::<Parcel, K>(&ring)?;
     Ok(Ok(Report { lasted, counts: weather.counts, sums, stats }))
 }
 

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Flavour, Rng, memory};
-use ringpipe::{AttachError, Mpmc, Ring, Role, Spsc, WaitPolicy};
+use harness::{Carrier, Rng, memory};
+use ringpipe::{AttachError, Mpmc, RecvHandle, Ring, Role, SendHandle, Spsc, WaitPolicy};
 
 use crate::backing::Address;
 use crate::board::{Board, Lane, Parcel, Phase};
@@ -17,7 +17,14 @@ use crate::sender::Sender;
 pub type Outcome<R = ()> = Result<R, String>;
 
 /// The kinds of ring, as far as who works on them differs.
-pub trait Storm: Flavour {
+pub trait Storm:
+    Carrier<
+        Parcel,
+        Element = Parcel,
+        Sender = SendHandle<Parcel, Self>,
+        Receiver = RecvHandle<Parcel, Self>,
+    >
+{
     /// The ends of worker `index`, and whether one thread serves them all.
     fn ends(index: usize) -> (&'static [Role], bool);
 }
