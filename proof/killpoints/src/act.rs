@@ -4,7 +4,10 @@
 //! one or more stages, and the second marker. The harness kills between the two. What the contract
 //! says of a kill in each stage is stated beside the act ([`Act::sends`], [`Act::takes`]).
 
+use harness::Value;
 use ringpipe::Role;
+
+use crate::item::Item;
 
 /// What a victim does between its markers.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +94,18 @@ pub enum Act {
     /// Does nothing; before the marker it has claimed the first of what a dead receiver had
     /// claimed.
     HoldAdopted,
+    /// Bytes: writes a record by two calls, the first of so many bytes.
+    WriteInPieces(usize),
+    /// Bytes: reads so many by one call: not whole records.
+    ReadPart(usize),
+    /// Bytes: claims so many values, looks at them, and releases so many bytes.
+    ReleasePart { claim: usize, bytes: usize },
+    /// Bytes: has the kernel read so many values from a file into the ring.
+    ReadFrom(usize),
+    /// Bytes: has the kernel write so many values from the ring to a file.
+    WriteTo(usize),
+    /// Messages: `try_recv_into` of less room than the message needs, and then of enough.
+    RecvTooSmall,
 }
 
 /// For each stage of an act, how many items at least and at most.
@@ -105,6 +120,8 @@ impl Act {
             }
             Act::ForgetAndSend { .. } => vec![(0, 0), (0, 1), (1, 1)],
             Act::SendSlice(n) | Act::SendExact(n) => vec![(0, n), (n, n)],
+            Act::ReadFrom(n) => vec![(0, n), (n, n)],
+            Act::WriteInPieces(_) => vec![(0, 0), (0, 1), (1, 1)],
             // Nobody sees what was claimed before it is committed.
             Act::Commit { commit, .. } => vec![(0, 0), (0, commit), (commit, commit)],
             _ => vec![(0, 0)],
@@ -115,8 +132,11 @@ impl Act {
     pub fn touches(self) -> usize {
         match self {
             Act::TryRecv | Act::Recv { .. } | Act::CheckAndRecv { succeeds: true } => 1,
-            Act::RecvSlice(n) | Act::RecvExact(n) => n,
+            Act::RecvTooSmall => 1,
+            Act::RecvSlice(n) | Act::RecvExact(n) | Act::WriteTo(n) => n,
+            Act::ReadPart(bytes) => bytes.div_ceil(Item::RECORD),
             Act::Release { claim, .. }
+            | Act::ReleasePart { claim, .. }
             | Act::GiveBackAndRecv { claim }
             | Act::CloseReceiverHolding { claim } => claim,
             Act::ReadAdopted { .. } => 1,
@@ -131,11 +151,20 @@ impl Act {
             Act::TryRecv | Act::Recv { .. } | Act::CheckAndRecv { succeeds: true } => {
                 vec![(0, 1), (1, 1)]
             }
-            Act::RecvSlice(n) | Act::RecvExact(n) => vec![(0, n), (n, n)],
+            Act::RecvSlice(n) | Act::RecvExact(n) | Act::WriteTo(n) => vec![(0, n), (n, n)],
+            // Of a record that was read in part, the rest arrives.
+            Act::ReadPart(bytes) => {
+                let whole = bytes / Item::RECORD;
+                vec![(0, whole), (whole, whole)]
+            }
+            Act::ReleasePart { bytes, .. } => {
+                let whole = bytes / Item::RECORD;
+                vec![(0, 0), (0, whole), (whole, whole)]
+            }
             Act::Release { release, .. } | Act::ReadAdopted { release } => {
                 vec![(0, 0), (0, release), (release, release)]
             }
-            Act::GiveBackAndRecv { .. } => vec![(0, 0), (0, 1), (1, 1)],
+            Act::GiveBackAndRecv { .. } | Act::RecvTooSmall => vec![(0, 0), (0, 1), (1, 1)],
             _ => vec![(0, 0)],
         }
     }
@@ -145,7 +174,31 @@ impl Act {
     pub fn has_seen_at(self) -> usize {
         match self {
             Act::CloseReceiverHolding { .. } => 0,
+            // It was told how long the message is, and nothing of it.
+            Act::RecvTooSmall => usize::MAX,
+            // What it had read, it has released.
+            Act::ReadPart(_) => usize::MAX,
             _ => 1,
+        }
+    }
+
+    /// If the act moves part of a record: how many bytes behind the beginning of one the stream may
+    /// end, and begin, if it is killed in this stage.
+    pub fn parts(self, stage: usize) -> Option<(Vec<usize>, Vec<usize>)> {
+        let before_or_at = |stage: usize, part: usize| match stage {
+            0 => vec![0, part],
+            _ => vec![part],
+        };
+        match self {
+            Act::WriteInPieces(first) if stage < 2 => {
+                Some((if stage == 0 { vec![0, first] } else { vec![first, 0] }, vec![0]))
+            }
+            Act::ReadPart(bytes) => Some((vec![0], before_or_at(stage, bytes % Item::RECORD))),
+            Act::ReleasePart { bytes, .. } if stage > 0 => {
+                Some((vec![0], before_or_at(stage - 1, bytes % Item::RECORD)))
+            }
+            Act::WriteInPieces(_) | Act::ReleasePart { .. } => Some((vec![0], vec![0])),
+            _ => None,
         }
     }
 
@@ -165,6 +218,8 @@ impl Act {
             | Act::SendBrokenPipe
             | Act::CloseSender
             | Act::CloseSenderOwing { .. }
+            | Act::WriteInPieces(_)
+            | Act::ReadFrom(_)
             | Act::HoldWrite(_) => Some(Role::Sender),
             Act::TryRecv
             | Act::TryRecvEmpty
@@ -181,6 +236,10 @@ impl Act {
             | Act::CloseReceiverHolding { .. }
             | Act::HoldRead(_)
             | Act::ReadAdopted { .. }
+            | Act::ReadPart(_)
+            | Act::ReleasePart { .. }
+            | Act::WriteTo(_)
+            | Act::RecvTooSmall
             | Act::HoldAdopted => Some(Role::Receiver),
             Act::Attach(_)
             | Act::OpenAttach(_)

@@ -58,6 +58,7 @@ mod perform;
 mod rings;
 mod run;
 mod scenario;
+mod special;
 mod watchdog;
 mod world;
 
@@ -67,11 +68,11 @@ use std::time::Instant;
 
 use clap::Parser;
 use harness::rng::seed;
-use ringpipe::{Mpmc, Spsc};
+use ringpipe::{Bytes, Mpmc, MpmcMessages, Spsc, SpscMessages};
 
 use act::Act;
 use diary::Diary;
-use operations::SCENARIOS;
+use operations::scenarios;
 use run::{Mode, Report};
 use scenario::{Ring, Scenario, Step};
 
@@ -117,7 +118,7 @@ fn main() -> ExitCode {
 
 /// The life of a victim. It panics where anything is other than the harness has arranged.
 fn victim(name: &str, step: &str, ring: &str) {
-    let scenario = SCENARIOS.iter().find(|s| s.name == name).expect("a scenario");
+    let scenario = scenarios().find(|s| s.name == name).expect("a scenario");
     let act = match step.parse::<usize>() {
         Err(_) => scenario.act,
         Ok(index) => match scenario.script[index] {
@@ -129,18 +130,21 @@ fn victim(name: &str, step: &str, ring: &str) {
     match scenario.ring {
         Ring::Spsc => perform::perform::<Spsc>(act, ring, &diary),
         Ring::Mpmc => perform::perform::<Mpmc>(act, ring, &diary),
+        Ring::Bytes => perform::perform::<Bytes>(act, ring, &diary),
+        Ring::SpscMessages => perform::perform::<SpscMessages>(act, ring, &diary),
+        Ring::MpmcMessages => perform::perform::<MpmcMessages>(act, ring, &diary),
     }
 }
 
 fn supervise(cli: &Cli) -> ExitCode {
     let wanted = |scenario: &&Scenario| match &cli.operation {
         None => true,
-        Some(part) if SCENARIOS.iter().any(|s| s.name == part) => scenario.name == part,
+        Some(part) if scenarios().any(|s| s.name == part) => scenario.name == part,
         Some(part) => scenario.name.contains(part.as_str()),
     };
     let in_order =
         |scenario: &&Scenario| cli.on_disk.is_none() || !matches!(scenario.act, Act::RemoveOrphans);
-    let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).filter(in_order).collect();
+    let scenarios: Vec<_> = scenarios().filter(wanted).filter(in_order).collect();
     if cli.list {
         scenarios.iter().for_each(|scenario| println!("{}", scenario.name));
         return ExitCode::SUCCESS;
@@ -180,6 +184,9 @@ fn supervise(cli: &Cli) -> ExitCode {
         let report = match scenario.ring {
             Ring::Spsc => run::all::<Spsc>(scenario, mode),
             Ring::Mpmc => run::all::<Mpmc>(scenario, mode),
+            Ring::Bytes => run::all::<Bytes>(scenario, mode),
+            Ring::SpscMessages => run::all::<SpscMessages>(scenario, mode),
+            Ring::MpmcMessages => run::all::<MpmcMessages>(scenario, mode),
         };
         let Report { steps, states, kills, passed, .. } = report;
         let took = began.elapsed().as_millis();

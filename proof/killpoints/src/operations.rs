@@ -6,6 +6,9 @@
 //! `remove_orphans` acts on all of `/dev/shm`: the harness and its victims have one of their own
 //! ([`private`](crate::private)), where there is nothing but what a scenario has put there.
 
+mod bytes;
+mod messages;
+
 use ringpipe::Role::{Receiver, Sender};
 
 use crate::act::Act::{self, *};
@@ -44,9 +47,15 @@ const NAMED: Step = DeadWithin { act: CHECK_DUE, changes: 1, left: NOTHING };
 /// The same of one that wanted a record: it has counted its visit, and then been named.
 const VISITED: Step = DeadWithin { act: Attach(Sender), changes: 2, left: NOTHING };
 
-/// All of them. A table: one operation, one entry.
+/// All of them.
+pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
+    let many = if messages::MPMC_RUNS { messages::MPMC } else { &[] };
+    [SCENARIOS, bytes::SCENARIOS, messages::SPSC, many].into_iter().flatten()
+}
+
+/// Of rings of values. A table: one operation, one entry.
 #[rustfmt::skip]
-pub const SCENARIOS: &[Scenario] = &[
+const SCENARIOS: &[Scenario] = &[
     // One producer, one consumer: sending.
     spsc("spsc/try_send", TrySend, S_READER),
     spsc("spsc/try_send-alone", TrySend, &[Sent(3)]),

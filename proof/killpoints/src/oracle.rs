@@ -9,16 +9,15 @@
 //! arrives, once; the ring has room for its full capacity again; every endpoint record can be had
 //! again; the counters add up. Then it closes the books ([`audit`]).
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use harness::Flavour;
+use harness::{Carrier, Receives, Sends, Value, Why};
+use ringpipe::UnlinkError;
 use ringpipe::error::AttachError;
-use ringpipe::{
-    RecvHandle, RecvTimeoutError, SendHandle, SendTimeoutError, TryRecvError, TrySendError,
-    UnlinkError,
-};
 
+use crate::act::Act;
 use crate::item::{By, Item};
 use crate::rings::{CAPACITY, records};
 use crate::scenario::Scenario;
@@ -45,13 +44,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BRIEFLY: Duration = Duration::from_millis(4);
 
 /// Checks the world after a kill in `stage` of the scenario's act.
-pub fn check<K: Flavour>(
+pub fn check<K: Carrier<Item>>(
     world: &mut World<K>,
     scenario: &Scenario,
     stage: usize,
     survivors: Survivors,
 ) -> Result<Cost, String> {
     let named = Path::new("/dev/shm").join(&world.name).exists();
+    positions_fit(world, scenario, stage)?;
     if survivors == Survivors::Newcomers {
         world.senders.clear();
         world.receivers.clear();
@@ -78,11 +78,26 @@ pub fn check<K: Flavour>(
     Ok(cost)
 }
 
+/// A victim that moves part of a record has moved all of that part, or nothing.
+fn positions_fit<K: Carrier<Item>>(
+    world: &World<K>,
+    scenario: &Scenario,
+    stage: usize,
+) -> Result<(), String> {
+    let Some((sent, received)) = scenario.act.parts(stage) else { return Ok(()) };
+    let stats = world.ring()?.stats();
+    let into = [stats.sent, stats.received].map(|position| position as usize % Item::RECORD);
+    match sent.contains(&into[0]) && received.contains(&into[1]) {
+        true => Ok(()),
+        false => Err(format!("{into:?} bytes into records, not {sent:?} and {received:?}")),
+    }
+}
+
 /// If the victim was the last of its role, those on the other side learn of its death.
-fn notice_the_death<K: Flavour>(
+fn notice_the_death<K: Carrier<Item>>(
     world: &mut World<K>,
-    senders: &mut [SendHandle<Item, K>],
-    receivers: &mut [RecvHandle<Item, K>],
+    senders: &mut [K::Sender],
+    receivers: &mut [K::Receiver],
 ) -> Result<(), String> {
     if senders.is_empty() {
         drain_to_the_end(world, receivers)?;
@@ -94,14 +109,14 @@ fn notice_the_death<K: Flavour>(
 }
 
 /// Sends until the pipe is broken: at the latest when the ring is full.
-fn send_until_closed<K: Flavour>(
+fn send_until_closed<K: Carrier<Item>>(
     world: &mut World<K>,
-    tx: &mut SendHandle<Item, K>,
+    tx: &mut K::Sender,
 ) -> Result<(), String> {
     for _ in 0..=CAPACITY {
-        match tx.send_timeout(world.next_item(), PATIENCE) {
+        match tx.send_deadline(world.next_item(), PATIENCE) {
             Ok(()) => world.books.sent += 1,
-            Err(SendTimeoutError::Closed(_)) => return Ok(()),
+            Err(Why::Closed) => return Ok(()),
             Err(e) => return Err(format!("instead of a broken pipe: {e}")),
         }
     }
@@ -110,9 +125,9 @@ fn send_until_closed<K: Flavour>(
 
 /// All receive until end-of-file, in turns: one who adopts holds up the others' end-of-file until
 /// it has released what it holds.
-fn drain_to_the_end<K: Flavour>(
+fn drain_to_the_end<K: Carrier<Item>>(
     world: &mut World<K>,
-    receivers: &mut [RecvHandle<Item, K>],
+    receivers: &mut [K::Receiver],
 ) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     let mut waiting: Vec<_> = receivers.iter_mut().collect();
@@ -122,10 +137,10 @@ fn drain_to_the_end<K: Flavour>(
         }
         let mut ended = Vec::new();
         for (index, rx) in waiting.iter_mut().enumerate() {
-            match rx.recv_timeout(BRIEFLY) {
-                Ok(item) => world.books.arrives(item, rx),
-                Err(RecvTimeoutError::Closed) => ended.push(index),
-                Err(RecvTimeoutError::Timeout) => {}
+            match rx.recv_deadline(BRIEFLY) {
+                Ok(item) => world.books.arrives(item, *rx),
+                Err(Why::Closed) => ended.push(index),
+                Err(Why::Timeout) => {}
                 Err(e) => return Err(format!("instead of end-of-file: {e}")),
             }
         }
@@ -142,12 +157,12 @@ fn drain_to_the_end<K: Flavour>(
 
 /// With senders attached: one more value is sent by each, and everything that must arrive does,
 /// without an end-of-file to help.
-fn drain_in_flow<K: Flavour>(
+fn drain_in_flow<K: Carrier<Item>>(
     world: &mut World<K>,
     scenario: &Scenario,
     stage: usize,
-    senders: &mut [SendHandle<Item, K>],
-    receivers: &mut [RecvHandle<Item, K>],
+    senders: &mut [K::Sender],
+    receivers: &mut [K::Receiver],
 ) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     let mut to_send = senders.iter_mut().peekable();
@@ -160,19 +175,19 @@ fn drain_in_flow<K: Flavour>(
             });
         }
         if let Some(tx) = to_send.peek_mut() {
-            match tx.send_timeout(world.next_item(), BRIEFLY) {
+            match tx.send_deadline(world.next_item(), BRIEFLY) {
                 Ok(()) => {
                     world.books.sent += 1;
                     to_send.next();
                 }
-                Err(SendTimeoutError::Timeout(_)) => {}
+                Err(Why::Timeout) => {}
                 Err(e) => return Err(format!("one more send: {e}")),
             }
         }
         for rx in receivers.iter_mut() {
-            match rx.recv_timeout(BRIEFLY) {
+            match rx.recv_deadline(BRIEFLY) {
                 Ok(item) => world.books.arrives(item, rx),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(Why::Timeout) => {}
                 Err(e) => return Err(format!("receiving with a sender attached: {e}")),
             }
         }
@@ -181,7 +196,7 @@ fn drain_in_flow<K: Flavour>(
 }
 
 /// The harness's values that have not arrived and must, whatever became of the victim's call.
-fn missing<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Vec<usize> {
+fn missing<K: Carrier<Item>>(world: &World<K>, scenario: &Scenario, stage: usize) -> Vec<usize> {
     let books = &world.books;
     let has_arrived = |by, number| {
         let item = Item::new(by, number);
@@ -207,7 +222,11 @@ fn at(bounds: &[(usize, usize)], stage: usize) -> (usize, usize) {
 }
 
 /// Goes through everything that has arrived.
-fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Result<Cost, String> {
+fn audit<K: Carrier<Item>>(
+    world: &World<K>,
+    scenario: &Scenario,
+    stage: usize,
+) -> Result<Cost, String> {
     let (books, act) = (&world.books, scenario.act);
     let held = |n: &usize| books.held.iter().any(|held| held.contains(n));
     let mut from_harness = vec![0; books.sent];
@@ -232,7 +251,10 @@ fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Res
                 }
                 let touched = books.touched.contains(&n);
                 let seen = held(&n) || (touched && stage >= act.has_seen_at());
-                let (least, most) = scenario.redeliveries(books, n, stage);
+                let (least, most) = match K::COUNTS {
+                    true => scenario.redeliveries(books, n, stage),
+                    false => (0, 0),
+                };
                 let right = if marked { (least..=most).contains(&times) } else { times == 0 };
                 if !right || scenario.exhausts(books, n) {
                     let said = format!("{times} redeliveries ({marked})");
@@ -283,9 +305,9 @@ fn audit<K: Flavour>(world: &World<K>, scenario: &Scenario, stage: usize) -> Res
 }
 
 /// The last living receiver leaves.
-fn break_the_pipe<K: Flavour>(
+fn break_the_pipe<K: Carrier<Item>>(
     world: &mut World<K>,
-    receivers: Vec<RecvHandle<Item, K>>,
+    receivers: Vec<K::Receiver>,
 ) -> Result<(), String> {
     let mut tx = world.new_sender()?;
     drop(receivers);
@@ -294,33 +316,33 @@ fn break_the_pipe<K: Flavour>(
 
 /// New ends, from the `first` value on: the ring takes its full capacity, no more, and gives it
 /// back.
-fn refill<K: Flavour>(world: &mut World<K>, first: usize) -> Result<(), String> {
+fn refill<K: Carrier<Item>>(world: &mut World<K>, first: usize) -> Result<(), String> {
     let mut rx = world.new_receiver()?;
     let mut tx = world.new_sender()?;
     while world.books.sent - first < CAPACITY {
-        tx.send_timeout(world.next_item(), PATIENCE).map_err(|e| {
+        tx.send_deadline(world.next_item(), PATIENCE).map_err(|e| {
             format!("room for {} of {CAPACITY} items: {e}", world.books.sent - first)
         })?;
         world.books.sent += 1;
     }
     match tx.try_send(world.next_item()) {
-        Err(TrySendError::Full(_)) => {}
+        Err(Why::NotNow) => {}
         other => return Err(format!("sending one item too many: {other:?}")),
     }
     for n in first..world.books.sent {
-        let received = rx.recv_timeout(PATIENCE).map_err(|e| format!("item {n} at last: {e}"))?;
-        if received != Item::new(By::Harness, n) || rx.redelivered() > 0 {
+        let received = rx.recv_deadline(PATIENCE).map_err(|e| format!("item {n} at last: {e}"))?;
+        if received != Item::new(By::Harness, n) || rx.is_again() {
             return Err(format!("{:?} instead of item {n} at last", received.origin()));
         }
     }
     match rx.try_recv() {
-        Err(TryRecvError::Empty) => Ok(()),
+        Err(Why::NotNow) => Ok(()),
         other => Err(format!("receiving one item too many: {other:?}")),
     }
 }
 
 /// Every endpoint record can be had again.
-fn take_all_records<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
+fn take_all_records<K: Carrier<Item>>(world: &mut World<K>) -> Result<(), String> {
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
     for _ in 0..records::<K>() / 2 {
         senders.push(world.new_sender()?);
@@ -341,7 +363,7 @@ fn take_all_records<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
     drop(receivers);
     for tx in &mut senders {
         match tx.try_send(world.next_item()) {
-            Err(TrySendError::Closed(_)) => {}
+            Err(Why::Closed) => {}
             other => return Err(format!("sending when all receivers have left: {other:?}")),
         }
     }
@@ -354,7 +376,7 @@ fn take_all_records<K: Flavour>(world: &mut World<K>) -> Result<(), String> {
 }
 
 /// The counters tell what has happened.
-fn add_up<K: Flavour>(
+fn add_up<K: Carrier<Item>>(
     world: &World<K>,
     scenario: &Scenario,
     stage: usize,
@@ -370,17 +392,27 @@ fn add_up<K: Flavour>(
         if right { Ok(()) } else { Err(format!("{what}: {counted} counted, {actual} it was")) }
     };
     must_be("received", stats.received, stats.sent, false)?;
-    let published = (books.from_the_dead + books.sent + cost.arrived) as u64;
+    let slots = |by, numbers: Range<usize>| -> u64 {
+        numbers.map(|number| K::slots(&Item::new(by, number))).sum()
+    };
+    let from_victims =
+        slots(By::Victim, 0..books.from_the_dead) + slots(By::Victim, 0..cost.arrived);
+    let published = slots(By::Harness, 0..books.sent) + from_victims + books.padded;
     let skipped = stats.sent.checked_sub(published).ok_or("fewer positions than items")?;
     must_be("skipped", stats.skipped, skipped, within)?;
-    let marked = books.arrived.iter().filter(|(_, marked)| *marked).count() as u64;
-    let by_victim = scenario.act_redelivers();
-    if !(marked..=marked + by_victim).contains(&stats.redelivered) {
+    let marked = K::units() * books.arrived.iter().filter(|(_, marked)| *marked).count() as u64;
+    let by_victim = K::units() * scenario.act_redelivers();
+    // What had been released of a record is not received again with the rest of it.
+    let least = match scenario.act {
+        Act::ReleasePart { bytes, .. } => marked.saturating_sub((bytes % Item::RECORD) as u64),
+        _ => marked,
+    };
+    if !(least..=marked + by_victim).contains(&stats.redelivered) {
         return Err(format!("{} redelivered, {marked} it was", stats.redelivered));
     }
     let exhausted = (0..books.sent).filter(|&n| scenario.exhausts(books, n)).count() as u64;
     let dropped = if scenario.drop_unreleased { cost.consumed as u64 } else { exhausted };
-    must_be("dropped", stats.dropped, dropped, within || scenario.act.touches() > 0)?;
+    must_be("dropped", stats.dropped, K::units() * dropped, within || scenario.act.touches() > 0)?;
     must_be("exhausted", stats.exhausted, exhausted, within || scenario.act.touches() > 0)?;
     let attaching = scenario.act.attaches_within();
     for (index, counted) in [stats.sender_arrivals, stats.receiver_arrivals].into_iter().enumerate()
@@ -395,7 +427,7 @@ fn add_up<K: Flavour>(
 }
 
 /// The name is the ring's or nobody's, and can be had by a new one.
-fn free_the_name<K: Flavour>(world: &mut World<K>, named: bool) -> Result<(), String> {
+fn free_the_name<K: Carrier<Item>>(world: &mut World<K>, named: bool) -> Result<(), String> {
     let unlinked = world.ring()?.unlink();
     let right = match &unlinked {
         Ok(()) => named,

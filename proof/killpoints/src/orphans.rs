@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use harness::{Flavour, text};
+use harness::{Carrier, Receives, Sends, text};
 use ringpipe::error::CreateError;
-use ringpipe::{RecvHandle, SendHandle, remove_orphans};
+use ringpipe::remove_orphans;
 
 use crate::item::{By, Item};
 use crate::oracle::{self, Cost, Survivors};
@@ -16,10 +16,10 @@ use crate::scenario::{Beside, Scenario};
 use crate::world::World;
 
 /// A ring beside the one that the scenario is about, with a value in it.
-pub struct Other<K: Flavour> {
+pub struct Other<K: Carrier<Item>> {
     pub name: String,
     /// Both ends, if somebody has it open.
-    held: Option<(SendHandle<Item, K>, RecvHandle<Item, K>)>,
+    held: Option<(K::Sender, K::Receiver)>,
     inode: u64,
     /// All of it, as it is to stay.
     bytes: Vec<u8>,
@@ -34,7 +34,7 @@ fn value() -> Item {
     Item::new(By::Harness, 0)
 }
 
-impl<K: Flavour> Other<K> {
+impl<K: Carrier<Item>> Other<K> {
     /// Makes one.
     pub fn new(name: String, beside: Beside) -> Result<Self, String> {
         let ring = options().create(&name).map_err(text)?;
@@ -76,7 +76,7 @@ impl<K: Flavour> Other<K> {
     }
 }
 
-impl<K: Flavour> Drop for Other<K> {
+impl<K: Carrier<Item>> Drop for Other<K> {
     fn drop(&mut self) {
         // Most are gone already: the victim's doing, or the checks'.
         let _ = ringpipe::unlink(&self.name);
@@ -84,7 +84,7 @@ impl<K: Flavour> Drop for Other<K> {
 }
 
 /// Checks the world after a kill in `stage` of removing orphans.
-pub fn check<K: Flavour>(
+pub fn check<K: Carrier<Item>>(
     world: &mut World<K>,
     scenario: &Scenario,
     stage: usize,
@@ -148,7 +148,7 @@ pub fn check<K: Flavour>(
 }
 
 /// A ring can be made under the name, and nothing is in it.
-fn is_free<K: Flavour>(name: &str) -> Result<(), String> {
+fn is_free<K: Carrier<Item>>(name: &str) -> Result<(), String> {
     let ring = options::<K>().create(name).map_err(|e| match e {
         CreateError::Exists { .. } => format!("{name} is still there"),
         e => format!("making {name} anew: {e}"),

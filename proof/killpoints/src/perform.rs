@@ -1,32 +1,37 @@
 //! The victim's part: acts, performed.
+//!
+//! What every kind of ring can do is here; what depends on the kind, in
+//! [`special`](crate::special).
 
 use std::time::Duration;
 
-use harness::Flavour;
+use harness::trace::marker;
+use harness::{End, Receives, Sends, Why};
 use ringpipe::error::AttachError;
-use ringpipe::{
-    RecvError, RecvHandle, RecvTimeoutError, Ring, Role, SendError, TryRecvError, TrySendError,
-    WaitPolicy,
-};
+use ringpipe::{Ring, Role, WaitPolicy};
 
 use crate::act::Act;
 use crate::diary::Diary;
 use crate::item::{By, Item};
 use crate::rings::{CAPACITY, options};
-use harness::trace::marker;
+use crate::special::Special;
 
-const FOR_EVER: Duration = Duration::from_secs(3600);
+pub const FOR_EVER: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(1);
 /// Beyond a short interval, as told by a clock that ticks a hundred times a second.
 const IN_VAIN: Duration = Duration::from_millis(20);
-const LONG: Duration = Duration::from_secs(10);
+pub const LONG: Duration = Duration::from_secs(10);
 
-fn mine(numbers: std::ops::Range<usize>) -> Vec<Item> {
+pub fn mine(numbers: std::ops::Range<usize>) -> Vec<Item> {
     numbers.map(|number| Item::new(By::Victim, number)).collect()
 }
 
+fn ghosts(n: usize) -> Vec<Item> {
+    (0..n).map(|number| Item::new(By::Ghost, number)).collect()
+}
+
 /// The victim's whole life, up to the second marker.
-pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
+pub fn perform<K: Special>(act: Act, name: &str, diary: &Diary) {
     let options = options::<K>();
     let open = || options.open(name).expect("opening the ring");
     let sender = || K::sender(&open()).expect("attaching a sender");
@@ -45,43 +50,21 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             let sent = tx.try_send(value);
             marker();
-            assert_eq!(sent, Err(TrySendError::Full(value)));
-        }
-        Act::SendSlice(n) => {
-            let (mut tx, values) = (sender(), mine(0..n));
-            marker();
-            let sent = tx.try_send_slice(&values);
-            diary.reach(1);
-            marker();
-            assert_eq!(sent, Ok(n));
-        }
-        Act::SendExact(n) => {
-            let (mut tx, values) = (sender(), mine(0..n));
-            marker();
-            let sent = tx.try_send_exact(&values);
-            diary.reach(1);
-            marker();
-            assert_eq!(sent, Ok(()));
+            assert_eq!(sent, Err(Why::NotNow));
         }
         Act::Commit { claim, commit } => {
             let (mut tx, mut values) = (sender(), mine(0..commit));
-            values.resize_with(claim, || Item::new(By::Ghost, 0));
+            values.extend(ghosts(claim - commit));
             marker();
-            let mut run = tx.try_claim(claim).expect("room");
-            for (index, &value) in values.iter().enumerate() {
-                run.write(index, value);
-            }
-            diary.reach(1);
-            run.commit(commit);
+            let sent = tx.send_in_place(&values, commit, || diary.reach(1));
             diary.reach(2);
             marker();
+            assert_eq!(sent, Ok(()));
         }
         Act::ForgetAndSend { claim } => {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
             marker();
-            let mut run = tx.try_claim(claim).expect("room");
-            run.write(0, Item::new(By::Ghost, 0));
-            std::mem::forget(run);
+            tx.hold(&ghosts(claim)).expect("room");
             diary.reach(1);
             let sent = tx.try_send(value);
             diary.reach(2);
@@ -93,7 +76,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             tx.set_wait_policy(WaitPolicy::Park);
             tx.set_liveness_interval(Duration::from_millis(interval_ms));
             marker();
-            let sent = tx.send_timeout(value, FOR_EVER);
+            let sent = tx.send_deadline(value, FOR_EVER);
             diary.reach(1);
             marker();
             assert_eq!(sent, Ok(()));
@@ -101,7 +84,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::CheckAndSend { succeeds } => {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
             tx.set_liveness_interval(SHORT);
-            assert_eq!(tx.try_send(value), Err(TrySendError::Full(value)));
+            assert_eq!(tx.try_send(value), Err(Why::NotNow));
             std::thread::sleep(IN_VAIN);
             marker();
             let sent = tx.try_send(value);
@@ -112,7 +95,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::CheckAndRecv { succeeds } => {
             let mut rx = receiver();
             rx.set_liveness_interval(SHORT);
-            assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+            assert_eq!(rx.try_recv(), Err(Why::NotNow));
             std::thread::sleep(IN_VAIN);
             marker();
             let received = rx.try_recv();
@@ -120,33 +103,17 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             assert_eq!(received.is_ok_and(|item| item.origin().is_some()), succeeds);
         }
-        Act::SendExactSleeps(n) => {
-            let (mut tx, values) = (sender(), mine(0..n));
-            tx.set_wait_policy(WaitPolicy::Park);
-            tx.set_liveness_interval(LONG);
-            marker();
-            tx.send_exact_deadline(&values, FOR_EVER).expect("room");
-        }
-        Act::RecvExactSleeps(n) => {
-            let (mut rx, mut into) = (receiver(), vec![Item::new(By::Ghost, 0); n]);
-            rx.set_wait_policy(WaitPolicy::Park);
-            rx.set_liveness_interval(LONG);
-            marker();
-            rx.recv_exact_deadline(&mut into, FOR_EVER).expect("items");
-        }
         Act::CloseSender => {
             let tx = sender();
             marker();
-            tx.close();
+            drop(tx);
             marker();
         }
         Act::CloseSenderOwing { claim } => {
             let mut tx = sender();
-            let mut run = tx.try_claim(claim).expect("room");
-            run.write(0, Item::new(By::Ghost, 0));
-            std::mem::forget(run);
+            tx.hold(&ghosts(claim)).expect("room");
             marker();
-            tx.close();
+            drop(tx);
             marker();
         }
         Act::TryRecv => {
@@ -162,55 +129,43 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             let received = rx.try_recv();
             marker();
-            assert_eq!(received, Err(TryRecvError::Empty));
-        }
-        Act::RecvSlice(n) => {
-            let (mut rx, mut into) = (receiver(), vec![Item::new(By::Ghost, 0); n]);
-            marker();
-            let received = rx.try_recv_slice(&mut into);
-            diary.reach(1);
-            marker();
-            assert_eq!(received, Ok(n));
-        }
-        Act::RecvExact(n) => {
-            let (mut rx, mut into) = (receiver(), vec![Item::new(By::Ghost, 0); n]);
-            marker();
-            let received = rx.try_recv_exact(&mut into);
-            diary.reach(1);
-            marker();
-            assert_eq!(received, Ok(()));
+            assert_eq!(received, Err(Why::NotNow));
         }
         Act::Release { claim, release } => {
             let mut rx = receiver();
+            let mut seen = (0, 0);
             marker();
-            let run = rx.try_claim(claim).expect("items");
-            let genuine = run.iter().filter(|item| item.origin().is_some()).count();
-            let len = run.len();
-            diary.reach(1);
-            run.release(release);
+            let received = rx.recv_in_place(claim, |shown| {
+                let genuine = shown.values.iter().filter(|item| item.origin().is_some());
+                seen = (genuine.count(), shown.values.len());
+                diary.reach(1);
+                release
+            });
             diary.reach(2);
             marker();
-            assert_eq!((genuine, len), (claim, claim));
+            assert_eq!((received, seen), (Ok(()), (claim, claim)));
         }
         Act::GiveBackAndRecv { claim } => {
             let mut rx = receiver();
+            let mut len = 0;
             marker();
-            let run = rx.try_claim(claim).expect("items");
-            let len = run.len();
-            run.abandon();
+            let given_back = rx.recv_in_place(claim, |shown| {
+                len = shown.values.len();
+                0
+            });
             diary.reach(1);
             let received = rx.try_recv();
             diary.reach(2);
             marker();
-            assert_eq!(len, claim);
-            assert!(received.is_ok() && rx.redelivered() == 1);
+            assert_eq!((given_back, len), (Ok(()), claim));
+            assert!(received.is_ok() && rx.is_again() == K::MARKS_ITS_OWN);
         }
         Act::Recv { interval_ms } => {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
             rx.set_liveness_interval(Duration::from_millis(interval_ms));
             marker();
-            let received = rx.recv_timeout(FOR_EVER);
+            let received = rx.recv_deadline(FOR_EVER);
             diary.reach(1);
             marker();
             assert!(received.is_ok_and(|item| item.origin().is_some()));
@@ -219,27 +174,27 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
             marker();
-            let received = rx.recv_timeout(Duration::ZERO);
+            let received = rx.recv_deadline(Duration::ZERO);
             marker();
-            assert_eq!(received, Err(RecvTimeoutError::Timeout));
+            assert_eq!(received, Err(Why::Timeout));
         }
         Act::RecvEndOfFile => {
             let mut rx = receiver();
             rx.set_wait_policy(WaitPolicy::Park);
             rx.set_liveness_interval(LONG);
             marker();
-            let received = rx.recv();
+            let received = rx.recv_deadline(FOR_EVER);
             marker();
-            assert_eq!(received, Err(RecvError::Closed));
+            assert_eq!(received, Err(Why::Closed));
         }
         Act::SendBrokenPipe => {
             let (mut tx, value) = (sender(), Item::new(By::Ghost, 0));
             tx.set_wait_policy(WaitPolicy::Park);
             tx.set_liveness_interval(LONG);
             marker();
-            let sent = tx.send(value);
+            let sent = tx.send_deadline(value, FOR_EVER);
             marker();
-            assert_eq!(sent, Err(SendError::Closed(value)));
+            assert_eq!(sent, Err(Why::Closed));
         }
         Act::WaitForPeer(Role::Sender) => {
             let mut tx = sender();
@@ -262,25 +217,25 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         Act::CloseReceiver => {
             let rx = receiver();
             marker();
-            rx.close();
+            drop(rx);
             marker();
         }
         Act::CloseReceiverHolding { claim } => {
             let mut rx = receiver();
-            assert_eq!(rx.try_claim(claim).expect("items").len(), claim);
+            holds(&mut rx, claim);
             marker();
-            rx.close();
+            drop(rx);
             marker();
         }
         Act::Attach(role) => {
             let ring = open();
             marker();
-            attach(&ring, role).expect("attaching");
+            attach::<K>(&ring, role).expect("attaching");
         }
         Act::Sweep(role) => {
             let ring = open();
             marker();
-            let attached = attach(&ring, role);
+            let attached = attach::<K>(&ring, role);
             assert!(matches!(attached, Err(AttachError::TableFull { .. })), "{attached:?}");
             marker();
         }
@@ -288,7 +243,7 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
             marker();
             let ring = open();
             diary.reach(1);
-            attach(&ring, role).expect("attaching");
+            attach::<K>(&ring, role).expect("attaching");
         }
         Act::Create => {
             marker();
@@ -339,55 +294,66 @@ pub fn perform<K: Flavour>(act: Act, name: &str, diary: &Diary) {
         }
         Act::HoldWrite(n) => {
             let mut tx = sender();
-            let mut run = tx.try_claim(n).expect("room");
-            assert_eq!(run.len(), n);
-            for index in 0..n - 1 {
-                run.write(index, Item::new(By::Ghost, index));
-            }
+            tx.hold(&ghosts(n)).expect("room");
             marker();
             marker();
         }
         Act::HoldRead(n) => {
             let mut rx = receiver();
-            let run = rx.try_claim(n).expect("items");
-            assert_eq!(run.len(), n);
+            holds(&mut rx, n);
             marker();
             marker();
         }
         Act::ReadAdopted { release } => {
-            let mut rx = about_to_adopt(receiver());
+            let mut rx = about_to_adopt::<K>(receiver());
+            let mut told = None;
             marker();
-            let run = rx.try_claim(CAPACITY).expect("an item");
-            let genuine = run.get(0).is_some_and(|item| item.origin().is_some());
-            let told = (run.len(), run.redelivered(), run.redeliveries() > 0);
-            diary.reach(1);
-            run.release(release);
+            let received = rx.recv_in_place(CAPACITY, |shown| {
+                let genuine = shown.values.iter().all(|item| item.origin().is_some());
+                let (len, again) = (shown.values.len(), shown.redelivered);
+                told = Some((genuine, len, again, shown.redeliveries > 0));
+                diary.reach(1);
+                release
+            });
             diary.reach(2);
             marker();
-            assert_eq!((genuine, told), (true, (1, 1, true)));
+            assert_eq!((received, told), (Ok(()), Some((true, 1, 1, true))));
         }
         Act::HoldAdopted => {
-            let mut rx = about_to_adopt(receiver());
-            let run = rx.try_claim(CAPACITY).expect("an item");
-            assert_eq!((run.len(), run.redelivered()), (1, 1));
+            let mut rx = about_to_adopt::<K>(receiver());
+            let shown = rx.recv_in_place(CAPACITY, |shown| {
+                assert_eq!((shown.values.len(), shown.redelivered), (1, 1));
+                0
+            });
+            shown.expect("an item");
             marker();
             marker();
         }
+        act => K::perform(act, sender, receiver, diary),
     }
 }
 
+/// It has claimed so many values, and keeps them.
+fn holds(rx: &mut impl Receives<Item>, n: usize) {
+    let shown = rx.recv_in_place(n, |shown| {
+        assert_eq!(shown.values.len(), n);
+        0
+    });
+    shown.expect("items");
+}
+
 /// A receiver whose next call adopts what the dead have left.
-fn about_to_adopt<K: Flavour>(mut rx: RecvHandle<Item, K>) -> RecvHandle<Item, K> {
+fn about_to_adopt<K: Special>(mut rx: K::Receiver) -> K::Receiver {
     if K::MANY {
         rx.set_liveness_interval(SHORT);
-        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(rx.try_recv(), Err(Why::NotNow));
         std::thread::sleep(IN_VAIN);
     } // else it has, when it attached
     rx
 }
 
 /// Attaches, and is at the end of the operation with the end in hand.
-fn attach<K: Flavour>(ring: &Ring<Item, K>, role: Role) -> Result<(), AttachError> {
+fn attach<K: Special>(ring: &Ring<K::Element, K>, role: Role) -> Result<(), AttachError> {
     match role {
         Role::Sender => {
             let _tx = K::sender(ring)?;

@@ -4,11 +4,12 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use harness::rng::Rng;
-use harness::{Flavour, at};
+use harness::{Carrier, at};
 use ringpipe::Spsc;
 
 use crate::act::Act;
 use crate::diary::Diary;
+use crate::item::Item;
 use crate::observe::{Observer, State};
 use crate::oracle::{self, Cost, Survivors};
 use crate::orphans;
@@ -100,7 +101,7 @@ pub struct Mode {
 }
 
 /// Goes through the scenario.
-pub fn all<K: Flavour>(scenario: &Scenario, mode: Mode) -> Report {
+pub fn all<K: Carrier<Item>>(scenario: &Scenario, mode: Mode) -> Report {
     let mut report = Report::default();
     watch(scenario, "rehearsal");
     if let Err(why) = rehearse::<K>(scenario) {
@@ -212,14 +213,14 @@ pub fn remove_rings() {
 }
 
 /// A victim at the beginning of its operation, in its world.
-struct Stage<K: Flavour> {
+struct Stage<K: Carrier<Item>> {
     world: World<K>,
     victim: Victim,
     diary: Diary,
     observer: Observer,
 }
 
-impl<K: Flavour> Stage<K> {
+impl<K: Carrier<Item>> Stage<K> {
     fn set(scenario: &Scenario) -> Result<Self, String> {
         let name = new_name();
         let mut observer = Observer::new(&name, records::<K>());
@@ -257,7 +258,7 @@ impl<K: Flavour> Stage<K> {
 }
 
 /// The operation without a kill: the victim finds what it expects, and so do the checks.
-fn rehearse<K: Flavour>(scenario: &Scenario) -> Result<(), String> {
+fn rehearse<K: Carrier<Item>>(scenario: &Scenario) -> Result<(), String> {
     let Stage { mut world, mut victim, diary, observer } = Stage::<K>::set(scenario)?;
     let sleeps = scenario.on_sleep.is_some();
     let mut stop = victim.run(sleeps)?;
@@ -272,7 +273,7 @@ fn rehearse<K: Flavour>(scenario: &Scenario) -> Result<(), String> {
 }
 
 /// Steps through the operation.
-fn record<K: Flavour>(scenario: &Scenario) -> Result<Record, String> {
+fn record<K: Carrier<Item>>(scenario: &Scenario) -> Result<Record, String> {
     let mut stage = Stage::<K>::set(scenario)?;
     let mut record = Record::default();
     let mut steps = Steps::default();
@@ -299,7 +300,7 @@ fn record<K: Flavour>(scenario: &Scenario) -> Result<Record, String> {
 }
 
 /// Kills a new victim at a step, and checks what is left. And whether it came to that very step.
-fn strike<K: Flavour>(
+fn strike<K: Carrier<Item>>(
     scenario: &Scenario,
     record: &Record,
     step: usize,

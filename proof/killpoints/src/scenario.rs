@@ -55,6 +55,9 @@ pub enum Beside {
 pub enum Ring {
     Spsc,
     Mpmc,
+    Bytes,
+    SpscMessages,
+    MpmcMessages,
 }
 
 /// An operation, and the world in which it takes place.
@@ -167,6 +170,20 @@ const fn scenario(name: &'static str, ring: Ring, act: Act, script: &'static [St
 
 pub const fn spsc(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
     scenario(name, Ring::Spsc, act, script)
+}
+
+pub const fn bytes(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
+    scenario(name, Ring::Bytes, act, script)
+}
+
+/// On an SPSC ring of messages.
+pub const fn message(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
+    scenario(name, Ring::SpscMessages, act, script)
+}
+
+/// On an MPMC ring of messages.
+pub const fn messages(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {
+    scenario(name, Ring::MpmcMessages, act, script)
 }
 
 pub const fn mpmc(name: &'static str, act: Act, script: &'static [Step]) -> Scenario {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use harness::{Flavour, at};
-use ringpipe::{RecvHandle, Ring, Role, SendHandle};
+use harness::{Carrier, End, Receives, Sends, Why, at};
+use ringpipe::{Ring, Role};
 
 use crate::act::Act;
 use crate::diary::Diary;
@@ -26,6 +26,8 @@ pub struct Books {
     pub sent: usize,
     /// Which of them had arrived before the victim came.
     pub settled: BTreeSet<usize>,
+    /// Slots of records that were begun, and completed with padding.
+    pub padded: u64,
     /// Values that had arrived before, from senders that then died.
     pub from_the_dead: usize,
     /// Claimed and held by those who died before, or by those who live beside the victim.
@@ -51,8 +53,8 @@ impl Books {
     }
 
     /// Has received something.
-    pub fn arrives<K: Flavour>(&mut self, item: Item, rx: &RecvHandle<Item, K>) {
-        self.arrived.push((item, rx.redelivered() > 0));
+    pub fn arrives(&mut self, item: Item, rx: &impl Receives<Item>) {
+        self.arrived.push((item, rx.is_again()));
         self.redeliveries.push(rx.redeliveries());
     }
 }
@@ -78,12 +80,12 @@ impl Life {
 }
 
 /// A ring and everyone around it.
-pub struct World<K: Flavour> {
+pub struct World<K: Carrier<Item>> {
     pub name: String,
     /// `None` until the ring is created.
-    pub ring: Option<Ring<Item, K>>,
-    pub senders: Vec<SendHandle<Item, K>>,
-    pub receivers: Vec<RecvHandle<Item, K>>,
+    pub ring: Option<Ring<K::Element, K>>,
+    pub senders: Vec<K::Sender>,
+    pub receivers: Vec<K::Receiver>,
     pub books: Books,
     /// Attachments so far, of sending and receiving ends.
     pub arrivals: [u64; 2],
@@ -100,7 +102,7 @@ static DEATHS: LazyLock<Mutex<Deaths>> = LazyLock::new(Mutex::default);
 /// How soon survivors check whether their peers are alive.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-impl<K: Flavour> World<K> {
+impl<K: Carrier<Item>> World<K> {
     /// Makes the world in which the scenario's victim is to act.
     pub fn new(scenario: &Scenario, name: String) -> Result<Self, String> {
         let mut world = Self {
@@ -208,8 +210,8 @@ impl<K: Flavour> World<K> {
                     // It reads to the end, so that those who come later wait for the next sender.
                     let left = self.books.first_unclaimed() < self.books.sent;
                     if self.senders.is_empty() && !left {
-                        let end = rx.try_recv().map_err(|e| format!("{e:?}"));
-                        if end != Err("Closed".into()) {
+                        let end = rx.try_recv();
+                        if end != Err(Why::Closed) {
                             return Err(format!("the end beforehand: {end:?}"));
                         }
                     }
@@ -217,13 +219,11 @@ impl<K: Flavour> World<K> {
             },
             Step::HoldWrite(n) => {
                 let tx = self.senders.last_mut().ok_or("no living sender")?;
-                let run = tx.try_claim(n).map_err(|e| e.to_string())?;
-                std::mem::forget(run);
+                tx.hold(&vec![Item::new(By::Ghost, 0); n]).map_err(|e| e.to_string())?;
             }
             Step::HoldRead(n) => {
                 let rx = self.receivers.last_mut().ok_or("no living receiver")?;
-                let run = rx.try_claim(n).map_err(|e| e.to_string())?;
-                run.abandon(); // the items stay this receiver's
+                rx.recv_in_place(n, |_| 0).map_err(|e| e.to_string())?; // they stay this receiver's
                 self.hold(n);
             }
             Step::DeadWithin { act, changes, left } => {
@@ -321,19 +321,20 @@ impl<K: Flavour> World<K> {
         self.arrivals[role as usize - 1] += 1;
     }
 
-    pub fn ring(&self) -> Result<&Ring<Item, K>, String> {
+    pub fn ring(&self) -> Result<&Ring<K::Element, K>, String> {
         self.ring.as_ref().ok_or_else(|| "there is no ring".into())
     }
 
-    pub fn new_sender(&mut self) -> Result<SendHandle<Item, K>, String> {
+    pub fn new_sender(&mut self) -> Result<K::Sender, String> {
         let attached = K::sender(self.ring()?);
         let mut tx = attached.map_err(|e| format!("attaching a sender: {e}"))?;
         tx.set_liveness_interval(INTERVAL);
+        self.books.padded += tx.complete();
         self.count(Role::Sender);
         Ok(tx)
     }
 
-    pub fn new_receiver(&mut self) -> Result<RecvHandle<Item, K>, String> {
+    pub fn new_receiver(&mut self) -> Result<K::Receiver, String> {
         let attached = K::receiver(self.ring()?);
         let mut rx = attached.map_err(|e| format!("attaching a receiver: {e}"))?;
         rx.set_liveness_interval(INTERVAL);
@@ -346,7 +347,7 @@ impl<K: Flavour> World<K> {
         Item::new(By::Harness, self.books.sent)
     }
 
-    fn send(&mut self, tx: &mut SendHandle<Item, K>, n: usize) -> Result<(), String> {
+    fn send(&mut self, tx: &mut K::Sender, n: usize) -> Result<(), String> {
         for _ in 0..n {
             tx.try_send(self.next_item()).map_err(|e| format!("sending beforehand: {e}"))?;
             self.books.sent += 1;
@@ -354,7 +355,7 @@ impl<K: Flavour> World<K> {
         Ok(())
     }
 
-    fn settle(&mut self, rx: &mut RecvHandle<Item, K>, n: usize) -> Result<(), String> {
+    fn settle(&mut self, rx: &mut K::Receiver, n: usize) -> Result<(), String> {
         for _ in 0..n {
             let item = rx.try_recv().map_err(|e| format!("receiving beforehand: {e}"))?;
             let expected = self.books.first_unclaimed();
@@ -375,7 +376,7 @@ impl<K: Flavour> World<K> {
     }
 }
 
-impl<K: Flavour> Drop for World<K> {
+impl<K: Carrier<Item>> Drop for World<K> {
     fn drop(&mut self) {
         // The name may be gone already: the victim's doing, or the checks'.
         let _ = ringpipe::unlink(&self.name);
