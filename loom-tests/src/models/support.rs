@@ -511,7 +511,7 @@ impl<K: Kind> Tx<K> {
 /// The items of a claimed run, copied out as a call for one item, or for several, does.
 pub(crate) fn read<K: Kind>(end: &mut RecvEnd<K>, run: Run) -> Vec<u64> {
     if K::MESSAGES {
-        let message = |at| read_message(&end.mem, at, end.extent(numbers(), run, at));
+        let message = |at| read_message(&end.mem, at, end.extent(run, at));
         return end.items(numbers(), run).map(message).collect();
     }
     if run.items == 1 {
