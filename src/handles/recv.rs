@@ -69,6 +69,7 @@ mod take;
 /// | `restart_syscall` | the kernel's own: when a sleep goes on after `SIGSTOP` |
 /// | `munmap`, `close` | to drop ends and rings |
 /// | `msync`, `fcntl` with `F_OFD_SETLK` | file-backed rings: to drop the last handle or end |
+/// | `read`, `write` | bytes: [`read_from`](crate::SendHandle::read_from), [`write_to`](Self::write_to) |
 ///
 /// Beyond that, memory that is given back may make the allocator call the kernel; and in programs
 /// with debug assertions the standard library asks, by `fcntl` with `F_GETFD`, whether a descriptor

@@ -48,6 +48,8 @@ fn all_who_stand_back_go_on_when_the_turn_is_given_back() {
             })
         });
         long.end.waited();
-        senders.map(|sending| sending.join().unwrap());
+        for sending in senders {
+            sending.join().unwrap();
+        }
     });
 }
