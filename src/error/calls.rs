@@ -430,3 +430,25 @@ impl Error for SendAllError {
         Some(&self.why)
     }
 }
+
+/// [`send_all`](crate::messages::Sender::send_all) has not sent all messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SendMessagesError {
+    /// So many messages, the first ones, have been sent.
+    pub sent: usize,
+    /// Why the others have not. It is the [`source`](Error::source), too.
+    pub why: MessageError,
+}
+
+impl fmt::Display for SendMessagesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the first {} messages have been sent, the others have not", self.sent)
+    }
+}
+
+impl Error for SendMessagesError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.why)
+    }
+}

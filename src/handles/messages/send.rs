@@ -12,7 +12,7 @@ use super::super::ring::Ring;
 use super::super::stats::Peers;
 use super::write::{MessageWriter, Reserved};
 use super::{Message, Messages, claim_of, end_methods, gave_up, max_len};
-use crate::error::{AttachError, MessageError, PeerError};
+use crate::error::{AttachError, MessageError, PeerError, SendMessagesError};
 use crate::peers::endings::Ending;
 use crate::pipe::{End, SendEnd};
 use crate::ring::frames::HEADER;
@@ -165,6 +165,125 @@ impl<K: Messages> Sender<K> {
         Ok(written)
     }
 
+    /// As [`send_with`](Self::send_with), into a slice: `write` is lent all of the room, where the
+    /// message will be read, and says how much of it is the message.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::messages::spsc::channel(4096)?;
+    /// // SAFETY: the ring is anonymous, and this process, which does not fork, alone has it.
+    /// unsafe {
+    ///     tx.send_in_place(100, |room| {
+    ///         room[..5].copy_from_slice(b"hello");
+    ///         5
+    ///     })?;
+    /// }
+    /// let mut message = Vec::new();
+    /// rx.recv(&mut message)?;
+    /// assert_eq!(message, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// If `write` says that it has written more than there is room for. Nothing is sent then.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Reserved::as_mut_slice`].
+    pub unsafe fn send_in_place(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Result<(), MessageError> {
+        let mut reserved = self.reserve(most)?;
+        // SAFETY: the caller's promise.
+        let written = write(unsafe { reserved.as_mut_slice() });
+        reserved.set_len(written);
+        reserved.commit();
+        Ok(())
+    }
+
+    /// Sends several messages, in order, and waits for room as often as that takes. On an SPSC ring
+    /// as many as there is room for are handed over at once, which spares the receiver and this end
+    /// the better part of what a message costs; on an MPMC ring each is sent by itself, and others'
+    /// may come in between.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringpipe::messages::spsc::channel(4096)?;
+    /// tx.send_all(&["one", "two", "three"])?;
+    /// assert_eq!(rx.claim(10)?.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SendMessagesError`], which says how many have been sent, and why the others were not: one of
+    /// the errors of [`send`](Self::send). [`MessageError::TooLarge`] before anything is touched.
+    pub fn send_all(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), SendMessagesError> {
+        self.send_all_deadline(messages, Deadline::NEVER)
+    }
+
+    /// Like [`send_all`](Self::send_all), until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_all`](Self::send_all), also for [`MessageError::Timeout`].
+    pub fn send_all_deadline(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        deadline: impl Into<Deadline>,
+    ) -> Result<(), SendMessagesError> {
+        let (deadline, mut sent) = (deadline.into(), 0);
+        let mut all = 0;
+        for message in messages {
+            let slots = claim_of(message.as_ref().len(), &self.raw.end, &self.raw.end.mem);
+            all += slots.map_err(|why| SendMessagesError { sent, why })?;
+        }
+        while sent < messages.len() {
+            let rest = &messages[sent..];
+            let moved = if K::MANY {
+                self.send_deadline(rest[0].as_ref(), deadline).map(|()| (1, 0))
+            } else {
+                self.send_some(rest, all, deadline)
+            };
+            let (some, slots) = moved.map_err(|why| SendMessagesError { sent, why })?;
+            sent += some;
+            all = all.saturating_sub(slots);
+        }
+        Ok(())
+    }
+
+    /// Sends as many of the messages, which take `all` slots, as there is room for: at least the
+    /// first. How many, and how many slots they took. On an SPSC ring.
+    fn send_some(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        all: u64,
+        deadline: Deadline,
+    ) -> Result<(usize, u64), MessageError> {
+        let slots_of = |message: &[u8], end: &SendEnd<K>| claim_of(message.len(), end, &end.mem);
+        let first = slots_of(messages[0].as_ref(), &self.raw.end)?;
+        let most = all.min(self.raw.end.longest_run()).max(first);
+        let claimed = self.raw.claimer().claim(Kept::shape(), first, most, deadline);
+        let run = claimed.map_err(|why| gave_up(why, MessageError::Full))?;
+        let (mut sent, mut used) = (0, 0);
+        for message in messages.iter().map(AsRef::as_ref) {
+            let slots = slots_of(message, &self.raw.end)?;
+            if slots > run.slots - used {
+                break;
+            }
+            self.write(run.at.wrapping_add(used), message);
+            used += slots;
+            sent += 1;
+        }
+        self.raw.end.publish(Kept::shape(), run, used);
+        Ok((sent, used))
+    }
+
     /// Reserves room for a message of up to `most` bytes, waiting as [`send`](Self::send) does.
     ///
     /// # Errors
@@ -216,9 +335,14 @@ impl<K: Messages> Sender<K> {
 
     #[inline(always)]
     fn put(&mut self, run: Run, message: &[u8]) {
-        let slots = &self.raw.end.mem.slots;
-        slots.set_header(run.at, message.len() as u64);
-        slots.write_bytes(run.at, HEADER, message);
+        self.write(run.at, message);
         self.raw.end.publish(Kept::shape(), run, run.slots);
+    }
+
+    #[inline(always)]
+    fn write(&self, at: u64, message: &[u8]) {
+        let slots = &self.raw.end.mem.slots;
+        slots.set_header(at, message.len() as u64);
+        slots.write_bytes(at, HEADER, message);
     }
 }

@@ -112,6 +112,15 @@ pub(super) fn rows() -> Vec<Row> {
         })
         .when("The message is longer than any that this ring takes: half of its capacity.")
         .cure("Split it, or create a larger ring."),
+        Row::new(&["SendMessagesError"], "", |stage| {
+            let (_ring, mut tx, _rx) = ends(stage);
+            let message = vec![0; tx.max_len()];
+            let sent = tx.send_all_deadline(&[&message, &message, &message], SHORT);
+            Ok(vec![Told::of(&sent.expect_err("there is room for two"))])
+        })
+        .when("Not all of several messages could be sent; it says how many were.")
+        .cure("What its source says; go on with the message after those.")
+        .again("if that helps with its source."),
         Row::new(&["MessageError::TooSmall"; 2], "", |stage| {
             let (_ring, mut tx, mut rx) = ends(stage);
             tx.send(b"quite long").unwrap();
