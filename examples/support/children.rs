@@ -73,6 +73,15 @@ impl Peer {
         }
     }
 
+    /// Whether the child has ended, which must be a success.
+    pub fn has_ended_well(&mut self) -> Outcome<bool> {
+        match self.child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => Err(self.told(status).into()),
+        }
+    }
+
     /// Waits for the child's end, which must be a success.
     pub fn finish(mut self) -> Outcome {
         // Closes its stdin first, if we still have that: it may be waiting for more.
