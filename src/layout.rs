@@ -339,9 +339,9 @@ impl ElementType {
 pub(crate) struct Format {
     kind: &'static KindInfo,
     element: ElementType,
-    /// What follows from these and, of messages, from the granule that a new ring is to have; `None`
-    /// if there is no such granule.
-    slot: Option<SlotShape>,
+    /// What follows from these and, of messages, from the granule that a new ring is to have; that
+    /// granule, if there is none such.
+    slot: Result<SlotShape, u64>,
 }
 
 impl Format {
@@ -352,7 +352,7 @@ impl Format {
         let align = usize::try_from(element.align).ok()?;
         let fits = align.is_power_of_two() && align <= MAX_ALIGN && size.is_multiple_of(align);
         let slot = fits.then(|| SlotShape::new(kind.stamped(), size, align)).flatten()?;
-        Some(Self { kind, element, slot: Some(slot) })
+        Some(Self { kind, element, slot: Ok(slot) })
     }
 
     /// Of messages, in granules of so many bytes, if there can be such: else a new ring is
@@ -364,7 +364,7 @@ impl Format {
         granule: u64,
     ) -> Self {
         let element = ElementType { size: 1, align: 1, tag: tag.to_owned(), tag_version };
-        Self { kind, element, slot: granule_shape(kind, granule) }
+        Self { kind, element, slot: granule_shape(kind, granule).ok_or(granule) }
     }
 
     pub(crate) fn kind(&self) -> &'static KindInfo {
@@ -375,8 +375,8 @@ impl Format {
         &self.element
     }
 
-    /// Of a ring that this program creates. `None`: there is no such granule.
-    pub(crate) fn slot(&self) -> Option<SlotShape> {
+    /// Of a ring that this program creates; or the granule that no ring can have.
+    pub(crate) fn slot(&self) -> Result<SlotShape, u64> {
         self.slot
     }
 }
@@ -593,7 +593,7 @@ impl Identity {
         // Which granule a ring has, its creator chose.
         let slot = match kind.has_messages() {
             true => granule_shape(kind, self.granule),
-            false => slot.filter(|_| self.granule == 0),
+            false => slot.ok().filter(|_| self.granule == 0),
         };
         let slot = slot.filter(|_| self.slot_layout == kind.slots as u32 && self.lanes == LANES);
         let slot = slot.ok_or(Unfit::Damaged("layout of the slots"))?;

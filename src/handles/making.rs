@@ -170,13 +170,15 @@ impl Making {
             let (least, most) = (DELIVERY_LIMITS.start(), DELIVERY_LIMITS.end());
             return wrong(format!("{limit} deliveries; {least} to {most} are possible"));
         }
-        let Some(slot) = format.slot() else {
-            let (least, most) = (GRANULES.start(), GRANULES.end());
-            return wrong(format!(
-                "its granule; powers of two from {least} to {most} are possible"
-            ));
-        };
-        Ok((endpoints, slot))
+        match format.slot() {
+            Ok(slot) => Ok((endpoints, slot)),
+            Err(granule) => {
+                let (least, most) = (GRANULES.start(), GRANULES.end());
+                wrong(format!(
+                    "granules of {granule} bytes; powers of two from {least} to {most} are possible"
+                ))
+            }
+        }
     }
 
     /// Opens the one at a place.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ringpipe::bytes::{self, Duplex};
+use ringpipe::messages::mpmc;
 use ringpipe::{ChannelError, CreateError, HugePages, OpenOrCreateError, SpaceLimit, spsc};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -58,6 +59,11 @@ fn names() -> Vec<Row> {
         })
         .when("A byte pipe is to have a limit of deliveries, which are counted item by item.")
         .cure("Leave the option."),
+        Row::new(&["CreateError::Options"], "no such granule", |stage| {
+            one(mpmc::Ring::options().granule(100).create(&stage.name))
+        })
+        .when("A ring of messages is to have a granule that none can have.")
+        .cure("Ask for a power of two from 64 to 4096, or for none."),
         Row::new(&["CreateError::Options"], "the umask", |stage| {
             as_root(|| {
                 become_nobody();
