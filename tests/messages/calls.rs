@@ -370,6 +370,15 @@ fn clear_discards_what_was_sent_and_says_how_many_messages_that_was<K: Carries>(
         assert_eq!((next(&mut rx).unwrap().as_str(), rx.redeliveries()), ("after it", 0));
     }
     assert_eq!(ring.stats().dropped, 11);
+
+    // Nor does it tell any more of what was received before.
+    tx.send(b"held").unwrap();
+    rx.claim(1).unwrap().abandon();
+    drop(rx);
+    let mut rx = ring.receiver().unwrap();
+    rx.set_liveness_interval(MOMENT);
+    assert_eq!((soon(&mut rx).as_str(), rx.redeliveries()), ("held", 1));
+    assert_eq!((rx.clear(), rx.redeliveries()), (Ok(0), 0));
 }
 
 fn c17_ends_tell_of_their_ring<K: Carries>() {
