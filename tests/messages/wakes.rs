@@ -215,15 +215,19 @@ fn c07_room_that_is_given_up_wakes_a_sender_of_long_messages() {
     for policy in SLEEPING_POLICIES {
         let (name, ring) = new_ring::<Mpmc>(PAGE);
         let mut rx = ring.receiver().unwrap();
-        let mut other = ring.sender().unwrap();
-        let first = other.try_reserve(2000).unwrap();
-        let mut third = ring.sender().unwrap();
-        let second = third.try_reserve(1800).unwrap();
+        let mut others = [(); 3].map(|()| ring.sender().unwrap());
+        // Together all of the ring: nobody sees room before the holes are passed over.
+        let [first, second, third] = &mut others;
+        let first = first.try_reserve(2000).unwrap();
+        let second = second.try_reserve(1800).unwrap();
+        let third = third.try_reserve(3 * 64 - 8).unwrap();
+        assert_eq!(ring.len(), PAGE);
         let mut long = asleep_over(&name, &["l*2000"], policy).remove(0);
         first.abandon();
         second.abandon();
         assert_eq!(next(&mut rx), Err(MessageError::Empty));
         long.wakes_with("Ok(())");
+        third.abandon();
         assert_eq!(next(&mut rx).unwrap(), "l*2000");
     }
 }

@@ -13,6 +13,7 @@ use ringpipe::bytes;
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat};
 use rustix::pipe::fcntl_setpipe_size;
 
+pub use super::packets::{MpmcRing, PacketFifo, SpscRing};
 use super::support::{Directory, Name, asleep, until};
 
 /// Bytes that each pipe has room for: pages, as the kernel counts.
@@ -174,7 +175,7 @@ fn set_nonblocking(end: &impl AsFd, nonblocking: bool) {
 }
 
 /// Blocked in a call that reads or writes a descriptor.
-fn reads_or_writes(process: u32, thread: u32) -> bool {
+pub fn reads_or_writes(process: u32, thread: u32) -> bool {
     let path = format!("/proc/{process}/task/{thread}/syscall");
     let number = std::fs::read_to_string(path).ok().and_then(|line| {
         line.split(' ').next()?.trim().parse::<libc::c_long>().ok() // "running", if it runs

@@ -2,19 +2,22 @@
 //!
 //! [`suite`] has what all do alike, [`processes`] what those do that other processes can open, and
 //! [`differences`] the table of all in which they differ, each row with what shows it. What a pipe
-//! is to the suite, [`like`] says: another kind joins it there.
+//! is to the suite, [`like`] says: another kind joins it there. Rings of messages are played beside
+//! the kernel's pipes of [`packets`].
 
 mod differences;
 mod like;
+mod packets;
 mod processes;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;
 
 use differences::{breaks_a_pipe_with_the_signal_on, is_interrupted};
+use packets::writes_packets;
 use processes::{reads, writes};
 
-support::roles!(reads, writes, breaks_a_pipe_with_the_signal_on, is_interrupted);
+support::roles!(reads, writes, writes_packets, breaks_a_pipe_with_the_signal_on, is_interrupted);
 
 /// Makes tests of functions that are generic over the pipe: of these kinds. `$around` makes what is
 /// held meanwhile.
