@@ -34,13 +34,13 @@ use crossbeam_utils::CachePadded;
 use static_assertions::{const_assert, const_assert_eq};
 
 use crate::error::Mismatch;
-use crate::ring::KindInfo;
 pub(crate) use crate::ring::control::MAX_ENDPOINTS;
 use crate::ring::control::{
     Arrivals, Control, Counters, Endings, FileState, Note, OwnerWord, Record, Recovery, Tail,
     Tally, Told, Turn,
 };
 use crate::ring::mem::SlotShape;
+use crate::ring::{Content, KindInfo};
 use crate::shm::map::Extent;
 use crate::sync::AtomicU64;
 
@@ -605,7 +605,10 @@ impl Identity {
                 false => Unfit::Damaged("page size"),
             });
         }
-        if self.delivery_limit != 0 && !DELIVERY_LIMITS.contains(&self.delivery_limit) {
+        // Bytes are no items that could be counted.
+        let limits =
+            kind.content != Content::Byte && DELIVERY_LIMITS.contains(&self.delivery_limit);
+        if self.delivery_limit != 0 && !limits {
             return Err(Unfit::Damaged("limit of deliveries"));
         }
         if !self.capacity.is_power_of_two() {

@@ -81,6 +81,66 @@ impl Ends for Mpmc {
     }
 }
 
+/// Any kind of ring, and every call on its ends. What goes over it is made of a number.
+pub trait AnyKind: Kind {
+    /// What its type says that it carries.
+    type Element: Item;
+    /// Its sending end.
+    type Tx: Send;
+    /// Its receiving end.
+    type Rx: Send;
+
+    fn sender(ring: &Ring<Self::Element, Self>) -> Result<Self::Tx, AttachError>;
+    fn receiver(ring: &Ring<Self::Element, Self>) -> Result<Self::Rx, AttachError>;
+    /// Sends what the number makes, for which there is room.
+    fn send_one(tx: &mut Self::Tx, number: u64);
+    /// Receives what the number makes; `false` if there is nothing.
+    fn recv_one(rx: &mut Self::Rx, number: u64) -> bool;
+    /// Makes every sending call.
+    fn send(tx: &mut Self::Tx, number: u64, wait: bool, seen: &mut Outcomes);
+    /// Makes every receiving call. Nothing comes out that was in no slot, if only this was ever
+    /// sent.
+    fn receive(rx: &mut Self::Rx, sent: Option<u64>, wait: bool, seen: &mut Outcomes);
+}
+
+macro_rules! of_values {
+    ($($kind:ty),*) => {$(
+        impl AnyKind for $kind {
+            type Element = u64;
+            type Tx = SendHandle<u64, Self>;
+            type Rx = RecvHandle<u64, Self>;
+
+            fn sender(ring: &Ring<u64, Self>) -> Result<Self::Tx, AttachError> {
+                <Self as Flavour>::sender(ring)
+            }
+            fn receiver(ring: &Ring<u64, Self>) -> Result<Self::Rx, AttachError> {
+                <Self as Flavour>::receiver(ring)
+            }
+            fn send_one(tx: &mut Self::Tx, number: u64) {
+                tx.try_send(number).unwrap();
+            }
+            fn recv_one(rx: &mut Self::Rx, number: u64) -> bool {
+                let received = rx.try_recv();
+                assert!(received.is_err() || received == Ok(number), "{received:?}");
+                received.is_ok()
+            }
+            fn send(tx: &mut Self::Tx, number: u64, wait: bool, seen: &mut Outcomes) {
+                tx.set_liveness_interval(INTERVAL);
+                send_every_way(tx, number, wait, seen);
+            }
+            fn receive(rx: &mut Self::Rx, sent: Option<u64>, wait: bool, seen: &mut Outcomes) {
+                rx.set_liveness_interval(INTERVAL);
+                receive_every_way(rx, wait, seen, &|value| {
+                    // Or from a slot in which nothing was written yet.
+                    let right = sent.is_none_or(|sent| value == sent || value == 0);
+                    assert!(right, "{value:x} was never sent");
+                });
+            }
+        }
+    )*};
+}
+of_values!(Spsc, Mpmc);
+
 /// How often each outcome was seen, and how long calls took.
 #[derive(Default)]
 pub struct Outcomes {
@@ -211,7 +271,7 @@ impl Outcomes {
         });
     }
 
-    fn met(&mut self, outcome: Result<(), PeerError>) {
+    pub fn met(&mut self, outcome: Result<(), PeerError>) {
         self.count(match outcome {
             Ok(()) => "peer",
             Err(PeerError::Timeout) => "timeout",

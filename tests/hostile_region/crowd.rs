@@ -39,7 +39,7 @@ fn beside_a_crowd(role: u64) {
     let raw = Raw::of(&name.path());
     let words = raw.words();
     let good = raw.copy();
-    let chart = Chart::of(&good, true);
+    let chart = Chart::of(&good);
     let file = File::options().read(true).write(true).open(name.path()).unwrap();
     // A sender's or receiver's lock byte is this far beyond the first of them all.
     let half = i64::from(ENDS / 2);

@@ -2,9 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use ringpipe::{BulkError, Mpmc, Options, RecvTimeoutError, Ring, Spsc, TryRecvError};
+use ringpipe::{
+    BulkError, Bytes, Mpmc, MpmcMessages, Options, RecvTimeoutError, Ring, Spsc, SpscMessages,
+    TryRecvError,
+};
 
-use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, send_every_way};
+use super::calls::{AnyKind, INTERVAL, Outcomes, look};
 use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{LONG, Name, Rng};
@@ -14,29 +17,29 @@ const CAPACITY: usize = 4;
 const VALUE: u64 = 0x7a1e_7a1e_7a1e_7a1e;
 
 /// A ring at rest with two items in the second lap, and its region behind its back.
-struct Victim<K: Ends> {
+struct Victim<K: AnyKind> {
     name: Name,
     raw: Raw,
     good: Vec<u64>,
     chart: Chart,
-    options: Options<u64, K>,
+    options: Options<K::Element, K>,
 }
 
-impl<K: Ends> Victim<K> {
+impl<K: AnyKind> Victim<K> {
     fn new() -> Self {
         let name = Name::new();
-        let options = Ring::<u64, K>::options().capacity(CAPACITY).endpoints(4);
+        let options = Ring::<K::Element, K>::options().capacity(CAPACITY).endpoints(4);
         let ring = options.create(&name).unwrap();
         let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
         for _ in 0..CAPACITY {
-            tx.try_send(VALUE).unwrap();
-            rx.try_recv().unwrap();
+            K::send_one(&mut tx, VALUE);
+            assert!(K::recv_one(&mut rx, VALUE));
         }
-        tx.try_send_slice(&[VALUE; 2]).unwrap();
+        (0..2).for_each(|_| K::send_one(&mut tx, VALUE));
         drop((tx, rx));
         let raw = Raw::of(&name.path());
         let good = raw.copy();
-        let chart = Chart::of(&good, K::STAMPED);
+        let chart = Chart::of(&good);
         Self { name, good, chart, raw, options }
     }
 
@@ -48,17 +51,14 @@ impl<K: Ends> Victim<K> {
         let mut tx = seen.attach(|| K::sender(&ring));
         let mut rx = seen.attach(|| K::receiver(&ring));
         // Payload was left alone, or is unwritten.
-        let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
         if let Some(rx) = &mut rx {
-            rx.set_liveness_interval(INTERVAL);
-            receive_every_way(rx, wait, seen, &check);
+            K::receive(rx, Some(VALUE), wait, seen);
         }
         if let Some(tx) = &mut tx {
-            tx.set_liveness_interval(INTERVAL);
-            send_every_way(tx, VALUE, wait, seen);
+            K::send(tx, VALUE, wait, seen);
         }
         if let Some(rx) = &mut rx {
-            receive_every_way(rx, false, seen, &check);
+            K::receive(rx, Some(VALUE), false, seen);
         }
         drop((tx, rx));
         self.assert_unused_words_are_as(&before);
@@ -77,14 +77,15 @@ impl<K: Ends> Victim<K> {
     fn assert_good(&self) {
         let ring = self.options.open(&self.name).unwrap();
         let mut rx = K::receiver(&ring).unwrap();
-        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [VALUE; 2]);
+        let received =
+            std::iter::repeat_with(|| K::recv_one(&mut rx, VALUE)).take_while(|got| *got);
+        assert_eq!(received.count(), 2);
         self.raw.restore(&self.good);
     }
 
     /// All words but the header and the values: what ends share, and what lies between.
     fn shared_words(&self) -> Vec<usize> {
-        let slots = |class: &Class| matches!(class, Class::Payload | Class::Stamp);
-        let slots_at = self.chart.classes().iter().position(slots).expect("slots");
+        let slots_at = self.good[7] as usize / 8;
         let classes = self.chart.classes().iter().enumerate();
         classes
             .filter(|&(word, &class)| match class {
@@ -107,7 +108,7 @@ impl<K: Ends> Victim<K> {
     }
 }
 
-fn every_flipped_byte<K: Ends>() {
+fn every_flipped_byte<K: AnyKind>() {
     let seen = guarded(LONG, || {
         let victim = Victim::<K>::new();
         let mut seen = Outcomes::default();
@@ -136,7 +137,22 @@ fn an_mpmc_ring_bears_every_flipped_byte_of_its_shared_words() {
     every_flipped_byte::<Mpmc>();
 }
 
-fn random_words<K: Ends>(seed: u64) {
+#[test]
+fn a_byte_pipe_bears_every_flipped_byte_of_its_shared_words() {
+    every_flipped_byte::<Bytes>();
+}
+
+#[test]
+fn an_spsc_ring_of_messages_bears_every_flipped_byte_of_its_shared_words_and_lengths() {
+    every_flipped_byte::<SpscMessages>();
+}
+
+#[test]
+fn an_mpmc_ring_of_messages_bears_every_flipped_byte_of_its_shared_words_and_lengths() {
+    every_flipped_byte::<MpmcMessages>();
+}
+
+fn random_words<K: AnyKind>(seed: u64) {
     let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
         let mut random = Rng::new(seed);
@@ -176,6 +192,21 @@ fn an_mpmc_ring_bears_random_shared_words() {
     random_words::<Mpmc>(0x5eed_0004);
 }
 
+#[test]
+fn a_byte_pipe_bears_random_shared_words() {
+    random_words::<Bytes>(0x5eed_0013);
+}
+
+#[test]
+fn an_spsc_ring_of_messages_bears_random_shared_words_and_lengths() {
+    random_words::<SpscMessages>(0x5eed_0014);
+}
+
+#[test]
+fn an_mpmc_ring_of_messages_bears_random_shared_words_and_lengths() {
+    random_words::<MpmcMessages>(0x5eed_0015);
+}
+
 /// A receiver that holds items and a hole between them, and stamps that tell of neither any more.
 #[test]
 fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them() {
@@ -210,19 +241,16 @@ fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them(
 }
 
 /// Handles that were attached in good times, while the words change under them.
-fn under_attached_handles<K: Ends>(seed: u64) {
+fn under_attached_handles<K: AnyKind>(seed: u64) {
     let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
         let ring = victim.options.open(&victim.name).unwrap();
-        let check = |value| assert!(value == VALUE || value == 0, "{value:x} was never sent");
         let mut random = Rng::new(seed);
         let mut seen = Outcomes::default();
         let bytes = victim.shared_bytes();
         for round in 0..300 {
             victim.raw.restore(&victim.good);
             let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
-            tx.set_liveness_interval(INTERVAL);
-            rx.set_liveness_interval(INTERVAL);
             for turn in 0..32 {
                 let offset = bytes[random.within(0..bytes.len() as u64) as usize];
                 let word = &victim.raw.words()[offset / 8];
@@ -237,8 +265,8 @@ fn under_attached_handles<K: Ends>(seed: u64) {
                 };
                 word.store(bad, Relaxed);
                 let wait = round % 8 == 0 && turn % 8 == 0;
-                send_every_way(&mut tx, VALUE, wait, &mut seen);
-                receive_every_way(&mut rx, wait, &mut seen, &check);
+                K::send(&mut tx, VALUE, wait, &mut seen);
+                K::receive(&mut rx, Some(VALUE), wait, &mut seen);
                 // Mostly it is put right again, so that the next damage meets a ring in use.
                 if turn % 5 > 0 {
                     let _ = word.compare_exchange(bad, was, Relaxed, Relaxed);
@@ -260,4 +288,19 @@ fn attached_spsc_ends_bear_words_that_change_under_them() {
 #[test]
 fn attached_mpmc_ends_bear_words_that_change_under_them() {
     under_attached_handles::<Mpmc>(0x5eed_0006);
+}
+
+#[test]
+fn attached_ends_of_a_byte_pipe_bear_words_that_change_under_them() {
+    under_attached_handles::<Bytes>(0x5eed_0016);
+}
+
+#[test]
+fn attached_ends_of_spsc_messages_bear_words_that_change_under_them() {
+    under_attached_handles::<SpscMessages>(0x5eed_0017);
+}
+
+#[test]
+fn attached_ends_of_mpmc_messages_bear_words_that_change_under_them() {
+    under_attached_handles::<MpmcMessages>(0x5eed_0018);
 }

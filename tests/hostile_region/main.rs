@@ -26,6 +26,7 @@ mod holes;
 mod lies;
 mod limits;
 mod long;
+mod messages;
 mod scribbler;
 mod storm;
 mod strafe;

@@ -44,7 +44,7 @@ pub fn scribbles<K: Ends>(mut me: Me) {
     let counters = counters.words();
     let stop = &counters[Class::ALL.len()];
     let good = raw.copy();
-    let chart = Chart::of(&good, K::STAMPED);
+    let chart = Chart::of(&good);
     let ring = super::support::options::<K>().open(victim).expect("still a ring");
     let _alive = K::STAMPED.then(|| (K::sender(&ring), K::receiver(&ring)));
     let mut random = Rng::new(0x5eed_0009);
@@ -285,17 +285,18 @@ fn beside_a_scribbling_process<K: Ends>() {
         });
         counts.words()[Class::ALL.len()].store(1, Relaxed);
         assert!(scribbler.wait().success());
-        report(K::NAME, counts.words(), users, K::STAMPED);
+        report::<K>(counts.words(), users);
     });
 }
 
-fn report(kind: &str, counts: &[AtomicU64], users: [(&str, Outcomes); 4], stamped: bool) {
+fn report<K: Ends>(counts: &[AtomicU64], users: [(&str, Outcomes); 4]) {
+    let kind = K::NAME;
     let by_class: Vec<(Class, u64)> =
         Class::ALL.iter().zip(counts).map(|(&class, count)| (class, count.load(Relaxed))).collect();
     let written: u64 = by_class.iter().map(|of| of.1).sum();
     println!("{kind}: {written} words ({} bytes) scribbled: {by_class:?}", 8 * written);
     for (class, count) in by_class {
-        assert!(count > 0 || !class.is_on(stamped), "{class:?} was left alone");
+        assert!(count > 0 || !class.is_on::<K>(), "{class:?} was left alone");
     }
     let mut all = Outcomes::default();
     for (what, seen) in users {

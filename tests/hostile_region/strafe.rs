@@ -117,7 +117,7 @@ pub fn strafes<K: Ends>(mut me: Me) {
         true => raw.words()[..HEADER / 8].iter().map(|word| word.load(Relaxed)).collect(),
         false => raw.copy(),
     };
-    let chart = (!indices).then(|| Chart::of(&good, K::STAMPED));
+    let chart = (!indices).then(|| Chart::of(&good));
     let mut strafe = Strafe {
         shared: chart.as_ref().map_or(Vec::new(), shared_words),
         kept: if indices || good.len() > LONG_RING { 0 } else { good.len() },

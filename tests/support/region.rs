@@ -11,6 +11,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use ringpipe::Kind;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::at;
@@ -117,6 +118,8 @@ pub enum Class {
     HandedOut,
     /// Lap and state of a slot.
     Stamp,
+    /// How long a message is that is in the ring.
+    Length,
     /// Values.
     Payload,
     /// Nothing, so far.
@@ -124,17 +127,18 @@ pub enum Class {
 }
 
 impl Class {
-    /// There are such words on a ring of this kind. `stamped`: MPMC.
-    pub fn is_on(self, stamped: bool) -> bool {
+    /// There are such words on a ring of this kind.
+    pub fn is_on<K: Kind>(self) -> bool {
         match self {
-            Self::Stamp | Self::Watch | Self::LongSleepers | Self::Intent => stamped,
-            Self::HandedOut => !stamped,
+            Self::Stamp | Self::Watch | Self::LongSleepers | Self::Intent => K::MANY,
+            Self::HandedOut => !K::MANY,
+            Self::Length => K::MESSAGES,
             _ => true,
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Header,
         Self::Tail,
         Self::Head,
@@ -149,6 +153,7 @@ impl Class {
         Self::Intent,
         Self::HandedOut,
         Self::Stamp,
+        Self::Length,
         Self::Payload,
         Self::Unused,
     ];
@@ -167,10 +172,11 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// Of a region with this content, whose header is good. `stamped`: of an MPMC ring.
-    pub fn of(words: &[u64], stamped: bool) -> Self {
+    /// Of a region with this content, whose header is good.
+    pub fn of(words: &[u64]) -> Self {
         let (capacity, stride, slots_at) = (words[5], words[6] as usize, words[7] as usize);
-        let records = (words[9] & 0xffff_ffff) as usize;
+        let (kind, records) = (words[2] >> 32, (words[9] & 0xffff_ffff) as usize);
+        let (many, messages) = ([2, 5].contains(&kind), [4, 5].contains(&kind));
         let mut classes = vec![Class::Unused; words.len()];
         let mut mark = |class: Class, from: usize, bytes: usize| {
             classes[from / 8..(from + bytes) / 8].fill(class);
@@ -184,7 +190,7 @@ impl Chart {
         mark(Class::Endings, at::ENDINGS, 48);
         mark(Class::Recovery, at::RECOVERY, 16);
         mark(Class::Tally, at::TALLY, 32);
-        if stamped {
+        if many {
             for role in 0..2 {
                 mark(Class::Watch, at::WATCH + 128 * role, 64);
                 let bytes = records.div_ceil(64) * 8;
@@ -194,17 +200,28 @@ impl Chart {
         mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
             let at = at::records(records) + 128 * record;
-            match stamped {
+            match many {
                 true => mark(Class::Intent, at, 8),
                 false => mark(Class::HandedOut, at + 8, 16),
             }
         }
-        if !stamped {
+        if !many {
             mark(Class::Payload, at::TAIL + 16, 48); // the copy
         }
         mark(Class::Payload, slots_at, (stride * capacity as usize).next_multiple_of(8));
-        for slot in 0..if stamped { capacity as usize } else { 0 } {
-            mark(Class::Stamp, slots_at + stride * slot, 8);
+        // Each in its slot, or apart from messages, right before the page on which those begin.
+        let stamps = match (many, messages) {
+            (true, true) => (at::slots(records), 8),
+            _ => (slots_at, stride),
+        };
+        for slot in 0..if many { capacity as usize } else { 0 } {
+            mark(Class::Stamp, stamps.0 + stamps.1 * slot, 8);
+        }
+        let (tail, mut at) = (words[at::TAIL / 8], words[at::HEAD / 8]);
+        while messages && at < tail {
+            let first = slots_at + stride * (at % capacity) as usize;
+            mark(Class::Length, first, 8);
+            at += (8 + words[first / 8]).div_ceil(stride as u64);
         }
         let all = |class| (0..classes.len()).filter(|&word| classes[word] == class).collect();
         let words = Class::ALL.map(all).into();
@@ -248,6 +265,19 @@ impl Chart {
             Class::Stamp => {
                 let lap = near(choose, index) >> self.capacity.trailing_zeros();
                 lap << 6 | choose(64)
+            }
+            // More than there can be, than there are, than are published; none; flags.
+            Class::Length => {
+                let bytes = tail.wrapping_sub(head).wrapping_mul(8);
+                let lies = [
+                    0,
+                    (1 << 48) - 1,
+                    1 << 48 | now,
+                    now.wrapping_add(8),
+                    bytes,
+                    now.wrapping_mul(8),
+                ];
+                lies[choose(6) as usize].wrapping_add(choose(3)).wrapping_sub(1)
             }
             Class::Intent => {
                 let counts = [0, 1, self.capacity, self.capacity * 2, (1 << 24) - 1];

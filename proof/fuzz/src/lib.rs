@@ -106,7 +106,7 @@ fn open_as<K: Flavour, T: Item + ringpipe::bytemuck::Zeroable + PartialEq + std:
     match opened {
         Ok(ring) => {
             let raw = raw.expect("what opened is not empty");
-            let chart = Chart::of(&raw.copy(), K::STAMPED);
+            let chart = Chart::of(&raw.copy());
             assert_eq!(ring.region_len(), bytes.len());
             script::perform(&ring, script, &raw, &chart);
         }
