@@ -201,6 +201,8 @@ pub trait Carrier<V: Value>: Kind {
     type Receiver: Receives<V>;
     /// A ring of this kind counts how often a value was handed out.
     const COUNTS: bool = true;
+    /// A receiver tells, of a single value, that it has given that back itself.
+    const MARKS_ITS_OWN: bool = true;
     /// A slot counts as so much of a ring's capacity.
     const SLOT: u64 = 1;
 
@@ -273,6 +275,8 @@ macro_rules! carries_messages {
             type Element = Message;
             type Sender = messages::Sender<Self>;
             type Receiver = messages::Receiver<Self>;
+            // How often receivers that are gone had it is all that is told of a message.
+            const MARKS_ITS_OWN: bool = false;
             const SLOT: u64 = if <Self as Kind>::MANY { 64 } else { 8 };
 
             fn options(values: usize) -> Options<Message, Self> {

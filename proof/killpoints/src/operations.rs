@@ -49,8 +49,7 @@ const VISITED: Step = DeadWithin { act: Attach(Sender), changes: 2, left: NOTHIN
 
 /// All of them.
 pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    let many = if messages::MPMC_RUNS { messages::MPMC } else { &[] };
-    [SCENARIOS, bytes::SCENARIOS, messages::SPSC, many].into_iter().flatten()
+    [SCENARIOS, bytes::SCENARIOS, messages::SPSC, messages::MPMC].into_iter().flatten()
 }
 
 /// Of rings of values. A table: one operation, one entry.

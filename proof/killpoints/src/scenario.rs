@@ -87,7 +87,7 @@ impl Scenario {
     /// How many values the act may itself have counted as handed out a second time.
     pub fn act_redelivers(&self) -> u64 {
         match self.act {
-            GiveBackAndRecv { .. } => 1,
+            GiveBackAndRecv { .. } | RecvTooSmall => 1,
             act if self.adopts => act.touches() as u64,
             _ => 0,
         }

@@ -20,9 +20,6 @@ use crate::perform::{FOR_EVER, LONG, mine};
 
 /// A kind of ring, and the acts that it has of its own.
 pub trait Special: Carrier<Item> {
-    /// A receiver tells, of a single value, that it has given that back itself.
-    const MARKS_ITS_OWN: bool = true;
-
     /// Performs one.
     fn perform(
         act: Act,
@@ -199,9 +196,6 @@ fn file(content: &[u8]) -> File {
 macro_rules! messages {
     ($($kind:ty),*) => {$(
         impl Special for $kind {
-            // How often receivers that are gone had it is all that is told of a single message.
-            const MARKS_ITS_OWN: bool = false;
-
             fn perform(
                 act: Act,
                 _: impl FnOnce() -> Self::Sender,

@@ -32,6 +32,8 @@ pub struct Books {
     pub from_the_dead: usize,
     /// Claimed and held by those who died before, or by those who live beside the victim.
     pub held: Vec<Range<usize>>,
+    /// Those of them that are held by the living.
+    pub kept: BTreeSet<usize>,
     /// What the victim's operation claims, if it comes to that.
     pub touched: Range<usize>,
     /// What has arrived since: the value, and whether it was marked as redelivered.
@@ -224,6 +226,8 @@ impl<K: Carrier<Item>> World<K> {
             Step::HoldRead(n) => {
                 let rx = self.receivers.last_mut().ok_or("no living receiver")?;
                 rx.recv_in_place(n, |_| 0).map_err(|e| e.to_string())?; // they stay this receiver's
+                let first = self.books.first_unclaimed();
+                self.books.kept.extend(first..first + n);
                 self.hold(n);
             }
             Step::DeadWithin { act, changes, left } => {

@@ -16,9 +16,6 @@ use crate::scenario::Step::{
 };
 use crate::scenario::{NOTHING, Scenario, message, messages};
 
-/// Those of [`MPMC`] are run. (Its algorithm is being written.)
-pub const MPMC_RUNS: bool = false;
-
 /// One sender, one receiver.
 #[rustfmt::skip]
 pub const SPSC: &[Scenario] = &[
