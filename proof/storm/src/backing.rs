@@ -7,9 +7,8 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use harness::memory;
 use ringpipe::error::CreateError;
-use ringpipe::{Kind, Options, Ring};
+use ringpipe::{Item, Kind, Options, Ring};
 
-use crate::board::Parcel;
 use crate::worker::Outcome;
 
 /// What a ring's memory is.
@@ -61,11 +60,11 @@ pub enum NoRing {
 
 impl Backing {
     /// Creates a ring, and says where it is to be found.
-    pub fn create<K: Kind>(
+    pub fn create<T: Item, K: Kind>(
         self,
-        options: &Options<Parcel, K>,
+        options: &Options<T, K>,
         directory: Option<&Path>,
-    ) -> Result<(Ring<Parcel, K>, Address), NoRing> {
+    ) -> Result<(Ring<T, K>, Address), NoRing> {
         let name = format!("ringpipe-storm-{}", std::process::id());
         let (created, at) = match self {
             Backing::Named => (options.create(&name), name),
@@ -99,8 +98,8 @@ fn beside_this_program() -> Result<PathBuf, NoRing> {
 
 impl Address {
     /// Opens the ring there.
-    pub fn open<K: Kind>(&self) -> Outcome<Ring<Parcel, K>> {
-        let options = Ring::<Parcel, K>::options();
+    pub fn open<T: Item, K: Kind>(&self) -> Outcome<Ring<T, K>> {
+        let options = Ring::<T, K>::options();
         let opened = match self.backing {
             Backing::Named => options.open(&self.at),
             Backing::File => options.open_file(&self.at),

@@ -48,35 +48,46 @@ impl Parcel {
         Self { sender, seq, sent_at, check: check(sender, seq, sent_at) }
     }
 
+    /// What nobody has sent.
+    pub fn torn() -> Self {
+        Self { sender: 0, seq: 0, sent_at: 0, check: 0 }
+    }
+
     /// It is what its sender wrote.
     pub fn is_whole(&self) -> bool {
         self.check == check(self.sender, self.seq, self.sent_at)
     }
 }
 
-/// As a record or a message, it is at the end of bytes that say whose they are.
+/// A message is filled with what belongs to it alone; a record is the parcel itself.
 impl Value for Parcel {
-    const RECORD: usize = 64;
+    const RECORD: usize = size_of::<Self>();
 
+    /// Any, mostly short; those of nobody, with which a ring is filled in the end, are all alike.
     fn message_len(&self) -> usize {
-        Self::RECORD - 8
+        let by_chance = mix(self.sender ^ mix(self.seq)) as usize;
+        let more = match by_chance % 32 {
+            _ if self.sender == u64::MAX => 56 - Self::RECORD,
+            0 => by_chance / 32 % 1_400,
+            1..12 => by_chance / 32 % 24,
+            _ => by_chance / 32 % 300,
+        };
+        Self::RECORD + more
     }
 
     fn to_bytes(&self, len: usize) -> Vec<u8> {
-        let mut bytes = vec![self.check as u8; len];
-        let at = len - size_of::<Self>();
-        bytes[at..].copy_from_slice(bytemuck::bytes_of(self));
-        bytes
+        let filling = self.check.to_ne_bytes().into_iter().cycle().take(len - Self::RECORD);
+        filling.chain(bytemuck::bytes_of(self).iter().copied()).collect()
     }
 
+    /// One that is too short or too long is torn, too.
     fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let torn = Self { sender: 0, seq: 0, sent_at: 0, check: 0 };
-        let Some((filling, last)) = bytes.split_last_chunk::<{ size_of::<Self>() }>() else {
-            return Some(torn);
-        };
-        let parcel: Self = bytemuck::pod_read_unaligned(last);
-        let whole = parcel.is_whole() && filling.iter().all(|byte| *byte == parcel.check as u8);
-        Some(if whole { parcel } else { torn })
+        let torn = Self::torn();
+        let last = bytes.last_chunk::<{ size_of::<Self>() }>();
+        let parcel = last.map_or(torn, |last| bytemuck::pod_read_unaligned(last));
+        let len = bytes.len();
+        let fits = [Self::RECORD, parcel.message_len()].contains(&len);
+        Some(if fits && parcel.to_bytes(len) == bytes { parcel } else { torn })
     }
 }
 

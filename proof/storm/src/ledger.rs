@@ -84,6 +84,8 @@ pub struct Reader {
 pub struct Sums {
     /// Published items.
     pub sent: u64,
+    /// Slots that these took.
+    pub slots: u64,
     /// Received and released.
     pub received: u64,
     /// Received items that were marked as delivered before.
@@ -97,8 +99,10 @@ pub struct Sums {
 }
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    /// How many slots an item takes.
+    slots: fn(&Parcel) -> u64,
     senders: HashMap<u64, Sender>,
     takers: Vec<Taker>,
     /// Finished with: only their sums count.
@@ -112,6 +116,18 @@ pub struct Ledger {
 const WINDOW: u64 = 50_000_000;
 
 impl Ledger {
+    /// An empty one, of items that take so many slots each.
+    pub fn new(slots: fn(&Parcel) -> u64) -> Self {
+        Self {
+            slots,
+            senders: HashMap::new(),
+            takers: Vec::new(),
+            sums: Sums::default(),
+            vanished: Vec::new(),
+            spans: Vec::new(),
+        }
+    }
+
     /// The next line of a receiver's log.
     pub fn read(&mut self, reader: &mut Reader, entry: Entry) -> Outcome {
         match entry {
@@ -267,6 +283,8 @@ impl Ledger {
             ));
         }
         self.sums.sent += published;
+        let slots = |seq| (self.slots)(&Parcel::new(number, seq, 0));
+        self.sums.slots += (0..published).map(slots).sum::<u64>();
         self.sums.absent += sent + more - published;
         for ahead in 0..published - sender.base {
             let (seq, ahead) = (sender.base + ahead, ahead as usize);

@@ -10,8 +10,10 @@
 
 mod backing;
 mod board;
+mod bytes;
 mod ledger;
 mod matching;
+mod messages;
 mod receiver;
 mod sender;
 mod storm;
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use harness::rng::seed;
-use ringpipe::{Mpmc, Spsc};
+use ringpipe::{Bytes, Mpmc, MpmcMessages, Spsc, SpscMessages};
 
 use backing::Backing;
 use worker::Outcome;
@@ -31,7 +33,7 @@ use worker::Outcome;
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 In CI:     cargo run --release -p storm            (about 20 s)
-           cargo run --release -p storm -- --kind spsc
+           cargo run --release -p storm -- --kind spsc      (or bytes, messages, spsc-messages)
            cargo run --release -p storm -- --backing file
 The long:  cargo run --release -p storm -- --seconds 600 --verbose
 Choices follow the seed, timing does not: a seed repeats a storm's plan, not its course.")]
@@ -68,7 +70,7 @@ struct Options {
     /// Worker processes.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
     workers: u8,
-    /// Slots of the ring.
+    /// Slots of the ring; of bytes and messages, 32 bytes each.
     #[arg(long, default_value_t = 64)]
     capacity: usize,
     /// Endpoint records of the ring; 8 workers use up to 11 at once.
@@ -86,6 +88,12 @@ enum RingKind {
     Mpmc,
     /// One producer and one consumer; others stand by to succeed them.
     Spsc,
+    /// A byte pipe, likewise.
+    Bytes,
+    /// Messages of any length, one sender and one receiver.
+    SpscMessages,
+    /// Messages of any length, many of both.
+    Messages,
 }
 
 impl RingKind {
@@ -93,6 +101,9 @@ impl RingKind {
         match self {
             RingKind::Mpmc => "mpmc",
             RingKind::Spsc => "spsc",
+            RingKind::Bytes => "bytes",
+            RingKind::SpscMessages => "spsc-messages",
+            RingKind::Messages => "messages",
         }
     }
 }
@@ -121,6 +132,13 @@ fn main() -> ExitCode {
             .and_then(|()| match inner {
                 Inner::Worker { kind: RingKind::Mpmc, orders } => worker::work::<Mpmc>(orders),
                 Inner::Worker { kind: RingKind::Spsc, orders } => worker::work::<Spsc>(orders),
+                Inner::Worker { kind: RingKind::Bytes, orders } => worker::work::<Bytes>(orders),
+                Inner::Worker { kind: RingKind::SpscMessages, orders } => {
+                    worker::work::<SpscMessages>(orders)
+                }
+                Inner::Worker { kind: RingKind::Messages, orders } => {
+                    worker::work::<MpmcMessages>(orders)
+                }
             })
             .map(|()| ExitCode::SUCCESS),
         None => supervise(&cli.options),
@@ -139,6 +157,9 @@ fn supervise(options: &Options) -> Outcome<ExitCode> {
     let report = match options.kind {
         RingKind::Mpmc => storm::rage::<Mpmc>(options)?,
         RingKind::Spsc => storm::rage::<Spsc>(options)?,
+        RingKind::Bytes => storm::rage::<Bytes>(options)?,
+        RingKind::SpscMessages => storm::rage::<SpscMessages>(options)?,
+        RingKind::Messages => storm::rage::<MpmcMessages>(options)?,
     };
     let report = match report {
         Ok(report) => report,

@@ -1,6 +1,6 @@
 //! A receiving end of a worker: every call that receives, at random, each noted before and after.
 
-use harness::now;
+use harness::{Carrier, End, Receives, now};
 use ringpipe::{BulkError, RecvError, RecvHandle, RecvTimeoutError, TryRecvError};
 
 use crate::board::{BATCH, Call, Entry, Mark, Parcel, Phase};
@@ -10,12 +10,14 @@ use crate::worker::{Desk, Outcome, Storm};
 pub struct Receiver<K: Storm> {
     pub desk: Desk<K>,
     /// `None` only while changing records.
-    rx: Option<RecvHandle<Parcel, K>>,
-    buffer: &'static mut [Parcel],
+    pub rx: Option<K::Receiver>,
+    pub buffer: &'static mut [Parcel],
+    /// So many messages it has given back itself: of a single one that is told by nobody.
+    pub kept: usize,
 }
 
 /// What a call came to.
-enum Got {
+pub enum Got {
     Something,
     Nothing,
     Closed,
@@ -29,7 +31,7 @@ impl<K: Storm> Receiver<K> {
         };
         desk.lane.become_receiver();
         let buffer = desk.lane.buffer();
-        let mut receiver = Self { desk, rx: Some(rx), buffer };
+        let mut receiver = Self { desk, rx: Some(rx), buffer, kept: 0 };
         receiver.settle_in();
         Ok(Some(receiver))
     }
@@ -41,7 +43,7 @@ impl<K: Storm> Receiver<K> {
         rx.set_liveness_interval(slice);
     }
 
-    fn rx(&mut self) -> &mut RecvHandle<Parcel, K> {
+    pub fn rx(&mut self) -> &mut K::Receiver {
         self.rx.as_mut().expect("there but while changing records")
     }
 
@@ -54,7 +56,7 @@ impl<K: Storm> Receiver<K> {
     /// Ends attach before they look at the phase, senders too. So if the phase is `Storm` after a
     /// receiver has attached, some sender was there then or is yet to come, and its leaving is an
     /// end-of-file that ends every wait.
-    fn may_wait_for_ever(&self) -> bool {
+    pub fn may_wait_for_ever(&self) -> bool {
         !self.desk.alternating && self.desk.board.phase() == Phase::Storm
     }
 
@@ -66,9 +68,55 @@ impl<K: Storm> Receiver<K> {
         if draining {
             self.rx().require_peer(); // this end may have come after the last sender had left
         }
+        if K::MANY && self.desk.rng.one_in(1024) {
+            // Another record; what it had given back goes to whoever comes first.
+            self.rx = None;
+            self.rx = self.desk.attach(K::receiver)?;
+            self.settle_in();
+            self.kept = 0;
+        }
+        let got = K::receive(self);
+        match got? {
+            Got::Closed if draining => return Ok(false),
+            Got::Closed => {
+                // As good as any other wait; if nobody comes, the next call says closed again.
+                let wait = self.desk.a_while();
+                let _ = self.rx().wait_for_peer(wait);
+            }
+            Got::Something | Got::Nothing => {}
+        }
+        Ok(true)
+    }
+
+    /// A call that returns one value.
+    pub fn single(
+        &mut self,
+        call: impl FnOnce(&mut K::Receiver) -> Result<Parcel, Outcome<Got>>,
+    ) -> Outcome<Got> {
+        self.desk.lane.calling(Call::Single);
+        let received = call(self.rx());
+        let lane = self.desk.lane;
+        let outcome = match received {
+            Err(outcome) => outcome,
+            Ok(value) => {
+                let again = usize::from(self.kept > 0 || self.rx().is_again());
+                self.kept = self.kept.saturating_sub(1);
+                let item = Entry::Item(value, Mark::of(0, again), now());
+                lane.log([item, Entry::Released(1)].into_iter());
+                Ok(Got::Something)
+            }
+        };
+        lane.called();
+        outcome
+    }
+}
+
+impl<K: Storm + Carrier<Parcel, Receiver = RecvHandle<Parcel, K>>> Receiver<K> {
+    /// A call of rings of values.
+    pub fn receive_values(&mut self) -> Outcome<Got> {
         let rng = &mut self.desk.rng;
         let batch = 1 + rng.within(0..BATCH as u64) as usize;
-        let got = match rng.within(0..16) {
+        match rng.within(0..16) {
             0 => self.single(|rx| match rx.try_recv() {
                 Err(TryRecvError::Empty) => Err(Ok(Got::Nothing)),
                 Err(TryRecvError::Closed) => Err(Ok(Got::Closed)),
@@ -98,45 +146,8 @@ impl<K: Storm> Receiver<K> {
                     exactly(into.len(), rx.recv_exact_deadline(into, wait))
                 })
             }
-            15 if K::MANY && self.desk.rng.one_in(64) => {
-                // Another record; what it had given back goes to whoever comes first.
-                self.rx = None;
-                self.rx = self.desk.attach(K::receiver)?;
-                self.settle_in();
-                Ok(Got::Something)
-            }
             _ => self.in_place(batch),
-        };
-        match got? {
-            Got::Closed if draining => return Ok(false),
-            Got::Closed => {
-                // As good as any other wait; if nobody comes, the next call says closed again.
-                let wait = self.desk.a_while();
-                let _ = self.rx().wait_for_peer(wait);
-            }
-            Got::Something | Got::Nothing => {}
         }
-        Ok(true)
-    }
-
-    /// A call that returns one value.
-    fn single(
-        &mut self,
-        call: impl FnOnce(&mut RecvHandle<Parcel, K>) -> Result<Parcel, Outcome<Got>>,
-    ) -> Outcome<Got> {
-        self.desk.lane.calling(Call::Single);
-        let received = call(self.rx());
-        let lane = self.desk.lane;
-        let outcome = match received {
-            Err(outcome) => outcome,
-            Ok(value) => {
-                let item = Entry::Item(value, Mark::of(0, self.rx().redelivered()), now());
-                lane.log([item, Entry::Released(1)].into_iter());
-                Ok(Got::Something)
-            }
-        };
-        lane.called();
-        outcome
     }
 
     /// A call that returns several, into the lane's buffer.
@@ -165,7 +176,6 @@ impl<K: Storm> Receiver<K> {
     /// Claims items, logs them, works at leisure, and releases all, some or none.
     fn in_place(&mut self, max: usize) -> Outcome<Got> {
         let wait = (!self.desk.rng.one_in(3)).then(|| self.desk.a_while());
-        let lane = self.desk.lane;
         let rx = self.rx.as_mut().expect("there but while changing records");
         let claimed = match wait {
             None => rx.try_claim(max),
@@ -175,42 +185,32 @@ impl<K: Storm> Receiver<K> {
             Ok(run) => run,
             Err(e) => return refused(e),
         };
-        let (count, again, at) = (run.len(), run.redelivered(), now());
+        let (count, again) = (run.len(), run.redelivered());
         let told = run.redeliveries();
         if told > 0 && (count, again) != (1, 1) {
             return Err(format!("{count} items at once, {again} marked, the first {told} times"));
         }
-        let items = run.iter().enumerate();
-        lane.log(items.map(|(i, value)| Entry::Item(value, Mark::of(i, again), at)));
-        for _ in 0..count {
-            self.desk.dawdle();
-        }
-        let release = match self.desk.rng.within(0..4) {
-            0 => self.desk.rng.within(0..count as u64 + 1) as usize,
-            _ => count,
-        };
-        lane.calling(Call::Releasing(release as u64));
+        let release = self.desk.at_leisure(run.iter(), count, again);
         if release == 0 {
             drop(run);
         } else {
             run.release(release);
         }
-        lane.log([Entry::Released(release as u64)].into_iter());
-        lane.called();
+        self.desk.released(release);
         Ok(Got::Something)
     }
 }
 
 /// What came of a call for so many or none. `Closed` says that there will never be so many: fewer may
 /// be left, so it is not the end.
-fn exactly(count: usize, outcome: Result<(), BulkError>) -> Result<usize, BulkError> {
+pub fn exactly(count: usize, outcome: Result<(), BulkError>) -> Result<usize, BulkError> {
     match outcome {
         Err(BulkError::Closed) => Err(BulkError::Empty),
         outcome => outcome.map(|()| count),
     }
 }
 
-fn refused(why: BulkError) -> Outcome<Got> {
+pub fn refused(why: BulkError) -> Outcome<Got> {
     match why {
         BulkError::Empty | BulkError::Timeout => Ok(Got::Nothing),
         BulkError::Closed => Ok(Got::Closed),

@@ -1,6 +1,6 @@
 //! A sending end of a worker: every call that sends, at random, each noted before and after.
 
-use harness::now;
+use harness::{Carrier, End, now};
 use ringpipe::{BulkError, SendError, SendHandle, SendTimeoutError, TrySendError};
 
 use crate::board::{BATCH, Parcel};
@@ -10,13 +10,13 @@ use crate::worker::{Desk, Outcome, Storm};
 pub struct Sender<K: Storm> {
     pub desk: Desk<K>,
     /// `None` only while changing records.
-    tx: Option<SendHandle<Parcel, K>>,
-    number: u64,
-    next: u64,
+    pub tx: Option<K::Sender>,
+    pub number: u64,
+    pub next: u64,
 }
 
 /// What a call came to.
-enum Sent {
+pub enum Sent {
     All,
     First(usize),
     Nothing,
@@ -43,7 +43,7 @@ impl<K: Storm> Sender<K> {
         tx.set_liveness_interval(interval);
     }
 
-    fn tx(&mut self) -> &mut SendHandle<Parcel, K> {
+    pub fn tx(&mut self) -> &mut K::Sender {
         self.tx.as_mut().expect("there but while changing records")
     }
 
@@ -56,9 +56,50 @@ impl<K: Storm> Sender<K> {
     /// One call.
     pub fn step(&mut self) -> Outcome {
         self.desk.dawdle();
+        if K::MANY && self.desk.rng.one_in(1024) {
+            // Another record, the same incarnation: its order holds across.
+            self.tx = None;
+            self.tx = self.desk.attach(K::sender)?;
+            self.settle_in();
+        }
+        let sent = K::send(self);
+        match sent? {
+            Sent::Closed => {
+                // As good as any other wait; if nobody comes, the next call says closed again.
+                let wait = self.desk.a_while();
+                let _ = self.tx().wait_for_peer(wait);
+            }
+            Sent::All | Sent::First(_) | Sent::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// A call that takes up to `count` values.
+    pub fn single(
+        &mut self,
+        count: usize,
+        call: impl FnOnce(&mut K::Sender, &[Parcel; BATCH]) -> Outcome<Sent>,
+    ) -> Outcome<Sent> {
+        let (number, next, at) = (self.number, self.next, now());
+        let values = std::array::from_fn(|i| Parcel::new(number, next + i as u64, at));
+        self.desk.lane.sending(next, count);
+        let sent = call(self.tx(), &values)?;
+        self.next += match sent {
+            Sent::All => count as u64,
+            Sent::First(some) => some as u64,
+            Sent::Nothing | Sent::Closed => 0,
+        };
+        self.desk.lane.sent(self.next);
+        Ok(sent)
+    }
+}
+
+impl<K: Storm + Carrier<Parcel, Sender = SendHandle<Parcel, K>>> Sender<K> {
+    /// A call of rings of values.
+    pub fn send_values(&mut self) -> Outcome<Sent> {
         let rng = &mut self.desk.rng;
         let batch = 1 + rng.within(0..BATCH as u64) as usize;
-        let sent = match rng.within(0..16) {
+        match rng.within(0..16) {
             0 | 1 => self.single(1, |tx, [value, ..]| match tx.try_send(*value) {
                 Err(TrySendError::Full(_)) => Ok(Sent::Nothing),
                 Err(TrySendError::Closed(_)) => Ok(Sent::Closed),
@@ -90,43 +131,8 @@ impl<K: Storm> Sender<K> {
                 let wait = self.desk.a_while();
                 self.single(batch, |tx, values| all(tx.send_exact_deadline(&values[..batch], wait)))
             }
-            15 if K::MANY && self.desk.rng.one_in(64) => {
-                // Another record, the same incarnation: its order holds across.
-                self.tx = None;
-                self.tx = self.desk.attach(K::sender)?;
-                self.settle_in();
-                Ok(Sent::All)
-            }
             _ => self.in_place(batch),
-        };
-        match sent? {
-            Sent::Closed => {
-                // As good as any other wait; if nobody comes, the next call says closed again.
-                let wait = self.desk.a_while();
-                let _ = self.tx().wait_for_peer(wait);
-            }
-            Sent::All | Sent::First(_) | Sent::Nothing => {}
         }
-        Ok(())
-    }
-
-    /// A call that takes up to `count` values.
-    fn single(
-        &mut self,
-        count: usize,
-        call: impl FnOnce(&mut SendHandle<Parcel, K>, &[Parcel; BATCH]) -> Outcome<Sent>,
-    ) -> Outcome<Sent> {
-        let (number, next, at) = (self.number, self.next, now());
-        let values = std::array::from_fn(|i| Parcel::new(number, next + i as u64, at));
-        self.desk.lane.sending(next, count);
-        let sent = call(self.tx(), &values)?;
-        self.next += match sent {
-            Sent::All => count as u64,
-            Sent::First(some) => some as u64,
-            Sent::Nothing | Sent::Closed => 0,
-        };
-        self.desk.lane.sent(self.next);
-        Ok(sent)
     }
 
     /// Claims slots, fills them at leisure, and publishes all, some or none.
@@ -163,15 +169,15 @@ impl<K: Storm> Sender<K> {
     }
 }
 
-fn first(outcome: Result<usize, BulkError>) -> Outcome<Sent> {
+pub fn first(outcome: Result<usize, BulkError>) -> Outcome<Sent> {
     outcome.map(Sent::First).or_else(refused)
 }
 
-fn all(outcome: Result<(), BulkError>) -> Outcome<Sent> {
+pub fn all(outcome: Result<(), BulkError>) -> Outcome<Sent> {
     outcome.map(|()| Sent::All).or_else(refused)
 }
 
-fn refused(why: BulkError) -> Outcome<Sent> {
+pub fn refused(why: BulkError) -> Outcome<Sent> {
     match why {
         BulkError::Full | BulkError::Timeout => Ok(Sent::Nothing),
         BulkError::Closed => Ok(Sent::Closed),

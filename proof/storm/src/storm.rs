@@ -62,7 +62,7 @@ struct Weather<'a, K: Storm> {
     address: Address,
     board: Board,
     board_path: String,
-    ring: Ring<Parcel, K>,
+    ring: Ring<K::Element, K>,
     posts: Vec<Post>,
     ledger: Ledger,
     rng: Rng,
@@ -71,7 +71,7 @@ struct Weather<'a, K: Storm> {
 
 /// Lets a storm rage, and sees what is left. Says why if there can be no ring of that backing.
 pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
-    let how = Ring::<Parcel, K>::options().capacity(options.capacity).endpoints(options.endpoints);
+    let how = K::options(options.capacity).endpoints(options.endpoints);
     let (ring, address) = match options.backing.create(&how, options.directory.as_deref()) {
         Ok(created) => created,
         Err(NoRing::Unfit(why)) => return Ok(Err(why)),
@@ -88,7 +88,7 @@ pub fn rage<K: Storm>(options: &Options) -> Outcome<Result<Report, String>> {
         board_path: memory::address(&fd),
         ring: ring.clone(),
         posts: (0..options.workers).map(|_| Post::default()).collect(),
-        ledger: Ledger::default(),
+        ledger: Ledger::new(K::slots),
         rng: Rng::new(options.seed),
         counts: Counts::default(),
     };
@@ -326,18 +326,18 @@ fn balance<K: Storm>(sums: &Sums, stats: &Stats, counts: &Counts) -> Outcome {
     if stats.sent != stats.received {
         return Err(format!("positions are left: {stats:?}"));
     }
-    let holes = stats.sent.checked_sub(sums.sent).ok_or_else(|| {
+    let holes = stats.sent.checked_sub(sums.slots).ok_or_else(|| {
         format!("{} items came from {} positions: {stats:?}", sums.sent, stats.sent)
     })?;
     // A skipped position is counted after it is marked: a death in between leaves it uncounted.
-    let uncounted = holes.checked_sub(stats.skipped).filter(|&holes| {
-        if K::MANY { holes <= counts.kills * crate::board::BATCH as u64 } else { holes == 0 }
-    });
+    let uncounted = holes
+        .checked_sub(stats.skipped)
+        .filter(|&holes| if K::MANY { holes <= counts.kills * K::CLAIM } else { holes == 0 });
     if uncounted.is_none() {
         return Err(format!("{holes} positions brought no item, {stats:?}"));
     }
     // A redelivery is counted before the release.
-    if sums.redelivered > stats.redelivered {
+    if sums.redelivered * K::units() > stats.redelivered {
         return Err(format!("{} items came marked, {stats:?}", sums.redelivered));
     }
     if stats.dropped > 0 {

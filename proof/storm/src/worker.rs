@@ -5,37 +5,30 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Carrier, Rng, memory};
-use ringpipe::{AttachError, Mpmc, RecvHandle, Ring, Role, SendHandle, Spsc, WaitPolicy};
+use harness::{Carrier, Rng, memory, now};
+use ringpipe::{AttachError, Mpmc, Ring, Role, Spsc, WaitPolicy};
 
 use crate::backing::Address;
-use crate::board::{Board, Lane, Parcel, Phase};
-use crate::receiver::Receiver;
-use crate::sender::Sender;
+use crate::board::{BATCH, Board, Call, Entry, Lane, Mark, Parcel, Phase};
+use crate::receiver::{Got, Receiver};
+use crate::sender::{Sender, Sent};
 
 /// What went wrong, for people.
 pub type Outcome<R = ()> = Result<R, String>;
 
 /// The kinds of ring, as far as who works on them differs.
-pub trait Storm:
-    Carrier<
-        Parcel,
-        Element = Parcel,
-        Sender = SendHandle<Parcel, Self>,
-        Receiver = RecvHandle<Parcel, Self>,
-    >
-{
+pub trait Storm: Carrier<Parcel> {
+    /// The most slots that one call claims.
+    const CLAIM: u64 = BATCH as u64;
+
     /// The ends of worker `index`, and whether one thread serves them all.
-    fn ends(index: usize) -> (&'static [Role], bool);
-}
-
-/// The most ends that a worker has.
-pub const ENDS: usize = 2;
-
-impl Storm for Mpmc {
     fn ends(index: usize) -> (&'static [Role], bool) {
         use Role::{Receiver, Sender};
+        // Of one producer and one consumer, half want to be the one and half the other; those who
+        // cannot stand by.
         match index % 8 {
+            even if !Self::MANY && even % 2 == 0 => (&[Sender], false),
+            _ if !Self::MANY => (&[Receiver], false),
             0..3 => (&[Sender], false),
             3 => (&[Sender, Receiver], false),
             4..6 => (&[Receiver], false),
@@ -43,14 +36,30 @@ impl Storm for Mpmc {
             _ => (&[Sender, Receiver], true),
         }
     }
+
+    /// Makes one call, any that sends.
+    fn send(sender: &mut Sender<Self>) -> Outcome<Sent>;
+
+    /// Makes one call, any that receives.
+    fn receive(receiver: &mut Receiver<Self>) -> Outcome<Got>;
 }
 
-impl Storm for Spsc {
-    /// Half want to be the producer and half the consumer; those who cannot stand by.
-    fn ends(index: usize) -> (&'static [Role], bool) {
-        if index.is_multiple_of(2) { (&[Role::Sender], false) } else { (&[Role::Receiver], false) }
-    }
+/// The most ends that a worker has.
+pub const ENDS: usize = 2;
+
+macro_rules! of_values {
+    ($($kind:ty),*) => {$(
+        impl Storm for $kind {
+            fn send(sender: &mut Sender<Self>) -> Outcome<Sent> {
+                sender.send_values()
+            }
+            fn receive(receiver: &mut Receiver<Self>) -> Outcome<Got> {
+                receiver.receive_values()
+            }
+        }
+    )*};
 }
+of_values!(Spsc, Mpmc);
 
 /// What a worker is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -76,7 +85,7 @@ pub struct Orders {
 pub fn work<K: Storm>(orders: &Orders) -> Outcome {
     let Orders { ring, board, lanes, index, seed } = orders;
     let board = Board::map(memory::open(board)?, *lanes).map_err(|e| e.to_string())?;
-    let ring = ring.open::<K>()?;
+    let ring = ring.open::<K::Element, K>()?;
     let (roles, alternating) = K::ends(*index);
     let mut rng = Rng::new(*seed);
     let desks = roles.iter().enumerate().map(|(i, &role)| {
@@ -156,8 +165,8 @@ fn alternate<K: Storm>(desks: Vec<(Role, Desk<K>)>) -> Outcome {
 }
 
 /// What an end works with.
-pub struct Desk<K: ringpipe::Kind> {
-    pub ring: Ring<Parcel, K>,
+pub struct Desk<K: Storm> {
+    pub ring: Ring<K::Element, K>,
     pub board: Board,
     pub lane: Lane,
     pub rng: Rng,
@@ -172,7 +181,7 @@ impl<K: Storm> Desk<K> {
     /// Attaches, waiting for a record. `None`: others have them to the end.
     pub fn attach<H>(
         &self,
-        attach: impl Fn(&Ring<Parcel, K>) -> Result<H, AttachError>,
+        attach: impl Fn(&Ring<K::Element, K>) -> Result<H, AttachError>,
     ) -> Outcome<Option<H>> {
         let begun = Instant::now();
         loop {
@@ -202,6 +211,33 @@ impl<K: Storm> Desk<K> {
         };
         let intervals = [1, 5, 20, 50, 100];
         (policy, Duration::from_millis(intervals[self.rng.within(0..5) as usize]))
+    }
+
+    /// Logs items that a receiver has claimed, and works at leisure; says how many to release.
+    pub fn at_leisure(
+        &mut self,
+        items: impl Iterator<Item = Parcel>,
+        count: usize,
+        again: usize,
+    ) -> usize {
+        let at = now();
+        let items = items.enumerate();
+        self.lane.log(items.map(|(i, value)| Entry::Item(value, Mark::of(i, again), at)));
+        for _ in 0..count {
+            self.dawdle();
+        }
+        let release = match self.rng.within(0..4) {
+            0 => self.rng.within(0..count as u64 + 1) as usize,
+            _ => count,
+        };
+        self.lane.calling(Call::Releasing(release as u64));
+        release
+    }
+
+    /// So many of them are released.
+    pub fn released(&self, release: usize) {
+        self.lane.log([Entry::Released(release as u64)].into_iter());
+        self.lane.called();
     }
 
     /// Does something else for a moment, mostly nothing.
