@@ -17,27 +17,46 @@ use super::like::reads_or_writes;
 use super::of_each;
 use super::support::{Child, Directory, Flavour, Me, Name, Rng, asleep, tests, until};
 
-of_each!([packets: PacketFifo, spsc_messages: SpscRing, mpmc_messages: MpmcRing], [
+of_each!([packets: PacketFifo, spsc_messages: SpscRing, mpmc_messages: MpmcRing], {
+    crate::support::child::without_forks()
+}, [
     what_was_written_as_one_is_read_as_one,
     a_read_waits_for_a_message_and_one_that_does_not_wait_is_told_so,
     a_write_waits_for_room_and_one_that_does_not_wait_is_in_whole_or_not_at_all,
     the_end_comes_after_everything,
     a_write_without_a_reader_is_a_broken_pipe,
     a_writer_that_waits_for_room_is_told_that_the_reader_has_gone,
-    a_reader_that_waits_is_told_that_the_writer_was_killed,
 ]);
+
+/// Those that start processes.
+mod killed {
+    use super::*;
+
+    of_each!([packets: PacketFifo, spsc_messages: SpscRing, mpmc_messages: MpmcRing], (), [
+        a_reader_that_waits_is_told_that_the_writer_was_killed,
+    ]);
+}
 
 mod several {
     use super::*;
 
-    of_each!([packets: PacketFifo, messages: MpmcRing], [
-        small_writes_of_several_writers_do_not_mix_and_each_ones_order_is_kept,
+    of_each!([packets: PacketFifo, messages: MpmcRing], (), [
         small_writes_of_several_processes_do_not_mix,
-        the_end_comes_after_the_last_of_several_writers,
-        the_pipe_is_broken_for_every_writer_when_the_last_reader_has_gone,
-        each_message_goes_to_one_of_several_readers,
         a_killed_writer_is_not_the_end_while_others_write,
     ]);
+
+    mod by_threads {
+        use super::*;
+
+        of_each!([packets: PacketFifo, messages: MpmcRing], {
+            crate::support::child::without_forks()
+        }, [
+            small_writes_of_several_writers_do_not_mix_and_each_ones_order_is_kept,
+            the_end_comes_after_the_last_of_several_writers,
+            the_pipe_is_broken_for_every_writer_when_the_last_reader_has_gone,
+            each_message_goes_to_one_of_several_readers,
+        ]);
+    }
 
     fn small_writes_of_several_writers_do_not_mix_and_each_ones_order_is_kept<P: Packets>() {
         let pipe = P::make();
