@@ -111,7 +111,13 @@ impl RecvCursor for Frames {
         debug_assert_eq!(need, 1, "messages are waited for one at a time");
         let first = self.words.claim(mem, 1, 1)?;
         let max = if self.words.adopts() { 1 } else { max };
-        self.whole(&mem, first, max)
+        let run = self.whole(&mem, first, max)?;
+        if run.items == max {
+            return Ok(run);
+        }
+        // Fewer than asked for: looks whether there are more by now, as for items.
+        let more = self.words.claim(mem, 1, run.slots + 1)?;
+        self.whole(&mem, more, max)
     }
 
     fn claim_before(

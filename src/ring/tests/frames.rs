@@ -158,6 +158,19 @@ fn what_was_shown_too_often_is_dropped_whole() {
     }
 }
 
+/// What an earlier look has seen is not all that there is.
+#[test]
+fn a_claim_of_several_messages_takes_those_too_that_came_since_the_last_look() {
+    let ring = Ring::new(16, 2);
+    let (mut tx, mut rx) = (ring.tx(0), ring.rx(1));
+    (0..2).for_each(|_| put(&mut tx, &[1; 8]).unwrap());
+    let run = rx.cursor.claim(rx.mem.kept(), 1, 1).unwrap();
+    rx.cursor.release(rx.mem.kept(), run, 1);
+    (0..2).for_each(|_| put(&mut tx, &[1; 8]).unwrap());
+    assert_eq!(rx.cursor.claim(rx.mem.kept(), 1, 2).unwrap().items, 2);
+    assert_eq!(rx.cursor.claim(rx.mem.kept(), 1, 9).unwrap().items, 3);
+}
+
 /// Whatever a peer writes where a length belongs, nothing but bytes of the claim is reached.
 #[test]
 fn a_length_that_is_a_lie_claims_nothing_beyond_what_is_published() {
