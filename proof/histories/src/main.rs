@@ -77,6 +77,7 @@ fn run(cli: &Cli, limit: Option<Duration>) -> Result<Report, String> {
         let plan = Plan::draw(&mut rng);
         let observed = overseer.perform(&plan)?;
         made += 1;
+        report.of_messages += u64::from(plan.messages);
         report.add(&observed)?;
         if made.is_multiple_of(10_000) {
             println!("{made} histories after {:.0} s", began.elapsed().as_secs_f64());

@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use harness::new::slots_are_usable;
-use harness::{Carrier, Flavour};
+use harness::{End as _, Receives, Value, Why};
 use histories::history::{Answer, Call, End, History, Kind, What};
-use ringpipe::{Mpmc, RecvTimeoutError, Ring, Spsc};
+use ringpipe::{Mpmc, MpmcMessages, Ring, Spsc, SpscMessages};
 
 use crate::ambush;
 use crate::board::{Board, sleep, wake};
 use crate::crew::Crew;
 use crate::plan::{Plan, Step};
 use crate::survey::Survey;
+use crate::worker::Acts;
 
 /// What takes longer hangs: no call waits for more than some milliseconds.
 const HANGS: Duration = Duration::from_secs(20);
@@ -24,8 +25,8 @@ const STUCK: Duration = Duration::from_secs(10);
 const USES: u32 = 64;
 
 /// A ring for histories.
-struct Stage<K: ringpipe::Kind> {
-    ring: Ring<u64, K>,
+struct Stage<K: Acts> {
+    ring: Ring<K::Element, K>,
     number: u32,
     uses: u32,
 }
@@ -39,6 +40,8 @@ pub struct Overseer {
     pub instructions: usize,
     spsc: Vec<Stage<Spsc>>,
     mpmc: Vec<Stage<Mpmc>>,
+    spsc_messages: Vec<Stage<SpscMessages>>,
+    mpmc_messages: Vec<Stage<MpmcMessages>>,
     rings: u32,
     number: u64,
 }
@@ -68,6 +71,8 @@ impl Overseer {
             instructions,
             spsc: Vec::new(),
             mpmc: Vec::new(),
+            spsc_messages: Vec::new(),
+            mpmc_messages: Vec::new(),
             rings: 0,
             number: 0,
         })
@@ -76,31 +81,45 @@ impl Overseer {
     /// Has a plan performed.
     pub fn perform(&mut self, plan: &Plan) -> Result<Observed, String> {
         self.number += 1;
-        match plan.kind {
-            Kind::Spsc => {
+        match (plan.kind, plan.messages) {
+            (Kind::Spsc, false) => {
                 let mut stages = std::mem::take(&mut self.spsc);
                 let observed = self.perform_on(&mut stages, plan);
                 self.spsc = stages;
                 observed
             }
-            Kind::Mpmc => {
+            (Kind::Mpmc, false) => {
                 let mut stages = std::mem::take(&mut self.mpmc);
                 let observed = self.perform_on(&mut stages, plan);
                 self.mpmc = stages;
                 observed
             }
+            (Kind::Spsc, true) => {
+                let mut stages = std::mem::take(&mut self.spsc_messages);
+                let observed = self.perform_on(&mut stages, plan);
+                self.spsc_messages = stages;
+                observed
+            }
+            (Kind::Mpmc, true) => {
+                let mut stages = std::mem::take(&mut self.mpmc_messages);
+                let observed = self.perform_on(&mut stages, plan);
+                self.mpmc_messages = stages;
+                observed
+            }
         }
     }
 
-    fn perform_on<K: Flavour + Carrier<u64, Element = u64>>(
+    fn perform_on<K: Acts>(
         &mut self,
         stages: &mut Vec<Stage<K>>,
         plan: &Plan,
     ) -> Result<Observed, String> {
-        let capacity = usize::from(plan.capacity);
+        let capacity = usize::from(plan.capacity) * if K::MESSAGES { u64::RECORD } else { 1 };
         stages.retain(|stage| stage.uses < USES);
         if !stages.iter().any(|stage| stage.ring.capacity() == capacity) {
-            let ring = Ring::options().capacity(capacity).endpoints(16).create_anonymous();
+            let values = usize::from(plan.capacity);
+            let ring = K::options(values).endpoints(if K::MANY { 16 } else { 2 });
+            let ring = ring.create_anonymous();
             let ring = ring.map_err(|e| format!("a new ring: {e}"))?;
             self.rings += 1;
             stages.push(Stage { ring, number: self.rings, uses: 0 });
@@ -110,7 +129,7 @@ impl Overseer {
         stage.uses += 1;
         self.board.descriptor.store(stage.ring.as_fd().as_raw_fd() as u32, Relaxed);
         self.board.ring.store(stage.number, Relaxed);
-        self.give_orders(plan);
+        self.give_orders(plan, K::CODE);
         let deaths = self.await_workers(plan)?;
         let mut history = self.collect(plan, &deaths);
         let drained = drain(self.board, &stage.ring, plan.parts.len() as u8, &mut history);
@@ -130,11 +149,11 @@ impl Overseer {
         Ok(Observed { history, stalls, killed })
     }
 
-    fn give_orders(&self, plan: &Plan) {
+    fn give_orders(&self, plan: &Plan, kind: u32) {
         let board = self.board;
         board.stamp.store(0, Relaxed);
         board.history.store(self.number, Relaxed);
-        board.kind.store(u32::from(plan.kind == Kind::Mpmc), Relaxed);
+        board.kind.store(kind, Relaxed);
         board.capacity.store(plan.capacity.into(), Relaxed);
         board.places.store(plan.places as u32, Relaxed);
         board.workers.store(plan.parts.len() as u32, Relaxed);
@@ -229,9 +248,9 @@ impl Overseer {
 }
 
 /// Receives what is left, as a part of the history, until end-of-file.
-fn drain<K: Flavour>(
+fn drain<K: Acts>(
     board: &Board,
-    ring: &Ring<u64, K>,
+    ring: &Ring<K::Element, K>,
     process: u8,
     history: &mut History,
 ) -> Result<(), String> {
@@ -241,9 +260,9 @@ fn drain<K: Flavour>(
     // More than can be in it: what a receiver kept may come twice.
     for _ in 0..=3 * ring.capacity() {
         let invoked = board.draw();
-        let answer = match rx.recv_timeout(STUCK) {
-            Ok(item) => Answer::Received(vec![item], rx.redelivered() as u8),
-            Err(RecvTimeoutError::Closed) => Answer::Closed,
+        let answer = match rx.recv_deadline(STUCK) {
+            Ok(item) => Answer::Received(vec![item], u8::from(rx.is_again())),
+            Err(Why::Closed) => Answer::Closed,
             Err(wrong) => return Err(format!("no end-of-file, but \"{wrong}\"")),
         };
         let ended = answer == Answer::Closed;

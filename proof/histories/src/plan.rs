@@ -79,6 +79,18 @@ impl Step {
         }
     }
 
+    /// Messages are sent one by one, and received one by one or in place.
+    fn of_messages(&mut self, end: End) {
+        self.form = match self.form {
+            Form::TrySlice | Form::TryExact => Form::TryRun,
+            Form::WaitSlice => Form::WaitRun,
+            form => form,
+        };
+        if end == End::Sender {
+            (self.size, self.part) = (1, self.part.min(1));
+        }
+    }
+
     /// As it stands in a history.
     pub fn what(self, end: End, history: u64, process: usize, call: usize) -> What {
         let need = if self.form == Form::TryExact { self.size } else { 1 };
@@ -159,6 +171,8 @@ pub struct Part {
 pub struct Plan {
     /// Which ring.
     pub kind: Kind,
+    /// It carries messages.
+    pub messages: bool,
     /// Its slots.
     pub capacity: u8,
     /// Where.
@@ -171,7 +185,9 @@ impl Plan {
     /// The next one.
     pub fn draw(rng: &mut Rng) -> Self {
         let kind = if rng.percent(30) { Kind::Spsc } else { Kind::Mpmc };
-        let capacity = rng.pick(&[1, 2, 4]);
+        let messages = rng.percent(30);
+        // A ring of messages has a page, which four of them fill.
+        let capacity = if messages { 4 } else { rng.pick(&[1, 2, 4]) };
         let ends: Vec<End> = match kind {
             Kind::Spsc => vec![End::Sender, End::Receiver],
             Kind::Mpmc => {
@@ -190,6 +206,9 @@ impl Plan {
                 let calls = rng.within(2..CALLS as u64);
                 let mut steps: Vec<_> =
                     (0..calls).map(|_| draw_step(rng, capacity, simple, gives_back)).collect();
+                if messages {
+                    steps.iter_mut().for_each(|step| step.of_messages(end));
+                }
                 steps.push(Step {
                     form: Form::Close,
                     size: 0,
@@ -217,7 +236,7 @@ impl Plan {
             }
         }
         let places = rng.pick(&[Places::Free, Places::Together, Places::Apart, Places::Apart]);
-        Self { kind, capacity, places, parts }
+        Self { kind, messages, capacity, places, parts }
     }
 
     /// Somebody may be killed.

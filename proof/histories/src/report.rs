@@ -41,6 +41,8 @@ struct Tally {
 /// All counts.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Histories on rings of messages.
+    pub of_messages: u64,
     spsc: Tally,
     mpmc: Tally,
     /// How long it took.
@@ -139,6 +141,7 @@ impl fmt::Display for Report {
         for (name, tally) in [("SPSC", &self.spsc), ("MPMC", &self.mpmc)] {
             tally.print(name, f)?;
         }
+        writeln!(f, "on rings of messages: {} of these histories", self.of_messages)?;
         let all = self.spsc.histories + self.mpmc.histories;
         let killed = self.spsc.killed + self.mpmc.killed;
         writeln!(

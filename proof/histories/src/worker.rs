@@ -1,13 +1,16 @@
 //! A worker: a process that plays its part in one history after the other.
 
+use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
-use harness::{Flavour, memory, processors};
-use histories::history::{self, Answer, End, SLOTS, What};
+use harness::carrier::message_of;
+use harness::{Carrier, End as _, Value, memory, processors};
+use histories::history::{Answer, End, SLOTS, What};
+use ringpipe::messages::{self, Messages};
 use ringpipe::{
-    BulkError, Kind, Mpmc, RecvHandle, RecvTimeoutError, Ring, SendHandle, SendTimeoutError, Spsc,
-    TryRecvError, TrySendError, WaitPolicy,
+    BulkError, Kind, MessageError, Mpmc, MpmcMessages, RecvHandle, RecvTimeoutError, Ring,
+    SendHandle, SendTimeoutError, Spsc, SpscMessages, TryRecvError, TrySendError, WaitPolicy,
 };
 
 use crate::ambush;
@@ -19,7 +22,54 @@ use crate::survey::Survey;
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// A ring as it was last opened: the number of the ring, and the ring.
-type Opened<K> = Option<(u32, Ring<u64, K>)>;
+type Opened<K> = Option<(u32, Ring<<K as Carrier<u64>>::Element, K>)>;
+
+/// A kind of ring, and how its ends make a call of a history.
+pub trait Acts: Carrier<u64> {
+    /// How the board calls it.
+    const CODE: u32;
+
+    /// Makes a sending call.
+    fn send(tx: &mut Self::Sender, step: Step, values: &[u64]) -> Result<Answer, String>;
+    /// Makes a receiving call. `kept`: what this end has given back itself.
+    fn receive(rx: &mut Self::Receiver, step: Step, kept: &mut u8) -> Result<Answer, String>;
+}
+
+macro_rules! of_values {
+    ($($kind:ty: $code:literal),*) => {$(
+        impl Acts for $kind {
+            const CODE: u32 = $code;
+
+            fn send(tx: &mut Self::Sender, step: Step, values: &[u64]) -> Result<Answer, String> {
+                send(tx, step, values)
+            }
+            fn receive(rx: &mut Self::Receiver, step: Step, _: &mut u8) -> Result<Answer, String> {
+                receive(rx, step)
+            }
+        }
+    )*};
+}
+of_values!(Spsc: 0, Mpmc: 1);
+
+macro_rules! of_messages {
+    ($($kind:ty: $code:literal),*) => {$(
+        impl Acts for $kind {
+            const CODE: u32 = $code;
+
+            fn send(tx: &mut Self::Sender, step: Step, values: &[u64]) -> Result<Answer, String> {
+                send_message(tx, step, values[0])
+            }
+            fn receive(
+                rx: &mut Self::Receiver,
+                step: Step,
+                kept: &mut u8,
+            ) -> Result<Answer, String> {
+                receive_messages(rx, step, kept)
+            }
+        }
+    )*};
+}
+of_messages!(SpscMessages: 2, MpmcMessages: 3);
 
 /// Works until it is killed; `last`: the last call for its lane that was another's.
 pub fn work(
@@ -34,6 +84,8 @@ pub fn work(
     let lane = &board.lanes[index];
     let mut spsc: Opened<Spsc> = None;
     let mut mpmc: Opened<Mpmc> = None;
+    let mut spsc_messages: Opened<SpscMessages> = None;
+    let mut mpmc_messages: Opened<MpmcMessages> = None;
     let mut places = None;
     loop {
         while lane.call.load(Acquire) == last {
@@ -45,21 +97,24 @@ pub fn work(
             settle_down(wanted, index)?;
             places = Some(wanted);
         }
-        if board.kind.load(Relaxed) == 0 {
-            take_part(board, index, open(&mut spsc, board, overseer)?, survey)?;
-        } else {
-            take_part(board, index, open(&mut mpmc, board, overseer)?, survey)?;
+        match board.kind.load(Relaxed) {
+            Spsc::CODE => take_part(board, index, open(&mut spsc, board, overseer)?, survey)?,
+            Mpmc::CODE => take_part(board, index, open(&mut mpmc, board, overseer)?, survey)?,
+            SpscMessages::CODE => {
+                take_part(board, index, open(&mut spsc_messages, board, overseer)?, survey)?;
+            }
+            _ => take_part(board, index, open(&mut mpmc_messages, board, overseer)?, survey)?,
         }
         board.done.fetch_add(1, AcqRel);
         wake(&board.done);
     }
 }
 
-fn open<'a, K: Flavour>(
+fn open<'a, K: Acts>(
     opened: &'a mut Opened<K>,
     board: &Board,
     overseer: u32,
-) -> Result<&'a Ring<u64, K>, String> {
+) -> Result<&'a Ring<K::Element, K>, String> {
     let wanted = board.ring.load(Relaxed);
     if opened.as_ref().is_none_or(|(ring, _)| *ring != wanted) {
         let fd = memory::open(&format!("/proc/{overseer}/fd/{}", board.descriptor.load(Relaxed)))?;
@@ -84,17 +139,17 @@ fn settle_down(places: u32, index: usize) -> Result<(), String> {
 pub static ALL: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
 
 /// An end, until it is closed.
-pub enum Handle<K: Kind> {
+pub enum Handle<K: Acts> {
     /// That sends.
-    Sender(SendHandle<u64, K>),
-    /// That receives.
-    Receiver(RecvHandle<u64, K>),
+    Sender(K::Sender),
+    /// That receives; and what it has given back itself.
+    Receiver(K::Receiver, u8),
 }
 
-fn take_part<K: Flavour>(
+fn take_part<K: Acts>(
     board: &Board,
     index: usize,
-    ring: &Ring<u64, K>,
+    ring: &Ring<K::Element, K>,
     survey: &Survey,
 ) -> Result<(), String> {
     let lane = &board.lanes[index];
@@ -107,12 +162,12 @@ fn take_part<K: Flavour>(
         let mut tx = K::sender(ring).map_err(|e| e.to_string())?;
         tx.set_liveness_interval(INTERVAL);
         tx.set_wait_policy(policy);
-        (End::Sender, Handle::Sender(tx))
+        (End::Sender, Handle::<K>::Sender(tx))
     } else {
         let mut rx = K::receiver(ring).map_err(|e| e.to_string())?;
         rx.set_liveness_interval(INTERVAL);
         rx.set_wait_policy(policy);
-        (End::Receiver, Handle::Receiver(rx))
+        (End::Receiver, Handle::<K>::Receiver(rx, 0))
     };
     board.ready.fetch_add(1, AcqRel);
     let mut turns = 0_u32;
@@ -123,7 +178,7 @@ fn take_part<K: Flavour>(
     perform(board, lane, index, end, handle, survey)
 }
 
-fn perform<K: Flavour>(
+fn perform<K: Acts>(
     board: &Board,
     lane: &Lane,
     index: usize,
@@ -131,8 +186,6 @@ fn perform<K: Flavour>(
     handle: Handle<K>,
     survey: &Survey,
 ) -> Result<(), String> {
-    let kind =
-        if board.kind.load(Relaxed) == 0 { history::Kind::Spsc } else { history::Kind::Mpmc };
     let history = board.history.load(Relaxed);
     let ambush = Ambush::decode(lane.ambush.load(Relaxed));
     let mut handle = Some(handle);
@@ -144,7 +197,7 @@ fn perform<K: Flavour>(
         }
         let (here, stamps) = match ambush {
             Some(ambush) if usize::from(ambush.call) == call => {
-                let pick = |number: u16| survey.pick(kind, end, step.form, number.into());
+                let pick = |number: u16| survey.pick(K::CODE, end, step.form, number.into());
                 (Some(ambush.at.map(pick)), ambush.stamps)
             }
             _ => (None, 0),
@@ -165,14 +218,16 @@ fn perform<K: Flavour>(
 
 /// Calls as `step` says. The last call is the close.
 #[inline(never)]
-pub fn call<K: Kind>(
+pub fn call<K: Acts>(
     handle: &mut Option<Handle<K>>,
     step: Step,
     what: &What,
 ) -> Result<Answer, String> {
     match (handle, what) {
-        (Some(Handle::Sender(tx)), What::Send { values, .. }) => send(tx, step, values),
-        (Some(Handle::Receiver(rx)), _) if step.form != Form::Close => receive(rx, step),
+        (Some(Handle::Sender(tx)), What::Send { values, .. }) => K::send(tx, step, values),
+        (Some(Handle::Receiver(rx, kept)), _) if step.form != Form::Close => {
+            K::receive(rx, step, kept)
+        }
         (handle, _) => {
             drop(handle.take());
             Ok(Answer::Gone)
@@ -274,6 +329,79 @@ fn bulk(why: BulkError) -> Result<Answer, String> {
         BulkError::Closed => Ok(Answer::Closed),
         BulkError::Held { held } => Ok(Answer::Held(held as u8)),
         BulkError::Fragmented { adjacent } => Ok(Answer::Fragmented(adjacent as u8)),
+        wrong => Err(wrong.to_string()),
+    }
+}
+
+fn send_message<K: Messages>(
+    tx: &mut messages::Sender<K>,
+    step: Step,
+    value: u64,
+) -> Result<Answer, String> {
+    let message = message_of(&value);
+    let sent = match step.form {
+        Form::Try => tx.try_send(&message),
+        Form::Wait => tx.send_deadline(&message, wait(step)),
+        _ => {
+            let reserved = match step.form {
+                Form::TryRun => tx.try_reserve(message.len()),
+                _ => tx.reserve_deadline(message.len(), wait(step)),
+            };
+            reserved.map(|mut reserved| match step.part {
+                0 => reserved.abandon(),
+                _ => {
+                    let written = io::Write::write_all(&mut reserved.writer(), &message);
+                    written.expect("room for a message that was reserved for it");
+                    reserved.commit();
+                }
+            })
+        }
+    };
+    sent.map(|()| Answer::Sent(1)).or_else(message_refused)
+}
+
+fn receive_messages<K: Messages>(
+    rx: &mut messages::Receiver<K>,
+    step: Step,
+    kept: &mut u8,
+) -> Result<Answer, String> {
+    let mut into = [0; u64::RECORD];
+    let value = |bytes: &[u8]| u64::of_bytes(bytes).unwrap_or(u64::MAX);
+    let received = match step.form {
+        Form::Try => rx.try_recv_into(&mut into),
+        Form::Wait => rx.recv_into_deadline(&mut into, wait(step)),
+        _ => {
+            let claimed = match step.form {
+                Form::TryRun => rx.try_claim(step.size.into()),
+                _ => rx.claim_deadline(step.size.into(), wait(step)),
+            };
+            let run = match claimed {
+                Ok(run) => run,
+                Err(why) => return message_refused(why),
+            };
+            let items: Vec<_> = run.iter().map(|message| value(&message.to_vec())).collect();
+            let again = run.redelivered() as u8;
+            let release = run.len().min(step.part.into());
+            run.release(release);
+            *kept = (*kept).max(items.len() as u8) - release as u8;
+            return Ok(Answer::Received(items, again));
+        }
+    };
+    match received {
+        Ok(len) => {
+            // Of a single message nobody tells that this end itself has given it back.
+            let again = u8::from(*kept > 0 || rx.redeliveries() > 0);
+            *kept = kept.saturating_sub(1);
+            Ok(Answer::Received(vec![value(&into[..len])], again))
+        }
+        Err(why) => message_refused(why),
+    }
+}
+
+fn message_refused(why: MessageError) -> Result<Answer, String> {
+    match why {
+        MessageError::Full | MessageError::Empty | MessageError::Timeout => Ok(Answer::NotReady),
+        MessageError::Closed => Ok(Answer::Closed),
         wrong => Err(wrong.to_string()),
     }
 }
