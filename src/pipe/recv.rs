@@ -378,7 +378,13 @@ impl<K: Kind> End for RecvEnd<K> {
     #[inline(always)]
     fn claim_fast(&mut self, shape: impl Shape<Kind = K>, need: u64, max: u64) -> Option<Run> {
         match (need, max) {
-            (1, 1) => self.cursor.claim_one(self.mem.view(shape)),
+            (1, 1) => match self.cursor.claim_one(self.mem.view(shape)) {
+                // A message of several granules, or a hole before one: a poll is to find it, too.
+                None if K::MESSAGES && K::MANY && self.another() && !self.cursor.repeats() => {
+                    self.claim_once(shape, 1, 1).ok()
+                }
+                found => found,
+            },
             (1, _) if self.cursor.repeats() => None,
             _ => self.claim_once(shape, need, max).ok(),
         }

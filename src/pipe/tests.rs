@@ -9,7 +9,7 @@ use crate::peers::reap::tests::{Told, dead_receiver, filled, sit, told};
 use crate::peers::recovery_word::Scratch;
 use crate::peers::table;
 use crate::ring::mem::Kept;
-use crate::ring::tests::{Heap, numbers};
+use crate::ring::tests::{Heap, Sample, numbers};
 use crate::ring::{Mpmc, MpmcMessages, RecvCursor, SendCursor};
 use crate::wait::Turn;
 use crate::wait::word::Ticket;
@@ -22,17 +22,17 @@ impl<K: Kind> RecvEnd<K> {
 }
 
 /// Sits down and attaches; everybody whom `liveness` says to live is alive.
-fn sender<K: Kind>(heap: &Heap<u64, K>, record: usize, liveness: &Told) -> SendEnd<K> {
+fn sender<T: Sample, K: Kind>(heap: &Heap<T, K>, record: usize, liveness: &Told) -> SendEnd<K> {
     let before = Ends::before(&heap.mem().words, Role::Sender, || false);
     let me = sit(&heap.mem(), record, Role::Sender).name(record);
-    let cursor = <K as Kind>::Send::attach(&heap.mem(), record).expect("it always can");
+    let cursor = K::Send::attach(&heap.mem(), record).expect("it always can");
     SendEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
-fn receiver<K: Kind>(heap: &Heap<u64, K>, record: usize, liveness: &Told) -> RecvEnd<K> {
+fn receiver<T: Sample, K: Kind>(heap: &Heap<T, K>, record: usize, liveness: &Told) -> RecvEnd<K> {
     let before = Ends::before(&heap.mem().words, Role::Receiver, || false);
     let me = sit(&heap.mem(), record, Role::Receiver).name(record);
-    let cursor = <K as Kind>::Recv::attach(&heap.mem(), record).expect("it always can");
+    let cursor = K::Recv::attach(&heap.mem(), record).expect("it always can");
     RecvEnd::new(heap.mem(), me, cursor, before, liveness)
 }
 
@@ -60,6 +60,25 @@ fn a_doubt_closes_an_end_if_nobody_opposite_lives_and_not_otherwise() {
     let alone = told(&BOTH[..1]);
     assert!(!tx.check_liveness(&alone).opposite_alive);
     assert_eq!(tx.claim_slow(1, 1, &alone), Err(Refused::Closed));
+}
+
+#[test]
+fn a_poll_finds_a_message_of_any_length_also_behind_a_hole() {
+    let heap = Heap::<[u64; 2], MpmcMessages>::new(8, 2);
+    let all = told(&BOTH);
+    let (mut tx, mut rx) = (sender(&heap, 0, &all), receiver(&heap, 1, &all));
+    for (slots, used) in [(1, 1), (3, 3), (8, 8), (4, 0), (2, 2), (5, 2)] {
+        let run = tx.claim_slow(slots, slots, &all).expect("room");
+        tx.publish(heap.shape(), run, used);
+        let found = rx.claim_fast(heap.shape(), 1, 1);
+        assert_eq!(found.map(|run| (run.slots, run.items)), (used > 0).then_some((used, 1)));
+        if let Some(run) = found {
+            // One that is held is for a thorough look: it says what is due of it.
+            assert_eq!(rx.claim_fast(heap.shape(), 1, 1), None);
+            rx.release(heap.shape(), run, 1);
+        }
+        assert_eq!(rx.claim_fast(heap.shape(), 1, 1), None);
+    }
 }
 
 #[test]
