@@ -59,6 +59,43 @@ macro_rules! no_allocation {
     };
 }
 
+macro_rules! no_allocation_of_messages {
+    ($name:ident, $kind:ident) => {
+        #[test]
+        fn $name() {
+            use std::io::{IoSlice, Write};
+
+            let (mut tx, mut rx) = ringpipe::messages::$kind::channel(4096).unwrap();
+            let (most, now) = (vec![1; tx.max_len()], Duration::ZERO);
+            let mut into = Vec::with_capacity(most.len());
+            let mut room = vec![0; most.len()];
+            let mut all = || {
+                for len in [0, 1, 57, most.len()] {
+                    tx.send(&most[..len]).unwrap();
+                    rx.recv(&mut into).unwrap();
+                    tx.send_vectored(&[IoSlice::new(b"a"), IoSlice::new(b"b")]).unwrap();
+                    assert!(rx.recv_into(&mut []).is_err());
+                    assert_eq!(rx.recv_into(&mut room), Ok(2));
+                    tx.send_with(len, |message| message.write_all(&most[..len])).unwrap();
+                    rx.claim(9).unwrap().release_all();
+                    tx.reserve(len).unwrap().abandon();
+                }
+                assert!(rx.try_recv(&mut into).is_err());
+                assert!(rx.recv_deadline(&mut into, Duration::from_micros(1)).is_err());
+                tx.send(&most).unwrap();
+                tx.send(&most).unwrap();
+                assert!(tx.send(&[0; 4096]).is_err() && tx.try_send(b"").is_err());
+                assert!(tx.send_deadline(b"", now).is_err());
+                assert_eq!(rx.clear(), Ok(2));
+            };
+            all(); // what is made once
+            assert_eq!(asked(|| (0..1000).for_each(|_| all())), 0);
+        }
+    };
+}
+
+no_allocation_of_messages!(an_spsc_message_of_any_length_allocates_nothing, spsc);
+no_allocation_of_messages!(an_mpmc_message_of_any_length_allocates_nothing, mpmc);
 no_allocation!(an_spsc_message_allocates_nothing, spsc);
 no_allocation!(an_mpmc_message_allocates_nothing, mpmc);
 

@@ -1,18 +1,20 @@
 //! Whom room and messages wake where long and short ones mix. Everybody sleeps in the longest
 //! intervals there are: who is awake again sooner was woken.
 
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpipe::messages::mpmc;
 use ringpipe::{MessageError, Mpmc, WaitPolicy};
 
-use super::PAGE;
 use super::support::messenger::{Carries, bytes, new_ring, next};
 use super::support::{
-    Child, LONG_INTERVAL, Name, Rng, SLEEPING_POLICIES, WOKEN, both_kinds, tests,
+    Child, LONG_INTERVAL, Name, Rng, SLEEPING_POLICIES, WOKEN, asleep, both_kinds, rng, tests,
+    until,
 };
+use super::{HEADER, PAGE};
 
 both_kinds!(
     c07_a_sender_that_waits_for_a_long_message_wakes_when_there_is_room_for_it,
@@ -25,6 +27,7 @@ tests!(
     c07_messages_of_all_lengths_wake_as_many_receivers,
     c07_whoever_keeps_room_or_messages_passes_the_wake_on_at_once,
     c07_room_that_is_given_up_wakes_a_sender_of_long_messages,
+    c07_who_still_sleeps_has_no_room_yet_whatever_lengths_are_waited_for,
     c07_no_wake_is_lost_where_long_and_short_messages_mix,
     a_long_message_gets_through_a_stream_of_short_ones_at_the_latest_when_that_pauses,
 );
@@ -111,7 +114,7 @@ fn c07_senders_of_long_and_short_messages_wake_whichever_fell_asleep_first() {
             // One place is for one of the short ones; which, nobody says. The other sleeps on.
             for _ in 0..2 {
                 receive(&mut rx, 1);
-                super::support::until("a short message in", || (rx.len() == PAGE).then_some(()));
+                until("a short message in", || (rx.len() == PAGE).then_some(()));
             }
             for mut short in sleepers {
                 short.wakes_with("Ok(())");
@@ -229,6 +232,75 @@ fn c07_room_that_is_given_up_wakes_a_sender_of_long_messages() {
         long.wakes_with("Ok(())");
         third.abandon();
         assert_eq!(next(&mut rx).unwrap(), "l*2000");
+    }
+}
+
+/// A sender in a thread of its own, that sends a message of the length that it is told.
+struct Sleeper {
+    tid: u32,
+    orders: mpsc::Sender<usize>,
+    /// Bytes of the ring that it waits for; 0: it has sent all.
+    needs: Arc<AtomicUsize>,
+}
+
+impl Sleeper {
+    fn new(ring: &mpmc::Ring, policy: WaitPolicy) -> Self {
+        let mut tx = ring.sender().unwrap();
+        tx.set_wait_policy(policy);
+        tx.set_liveness_interval(LONG_INTERVAL);
+        let ((orders, told), (tell, tid)) = (mpsc::channel(), mpsc::channel());
+        let needs = Arc::new(AtomicUsize::new(0));
+        let waits_for = needs.clone();
+        thread::spawn(move || {
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();
+            for len in told {
+                tx.send(&vec![7; len]).unwrap();
+                waits_for.store(0, Ordering::Release);
+            }
+        });
+        Self { tid: tid.recv().unwrap(), orders, needs }
+    }
+
+    fn send(&self, len: usize) {
+        self.needs.store((HEADER + len).next_multiple_of(64), Ordering::Relaxed);
+        self.orders.send(len).unwrap();
+    }
+
+    /// It has sent all, or sleeps for long, as there is so little room.
+    fn rests(&self, room: usize) -> bool {
+        match self.needs.load(Ordering::Acquire) {
+            0 => true,
+            needs => needs > room && asleep::for_long(std::process::id(), self.tid),
+        }
+    }
+}
+
+fn c07_who_still_sleeps_has_no_room_yet_whatever_lengths_are_waited_for() {
+    for policy in SLEEPING_POLICIES {
+        let seed = rng::seed();
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let (_name, _ring, mut rx) = full();
+        let sleepers: Vec<_> = (0..5).map(|_| Sleeper::new(&rx.ring(), policy)).collect();
+        for _ in 0..100 {
+            for sleeper in &sleepers {
+                if sleeper.needs.load(Ordering::Acquire) == 0 {
+                    let longest = rng.pick(&[1, 200, 2041]);
+                    sleeper.send(rng.within(0..longest) as usize);
+                }
+            }
+            let began = Instant::now();
+            until("everybody asleep for whom there is no room", || {
+                let room = PAGE - rx.len();
+                sleepers.iter().all(|sleeper| sleeper.rests(room)).then_some(())
+            });
+            assert!(began.elapsed() < WOKEN, "somebody was not woken, its interval ended");
+            let count = rng.pick(&[1, 2, 10]);
+            rx.claim(count).unwrap().release_all();
+        }
+        while sleepers.iter().any(|sleeper| sleeper.needs.load(Ordering::Acquire) > 0) {
+            rx.clear().unwrap();
+        }
     }
 }
 
