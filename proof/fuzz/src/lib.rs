@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 0    how much of the header is put right: see [`Repair`]
-//! 1    capacity, as a power of two (where the header is ours)
+//! 1    capacity, as a power of two (where the header is ours); or which of the kinds that carry bytes
 //! 2    endpoint records (likewise, MPMC)
 //! 3    length of the script
 //! 4..  the script: calls, and words that change between them (see [`script`])
@@ -16,6 +16,7 @@
 //! would not get past it in a lifetime. So the input says whether the checksum is put right, or the
 //! whole header is a good one, and what is hostile are the words behind it.
 
+mod bytes;
 mod script;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use harness::Flavour;
 use harness::region::{Chart, HEADER, Raw, sign};
 use libfuzzer_sys::Corpus;
-use ringpipe::{Item, Ring};
+use ringpipe::{Bytes, Item, Kind, MpmcMessages, Ring, SpscMessages};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// What is put right before the bytes are opened.
@@ -67,9 +68,39 @@ pub fn open<K: Flavour>(data: &[u8]) -> Corpus {
     let shape = Shape { capacity: 1 << (capacity % 8), records: 2 + u32::from(records % 15) };
     let repair_as = Repair::of(repair);
     match repair / 8 % 4 {
-        0 | 1 => open_as::<K, u64>(repair_as, shape, script, region),
-        2 => open_as::<K, [u8; 5]>(repair_as, shape, script, region),
-        _ => open_as::<K, [u16; 12]>(repair_as, shape, script, region),
+        0 | 1 => open_as::<K, u64>(repair_as, shape, region, |ring, raw, chart| {
+            script::perform(ring, script, raw, chart);
+        }),
+        2 => open_as::<K, [u8; 5]>(repair_as, shape, region, |ring, raw, chart| {
+            script::perform(ring, script, raw, chart);
+        }),
+        _ => open_as::<K, [u16; 12]>(repair_as, shape, region, |ring, raw, chart| {
+            script::perform(ring, script, raw, chart);
+        }),
+    }
+    Corpus::Keep
+}
+
+/// Opens what `data` describes as a byte pipe, or as a ring of messages of either kind: the second
+/// byte says which.
+pub fn open_bytes(data: &[u8]) -> Corpus {
+    let Some((&[repair, kind, records, script], rest)) = data.split_first_chunk() else {
+        return Corpus::Reject;
+    };
+    let (script, region) = rest.split_at(rest.len().min(script.into()));
+    // A page is the least.
+    let shape = Shape { capacity: 4096, records: 2 + u32::from(records % 15) };
+    let repair = Repair::of(repair);
+    match kind % 3 {
+        0 => open_as(repair, shape, region, |ring, raw, chart| {
+            bytes::perform::<Bytes>(ring, script, raw, chart);
+        }),
+        1 => open_as(repair, shape, region, |ring, raw, chart| {
+            bytes::perform::<SpscMessages>(ring, script, raw, chart);
+        }),
+        _ => open_as(repair, shape, region, |ring, raw, chart| {
+            bytes::perform::<MpmcMessages>(ring, script, raw, chart);
+        }),
     }
     Corpus::Keep
 }
@@ -81,11 +112,11 @@ struct Shape {
     records: u32,
 }
 
-fn open_as<K: Flavour, T: Item + ringpipe::bytemuck::Zeroable + PartialEq + std::fmt::Debug>(
+fn open_as<K: Kind, T: Item>(
     repair: Repair,
     shape: Shape,
-    script: &[u8],
     region: &[u8],
+    perform: impl FnOnce(&Ring<T, K>, &Raw, &Chart),
 ) {
     let mut bytes = region.to_vec();
     match repair {
@@ -108,7 +139,7 @@ fn open_as<K: Flavour, T: Item + ringpipe::bytemuck::Zeroable + PartialEq + std:
             let raw = raw.expect("what opened is not empty");
             let chart = Chart::of(&raw.copy());
             assert_eq!(ring.region_len(), bytes.len());
-            script::perform(&ring, script, &raw, &chart);
+            perform(&ring, &raw, &chart);
         }
         // An error that cannot be told is no error.
         Err(error) => {
@@ -132,11 +163,11 @@ fn sealed(bytes: &[u8]) -> OwnedFd {
 }
 
 /// The header of a real ring, and the length of its region.
-fn good_header<K: Flavour, T: Item>(shape: Shape) -> ([u8; HEADER], usize) {
-    type Known = BTreeMap<(bool, usize, Shape), ([u8; HEADER], usize)>;
+fn good_header<K: Kind, T: Item>(shape: Shape) -> ([u8; HEADER], usize) {
+    type Known = BTreeMap<(&'static str, usize, Shape), ([u8; HEADER], usize)>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    *known.entry((K::STAMPED, size_of::<T>(), shape)).or_insert_with(|| {
+    *known.entry((K::NAME, size_of::<T>(), shape)).or_insert_with(|| {
         let options = Ring::<T, K>::options().capacity(shape.capacity).endpoints(shape.records);
         let ring = options.create_anonymous().expect("a small ring");
         let mut header = [0; HEADER];

@@ -17,9 +17,10 @@ fn main() -> std::io::Result<()> {
     let written = [
         of_regions::<Spsc>(&directory.join("open_spsc"))?,
         of_regions::<Mpmc>(&directory.join("open_mpmc"))?,
+        of_bytes(&directory.join("open_bytes"))?,
         of_calls(&directory.join("operations"))?,
     ];
-    println!("seeds: {written:?} for open_spsc, open_mpmc, operations");
+    println!("seeds: {written:?} for open_spsc, open_mpmc, open_bytes, operations");
     Ok(())
 }
 
@@ -69,6 +70,26 @@ fn used_region<K: Flavour>(capacity: usize) -> Vec<u8> {
     let read = rustix::io::pread(ring.as_fd(), &mut bytes[..], 0).expect("a region");
     assert_eq!(read, bytes.len());
     bytes
+}
+
+/// Both ends attach, send and receive in every way, while every class of words is written to.
+fn of_bytes(directory: &Path) -> std::io::Result<u32> {
+    create_dir_all(directory)?;
+    for seed in 0..12_u8 {
+        let (kind, hostile) = (seed % 3, seed >= 6);
+        let step = |n: u8| match n % 5 {
+            0 if hostile => [6, n, n / 5, n],
+            0 | 1 | 3 => [4, n, n.wrapping_mul(31), n % 3],
+            _ => [5, n, n.wrapping_mul(17), n % 8],
+        };
+        let script: Vec<u8> =
+            [[0; 4], [1, 0, 0, 0]].into_iter().chain((0..50).map(step)).flatten().collect();
+        let repair = if seed % 2 == 0 { Repair::Header } else { Repair::Checksum };
+        let mut input = vec![repair.byte(), kind, 4, script.len() as u8];
+        input.extend(script);
+        write(directory.join(format!("seed-{seed}")), input)?;
+    }
+    Ok(12)
 }
 
 fn of_calls(directory: &Path) -> std::io::Result<u32> {
