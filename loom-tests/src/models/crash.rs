@@ -190,9 +190,13 @@ impl<K: Kind> Scene<K> {
     /// An end that will do its deed and die of it, or after it. If it is the last to attach, it
     /// finds nothing changed since it has looked around, and claims at once.
     fn victim(&self, deed: Deed) -> impl FnOnce() -> Ledger + use<K> {
+        self.victim_in(VICTIM, deed)
+    }
+
+    fn victim_in(&self, record: usize, deed: Deed) -> impl FnOnce() -> Ledger + use<K> {
         let ring = self.ring.clone();
         let role = deed.role();
-        let mut end = End::attach(&ring, role, VICTIM);
+        let mut end = End::attach(&ring, role, record);
         if let End::Sending(tx) = &mut end {
             tx.look_around();
         }
@@ -200,7 +204,7 @@ impl<K: Kind> Scene<K> {
             let mut book = Ledger::default();
             let locks = &ring.locks;
             let died =
-                until_death("victim", locks, (role, VICTIM), || end.perform(deed, &mut book));
+                until_death("victim", locks, (role, record), || end.perform(deed, &mut book));
             let book = book.of_the_dead(died);
             match &mut end {
                 End::Sending(_) => book,
@@ -413,15 +417,15 @@ fn recoverer_dies_beside_a_successor<K: Kind>(case: Case) {
     scene.settle([victim, recoverer, book]);
 }
 
-/// The victim is dead, and so is another, whose intent is that of a granule of the victim's message:
-/// of two that adopt what there is, neither gets a part of it.
+/// The victim is dead, and so is another, whose intent is that of a granule of the victim's message,
+/// and is settled first: of two that adopt what there is, neither gets a part of it.
 fn beside_an_old_intent<K: Kind>(case: Case) {
     let mut scene = Scene::new(case, Ring::<K>::new(case.capacity, 5));
-    let old = scene.ring.receiver(NEIGHBOUR);
+    let old = scene.ring.receiver(VICTIM);
     let mut rx = scene.ring.receiver(RECOVERER);
     let granule = case.used as u64 + u64::from(loom::choose());
-    let victim = scene.victim(case.deed)();
-    scene.ring.words.records[NEIGHBOUR].intent.store(1 << 40 | granule, Relaxed);
+    let victim = scene.victim_in(NEIGHBOUR, case.deed)();
+    scene.ring.words.records[VICTIM].intent.store(1 << 40 | granule, Relaxed);
     old.die();
     rx.end.check_liveness(&*scene.ring.locks);
     scene.rx.end.check_liveness(&*scene.ring.locks);
