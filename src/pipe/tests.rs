@@ -527,3 +527,58 @@ fn a_dead_senders_turn_is_nobodys_at_the_next_check() {
     traffic.short.check_liveness(&traffic.all);
     assert!(traffic.short_goes());
 }
+
+/// The long one has starved, and has the turn, which the short one ignores as nothing moved for two
+/// checks.
+fn ignored() -> (Traffic, u64) {
+    let mut traffic = Traffic::new();
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(4);
+    let turn = traffic.turn();
+    traffic.receive();
+    assert!(!traffic.short_goes());
+    traffic.short.check_liveness(&traffic.all);
+    traffic.short.check_liveness(&traffic.all);
+    assert!(traffic.short_goes(), "its owner is stopped, perhaps");
+    (traffic, turn)
+}
+
+#[test]
+fn who_has_the_turn_and_is_passed_by_for_another_lap_takes_a_new_one() {
+    let (mut traffic, first) = ignored();
+    traffic.passes_by(3);
+    assert!(traffic.turn() != first && traffic.turn() != 0);
+    traffic.receive();
+    assert!(!traffic.short_goes(), "the receivers were slow for a while, and that is over");
+    traffic.receive();
+    traffic.long_looks().expect("what nobody else has taken");
+    traffic.long.waited();
+    assert_eq!(traffic.turn(), 0);
+}
+
+#[test]
+fn who_has_lost_the_turn_to_another_takes_it_again() {
+    let (mut traffic, _) = ignored();
+    traffic.heap.mem().words.control.turns.senders.turn.store(7 << 16 | 3, Relaxed);
+    traffic.short.check_liveness(&traffic.all);
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    // That one has had its room.
+    traffic.heap.mem().words.control.turns.senders.turn.store(0, Relaxed);
+    traffic.passes_by(3);
+    assert_ne!(traffic.turn(), 0);
+    traffic.receive();
+    assert!(!traffic.short_goes());
+}
+
+#[test]
+fn a_turn_of_the_next_end_in_the_same_record_is_another() {
+    let (mut traffic, first) = ignored();
+    traffic.long.waited();
+    assert_eq!(traffic.turn(), 0);
+    traffic.long = sender(&traffic.heap, 0, &traffic.all);
+    assert_eq!(traffic.long_looks(), Err(Refused::NotReady));
+    traffic.passes_by(4);
+    assert!(traffic.turn() != first && traffic.turn() != 0);
+    traffic.receive();
+    assert!(!traffic.short_goes(), "it has ignored another's");
+}

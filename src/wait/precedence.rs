@@ -9,8 +9,8 @@
 //! ```text
 //! a sender that waits for more than one slot          other senders, before each claim
 //!   full look, in vain: a lap has been sent             the turn is nobody's, or mine: claim
-//!   since it began to wait?                             it was ignored before: claim
-//!   the word: 0, or ignored -> my turn                  it is another's: as if the ring were full
+//!   since it began to wait, or took a turn?             it was ignored before: claim
+//!   the word: 0, ignored or mine -> my turn             it is another's: as if the ring were full
 //!   … waits on …
 //! whatever ends its wait:
 //!   the word: my turn -> 0, wake all senders          at each liveness check:
@@ -25,15 +25,18 @@
 //! back as on one that publishes. That one changes the word, and then moves the epoch of the senders'
 //! wake word and wakes all, as after a change of the endpoint table (W4 → W1,
 //! [`word`](super::word)): a sleeper announced itself before that, and is refused its sleep or woken;
-//! or after, and sees in its look that the turn is nobody's. The turn is taken but once in a lap of
-//! the ring, so that waking all does not count.
+//! or after, and sees in its look that the turn is nobody's. An end takes the turn but once in a lap
+//! of the ring, so that waking all does not count.
 //!
 //! **Who dies with the turn** is found at the next check of one that stands back, whose look comes
 //! after that. Others who sleep look again after an interval, as the watch sees to. **Who is stopped**
 //! with it, or lives on in another way, holds up others for two intervals at the most: each ignores a
 //! turn that it finds at two checks in a row, and one that starves itself takes over what it ignores.
-//! A turn is never the same twice (it has a number, beside the record's), so none is ignored for an
-//! earlier one of that end.
+//! That happens also to one that waits on, where receivers have stood still for so long: once others
+//! have passed it by for another lap, it takes the next turn, also if it has lost the last to another.
+//! A turn is never the same twice (beside the record's number it has the tail, which is a lap further
+//! at an end's next turn, and at that of whoever has the record after it), so none is ignored for an
+//! earlier one.
 //!
 //! **What is promised.** A sender of a message that fits waits for a lap of the ring, and then for as
 //! long as receivers take to free as much as it needs, while those senders stand back that look. A
@@ -49,18 +52,16 @@ use crate::peers::table::Role;
 use crate::ring::control::{Control, MAX_ENDPOINTS};
 use crate::sync::Ordering::Relaxed;
 
-/// Bits of the word that name the record, from 1 on; the others number the turn.
+/// Bits of the word that name the record, from 1 on; the others are the tail's when it was taken.
 const RECORD_BITS: u32 = 16;
 
 /// What one sender knows of the turn.
 #[derive(Debug, Default)]
 pub(crate) struct Precedence {
-    /// The tail when this end's wait for many slots began.
+    /// The tail when this end's wait for many slots began, or when it last took a turn in it.
     waits_since: Option<u64>,
-    /// This end's turn, as it stands in the word; 0: it has none.
+    /// This end's turn, which stands in the word unless another has taken over; 0: it has none.
     mine: u64,
-    /// So many turns it has taken.
-    taken: u64,
     /// The turn at the last liveness check.
     at_check: u64,
     /// One that it found at two checks in a row.
@@ -82,16 +83,17 @@ impl Precedence {
     pub(crate) fn waits_in_vain(&mut self, control: &Control, record: usize, capacity: u64) {
         let tail = control.tail.at.load(Relaxed);
         let since = *self.waits_since.get_or_insert(tail);
-        if self.mine != 0 || tail.wrapping_sub(since) < capacity {
+        if tail.wrapping_sub(since) < capacity {
             return;
         }
-        self.taken = self.taken.wrapping_add(1);
-        let mine = self.taken << RECORD_BITS | (record as u64 + 1);
+        let mine = tail << RECORD_BITS | (record as u64 + 1);
         let turn = &control.turns.senders.turn;
-        let free = [0, self.ignored];
+        // Its own: others ignore it, as they have passed this end by for another lap.
+        let free = [0, self.ignored, self.mine];
         let found = turn.load(Relaxed);
         if free.contains(&found) && turn.compare_exchange(found, mine, Relaxed, Relaxed).is_ok() {
             self.mine = mine;
+            self.waits_since = Some(tail);
         }
     }
 
