@@ -98,7 +98,8 @@ impl io::Write for SendHandle<u8, Bytes> {
     /// All of the buffers, in order: as one write of what is in them.
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let deadline = self.raw.waiting.patience.deadline();
-        let all: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        // Several buffers may be the same memory: together they may be more than there is.
+        let all = buffers.iter().fold(0, |all: usize, buffer| all.saturating_add(buffer.len()));
         let mut sent = 0;
         while sent < all || all == 0 {
             let claimed = match deadline {

@@ -25,6 +25,7 @@ tests!(
     a_ring_that_was_scribbled_on_is_invalid_data,
     each_way_to_read_tells_what_was_shown_before,
     inherited_ends_are_unsupported_and_change_nothing,
+    buffers_that_together_are_more_than_can_be_counted_are_written_from_the_first_on,
 );
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -304,4 +305,39 @@ pub fn forks_with_ends<K: Flavour>(mut me: Me) {
     assert_eq!(text, "the parent's");
     me.say("Ok");
     me.hear();
+}
+
+/// Address space, which takes no memory until somebody looks into it.
+#[cfg(target_pointer_width = "64")]
+fn buffers_that_together_are_more_than_can_be_counted_are_written_from_the_first_on() {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    const LEN: usize = 1 << 45;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let zeros = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ, flags) };
+    let zeros = zeros.unwrap();
+    {
+        // SAFETY: the mapping is this long, may be read, and outlives the slice.
+        let zeros = unsafe { std::slice::from_raw_parts(zeros.cast::<u8>(), LEN) };
+        writes_a_page(&vec![IoSlice::new(zeros); usize::MAX / LEN + 1]);
+    }
+    // SAFETY: this mapping, into which nothing points any more.
+    unsafe { munmap(zeros, LEN) }.unwrap();
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+fn buffers_that_together_are_more_than_can_be_counted_are_written_from_the_first_on() {
+    let zeros = vec![0; 1 << 30];
+    writes_a_page(&[IoSlice::new(&zeros); 4]);
+}
+
+fn writes_a_page(buffers: &[IoSlice<'_>]) {
+    let (mut tx, mut rx) = bytes::channel(PAGE).unwrap();
+    tx.set_nonblocking(true);
+    assert_eq!(tx.write_vectored(buffers).unwrap(), PAGE);
+    tx.set_nonblocking(false);
+    tx.set_write_timeout(Some(SHORT)).unwrap();
+    is(tx.write_vectored(buffers), ErrorKind::TimedOut, BulkError::Timeout);
+    rx.read_exact(&mut [0; PAGE]).unwrap();
+    assert_eq!(tx.write_vectored(buffers).unwrap(), PAGE);
 }
