@@ -52,7 +52,7 @@ fn a_call_that_cannot_send_all_says_how_many_it_has_sent<K: Carries>() {
     let ring = options::<K>().capacity(PAGE).create_anonymous().unwrap();
     let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
     let message = vec![7; PAGE / 4 - HEADER];
-    let refused = tx.send_all_deadline(&vec![&message; 6], Duration::from_millis(1)).unwrap_err();
+    let refused = tx.send_all_deadline(&[&message; 6], Duration::from_millis(1)).unwrap_err();
     assert_eq!((refused.sent, refused.why), (4, MessageError::Timeout));
     assert_eq!(rx.claim(9).unwrap().len(), 4);
     drop(rx);
