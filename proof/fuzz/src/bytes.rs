@@ -1,5 +1,5 @@
-//! Calls on a byte pipe or a ring of messages that was opened, and a peer that writes what no honest
-//! one would between them: lengths of messages, stamps, positions.
+//! Calls on a byte pipe or a ring of messages that was opened, and a peer that writes what no
+//! honest one would between them: lengths of messages, stamps, positions.
 
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering::Relaxed;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 0    how much of the header is put right: see [`Repair`]
-//! 1    capacity, as a power of two (where the header is ours); or which of the kinds that carry bytes
+//! 1    capacity, as a power of two (where the header is ours); or which kind that carries bytes
 //! 2    endpoint records (likewise, MPMC)
 //! 3    length of the script
 //! 4..  the script: calls, and words that change between them (see [`script`])
