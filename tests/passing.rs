@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 
 use ringpipe::bytes::{self, Duplex};
@@ -14,9 +15,10 @@ support::tests![
     a_parent_and_a_child_talk_both_ways,
     any_kind_of_ring_can_be_passed_on_and_several_of_them,
     a_ring_was_passed_to_that_program_alone,
+    what_the_program_has_opened_itself_was_not_passed_on,
     what_cannot_be_passed_on_is_refused,
 ];
-support::roles![answers, takes, has_none];
+support::roles![answers, takes, has_none, owns];
 
 fn child(role: &str, prepare: impl FnOnce(&mut Command)) -> Child {
     Child::start_prepared::<Spsc>(&[], role, "", prepare)
@@ -110,6 +112,25 @@ fn has_none<K: Flavour>(mut me: Me) {
             Err(e) => me.say(e),
         }
     }
+}
+
+/// Whatever the environment says: it would have two owners, of which each closes it.
+fn what_the_program_has_opened_itself_was_not_passed_on() {
+    child("owns", |_| {}).finish();
+}
+
+fn owns<K: Flavour>(mut me: Me) {
+    let ring = bytes::Ring::options().create_anonymous().unwrap();
+    let mine = ring.as_fd().try_clone_to_owned().unwrap();
+    let (number, stat) = (mine.as_raw_fd(), rustix::fs::fstat(&mine).unwrap());
+    let list = format!("pipe={number}:{}:{}", stat.st_dev, stat.st_ino);
+    // SAFETY: nobody else asks for the environment meanwhile.
+    unsafe { std::env::set_var("RINGPIPE_PASSED", list) };
+    let taken = bytes::Ring::options().from_env("pipe");
+    assert!(matches!(taken, Err(OpenError::NotFound { .. })), "{taken:?}");
+    drop(taken);
+    assert_eq!(rustix::fs::fstat(&mine).unwrap().st_ino, stat.st_ino);
+    assert_eq!(me.hear(), None);
 }
 
 fn what_cannot_be_passed_on_is_refused() {

@@ -3,7 +3,8 @@
 //! A ring's own descriptor is closed when a program is started. Of a ring that is passed on, the child
 //! gets a duplicate that is not, and the environment tells it the number. Numbers are reused, and an
 //! environment outlives the descriptors it speaks of. So it also tells which file it is, by device
-//! and inode; whoever finds another file there, or none, has not been passed a ring.
+//! and inode; whoever finds another file there, or none, has not been passed a ring. Nor has who finds
+//! one that would be closed when a program is started: this process has opened, or taken, that itself.
 //!
 //! ```text
 //! RINGPIPE_PASSED=NAME=DESCRIPTOR:DEVICE:INODE,…      a name has neither `=` nor `,`
@@ -18,7 +19,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::fstat;
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
 use super::bytes::Duplex;
 use super::bytes::duplex::two_ways;
@@ -162,12 +163,15 @@ fn passed(name: &str) -> Option<OwnedFd> {
     let mut had = HAD.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: it is borrowed for as long as it takes to ask what file it is.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
-    if had.contains(&number) || self::entry(name, fd).ok()? != entry {
+    // Whoever opens something in this process has it closed for the programs that it starts.
+    let inherited = !fcntl_getfd(fd).ok()?.contains(FdFlags::CLOEXEC);
+    if !inherited || had.contains(&number) || self::entry(name, fd).ok()? != entry {
         return None;
     }
     had.insert(number);
-    // SAFETY: the file is the one that our parent opened for us under this number, and we have not
-    // given it to anybody: it is ours, and nobody else's.
+    // SAFETY: the file is the one that our parent opened for us under this number: it came with us
+    // when this program was started, so nobody in it has opened it, and we have not given it to
+    // anybody. It is ours, and nobody else's.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     // Not for those whom this process starts.
     fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
@@ -180,7 +184,8 @@ impl<T: Item, K: Kind> Options<T, K> {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotFound`] if none was, or it was opened before; others as
+    /// [`OpenError::NotFound`] if none was, or it was opened before, or tried to be, or somebody has
+    /// set its descriptor to be closed when a program is started (`FD_CLOEXEC`); others as
     /// [`from_fd`](Self::from_fd).
     pub fn from_env(&self, name: &str) -> Result<Ring<T, K>, OpenError> {
         match passed(name) {
