@@ -327,7 +327,8 @@ impl From<BulkError> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// Sending: no room for the message now (`try_` forms only).
+    /// Sending: no room for the message now, or it is the turn of a sender that has long waited for
+    /// room for a longer one (`try_` forms only).
     Full,
     /// Receiving: nothing there now, but there may be later (`try_` forms only).
     Empty,

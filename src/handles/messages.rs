@@ -175,7 +175,7 @@ macro_rules! end_methods {
             }
 
             /// The longest message that the ring takes, in bytes: half of the ring, less eight, or
-            /// less if the ring is very large.
+            /// less if the ring is very large. (Of a ring that is a single granule, all of it.)
             pub fn max_len(&self) -> usize {
                 max_len(&self.raw.end, &self.raw.end.mem)
             }

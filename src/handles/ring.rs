@@ -84,14 +84,14 @@ impl<T: Item, K: Kind> Ring<T, K> {
         &self.raw
     }
 
-    /// Slots, a power of two.
+    /// Slots, a power of two; of a byte pipe and of a ring of messages, bytes.
     pub fn capacity(&self) -> usize {
         self.raw.capacity()
     }
 
-    /// Items in the ring at this moment. On an SPSC ring: published and not yet released. On an
-    /// MPMC ring: sent, or being sent, and not yet taken by a receiver; positions that a sender has
-    /// given up count until a receiver passes over them.
+    /// Items in the ring at this moment; of a ring of messages, bytes that these take. On an SPSC
+    /// ring: published and not yet released. On an MPMC ring: sent, or being sent, and not yet taken
+    /// by a receiver; positions that a sender has given up count until a receiver passes over them.
     pub fn len(&self) -> usize {
         self.raw.len()
     }
@@ -102,7 +102,8 @@ impl<T: Item, K: Kind> Ring<T, K> {
     }
 
     /// As many items as there are slots, at this moment. On an MPMC ring there may be no free slot
-    /// before that: what a receiver has taken occupies its slot until it is released.
+    /// before that: what a receiver has taken occupies its slot until it is released. Nor need there
+    /// be room for a message, which takes some in a row.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
     }

@@ -30,15 +30,17 @@ impl Peers {
 #[non_exhaustive]
 pub struct Stats {
     /// Positions ever claimed by senders: items sent, given up or in the making. On an SPSC ring,
-    /// items ever published.
+    /// items ever published. On a ring of messages these are not messages but what they take: 8 bytes
+    /// each, or on an MPMC ring a granule.
     pub sent: u64,
-    /// Positions ever claimed by receivers. On an SPSC ring, items ever released.
+    /// Positions ever claimed by receivers. On an SPSC ring, items ever released. Of messages as
+    /// [`sent`](Self::sent) has it.
     pub received: u64,
     /// Sending ends that have ever attached.
     pub sender_arrivals: u64,
     /// Receiving ends that have ever attached.
     pub receiver_arrivals: u64,
-    /// Positions that senders claimed and gave up (MPMC).
+    /// Positions that senders claimed and gave up (MPMC). Of messages, granules.
     pub skipped: u64,
     /// Items that were released, having been handed out more than once, also to one receiver that
     /// had given them back. However often: [`ReadRun::redeliveries`](crate::ReadRun::redeliveries)

@@ -40,7 +40,10 @@ impl<K: Messages> Sender<K> {
     /// come yet.
     ///
     /// Room for a long message is had when so much is free in a row. On an MPMC ring that others keep
-    /// nearly full with short ones that may take long, or for ever: use a deadline, or a larger ring.
+    /// nearly full with short ones it is not, so who waits while a whole ring's worth of theirs passes
+    /// by gets the turn: until it has its room the others wait, and their tries are
+    /// [`Full`](MessageError::Full), for two [intervals](Self::set_liveness_interval) at a time at the
+    /// most. Receivers that are slower than that make it wait longer: use a deadline.
     ///
     /// # Errors
     ///

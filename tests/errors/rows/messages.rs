@@ -38,7 +38,10 @@ pub(super) fn rows() -> Vec<Row> {
             let (_ring, mut tx, _rx) = full(stage);
             Ok(vec![told(tx.try_send(b"")), told(tx.try_reserve(0).map(drop))])
         })
-        .when("There is no room for the message.")
+        .when(
+            "There is no room for the message, or what room there is is kept for the longer one of a \
+             sender that has waited for it for long (MPMC).",
+        )
         .cure("Wait (`send`), or drop it.")
         .again("when receivers have made room."),
         Row::new(&["MessageError::Empty"; 3], "", |stage| {
