@@ -485,6 +485,16 @@ fn with_room_and_messages<K: Messages>(
     room.commit();
     let mut claimed = Some(rx.claim(9).unwrap());
     let before = raw.copy();
+    let message = claimed.as_ref().unwrap().first().unwrap();
+    in_a_fork(|| {
+        let mut copy = [7; 3];
+        message.read_slice(0, &mut copy);
+        assert_eq!((copy, message.to_vec()), ([7; 3], vec![0; 20]), "it may be another's by now");
+        // SAFETY: it panics.
+        let borrowed = catch_unwind(AssertUnwindSafe(|| unsafe { message.as_slice() }.len()));
+        assert!(borrowed.is_err());
+    });
+    drop(message);
     in_a_fork(|| {
         let claimed = claimed.take().unwrap();
         assert!(claimed.first().is_none() && claimed.iter().next().is_none());

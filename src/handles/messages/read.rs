@@ -67,17 +67,17 @@ impl<'a, K: Messages> ReadMessages<'a, K> {
     /// The messages, in order; those that a peer has damaged are left out. None in a child that was
     /// forked meanwhile.
     pub fn iter(&self) -> impl Iterator<Item = Received<'_, K>> {
-        let end = &self.raw.end;
-        let len = if self.raw.is_current() { self.len } else { 0 };
-        let positions = end.items(Kept::shape(), self.run).take(len);
-        positions.filter_map(move |at| Received::new(end, self.run, at))
+        let raw = &*self.raw;
+        let len = if raw.is_current() { self.len } else { 0 };
+        let positions = raw.end.items(Kept::shape(), self.run).take(len);
+        positions.filter_map(move |at| Received::new(raw, self.run, at))
     }
 
     /// The first message; `None` if a peer has damaged it, or in a forked child.
     pub fn first(&self) -> Option<Received<'_, K>> {
-        let end = &self.raw.end;
-        let at = end.items(Kept::shape(), self.run).next().filter(|_| self.raw.is_current())?;
-        Received::new(end, self.run, at)
+        let raw = &*self.raw;
+        let at = raw.end.items(Kept::shape(), self.run).next().filter(|_| raw.is_current())?;
+        Received::new(raw, self.run, at)
     }
 
     /// Releases the first `count` messages; the rest stay this receiver's and are received again.
@@ -110,7 +110,7 @@ impl<K: Messages> fmt::Debug for ReadMessages<'_, K> {
 
 /// A message that is in the ring still.
 pub struct Received<'a, K: Messages> {
-    end: &'a RecvEnd<K>,
+    raw: &'a RawEnd<RecvEnd<K>>,
     at: u64,
     len: usize,
 }
@@ -119,10 +119,11 @@ impl<'a, K: Messages> Received<'a, K> {
     /// The message that begins at one of a claimed run's positions; `None` if it says that it has
     /// another length than its slots.
     #[inline(always)]
-    pub(super) fn new(end: &'a RecvEnd<K>, run: Run, at: u64) -> Option<Self> {
+    pub(super) fn new(raw: &'a RawEnd<RecvEnd<K>>, run: Run, at: u64) -> Option<Self> {
+        let end = &raw.end;
         let len = frames::length(&end.mem, at);
         let fits = slots_of(len, end.mem.slots.shape().stride) == Some(end.extent(run, at));
-        fits.then_some(Self { end, at, len: len as usize })
+        fits.then_some(Self { raw, at, len: len as usize })
     }
 
     pub(super) fn at(&self) -> u64 {
@@ -139,7 +140,8 @@ impl<'a, K: Messages> Received<'a, K> {
         self.len == 0
     }
 
-    /// Copies bytes of the message, from its byte `at` on, so many as `into` has.
+    /// Copies bytes of the message, from its byte `at` on, so many as `into` has. Leaves it alone in a
+    /// child that was forked meanwhile.
     ///
     /// # Panics
     ///
@@ -147,10 +149,12 @@ impl<'a, K: Messages> Received<'a, K> {
     pub fn read_slice(&self, at: usize, into: &mut [u8]) {
         let fits = at <= self.len && into.len() <= self.len - at;
         assert!(fits, "{} bytes from byte {at} on of a message of {}", into.len(), self.len);
-        self.end.mem.slots.read_bytes(self.at, HEADER + at, into);
+        if self.raw.is_current() {
+            self.raw.end.mem.slots.read_bytes(self.at, HEADER + at, into);
+        }
     }
 
-    /// A copy of it.
+    /// A copy of it; zeros in a child that was forked meanwhile.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut copy = vec![0; self.len];
         self.read_slice(0, &mut copy);
@@ -171,6 +175,10 @@ impl<'a, K: Messages> Received<'a, K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// # Panics
+    ///
+    /// If it was inherited through `fork`.
+    ///
     /// # Safety
     ///
     /// From the ring's creation until the reference is gone, its memory and its file are accessed
@@ -179,7 +187,8 @@ impl<'a, K: Messages> Received<'a, K> {
     /// found](crate::Unclean) after others have written to it. No device writes to the message. The
     /// reference is not used in a child that is forked meanwhile.
     pub unsafe fn as_slice(&self) -> &[u8] {
-        let slots = &self.end.mem.slots;
+        self.raw.assert_current();
+        let slots = &self.raw.end.mem.slots;
         let first = slots.value_ptr(slots.shape(), self.at).wrapping_add(HEADER);
         // SAFETY: the slots are the claim's until it ends, which outlives the borrow, and adjacent, as
         // they are mapped twice in a row; the caller vouches that nobody writes to them; any byte is

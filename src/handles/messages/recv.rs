@@ -232,9 +232,8 @@ impl<K: Messages> Receiver<K> {
     /// length does not is dropped.
     #[inline(always)]
     fn first(&mut self, run: Run) -> Result<(u64, usize), MessageError> {
-        let end = &self.raw.end;
-        let first = end.items(Kept::shape(), run).next();
-        let message = first.and_then(|at| Received::new(end, run, at));
+        let first = self.raw.end.items(Kept::shape(), run).next();
+        let message = first.and_then(|at| Received::new(&self.raw, run, at));
         match message {
             Some(message) => Ok((message.at(), message.len())),
             None => Err(self.damaged(run)),
