@@ -145,4 +145,10 @@ fn what_cannot_be_passed_on_is_refused() {
         assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{name:?}");
     }
     assert!(command.get_envs().next().is_none());
+    // The program would get the first of two, whatever was passed on last.
+    command.pass_ring("pipe", &ring).unwrap().pass_ring("pip", &ring).unwrap();
+    let twice = command.pass_ring("pipe", &ring).unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::InvalidInput);
+    command.pass_duplex("talk").unwrap();
+    assert!(command.pass_duplex("talk").is_err());
 }

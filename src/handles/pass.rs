@@ -80,8 +80,8 @@ pub trait PassRing {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the ring is not anonymous (the child can open
-    /// it by its name), or if the name is empty or contains `=`, `,` or NUL; what the kernel says if
-    /// there are too many open files.
+    /// it by its name), if the name is empty or contains `=`, `,` or NUL, or if the command passes on
+    /// a ring under that name already; what the kernel says if there are too many open files.
     fn pass_ring<T: Item, K: Kind>(
         &mut self,
         name: &str,
@@ -131,13 +131,16 @@ impl PassRing for Command {
         if name.is_empty() || name.contains(['=', ',', '\0']) {
             return refused("the name under which a ring is passed on has no `=`, `,` or NUL");
         }
-        // Above the standard streams: what the child's are replaced by must not be this.
-        let passed = fcntl_dupfd_cloexec(ring.as_fd(), 3)?;
         let mut list = self
             .get_envs()
             .find(|(variable, _)| *variable == OsStr::new(VARIABLE))
             .and_then(|(_, value)| value?.to_str())
             .map_or_else(String::new, |others| format!("{others},"));
+        if list.split(',').any(|other| other.split('=').next() == Some(name)) {
+            return refused("this command passes on a ring under that name already");
+        }
+        // Above the standard streams: what the child's are replaced by must not be this.
+        let passed = fcntl_dupfd_cloexec(ring.as_fd(), 3)?;
         list.push_str(&entry(name, passed.as_fd())?);
         self.env(VARIABLE, list);
         // SAFETY: in the child, it makes one system call by a number that the command keeps open.
