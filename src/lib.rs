@@ -51,6 +51,9 @@
 //!
 //! * [`spsc`]: one producer, one consumer. [`mpmc`]: many of both. `channel` in either makes both
 //!   ends without a name, to start with inside one program.
+//! * [`bytes`]: a stream of bytes, as [`io::Write`](std::io::Write) and [`io::Read`](std::io::Read).
+//!   [`messages`]: slices of any length, each whole or not at all, one to one or many to many.
+//!   [`PassRing`] gives a ring without a name to a program that is started.
 //! * [`Ring`] is a ring that is open; [`Options`] creates and opens: named ([`Options::create`]),
 //!   file-backed ([`Options::create_file`]), anonymous ([`Options::create_anonymous`]).
 //! * [`SendHandle`] and [`RecvHandle`] are the ends: `try_send`, `send`, `send_timeout`,
