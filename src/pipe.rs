@@ -136,6 +136,11 @@ pub(crate) trait End {
     /// leaves one behind, for others to adopt.
     fn leave(&mut self) -> bool;
 
+    /// It leaves what there is to another, whose turn it is.
+    fn stands_back(&self) -> bool {
+        false
+    }
+
     /// It waits for so many, and a full look was in vain.
     fn waits_in_vain(&mut self, _need: u64) {}
 
@@ -232,7 +237,8 @@ pub(crate) trait End {
             self.check_liveness(liveness);
             return self.claim_slow(need, max, liveness);
         }
-        if Self::SHARED && need > 1 && check_due && self.another() {
+        // What it cannot use, or leaves to another, may be for one that it was woken in the stead of.
+        if Self::SHARED && (need > 1 || self.stands_back()) && check_due && self.another() {
             let role = Self::OPPOSITE.opposite();
             WakeWord::of(&self.ends().1.control, role).prompt(false);
         }

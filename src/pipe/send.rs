@@ -128,7 +128,7 @@ impl<K: Kind> End for SendEnd<K> {
         if !self.ends.still_there(&self.mem.words) || self.cursor.forgotten() {
             return None;
         }
-        if Self::TAKES_TURNS && self.precedence.stands_back(&self.mem.words.control) {
+        if self.stands_back() {
             return None;
         }
         match (need, max) {
@@ -167,6 +167,11 @@ impl<K: Kind> End for SendEnd<K> {
         self.cursor.close(&self.mem);
         WakeWord::notify_role(&self.mem.words.control, Role::Receiver);
         false
+    }
+
+    #[inline(always)]
+    fn stands_back(&self) -> bool {
+        Self::TAKES_TURNS && self.precedence.stands_back(&self.mem.words.control)
     }
 
     #[inline]

@@ -28,6 +28,10 @@
 //! or after, and sees in its look that the turn is nobody's. An end takes the turn but once in a lap
 //! of the ring, so that waking all does not count.
 //!
+//! But one that stands back may be woken for a slot that another could have, which ignores the turn, or
+//! came for a single slot before and is asleep. It leaves the slot where it is, and passes no wake on:
+//! that would go round among those who stand back. At its next check it prompts another.
+//!
 //! **Who dies with the turn** is found at the next check of one that stands back, whose look comes
 //! after that. Others who sleep look again after an interval, as the watch sees to. **Who is stopped**
 //! with it, or lives on in another way, holds up others for two intervals at the most: each ignores a

@@ -90,7 +90,8 @@ impl<K: Messages> Receiver<K> {
     ///
     /// A message that does not fit is not received, and not cut off: the error says how long it is.
     /// It comes first on this receiver's next call; should the receiver close or die before, it goes
-    /// to another.
+    /// to another (or is dropped, on an MPMC ring that
+    /// [drops](crate::Options::drop_unreleased) what was claimed).
     ///
     /// ```
     /// use ringpipe::MessageError;
