@@ -4,8 +4,8 @@
 //! # A message
 //!
 //! A slot is a *granule* of some bytes, a power of two. A message is a word that says how long it
-//! is, and what it carries, in as many granules as that takes. They are adjacent, as a sender claims
-//! them at once. The first is PUBLISHED, and each further one CONTINUED:
+//! is, and what it carries, in as many granules as that takes. They are adjacent, as a sender
+//! claims them at once. The first is PUBLISHED, and each further one CONTINUED:
 //!
 //! ```text
 //! P  C C  |  P  |  S S S  |  P  S  |  S C C  |  F …
@@ -23,29 +23,30 @@
 //! [`publish`] stores what was not used as SKIPPED, then CONTINUED from the last granule down, then
 //! PUBLISHED. So whoever sees the first granule published sees all of the message, and where it
 //! ends. A sender that is killed in between has published nothing: the first granule is FREE. Its
-//! intent covers all of the claim until the last store, so what is FREE is marked SKIPPED one by one,
-//! as that of any dead sender ([`recovery`](super::recovery)), and the granules that are CONTINUED
-//! already stand behind a hole. Nobody need know how long the dead one's message was to be.
+//! intent covers all of the claim until the last store, so what is FREE is marked SKIPPED one by
+//! one, as that of any dead sender ([`recovery`](super::recovery)), and the granules that are
+//! CONTINUED already stand behind a hole. Nobody need know how long the dead one's message was to
+//! be.
 //!
-//! Each of these stores is a release, also where no receiver waits for it: an end that comes late, with
-//! an old index in hand, finds any of them, and takes it for damage unless it sees that the index has
-//! moved (S3 → S1, R1; "ahead" in [`mpmc`](super::mpmc)).
+//! Each of these stores is a release, also where no receiver waits for it: an end that comes late,
+//! with an old index in hand, finds any of them, and takes it for damage unless it sees that the
+//! index has moved (S3 → S1, R1; "ahead" in [`mpmc`](super::mpmc)).
 //!
 //! # Receiving
 //!
-//! **A run ends where a stamp says so.** A [look](look) goes on until it has seen what is not a part
-//! of the run: the start of one item more than was asked for, or what is not handed over. So it
-//! never takes a part of a message. That holds even for a look that comes to nothing, because others
-//! have moved the head meanwhile. Such a look reads stamps of which some are old and some new; a
-//! message that it saw the first granule of, it sees to the end, or it sees a granule that was
-//! released since; and as a message is released from the first granule on, nothing of it is left
-//! then. Were it otherwise, an end that is killed before its compare-and-swap fails would leave an
-//! intent that ends within a message that another has claimed.
+//! **A run ends where a stamp says so.** A [`look`] goes on until it has seen what is not a
+//! part of the run: the start of one item more than was asked for, or what is not handed over. So
+//! it never takes a part of a message. That holds even for a look that comes to nothing, because
+//! others have moved the head meanwhile. Such a look reads stamps of which some are old and some
+//! new; a message that it saw the first granule of, it sees to the end, or it sees a granule that
+//! was released since; and as a message is released from the first granule on, nothing of it is
+//! left then. Were it otherwise, an end that is killed before its compare-and-swap fails would
+//! leave an intent that ends within a message that another has claimed.
 //!
 //! A run that is as long as the ring, and goes on behind that, has never been there: the head has
 //! moved. A look may also reach a limit, that of an intent's length or that of a `clear`. Then it
-//! goes back to the last place at which a message ends; within holes any place will do. So a run may
-//! begin with a granule that is CONTINUED: a hole.
+//! goes back to the last place at which a message ends; within holes any place will do. So a run
+//! may begin with a granule that is CONTINUED: a hole.
 //!
 //! **Release** goes from the first granule to the last. A receiver that is killed in between has
 //! released the message with the first of these stores. What is left is CONTINUED, and behind
@@ -56,30 +57,30 @@
 //! A dead sender's claim is settled granule by granule. A dead receiver's is settled by whole
 //! messages, whatever its intent covers. An intent need not begin or end where a message does: it
 //! has the low bits of a position, so one that is old can seem to be of positions 2^40 further on,
-//! and there cut a message in two. If two receivers took a part each, both would have a message that
-//! is not one. So the recoverer
+//! and there cut a message in two. If two receivers took a part each, both would have a message
+//! that is not one. So the recoverer
 //!
 //! * begins at the first granule of a message of which the intent covers a later one
 //!   ([`begin_of`]);
 //! * takes a message to its end, even beyond the intent ([`extent`]);
 //! * leaves all of it alone if somebody alive may own any of its granules.
 //!
-//! That all of a message has the same owner, as the head has been moved over all of it at once, makes
-//! it right to take all of it. The argument that the owner is dead is the one in
-//! [`recovery`](super::recovery), and holds for each position below the head, whoever's intent led the
-//! recoverer there.
+//! That all of a message has the same owner, as the head has been moved over all of it at once,
+//! makes it right to take all of it. The argument that the owner is dead is the one in
+//! [`recovery`](super::recovery), and holds for each position below the head, whoever's intent led
+//! the recoverer there.
 //!
-//! The run that is adopted begins and ends where messages do, too, and the adopter's intent covers it
-//! before anything else changes. Messages are counted, delivered again and dropped one by one
+//! The run that is adopted begins and ends where messages do, too, and the adopter's intent covers
+//! it before anything else changes. Messages are counted, delivered again and dropped one by one
 //! ([`deliveries`](super::deliveries)).
 //!
-//! **End-of-file** asks whether anything between head and tail is still FREE. A dead sender's message
-//! has a first granule that is FREE, until that is SKIPPED.
+//! **End-of-file** asks whether anything between head and tail is still FREE. A dead sender's
+//! message has a first granule that is FREE, until that is SKIPPED.
 //!
 //! # A peer that scribbles on stamps
 //!
-//! Every loop over granules here is bounded by the capacity, and every position is masked. What comes
-//! of stamps that no history produces is a message of a wrong extent, a hole, or damage.
+//! Every loop over granules here is bounded by the capacity, and every position is masked. What
+//! comes of stamps that no history produces is a message of a wrong extent, a hole, or damage.
 //!
 //! Source: the protocol was explored state by state, with two deaths anywhere and up to three
 //! receivers, before it was written here; `loom-tests` explores what is here, with its orderings.
@@ -147,7 +148,7 @@ pub(super) fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) 
     }
 }
 
-/// The item that begins at `at` does not end there, if it is a message that was claimed or could be.
+/// The item that begins at `at` does not end there.
 #[inline(always)]
 pub(super) fn goes_on<K: Kind>(mem: &Mem<K>, at: u64) -> bool {
     // Relaxed: as for `extent`. Of another lap it was released, and so was the one at `at` (R3).
@@ -166,8 +167,8 @@ pub(super) fn extent<K: Kind>(mem: &Mem<K>, at: u64, most: u64) -> u64 {
     }
     let capacity = mem.slots.capacity();
     let most = most.min(longest(capacity)).max(1);
-    // Relaxed: whoever has acquired the first one's stamp sees these, and nobody frees them meanwhile:
-    // they are the caller's, or a dead end's, or the caller leaves them alone.
+    // Relaxed: whoever has acquired the first one's stamp sees these, and nobody frees them
+    // meanwhile: they are the caller's, or a dead end's, or the caller leaves them alone.
     let mut others = positions(at, 1..most);
     let end = others.find(|&position| {
         !Stamp(mem.slots.stamp(position).load(Relaxed)).is_continued(position, capacity)

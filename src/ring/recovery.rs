@@ -25,7 +25,7 @@
 //! stores an intent of its own for it: from then on it is as claimed as any, and if the adopter
 //! dies, it is adopted again. Until its release the item is thus covered by somebody's intent, and
 //! the slot's stamp tells whether it was released. A message is handed over, or left alone, as a
-//! whole ([`granules`](super::granules)).
+//! whole ([`granules`]).
 //!
 //! **One recoverer at a time.** All of this runs while the region's recovery word names the
 //! recoverer ([`recovery_word`](crate::peers::recovery_word)); whoever comes after one that died

@@ -544,5 +544,6 @@ deaths! { MpmcMessages:
     recoverer_killed_in_dropping_messages: dropping_recoverer_dies(RECV_MESSAGES), 1;
     recoverer_killed_in_dropping_a_message_delivered_twice: limited_recoverer_dies(RECV_MESSAGES), 1;
     adopters_of_messages_killed_one_after_the_other_are_counted: adopters_die(RECV_MESSAGES), 0;
-    adopters_of_messages_killed_one_after_the_other_exhaust_one: limited_adopters_die(RECV_MESSAGES), 0;
+    adopters_of_messages_killed_one_after_the_other_exhaust_one:
+        limited_adopters_die(RECV_MESSAGES), 0;
 }

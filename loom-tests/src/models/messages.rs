@@ -1,6 +1,6 @@
-//! Messages of several granules on an MPMC ring: none is torn, lost, doubled, or out of its sender's
-//! order. What numbers a model sends in one call is one message, which says how long it is; its
-//! first number is what is received (`support`).
+//! Messages of several granules on an MPMC ring: none is torn, lost, doubled, or out of its
+//! sender's order. What numbers a model sends in one call is one message, which says how long it
+//! is; its first number is what is received (`support`).
 //!
 //! How ends die over them is `crash`'s, how they close `close`'s, and ends that come late `laps`'s.
 
@@ -117,8 +117,8 @@ fn what_a_message_leaves_of_its_claim_is_passed_over() {
 }
 
 /// The run that a look finds ends where messages do, also if it was a look at old stamps and at new
-/// ones: an end that is killed before its compare-and-swap fails leaves no intent that ends within a
-/// message.
+/// ones: an end that is killed before its compare-and-swap fails leaves no intent that ends within
+/// a message.
 #[test]
 fn a_receiver_that_comes_late_intends_no_part_of_a_message() {
     const LATE: usize = 2;

@@ -413,8 +413,8 @@ pub(crate) const fn needed<K: Kind>(need: u64, max: u64) -> u64 {
 /// Where the length is in the word with which a message begins, and its number below.
 const LENGTH_SHIFT: u32 = 32;
 
-/// Writes values into slots from `at` on; or, where there are messages, one of as many granules: its
-/// number, and how long it is, in the first, and in each further one the next number.
+/// Writes values into slots from `at` on; or, where there are messages, one of as many granules:
+/// its number, and how long it is, in the first, and in each further one the next number.
 pub(crate) fn write_run<K: Kind>(mem: &Mem<K>, at: u64, values: &[u64]) {
     let mut words = values.to_vec();
     if let (true, Some(first)) = (K::MESSAGES, words.first_mut()) {

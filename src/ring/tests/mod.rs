@@ -222,8 +222,8 @@ impl<T: Sample, K: Kind> Rx<T, K> {
             .collect()
     }
 
-    /// The sample of which the message at this position is made. Both of what it says of itself, and
-    /// what is in it, must be whole.
+    /// The sample of which the message at this position is made. What it says of its length must fit
+    /// its extent, and all of it must be of one sample.
     fn message(&self, run: Run, at: u64) -> T {
         let granules = self.extent(run, at) as usize;
         let mut all = vec![T::nth(0); granules];
