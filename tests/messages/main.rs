@@ -1,6 +1,6 @@
 //! Messages of any length, on rings with one of each end and with many of both: what each call
-//! promises ([`calls`], [`in_place`], [`several`]), every [length](lengths) at every place of the ring, what the
-//! [`deaths`] of their ends cost, who is [woken](wakes) where long and short ones mix, the
+//! promises ([`calls`], [`in_place`], [`several`]), every [length](lengths) at every place of the ring,
+//! what the [`deaths`] of their ends cost, who is [woken](wakes) where long and short ones mix, the
 //! [`places`] that such rings live in; and [`survivors`], which are killed at random while each
 //! message is accounted for.
 
