@@ -42,6 +42,14 @@
 //! [claims](Receiver::claim) messages, looks at them, and releases them when it is done: until then
 //! they are not lost if it dies.
 //!
+//! # Long messages beside short ones
+//!
+//! A message goes out when as much as it takes is free in a row. On an MPMC ring others might take each
+//! bit that becomes free for short messages. So a sender that waits while a whole ring of others'
+//! messages passes it by has *precedence*: the others wait until it has had its room, for two liveness
+//! intervals at the most. Calls that only try have none. And a long message is best sent to a ring that
+//! is many times as long.
+//!
 //! **After a crash**: a message that was not sent is absent, whole; one that was claimed and not
 //! released is received again, by another receiver or the successor, and
 //! [marked](Receiver::redeliveries). All others arrive exactly once.
