@@ -31,6 +31,13 @@ fn so_far(done: Result<(), SendAllError>, len: usize) -> io::Result<usize> {
     }
 }
 
+/// The most bytes of a ring that one claim moves, so that the other side has room, or bytes, to go on
+/// with meanwhile.
+#[inline(always)]
+fn portion(capacity: usize) -> usize {
+    capacity / 4
+}
+
 /// A timeout as sockets take it.
 fn positive(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
     match timeout {
@@ -45,6 +52,26 @@ fn positive(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
 impl SendHandle<u8, Bytes> {
     fn patience(&mut self) -> &mut Patience {
         &mut self.raw.waiting.patience
+    }
+
+    /// A write of more than a portion.
+    fn write_in_portions(&mut self, bytes: &[u8], portion: usize) -> io::Result<usize> {
+        let deadline = self.raw.waiting.patience.deadline();
+        let mut done = 0;
+        for bytes in bytes.chunks(portion) {
+            let moved = match deadline {
+                Some(deadline) => self.send_all_deadline(bytes, deadline),
+                None => match self.try_send_slice(bytes) {
+                    Ok(sent) if sent < bytes.len() => return Ok(done + sent),
+                    tried => tried.map(drop).map_err(|why| SendAllError { sent: 0, why }),
+                },
+            };
+            if let Err(SendAllError { sent, why }) = moved {
+                return so_far(Err(SendAllError { sent: done + sent, why }), bytes.len());
+            }
+            done += bytes.len();
+        }
+        Ok(done)
     }
 
     /// Whether the calls of [`io::Write`] say [`WouldBlock`](ErrorKind::WouldBlock) instead of waiting.
@@ -89,6 +116,10 @@ impl SendHandle<u8, Bytes> {
 impl io::Write for SendHandle<u8, Bytes> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let portion = portion(self.capacity());
+        if bytes.len() > portion {
+            return self.write_in_portions(bytes, portion);
+        }
         match self.raw.waiting.patience.deadline() {
             Some(deadline) => so_far(self.send_all_deadline(bytes, deadline), bytes.len()),
             None => Ok(self.try_send_slice(bytes)?),
@@ -138,6 +169,22 @@ impl RecvHandle<u8, Bytes> {
         &mut self.raw.waiting.patience
     }
 
+    /// What else there is, by portions. What comes in its way, the next call says.
+    fn read_more(&mut self, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        for portion in into.chunks_mut(portion(self.capacity())) {
+            if self.is_empty() {
+                break;
+            }
+            let read = self.try_recv_slice(portion).unwrap_or(0);
+            done += read;
+            if read < portion.len() {
+                break;
+            }
+        }
+        done
+    }
+
     /// Whether the calls of [`io::Read`] say [`WouldBlock`](ErrorKind::WouldBlock) instead of waiting.
     /// Default: they wait. Other calls say in their names whether they wait.
     pub fn set_nonblocking(&mut self, nonblocking: bool) {
@@ -166,11 +213,19 @@ impl RecvHandle<u8, Bytes> {
 impl io::Read for RecvHandle<u8, Bytes> {
     #[inline]
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let portion = portion(self.capacity());
+        let (first, more) = into.split_at_mut(portion.min(into.len()));
         let read = match self.raw.waiting.patience.deadline() {
-            Some(deadline) => self.recv_slice_deadline(into, deadline),
-            None => self.try_recv_slice(into),
+            Some(deadline) => self.recv_slice_deadline(first, deadline),
+            None => self.try_recv_slice(first),
         };
-        or_end_of_file(read)
+        match read {
+            // What was delivered before is told of the first bytes alone.
+            Ok(read) if read == portion && !more.is_empty() && self.redelivered() == 0 => {
+                Ok(read + self.read_more(more))
+            }
+            read => or_end_of_file(read),
+        }
     }
 
     /// Into the buffers, in order. Where there is less than fits, no more is waited for.

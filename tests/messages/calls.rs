@@ -494,7 +494,6 @@ fn with_room_and_messages<K: Messages>(
         let borrowed = catch_unwind(AssertUnwindSafe(|| unsafe { message.as_slice() }.len()));
         assert!(borrowed.is_err());
     });
-    drop(message);
     in_a_fork(|| {
         let claimed = claimed.take().unwrap();
         assert!(claimed.first().is_none() && claimed.iter().next().is_none());

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::super::recv::RecvHandle;
 use super::super::send::SendHandle;
+use super::portion;
 use crate::error::{BulkError, Descriptor, TransferError};
 use crate::ring::Bytes;
 
@@ -21,8 +22,8 @@ fn not_begun(why: BulkError) -> TransferError {
 }
 
 /// The most bytes that go by one system call.
-fn portion(capacity: usize, left: u64) -> usize {
-    (capacity / 4).min(usize::try_from(left).unwrap_or(usize::MAX))
+fn at_once(capacity: usize, left: u64) -> usize {
+    portion(capacity).min(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
 /// Calls the kernel until no signal comes in between.
@@ -83,7 +84,7 @@ impl SendHandle<u8, Bytes> {
     }
 
     fn read_portion(&mut self, fd: BorrowedFd<'_>, left: u64) -> Result<usize, Descriptor> {
-        let portion = portion(self.capacity(), left);
+        let portion = at_once(self.capacity(), left);
         let run = match self.patience().deadline() {
             Some(deadline) => self.claim_deadline(portion, deadline),
             None => self.try_claim(portion),
@@ -129,7 +130,7 @@ impl RecvHandle<u8, Bytes> {
     }
 
     fn write_portion(&mut self, fd: BorrowedFd<'_>, left: u64) -> Result<usize, Descriptor> {
-        let portion = portion(self.capacity(), left);
+        let portion = at_once(self.capacity(), left);
         let run = match self.patience().deadline() {
             Some(deadline) => self.claim_deadline(portion, deadline),
             None => self.try_claim(portion),
