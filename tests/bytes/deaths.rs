@@ -173,21 +173,35 @@ fn readers_are_killed_over_transfers_and_write_at_most_a_quarter_of_the_ring_aga
     });
 }
 
-/// Another child writes. `check` is given how much the reader that was killed has appended, and how
-/// much the pipe counts as received.
+/// Another child writes, what it is fed: a portion for each reader, so that none comes to the end.
+/// `check` is given how much the reader that was killed has appended, and how much the pipe counts as
+/// received.
 fn readers_are_killed(role: &str, check: impl Fn(u64, u64)) {
     let (name, ring) = new_pipe(CAPACITY);
     let directory = Directory::new();
-    let (path, copy) = (a_real_file(), directory.join("copy"));
-    let original = std::fs::read(&path).unwrap();
+    let (source, copy) = (fifo(&directory), directory.join("copy"));
+    let original = std::fs::read(a_real_file()).unwrap();
+    let portion = original.len() as u64 / u64::from(KILLS + 1);
     File::create_new(&copy).unwrap();
     let mut writer = child("transfers_from", &name);
-    writer.say(&format!("0 {}", path.display()));
+    writer.say(&format!("- {}", source.display()));
+    let (feeds, portions) = std::sync::mpsc::channel();
+    let fed = original.clone();
+    let feeder = std::thread::spawn(move || {
+        let mut feed = File::options().write(true).open(&source).unwrap();
+        let mut fed = &fed[..];
+        for portion in portions {
+            let (next, rest) = fed.split_at(fed.len().min(portion));
+            feed.write_all(next).unwrap();
+            fed = rest;
+        }
+    });
     let mut random = Rng::new(rng::seed());
-    for _ in 0..KILLS {
+    for n in 1..=u64::from(KILLS) {
         let mut reader = child(role, &name);
         reader.say(copy.to_str().unwrap());
-        let some = len_of(&copy) + random.within(1..len_of(&path) / u64::from(KILLS + 1));
+        feeds.send(portion as usize).unwrap();
+        let some = random.within(len_of(&copy)..n * portion + 1);
         until("a reader that has come so far", || (len_of(&copy) >= some).then_some(()));
         reader.kill();
         let (appended, received) = (len_of(&copy), ring.stats().received);
@@ -201,7 +215,11 @@ fn readers_are_killed(role: &str, check: impl Fn(u64, u64)) {
         std::io::copy(&mut lost, &mut &appending(&copy)).unwrap();
     }
     let mut reader = child(role, &name);
-    reader.must(copy.to_str().unwrap(), "Ok");
+    reader.say(copy.to_str().unwrap());
+    feeds.send(original.len()).unwrap();
+    drop(feeds);
+    feeder.join().unwrap();
+    reader.must_hear("Ok");
     writer.must_hear("Ok");
     assert!(std::fs::read(&copy).unwrap() == original);
     assert_eq!(ring.stats().received, original.len() as u64);
