@@ -23,6 +23,8 @@ pub const TALLY: usize = 1536;
 pub const WATCH: usize = 1664;
 /// A bit for each long sleeper: senders, then receivers, 512 bytes each.
 pub const LONG_SLEEPERS: usize = 1920;
+/// Whose turn it is, of senders of messages.
+pub const TURN: usize = 2944;
 /// The endpoint table, 8 bytes a record.
 pub const OWNERS: usize = 3456;
 

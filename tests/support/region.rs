@@ -110,6 +110,8 @@ pub enum Class {
     Watch,
     /// Who sleeps long.
     LongSleepers,
+    /// MPMC messages: whose turn it is to claim many slots.
+    Turn,
     /// Who sits in an endpoint record.
     OwnerWord,
     /// MPMC: what an end is about to claim.
@@ -133,12 +135,13 @@ impl Class {
             Self::Stamp | Self::Watch | Self::LongSleepers | Self::Intent => K::MANY,
             Self::HandedOut => !K::MANY,
             Self::Length => K::MESSAGES,
+            Self::Turn => K::MANY && K::MESSAGES,
             _ => true,
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Header,
         Self::Tail,
         Self::Head,
@@ -149,6 +152,7 @@ impl Class {
         Self::Tally,
         Self::Watch,
         Self::LongSleepers,
+        Self::Turn,
         Self::OwnerWord,
         Self::Intent,
         Self::HandedOut,
@@ -196,6 +200,9 @@ impl Chart {
                 let bytes = records.div_ceil(64) * 8;
                 mark(Class::LongSleepers, at::LONG_SLEEPERS + 512 * role, bytes);
             }
+        }
+        if many && messages {
+            mark(Class::Turn, at::TURN, 8);
         }
         mark(Class::OwnerWord, at::OWNERS, 8 * records);
         for record in 0..records {
