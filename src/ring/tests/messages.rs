@@ -587,3 +587,16 @@ fn stamps_positions_and_intents_that_somebody_made_up_harm_nobody() {
         assert!(head.wrapping_sub(granules::begin_of(&mem, head)) < CAPACITY);
     }
 }
+
+/// A peer has made its stamps say that there is one long message, where two were adopted.
+#[test]
+fn an_adopted_message_is_no_longer_than_its_claim_whatever_stamps_say() {
+    let heap = Heap::<u64, MpmcMessages>::new(8, 2);
+    let stamps = [Stamp::skipped, Stamp::published, Stamp::continued, Stamp::continued];
+    for (at, stamp) in (0..).zip(stamps) {
+        heap.mem().slots.stamp(at).store(stamp(at, heap.capacity).0, Relaxed);
+    }
+    let claim = Run { at: 0, slots: 3, items: 2, again: 2 };
+    let first = crate::ring::deliveries::Adopted::default().first(&heap.mem(), claim);
+    assert_eq!(first, Some(Run { at: 0, slots: 3, items: 1, again: 1 }));
+}
