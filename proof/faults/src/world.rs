@@ -21,7 +21,8 @@ pub struct World<K: Ends> {
     rx: Vec<K::Receiver>,
     /// Living processes with an end, to be killed while the victim waits.
     doomed: Vec<Victim>,
-    asleep: Option<std::thread::JoinHandle<Option<u64>>>,
+    /// It stays until it is asked what it has received: who sends to one that leaves may be refused.
+    asleep: Option<std::thread::JoinHandle<(K::Receiver, Option<u64>)>>,
     /// What is in the ring, or in somebody's hands.
     items: Vec<u64>,
 }
@@ -130,7 +131,8 @@ impl<K: Ends> World<K> {
                 self.asleep = Some(std::thread::spawn(move || {
                     // SAFETY: asks for a number.
                     let _ = tell.send(unsafe { libc::gettid() } as u32);
-                    rx.recv_deadline(Deadline::NEVER).ok()
+                    let got = rx.recv_deadline(Deadline::NEVER).ok();
+                    (rx, got)
                 }));
                 let thread = told.recv().map_err(text)?;
                 let me = std::process::id();
@@ -218,7 +220,7 @@ impl<K: Ends> World<K> {
         self.doomed.drain(..).try_for_each(|mut other| other.kill())?;
         if let Some(asleep) = self.asleep.take() {
             // It goes on: it has the item, or learns that nobody sends any more.
-            let got = asleep.join().map_err(|_| "a sleeper panicked")?;
+            let (_rx, got) = asleep.join().map_err(|_| "a sleeper panicked")?;
             if let Some(got) = got {
                 let at = self.items.iter().position(|item| *item == got);
                 self.items.remove(at.ok_or(format!("a sleeper received {got}"))?);
