@@ -229,6 +229,12 @@ impl<'a, S: Shape> View<'a, S> {
     pub(crate) fn prefetch_to_write(&self, position: u64) {
         self.mem.slots.prefetch_to_write(self.shape.slot(self.mem), position);
     }
+
+    /// Takes the lines of slots that are claimed and read: see [`Slots::write_back`].
+    #[inline(always)]
+    pub(crate) fn write_back(&self, position: u64, slots: u64) {
+        self.mem.slots.write_back(self.shape.slot(self.mem), position, slots);
+    }
 }
 
 impl<T, K: Kind> View<'_, Fixed<T, K>> {

@@ -522,6 +522,7 @@ impl RecvCursor for Receiver {
             // Everything before the first item that is kept.
             self.items(mem, run).nth(items as usize).map_or(run.slots, |at| at.wrapping_sub(run.at))
         };
+        mem.write_back(run.at, slots);
         free(mem, run.at, slots);
         // What was claimed alone out of an adopted claim is not all of it. (A run that nobody had
         // before is all, and the compiler knows which that is.)

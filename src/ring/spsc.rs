@@ -353,6 +353,7 @@ impl RecvCursor for Consumer {
     #[inline(always)]
     fn release_one(&mut self, mem: View<'_, impl Shape>, run: Run) {
         debug_assert!(run.at == self.head && self.again == 0);
+        mem.write_back(run.at, 1);
         self.head = run.at.wrapping_add(1);
         mem.words.control.head.store(self.head, Release); // C2 → P1: slots before it have been read
     }
@@ -395,6 +396,7 @@ impl RecvCursor for Consumer {
     fn release(&mut self, mem: View<'_, impl Shape>, run: Run, items: u64) {
         debug_assert!(run.at == self.head && items <= run.items);
         debug_assert!(items <= self.tail_seen.wrapping_sub(self.head), "released what was seen");
+        mem.write_back(self.head, items);
         self.head = self.head.wrapping_add(items);
         if self.again > 0 {
             self.at_once_until = self.head;

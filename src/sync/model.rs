@@ -143,6 +143,13 @@ impl<K: Kind> Slots<K> {
 
     pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64) {}
 
+    /// Changes nothing, but nobody else may access them meanwhile.
+    pub(crate) fn write_back(&self, _: SlotShape, position: u64, slots: u64) {
+        for i in 0..slots {
+            self.slot(position.wrapping_add(i)).value.with_mut(|_| ());
+        }
+    }
+
     pub(crate) unsafe fn write_run<T: NoUninit>(&self, position: u64, values: &[T]) {
         assert!(values.len() as u64 <= self.capacity());
         for (value, i) in values.iter().zip(0..) {
