@@ -120,6 +120,10 @@ impl io::Write for SendHandle<u8, Bytes> {
         if bytes.len() > portion {
             return self.write_in_portions(bytes, portion);
         }
+        // Most have no need to ask how patient it is.
+        if !bytes.is_empty() && self.sends_at_once(bytes) {
+            return Ok(bytes.len());
+        }
         match self.raw.waiting.patience.deadline() {
             Some(deadline) => so_far(self.send_all_deadline(bytes, deadline), bytes.len()),
             None => Ok(self.try_send_slice(bytes)?),
@@ -246,10 +250,12 @@ impl io::Read for RecvHandle<u8, Bytes> {
     }
 }
 
+#[inline(always)]
 fn or_end_of_file(read: Result<usize, BulkError>) -> io::Result<usize> {
     match read {
+        Ok(read) => Ok(read),
         Err(BulkError::Closed) => Ok(0),
-        read => Ok(read?),
+        Err(why) => Err(why.into()),
     }
 }
 

@@ -25,9 +25,13 @@ pub(crate) const HEADER: usize = 8;
 /// The bits of it that are the length; the others are reserved, and zero.
 pub(crate) const LENGTH: u64 = (1 << 48) - 1;
 
-/// How many slots a message of so many bytes takes. `None`: more than there can be.
+/// How many slots, each of a power of two of bytes, a message of so many bytes takes. `None`: more
+/// than there can be.
+#[inline(always)]
 pub(crate) fn slots_of(len: u64, slot: usize) -> Option<u64> {
-    Some(len.checked_add(HEADER as u64)?.div_ceil(slot as u64))
+    debug_assert!(slot.is_power_of_two());
+    let last = len.checked_add(HEADER as u64 - 1)?; // the last byte's place
+    Some((last >> slot.trailing_zeros()) + 1)
 }
 
 /// What the message that begins at a position says of its length, in bytes.

@@ -167,6 +167,96 @@ mod vector {
     }
 }
 
+/// The same for bytes that belong to no element: what no vector, and no row of them, ends with goes
+/// in one that begins earlier. A byte that is moved twice is the same both times, or somebody
+/// scribbles.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
+mod overlapping {
+    use std::arch::asm;
+    use std::arch::x86_64::__m128i as Vector;
+
+    use super::vector;
+
+    const VECTOR: usize = size_of::<Vector>();
+    const WORD: usize = size_of::<u64>();
+
+    /// Moves all of `bytes` bytes into the region if they fill a word, and says how many it has.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable and `to` writable for `bytes` bytes, whoever else accesses `to`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_in(to: *mut u8, from: *const u8, bytes: usize) -> usize {
+        if bytes >= VECTOR {
+            // SAFETY: the caller's promise.
+            let done = unsafe { vector::copy_in(to, from, bytes) };
+            if done < bytes {
+                let last = bytes - VECTOR;
+                // SAFETY: the last of them, as there are as many.
+                unsafe { vector::copy_in(to.wrapping_add(last), from.wrapping_add(last), VECTOR) };
+            }
+            return bytes;
+        }
+        if bytes < WORD {
+            return 0;
+        }
+        for at in [0, bytes - WORD] {
+            // SAFETY: the first ones, and the last ones.
+            let word = unsafe { from.wrapping_add(at).cast::<u64>().read_unaligned() };
+            // SAFETY: likewise; the instruction needs no alignment.
+            unsafe {
+                asm!(
+                    "mov [{to}], {word}",
+                    to = in(reg) to.wrapping_add(at),
+                    word = in(reg) word,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+        bytes
+    }
+
+    /// Moves all of `bytes` bytes out of the region if they fill a word, and says how many it has.
+    ///
+    /// # Safety
+    ///
+    /// `from` is readable and `to` writable for `bytes` bytes, whoever else accesses `from`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, bytes: usize) -> usize {
+        if bytes >= VECTOR {
+            // SAFETY: the caller's promise.
+            let done = unsafe { vector::copy_out(from, to, bytes) };
+            if done < bytes {
+                let last = bytes - VECTOR;
+                // SAFETY: the last of them, as there are as many.
+                unsafe { vector::copy_out(from.wrapping_add(last), to.wrapping_add(last), VECTOR) };
+            }
+            return bytes;
+        }
+        if bytes < WORD {
+            return 0;
+        }
+        for at in [0, bytes - WORD] {
+            let word: u64;
+            // SAFETY: the first ones, and the last ones; the instruction needs no alignment.
+            unsafe {
+                asm!(
+                    "mov {word}, [{from}]",
+                    from = in(reg) from.wrapping_add(at),
+                    word = out(reg) word,
+                    options(nostack, preserves_flags),
+                );
+            }
+            // SAFETY: likewise.
+            unsafe { to.wrapping_add(at).cast::<u64>().write_unaligned(word) };
+        }
+        bytes
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
+use vector as overlapping;
+
 /// Elsewhere, words are all there is.
 #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
 mod vector {
@@ -261,7 +351,10 @@ pub(super) unsafe fn copy_bytes_in(to: *mut u8, from: *const u8, bytes: usize) {
         return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
     // SAFETY: the caller's promise.
-    let done = unsafe { vector::copy_in(to, from, bytes) };
+    let done = unsafe { overlapping::copy_in(to, from, bytes) };
+    if done == bytes {
+        return;
+    }
     let (to, from, bytes) = (to.wrapping_add(done), from.wrapping_add(done), bytes - done);
     let [first, words] = pieces(to, bytes);
     // SAFETY: the caller's promise, for a part; single bytes are aligned.
@@ -287,7 +380,10 @@ pub(super) unsafe fn copy_bytes_out(from: *const u8, to: *mut u8, bytes: usize) 
         return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
     }
     // SAFETY: the caller's promise.
-    let done = unsafe { vector::copy_out(from, to, bytes) };
+    let done = unsafe { overlapping::copy_out(from, to, bytes) };
+    if done == bytes {
+        return;
+    }
     let (to, from, bytes) = (to.wrapping_add(done), from.wrapping_add(done), bytes - done);
     let [first, words] = pieces(from, bytes);
     // SAFETY: the caller's promise, for a part; single bytes are aligned.

@@ -128,6 +128,12 @@ pub struct Slots<K> {
 unsafe impl<K> Send for Slots<K> {}
 
 impl<K: Kind> Slots<K> {
+    /// The shape of all slots of this kind, if it has one alone: then the compiler knows it.
+    const WORDS: Option<SlotShape> = match K::MESSAGES && !K::MANY {
+        true => SlotShape::new(false, size_of::<u64>(), size_of::<u64>()),
+        false => None,
+    };
+
     /// # Safety
     ///
     /// `base` is aligned as the shape says, and to the [`word`] of its values, and is valid for
@@ -142,6 +148,7 @@ impl<K: Kind> Slots<K> {
     ) -> Self {
         debug_assert!(capacity.is_power_of_two());
         assert_eq!(stamps.is_some(), K::STAMPS_APART, "stamps that lie apart");
+        assert!(Self::WORDS.is_none_or(|words| words == shape), "this kind's slots are words");
         let stamps = stamps.map_or(ptr::null_mut(), NonNull::as_ptr);
         // More than there are: never.
         let ahead = (AHEAD / shape.stride).max(K::UNIT as usize) as u64;
@@ -160,7 +167,7 @@ impl<K: Kind> Slots<K> {
     /// What its slots look like.
     #[inline(always)]
     pub(crate) fn shape(&self) -> SlotShape {
-        self.shape
+        Self::WORDS.unwrap_or(self.shape)
     }
 
     /// Where a slot begins, if they are of this shape.
@@ -180,7 +187,7 @@ impl<K: Kind> Slots<K> {
     #[inline(always)]
     pub(crate) fn stamp(&self, position: u64) -> &AtomicU64 {
         // SAFETY: it is their shape.
-        unsafe { self.stamp_in(self.shape, position) }
+        unsafe { self.stamp_in(self.shape(), position) }
     }
 
     /// The same, for those who know the shape.
@@ -256,8 +263,8 @@ impl<K: Kind> Slots<K> {
     /// the ring's elements.
     #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
     pub(crate) fn write_element(&self, position: u64, value: &[u8]) {
-        assert_eq!(value.len(), self.shape.size, "an element's bytes");
-        let to = self.value_ptr(self.shape, position);
+        assert_eq!(value.len(), self.shape().size, "an element's bytes");
+        let to = self.value_ptr(self.shape(), position);
         // SAFETY: source and destination have that size; the latter is a slot's value, aligned to its
         // word (`new`).
         unsafe { copy_in(to, value.as_ptr(), value.len(), self.word) }
@@ -267,8 +274,8 @@ impl<K: Kind> Slots<K> {
     /// ring's elements.
     #[cfg_attr(not(test), expect(dead_code, reason = "for ends that no type describes, to come"))]
     pub(crate) fn read_element(&self, position: u64, into: &mut [u8]) {
-        assert_eq!(into.len(), self.shape.size, "an element's bytes");
-        let from = self.value_ptr(self.shape, position);
+        assert_eq!(into.len(), self.shape().size, "an element's bytes");
+        let from = self.value_ptr(self.shape(), position);
         // SAFETY: as in `write_element`.
         unsafe { copy_out(from, into.as_mut_ptr(), into.len(), self.word) }
     }
@@ -279,7 +286,7 @@ impl<K: Kind> Slots<K> {
         debug_assert!(K::MESSAGES, "each slot has a word at least, aligned");
         let mut header = 0;
         // SAFETY: such slots begin with a word, aligned (`layout`).
-        unsafe { copy_out(self.slot(self.shape, position), (&raw mut header).cast(), 8, 8) };
+        unsafe { copy_out(self.slot(self.shape(), position), (&raw mut header).cast(), 8, 8) };
         header
     }
 
@@ -288,13 +295,13 @@ impl<K: Kind> Slots<K> {
     pub(crate) fn set_header(&self, position: u64, header: u64) {
         debug_assert!(K::MESSAGES, "each slot has a word at least, aligned");
         // SAFETY: as above.
-        unsafe { copy_in(self.slot(self.shape, position), (&raw const header).cast(), 8, 8) };
+        unsafe { copy_in(self.slot(self.shape(), position), (&raw const header).cast(), 8, 8) };
     }
 
     /// Bytes of all slots together.
     #[inline(always)]
     fn bytes(&self) -> usize {
-        self.capacity() as usize * self.shape.stride
+        self.capacity() as usize * self.shape().stride
     }
 
     /// Where so many bytes begin that lie `offset` bytes behind the start of the slot at `position`,
@@ -303,7 +310,7 @@ impl<K: Kind> Slots<K> {
     fn stretch(&self, position: u64, offset: usize, len: usize) -> (*mut u8, usize) {
         debug_assert!(!K::STAMPED, "the bytes of stamped slots are not adjacent");
         assert!(len <= self.bytes(), "no more than there are");
-        let first = (position & self.mask) as usize * self.shape.stride;
+        let first = (position & self.mask) as usize * self.shape().stride;
         // The number of bytes is a power of two if that of a slot's is; else there is no offset.
         let at = if offset == 0 { first } else { first.wrapping_add(offset) & (self.bytes() - 1) };
         (self.base.as_ptr().wrapping_add(at), len.min(self.bytes() - at))
@@ -315,7 +322,15 @@ impl<K: Kind> Slots<K> {
     #[inline]
     pub(crate) fn write_bytes(&self, position: u64, offset: usize, bytes: &[u8]) {
         let (to, first) = self.stretch(position, offset, bytes.len());
-        let (head, rest) = bytes.split_at(first);
+        if first < bytes.len() {
+            return self.write_around(to, bytes.split_at(first));
+        }
+        // SAFETY: so many bytes lie there before the wrap.
+        unsafe { copy_bytes_in(to, bytes.as_ptr(), bytes.len()) };
+    }
+
+    #[cold]
+    fn write_around(&self, to: *mut u8, (head, rest): (&[u8], &[u8])) {
         // SAFETY: so many bytes lie there before the wrap.
         unsafe { copy_bytes_in(to, head.as_ptr(), head.len()) };
         // SAFETY: as there are no more than the ring has, the rest fits behind its start.
@@ -326,8 +341,16 @@ impl<K: Kind> Slots<K> {
     #[inline]
     pub(crate) fn read_bytes(&self, position: u64, offset: usize, into: &mut [u8]) {
         let (from, first) = self.stretch(position, offset, into.len());
-        let (head, rest) = into.split_at_mut(first);
+        if first < into.len() {
+            return self.read_around(from, into.split_at_mut(first));
+        }
         // SAFETY: as in `write_bytes`.
+        unsafe { copy_bytes_out(from, into.as_mut_ptr(), into.len()) };
+    }
+
+    #[cold]
+    fn read_around(&self, from: *const u8, (head, rest): (&mut [u8], &mut [u8])) {
+        // SAFETY: as in `write_around`.
         unsafe { copy_bytes_out(from, head.as_mut_ptr(), head.len()) };
         // SAFETY: likewise.
         unsafe { copy_bytes_out(self.base.as_ptr(), rest.as_mut_ptr(), rest.len()) };

@@ -159,6 +159,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// Until when a call waits that begins now; `None`: it does not wait.
+    #[inline(always)]
     pub(crate) fn deadline(self) -> Option<Deadline> {
         (!self.nonblocking).then(|| self.timeout.map_or(Deadline::NEVER, Deadline::from))
     }

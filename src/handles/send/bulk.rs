@@ -212,6 +212,14 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         Ok(WriteRun::new(&mut self.raw, self.shape, run))
     }
 
+    /// Sends all of `values`, some, if there is room for them at once.
+    #[inline(always)]
+    pub(in super::super) fn sends_at_once(&mut self, values: &[T]) -> bool {
+        let len = values.len() as u64;
+        let run = self.raw.claimer().fast_coalesced(self.shape, len, len);
+        run.map(|run| self.put_slice(run, values)).is_some()
+    }
+
     #[inline(always)]
     fn put_slice(&mut self, run: Run, values: &[T]) -> usize {
         let sent = run.items as usize;
