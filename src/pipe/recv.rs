@@ -379,7 +379,7 @@ impl<K: Kind> End for RecvEnd<K> {
     fn claim_fast(&mut self, shape: impl Shape<Kind = K>, need: u64, max: u64) -> Option<Run> {
         match (need, max) {
             (1, 1) => match self.cursor.claim_one(self.mem.view(shape)) {
-                // A message of several granules, or a hole before one: a poll is to find it, too.
+                // There may be a hole before it: a poll is to find it, too.
                 None if K::MESSAGES && K::MANY && self.another() && !self.cursor.repeats() => {
                     self.claim_once(shape, 1, 1).ok()
                 }

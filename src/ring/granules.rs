@@ -86,27 +86,88 @@
 //! receivers, before it was written here; `loom-tests` explores what is here, with its orderings.
 
 use super::Kind;
-use super::before;
-use super::intent::{INTENT_MAX_COUNT, positions};
+use super::intent::INTENT_MAX_COUNT;
 use super::looks::Looked;
 use super::mem::{Mem, Shape, View};
 use super::stamp::Stamp;
+use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+
+/// The stamps of so many granules from `at` on, or up to the wrap, and what each is while its granule
+/// is free.
+#[inline(always)]
+fn stamps<K: Kind>(mem: &Mem<K>, at: u64, granules: u64) -> (&[AtomicU64], Stamp) {
+    (mem.slots.stamps(at, granules), Stamp::free(at, mem.slots.capacity()))
+}
+
+/// How many of the first `most` granules from `at` on have a stamp of which `is` says so, in a row.
+#[inline(always)]
+fn in_a_row<K: Kind>(
+    mem: &Mem<K>,
+    at: u64,
+    most: u64,
+    mut is: impl FnMut(&AtomicU64, Stamp) -> bool,
+) -> u64 {
+    let mut passed = 0;
+    while passed < most {
+        let (stamps, free) = stamps(mem, at.wrapping_add(passed), most - passed);
+        if let Some(other) = stamps.iter().position(|stamp| !is(stamp, free)) {
+            return passed + other as u64;
+        }
+        passed += stamps.len() as u64;
+    }
+    passed
+}
+
+/// How many granules from `at` on a sender could claim, `most` at most, and the stamp that was looked
+/// at last.
+#[inline(always)]
+pub(super) fn room<K: Kind>(mem: &Mem<K>, at: u64, most: u64) -> (u64, Stamp) {
+    let mut next = Stamp::free(at, mem.slots.capacity());
+    let slots = in_a_row(mem, at, most, |stamp, free| {
+        next = Stamp(stamp.load(Acquire)); // S1 ← R3: the last value was read
+        next == free
+    });
+    (slots, next)
+}
+
+/// Gives so many granules from `at` on to the senders of the next lap: the first of them first.
+#[inline(always)]
+pub(super) fn free<K: Kind>(mem: &Mem<K>, at: u64, granules: u64) {
+    let next = at.wrapping_add(mem.slots.capacity());
+    let mut passed = 0;
+    while passed < granules {
+        let (stamps, free) = stamps(mem, next.wrapping_add(passed), granules - passed);
+        for stamp in stamps {
+            stamp.store(free.0, Release); // R3 → S1: the value was read
+        }
+        passed += stamps.len() as u64;
+    }
+}
+
+/// These go on with what is before them: the last of them first.
+#[inline(always)]
+fn go_on((stamps, free): (&[AtomicU64], Stamp)) {
+    for stamp in stamps.iter().rev() {
+        stamp.store(free.and_continued().0, Release); // S3 → S1, R1: both indices have moved
+    }
+}
 
 /// Hands over the first `used` granules from `at` on, of a claim whose others were given up, as one
 /// message.
 #[inline(always)]
 pub(super) fn publish(mem: View<'_, impl Shape>, at: u64, used: u64) {
-    let capacity = mem.slots.capacity();
-    for distance in (1..used).rev() {
-        let position = at.wrapping_add(distance);
-        let continued = Stamp::continued(position, capacity);
-        mem.stamp(position).store(continued.0, Release); // S3 → S1, R1: both indices have moved
+    if used == 0 {
+        return;
     }
-    if used > 0 {
-        let published = Stamp::published(at, capacity);
-        mem.stamp(at).store(published.0, Release); // S3 → R1: all of the message is written
+    let first = stamps(&mem, at.wrapping_add(1), used - 1);
+    let behind = first.0.len() as u64 + 1;
+    if behind < used {
+        go_on(stamps(&mem, at.wrapping_add(behind), used - behind));
     }
+    go_on(first);
+    let published = Stamp::published(at, mem.slots.capacity());
+    mem.stamp(at).store(published.0, Release); // S3 → R1: all of the message is written
 }
 
 /// What could be claimed from `at` on, of at most `most` messages in at most `longest` granules.
@@ -145,18 +206,26 @@ pub(super) fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) 
             items += u64::from(item);
         }
         slots += 1;
+        // The better part of a long message, without all those questions.
+        let more = longest.min(capacity).saturating_sub(slots);
+        slots += in_a_row(&mem, position.wrapping_add(1), more, |stamp, free| {
+            stamp.load(Acquire) == free.and_continued().0 // R1 ← S3: as above
+        });
     }
 }
 
-/// The item that begins at `at` does not end there.
+/// How many slots the item takes that is published at `at`, unless its end is not to be seen.
 #[inline(always)]
-pub(super) fn goes_on<K: Kind>(mem: &Mem<K>, at: u64) -> bool {
-    // Relaxed: as for `extent`. Of another lap it was released, and so was the one at `at` (R3).
-    K::MESSAGES && {
-        let next = at.wrapping_add(1);
-        let stamp = Stamp(mem.slots.stamp(next).load(Relaxed));
-        stamp == Stamp::continued(next, mem.slots.capacity())
+pub(super) fn whole<K: Kind>(mem: &Mem<K>, at: u64) -> Option<u64> {
+    if !K::MESSAGES {
+        return Some(1);
     }
+    let most = longest(mem.slots.capacity());
+    let slots = 1 + in_a_row(mem, at.wrapping_add(1), most - 1, |stamp, free| {
+        stamp.load(Acquire) == free.and_continued().0 // R1 ← S3: as for a look
+    });
+    // In a ring of one granule, what follows is the granule itself.
+    (slots < most || most == 1).then_some(slots)
 }
 
 /// How many slots the item takes that begins at `at`, where it ends within `most` of them.
@@ -165,15 +234,13 @@ pub(super) fn extent<K: Kind>(mem: &Mem<K>, at: u64, most: u64) -> u64 {
     if !K::MESSAGES {
         return 1;
     }
-    let capacity = mem.slots.capacity();
-    let most = most.min(longest(capacity)).max(1);
+    let most = most.min(longest(mem.slots.capacity())).max(1);
     // Relaxed: whoever has acquired the first one's stamp sees these, and nobody frees them
     // meanwhile: they are the caller's, or a dead end's, or the caller leaves them alone.
-    let mut others = positions(at, 1..most);
-    let end = others.find(|&position| {
-        !Stamp(mem.slots.stamp(position).load(Relaxed)).is_continued(position, capacity)
+    let others = in_a_row(mem, at.wrapping_add(1), most - 1, |stamp, free| {
+        Stamp(stamp.load(Relaxed)).continues(free)
     });
-    end.map_or(most, |end| before(at, end))
+    others + 1
 }
 
 /// Where the message begins that the granule at `at` is a part of, or else `at`.

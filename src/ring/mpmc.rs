@@ -132,16 +132,11 @@ impl SendCursor for Sender {
             }
             // A guess, checked by the compare-and-swap.
             let at = tail.load(Acquire); // S0 ← S2: no stamp older than the lap before
-            let mut slots = 0;
-            let mut next = Stamp::free(at, capacity);
-            while slots < most {
-                let position = at.wrapping_add(slots);
-                next = Stamp(mem.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
-                if next != Stamp::free(position, capacity) {
-                    break;
-                }
-                slots += 1;
-            }
+            let (slots, next) = if mem.has_messages() {
+                granules::room(&mem, at, most)
+            } else {
+                room(mem, at, most)
+            };
             looks += slots;
             if slots >= need {
                 // S2a → X2: what this end handed over before.
@@ -398,6 +393,24 @@ impl Receiver {
     }
 }
 
+/// How many slots from `at` on a sender could claim, `most` at most, and the stamp that was looked
+/// at last.
+#[inline(always)]
+fn room(mem: View<'_, impl Shape>, at: u64, most: u64) -> (u64, Stamp) {
+    let capacity = mem.slots.capacity();
+    let mut slots = 0;
+    let mut next = Stamp::free(at, capacity);
+    while slots < most {
+        let position = at.wrapping_add(slots);
+        next = Stamp(mem.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
+        if next != Stamp::free(position, capacity) {
+            break;
+        }
+        slots += 1;
+    }
+    (slots, next)
+}
+
 /// What could be claimed from `at` on, of at most `most` items in at most `longest` slots.
 #[inline(always)]
 fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) -> Looked {
@@ -420,6 +433,9 @@ fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) -> Looked {
 /// Gives `slots` slots from `at` on to the senders of the next lap: the first of them first.
 #[inline(always)]
 fn free(mem: View<'_, impl Shape>, at: u64, slots: u64) {
+    if mem.has_messages() {
+        return granules::free(&mem, at, slots);
+    }
     let capacity = mem.slots.capacity();
     for position in positions(at, 0..slots) {
         let free = Stamp::free(position.wrapping_add(capacity), capacity);
@@ -466,18 +482,20 @@ impl RecvCursor for Receiver {
             // is laps old is but another one that is not the one wanted.
             let at = head.load(Relaxed);
             let stamp = Stamp(mem.stamp(at).load(Acquire)); // R1 ← S3: the value is written
-            if stamp != Stamp::published(at, mem.slots.capacity()) || granules::goes_on(&mem, at) {
+            let there = stamp == Stamp::published(at, mem.slots.capacity());
+            let whole = if there { granules::whole(&mem, at) } else { None };
+            let Some(slots) = whole else {
                 if tries == 0 {
                     return None; // nothing was intended
                 }
                 break;
-            }
+            };
             // R2a → X2: what this end handed over before.
-            mem.words.records[self.record].intent.store(intent(at, 1), Release);
+            mem.words.records[self.record].intent.store(intent(at, slots), Release);
             // R2 → X1: the intent; R2 → R0: the stamps seen.
-            match head.compare_exchange_weak(at, at.wrapping_add(1), Release, Relaxed) {
+            match head.compare_exchange_weak(at, at.wrapping_add(slots), Release, Relaxed) {
                 Ok(_) => {
-                    let run = Run { at, slots: 1, items: 1, again: 0 };
+                    let run = Run { at, slots, items: 1, again: 0 };
                     self.held = run;
                     return Some(run);
                 }

@@ -60,7 +60,18 @@ impl Stamp {
     }
 
     pub(super) fn continued(position: u64, capacity: u64) -> Self {
-        Self(Self::free(position, capacity).0 | Self::CONTINUED)
+        Self::free(position, capacity).and_continued()
+    }
+
+    /// Of a free slot's stamp: what it is when the slot goes on with the one before it.
+    pub(super) fn and_continued(self) -> Self {
+        Self(self.0 | Self::CONTINUED)
+    }
+
+    /// This stamp, of a slot whose stamp is `free` while it is free, says that the slot goes on with
+    /// the one before it.
+    pub(super) fn continues(self, free: Self) -> bool {
+        self.0 & !COUNT == free.and_continued().0
     }
 
     /// A sender has handed its claim of `position` over, and no receiver has claimed it yet.
@@ -93,7 +104,7 @@ impl Stamp {
     /// The granule of `position` goes on with what the one before it holds, be that a message or a
     /// hole.
     pub(super) fn is_continued(self, position: u64, capacity: u64) -> bool {
-        self.0 & !COUNT == Self::continued(position, capacity).0
+        self.continues(Self::free(position, capacity))
     }
 
     /// Laps by which this stamp is ahead of the lap of `position`.

@@ -46,30 +46,28 @@ impl<T: ?Sized> std::ops::Deref for Shared<T> {
     }
 }
 
-/// One slot: a stamp, used by kinds that have them, and a value that may be accessed only by whom
-/// the protocol says owns the slot. Models send numbers.
-struct Slot {
-    stamp: AtomicU64,
-    value: UnsafeCell<Option<u64>>,
-}
+/// A value that may be accessed only by whom the protocol says owns the slot. Models send numbers.
+struct Slot(UnsafeCell<Option<u64>>);
 
-/// The slots of a ring on the heap.
+/// The slots of a ring on the heap, and their stamps, used by kinds that have them.
 pub struct Slots<K> {
     slots: Arc<[Slot]>,
+    stamps: Arc<[AtomicU64]>,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K> Clone for Slots<K> {
     fn clone(&self) -> Self {
-        Self { slots: self.slots.clone(), kind: PhantomData }
+        Self { slots: self.slots.clone(), stamps: self.stamps.clone(), kind: PhantomData }
     }
 }
 
 impl<K: Kind> Slots<K> {
     fn new(capacity: usize) -> Self {
         assert!(capacity.is_power_of_two());
-        let slot = || Slot { stamp: AtomicU64::new(0), value: UnsafeCell::new(None) };
-        Self { slots: (0..capacity).map(|_| slot()).collect(), kind: PhantomData }
+        let slots = (0..capacity).map(|_| Slot(UnsafeCell::new(None))).collect();
+        let stamps = (0..capacity).map(|_| AtomicU64::new(0)).collect();
+        Self { slots, stamps, kind: PhantomData }
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -80,13 +78,22 @@ impl<K: Kind> Slots<K> {
         SlotShape::of::<u64, K>()
     }
 
-    fn slot(&self, position: u64) -> &Slot {
-        &self.slots[(position & (self.capacity() - 1)) as usize]
+    fn index(&self, position: u64) -> usize {
+        (position & (self.capacity() - 1)) as usize
+    }
+
+    fn slot(&self, position: u64) -> &UnsafeCell<Option<u64>> {
+        &self.slots[self.index(position)].0
     }
 
     pub(crate) fn stamp(&self, position: u64) -> &AtomicU64 {
         const { assert!(K::RECOVERS, "this kind of ring has no stamps") };
-        &self.slot(position).stamp
+        &self.stamps[self.index(position)]
+    }
+
+    pub(crate) fn stamps(&self, position: u64, slots: u64) -> &[AtomicU64] {
+        let from = &self.stamps[self.index(position)..];
+        &from[..from.len().min(slots as usize)]
     }
 
     pub(crate) unsafe fn stamp_in(&self, _: SlotShape, position: u64) -> &AtomicU64 {
@@ -96,14 +103,14 @@ impl<K: Kind> Slots<K> {
     pub(crate) unsafe fn write<T: NoUninit>(&self, position: u64, value: &T) {
         const { assert!(size_of::<T>() == size_of::<u64>(), "models send numbers") };
         let number = bytemuck::pod_read_unaligned(bytemuck::bytes_of(value));
-        self.slot(position).value.with_mut(|slot| {
+        self.slot(position).with_mut(|slot| {
             // SAFETY: loom has just checked that every other access is ordered with this one.
             unsafe { *slot = Some(number) }
         });
     }
 
     pub(crate) unsafe fn read<T: AnyBitPattern>(&self, position: u64) -> T {
-        let number = self.slot(position).value.with(|slot| {
+        let number = self.slot(position).with(|slot| {
             // SAFETY: loom has just checked that every write is ordered with this read.
             unsafe { *slot }.expect("a slot is read after it was written")
         });
@@ -146,7 +153,7 @@ impl<K: Kind> Slots<K> {
     /// Changes nothing, but nobody else may access them meanwhile.
     pub(crate) fn write_back(&self, _: SlotShape, position: u64, slots: u64) {
         for i in 0..slots {
-            self.slot(position.wrapping_add(i)).value.with_mut(|_| ());
+            self.slot(position.wrapping_add(i)).with_mut(|_| ());
         }
     }
 

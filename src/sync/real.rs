@@ -208,6 +208,17 @@ impl<K: Kind> Slots<K> {
         unsafe { AtomicU64::from_ptr(self.slot(shape, position).cast()) }
     }
 
+    /// The stamps of so many slots from `position` on, or up to the wrap. For stamps that lie apart.
+    #[inline(always)]
+    pub(crate) fn stamps(&self, position: u64, slots: u64) -> &[AtomicU64] {
+        assert!(K::STAMPS_APART, "stamps of this kind are not adjacent");
+        let len = self.before_wrap(position, slots) as usize;
+        let index = (position & self.mask) as usize;
+        let stamps = self.stamps.cast::<AtomicU64>().wrapping_add(index);
+        // SAFETY: aligned words (`new`) that are never accessed but as atomics.
+        unsafe { slice::from_raw_parts(stamps, len) }
+    }
+
     /// Copies `value` into the slot at `position`.
     ///
     /// # Safety

@@ -169,23 +169,27 @@ fn several_that_need_more_messages_than_the_ring_can_hold_are_told() {
 }
 
 #[test]
-fn a_claim_at_once_takes_what_is_one_granule() {
-    for (letters, taken) in [
-        ("P", true),
-        ("PP", true),
-        ("PS", true),
-        ("PC", false),
-        ("PCC", false),
-        ("SP", false),
-        ("C", false),
-        ("F", false),
+fn a_claim_at_once_takes_a_message_that_begins_and_ends_there() {
+    for (letters, granules) in [
+        ("P", 1),
+        ("PP", 1),
+        ("PS", 1),
+        ("PC", 2),
+        ("PCC", 3),
+        ("PCPC", 2),
+        ("PCCC", 0), // longer than any
+        ("SP", 0),
+        ("C", 0),
+        ("F", 0),
     ] {
         let heap = handed_over(4, letters);
         let mut rx = heap.rx(1);
         let run = rx.cursor.claim_one(rx.mem.kept());
-        assert_eq!(run.map(|run| (run.slots, run.items)), taken.then_some((1, 1)), "{letters}");
+        let taken = granules > 0;
+        let claimed = run.map(|run| (run.slots, run.items));
+        assert_eq!(claimed, taken.then_some((granules, 1)), "{letters}");
         assert_eq!(rx.cursor.has_claim(), taken);
-        assert_eq!(heap.intent(1), if taken { 1 << 40 } else { 0 });
+        assert_eq!(heap.intent(1), granules << 40);
     }
     // In a ring of one granule what follows is the granule itself.
     let heap = handed_over(1, "P");
