@@ -232,15 +232,16 @@ pub(super) fn take<K: Kind>(rx: &mut Rx<K>, run: Run, release: u64, book: &mut L
     let values = read(&mut rx.end, run);
     let places: Vec<_> = rx.end.items(numbers(), run).collect();
     let release = release.min(run.items);
-    // What was handed out before is counted first.
-    let counting = u32::from(run.again > 0);
+    // What was handed out before is counted first, and each slot written back.
+    let slots = places.get(release as usize).map_or(run.slots, |at| at - run.at);
+    let before = u32::from(run.again > 0) + slots as u32;
     let items = values.iter().zip(&places).zip(0..run.items).take(release as usize);
     book.begins(
         false,
         items.map(|((&value, &at), i)| {
             let takes = if K::RECOVERS { (at - run.at) as u32 + 1 } else { 1 };
             let (marked, told) = (i < run.again, if i == 0 { told } else { 0 });
-            (counting + takes, Item { at, value, marked, told })
+            (before + takes, Item { at, value, marked, told })
         }),
     );
     if release > 0 {
