@@ -80,7 +80,11 @@ impl RawRing {
         // `capacity` slots (a power of two) of its shape from `slots_at` on, which is a multiple of a
         // line's length and of their alignment; the shape is one of the kind's (`Format`), which is
         // `K`; likewise for their stamps, if they lie apart; the region outlives every handle.
-        let slots = unsafe { Slots::new(base, capacity, slot, stamps) };
+        let mut slots = unsafe { Slots::new(base, capacity, slot, stamps) };
+        if self.region.is_marked() {
+            // Pages that a disk has, and that nobody changes, need not be written to it again.
+            slots.never_write_back();
+        }
         Mem {
             words: self.words.clone(),
             slots,

@@ -159,6 +159,11 @@ impl<K: Kind> Slots<K> {
         Self { base, stamps, mask, shape, ahead, in_line, back, word, kind: PhantomData }
     }
 
+    /// What [`write_back`](Self::write_back) would do is worth less than it costs.
+    pub(crate) fn never_write_back(&mut self) {
+        self.back = false;
+    }
+
     #[inline(always)]
     pub(crate) fn capacity(&self) -> u64 {
         self.mask + 1
@@ -437,16 +442,32 @@ impl<K: Kind> Slots<K> {
         if !fills || !self.back {
             return;
         }
+        self.each_line(shape, position, slots, |line| {
+            // SAFETY: in a slot's value; only accessed by atomics, and by copies that race as they do.
+            let byte = unsafe { AtomicU8::from_ptr(line) };
+            // Relaxed, both: no other access goes on, and the release that follows orders them.
+            byte.store(byte.load(Ordering::Relaxed), Ordering::Relaxed);
+        });
+    }
+
+    /// A byte for each whole line's length of the values, which are adjacent, or each of its own.
+    #[inline(always)]
+    fn each_line(&self, shape: SlotShape, position: u64, slots: u64, mut see: impl FnMut(*mut u8)) {
         let slots = slots.min(self.capacity());
+        let mut stretch = |from: *mut u8, bytes: usize| {
+            for line in 0..bytes / LINE_BYTES {
+                see(from.wrapping_add(line * LINE_BYTES));
+            }
+        };
         if K::STAMPED {
-            let values = (0..slots).map(|i| self.value_ptr(shape, position.wrapping_add(i)));
-            // A stamp is never written so: others look at it.
-            values.for_each(|value| touch(value, shape.size));
-            return;
+            for i in 0..slots {
+                stretch(self.value_ptr(shape, position.wrapping_add(i)), shape.size);
+            }
+        } else {
+            let first = self.before_wrap(position, slots);
+            stretch(self.slot(shape, position), first as usize * shape.stride);
+            stretch(self.base.as_ptr(), (slots - first) as usize * shape.stride);
         }
-        let first = self.before_wrap(position, slots);
-        touch(self.slot(shape, position), first as usize * shape.stride);
-        touch(self.base.as_ptr(), (slots - first) as usize * shape.stride);
     }
 
     /// How many of `len` slots from `position` on lie in memory before the wrap.
@@ -519,18 +540,6 @@ impl<K: Kind> Slots<K> {
         };
         copy(position, head);
         copy(position.wrapping_add(first as u64), rest);
-    }
-}
-
-/// Writes a byte of every whole line's length back.
-#[inline(always)]
-fn touch(bytes: *mut u8, len: usize) {
-    for line in 0..len / LINE_BYTES {
-        // SAFETY: in the ring's slots, as the caller has counted; only accessed by atomics, and by
-        // copies that race as they do.
-        let byte = unsafe { AtomicU8::from_ptr(bytes.wrapping_add(line * LINE_BYTES)) };
-        // Relaxed, both: no other access goes on, and the release that follows orders them.
-        byte.store(byte.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -682,5 +691,45 @@ pub(crate) mod futex {
                 Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Bytes, Mpmc, MpmcMessages, Spsc, SpscMessages};
+
+    /// Where each line is written back, in bytes from where the slots begin: 16 of `T`, or of words or
+    /// granules.
+    fn lines<K: Kind>(shape: SlotShape, position: u64, slots: u64) -> Vec<usize> {
+        let mut memory = vec![0_u64; 16 * shape.stride / 8 + 8];
+        let mut stamps = [0; 16];
+        let stamps = K::STAMPS_APART.then(|| NonNull::from(&mut stamps).cast());
+        let base = NonNull::new(memory.as_mut_ptr().cast::<u8>()).expect("memory");
+        // SAFETY: so much memory is there, aligned to a word, as no shape here needs more.
+        let ring = unsafe { Slots::<K>::new(base, 16, shape, stamps) };
+        let mut lines = Vec::new();
+        ring.each_line(shape, position, slots, |line| lines.push(line.addr() - base.addr().get()));
+        lines
+    }
+
+    #[test]
+    fn lines_are_written_back_in_values_alone_and_up_to_the_wrap_and_behind_it() {
+        let bare = |size| SlotShape::new(false, size, 8).expect("a small one");
+        let stamped = |size| SlotShape::new(true, size, 8).expect("a small one");
+        assert_eq!(lines::<Spsc>(bare(64), 2, 3), [128, 192, 256]);
+        assert_eq!(lines::<Spsc>(bare(64), 15, 2), [15 * 64, 0]);
+        assert_eq!(lines::<Spsc>(bare(200), 1, 1), [200, 264, 328]);
+        assert_eq!(lines::<Spsc>(bare(8), 0, 7), []);
+        assert_eq!(lines::<Spsc>(bare(8), 4, 9), [32]);
+        assert_eq!(lines::<SpscMessages>(bare(8), 9, 16), [0]); // less than a line before the wrap
+        assert_eq!(lines::<MpmcMessages>(bare(64), 14, 3), [14 * 64, 15 * 64, 0]);
+        assert_eq!(lines::<Mpmc>(stamped(64), 0, 2), [8, 80]);
+        assert_eq!(lines::<Mpmc>(stamped(128), 15, 2), [15 * 136 + 8, 15 * 136 + 72, 8, 72]);
+        assert_eq!(lines::<Mpmc>(stamped(56), 0, 16), []);
+        let byte = SlotShape::new(false, 1, 1).expect("a small one");
+        assert_eq!(lines::<Bytes>(byte, 0, 16), []);
+        // No more than there are, whoever says so.
+        assert_eq!(lines::<Spsc>(bare(64), 3, u64::MAX).len(), 16);
     }
 }

@@ -66,7 +66,7 @@ const PRICE_MANY: &[&str] =
 /// Those of them that show nothing else.
 const FOR_PRICE: &[&str] = &["plain-intents"];
 
-/// Batches looked at in place, as shaq's are; in other scenarios it would be one more line to say
+/// Batches, and long messages, looked at in place, as shaq's batches are; in other scenarios it would be one more line to say
 /// that it is not there.
 const IN_PLACE: &str = "ringpipe-in-place";
 
@@ -236,7 +236,9 @@ impl Scenario {
         match self.takers {
             Takers::Only(names) => names.contains(&name),
             Takers::AllBut(names) => {
-                let elsewhere = name == IN_PLACE && !self.name.starts_with("spsc-batch-");
+                let its = ["spsc-batch-", "messages-1x1-4096", "messages-1x1-65536"];
+                let elsewhere =
+                    name == IN_PLACE && !its.iter().any(|its| self.name.starts_with(its));
                 let wanted = !names.contains(&name) && !FOR_PRICE.contains(&name);
                 name == self.ours || wanted && !elsewhere
             }
@@ -339,6 +341,13 @@ pub fn targets() -> Vec<Target> {
     for wait in ["spin", "sleep"] {
         add(format!("messages-trip-{wait}"), One("cloudtoid"), P50, AtMost(1.0));
     }
+    targets.push(Target {
+        scenario: "messages-1x1-65536".into(),
+        by: Some(IN_PLACE),
+        against: One("ringpipe"),
+        quantile: P50,
+        bound: AtLeast(2.0),
+    });
     for size in [256, 1024] {
         targets.push(Target {
             scenario: format!("spsc-batch-{size}"),

@@ -350,6 +350,7 @@ macro_rules! everybody {
         $carry!(ours_untyped::Bytes);
         $carry!(ours_untyped::Messages<ringpipe::SpscMessages>);
         $carry!(ours_untyped::Messages<ringpipe::MpmcMessages>);
+        $carry!(ours_untyped::InPlace);
         $carry!(copy_loop::CopyLoop<false>);
         $carry!(copy_loop::CopyLoop<true>);
         $carry!(shmring::Shmring);

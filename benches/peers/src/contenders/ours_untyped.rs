@@ -237,3 +237,74 @@ impl<K: Named> Rx<[u8]> for Receiver<K> {
         Ok(())
     }
 }
+
+/// Long messages that are read where they lie: the sender copies them there, as it does elsewhere.
+pub struct InPlace;
+
+impl Carrier<[u8]> for InPlace {
+    const NAME: &'static str = "ringpipe-in-place";
+    type Door = Places;
+
+    fn carries(load: Load) -> bool {
+        load == Load::Messages { varied: false }
+    }
+
+    fn fits(link: &Link) -> Result<(), &'static str> {
+        let long = if link.size >= LONG { Ok(()) } else { Err("for long messages") };
+        long.and_then(|()| link.needs_two_ends())
+    }
+
+    fn lay(link: &Link) -> Outcome<Laid> {
+        Messages::<ringpipe::SpscMessages>::lay(link)
+    }
+
+    fn door(link: &Link) -> Outcome<Places> {
+        Ok(Places(Messages::door(link)?))
+    }
+}
+
+/// Of so many bytes, copying is what a message costs.
+const LONG: usize = 4096;
+
+pub struct Places(Mailbox<ringpipe::SpscMessages>);
+pub struct Writer(messages::spsc::Sender);
+pub struct Looker(messages::spsc::Receiver);
+
+impl Door<[u8]> for Places {
+    type Tx = Writer;
+    type Rx = Looker;
+
+    fn tx(&self) -> Outcome<Writer> {
+        Ok(Writer(self.0.tx()?))
+    }
+
+    fn rx(&self) -> Outcome<Looker> {
+        Ok(Looker(self.0.rx()?.0))
+    }
+}
+
+impl Tx<[u8]> for Writer {
+    #[inline(always)]
+    fn send(&mut self, message: &[u8]) -> Outcome {
+        let write = |room: &mut [u8]| {
+            room.copy_from_slice(message);
+            message.len()
+        };
+        // SAFETY: only the workers have this ring, all of them through this crate, and none of
+        // them forks.
+        Ok(unsafe { self.0.send_in_place(message.len(), write) }?)
+    }
+}
+
+impl Rx<[u8]> for Looker {
+    #[inline(always)]
+    fn recv(&mut self, mut look: impl FnMut(&[u8])) -> Outcome {
+        let claimed = self.0.claim(1)?;
+        let message = claimed.first().ok_or("a damaged message")?;
+        // SAFETY: as above.
+        look(unsafe { message.as_slice() });
+        drop(message);
+        claimed.release_all();
+        Ok(())
+    }
+}
