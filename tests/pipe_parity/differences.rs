@@ -14,12 +14,19 @@ use super::support::{Child, Flavour, LONG_INTERVAL, Me, tests, until};
 
 tests!(each_difference_of_the_table_shows);
 
-struct Difference {
-    what: &'static str,
-    kernel: &'static str,
-    here: &'static str,
-    because: &'static str,
-    shown: fn(),
+pub struct Difference {
+    pub what: &'static str,
+    pub kernel: &'static str,
+    pub here: &'static str,
+    pub because: &'static str,
+    pub shown: fn(),
+}
+
+pub fn show(table: &[Difference]) {
+    for Difference { what, kernel, here, because, shown } in table {
+        println!("{what}: {kernel}; here: {here}, because {because}"); // seen if the next fails
+        shown();
+    }
 }
 
 const TABLE: &[Difference] = &[
@@ -103,10 +110,7 @@ const TABLE: &[Difference] = &[
 ];
 
 fn each_difference_of_the_table_shows() {
-    for Difference { what, kernel, here, because, shown } in TABLE {
-        println!("{what}: {kernel}; here: {here}, because {because}"); // seen if the next fails
-        shown();
-    }
+    show(TABLE);
 }
 
 fn byte() -> [u8; 1] {

@@ -13,7 +13,7 @@ use ringpipe::bytes;
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat};
 use rustix::pipe::fcntl_setpipe_size;
 
-pub use super::packets::{MpmcRing, PacketFifo, SpscRing};
+pub use super::packets::like::{MpmcRing, PacketFifo, SpscRing};
 use super::support::{Directory, Name, asleep, until};
 
 /// Bytes that each pipe has room for: pages, as the kernel counts.
