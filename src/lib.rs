@@ -104,8 +104,8 @@ pub use bytes::pipe;
 pub use error::{
     AttachError, BulkError, ChannelError, CheckpointError, CreateError, ElementType, ListError,
     Location, MessageError, Mismatch, NameError, OpenError, OpenOrCreateError, PeerError,
-    RecvError, RecvTimeoutError, SendAllError, SendError, SendMessagesError, SendTimeoutError,
-    SpaceLimit, Step, TryRecvError, TrySendError, UnlinkError,
+    RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, SpaceLimit, Step,
+    TryRecvError, TrySendError, UnlinkError,
 };
 pub use handles::bytes::duplex;
 pub use handles::cancel::Canceller;

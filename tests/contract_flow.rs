@@ -292,7 +292,7 @@ fn all_of_a_long_slice_is_sent_in_order_however_short_the_ring<K: Flavour>() {
 
 fn a_long_slice_that_is_cut_off_says_where<K: Flavour>() {
     let cut = |sent, why| {
-        move |error: SendAllError| {
+        move |error: SendAllError<BulkError>| {
             assert_eq!((error.sent, error.why), (sent, why));
             assert!(error.to_string().contains(&format!("first {sent} ")));
             assert_eq!(std::error::Error::source(&error).unwrap().to_string(), why.to_string());

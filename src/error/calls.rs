@@ -410,45 +410,37 @@ impl From<MessageError> for io::Error {
     }
 }
 
-/// [`send_all`](crate::SendHandle::send_all) has not sent all.
+/// `send_all` has not sent all: of [values](crate::SendHandle::send_all), with a [`BulkError`], or of
+/// [messages](crate::messages::Sender::send_all), with a [`MessageError`].
+///
+/// ```
+/// use ringpipe::{MessageError, messages};
+/// use std::time::Duration;
+///
+/// let (mut tx, mut rx) = messages::spsc::channel(4096)?;
+/// let all = [[0; 2000]; 3]; // two of them fit
+/// let stopped = tx.send_all_deadline(&all, Duration::ZERO).unwrap_err();
+/// assert_eq!((stopped.sent, stopped.why), (2, MessageError::Timeout));
+/// rx.clear()?;
+/// tx.send_all(&all[stopped.sent..])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SendAllError {
-    /// So many values, the first ones, have been sent.
+pub struct SendAllError<E> {
+    /// So many values or messages, the first ones, have been sent.
     pub sent: usize,
     /// Why the others have not. It is the [`source`](Error::source), too.
-    pub why: BulkError,
+    pub why: E,
 }
 
-impl fmt::Display for SendAllError {
+impl<E> fmt::Display for SendAllError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the first {} values have been sent, the others have not", self.sent)
+        write!(f, "the first {} have been sent, the others have not", self.sent)
     }
 }
 
-impl Error for SendAllError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.why)
-    }
-}
-
-/// [`send_all`](crate::messages::Sender::send_all) has not sent all messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SendMessagesError {
-    /// So many messages, the first ones, have been sent.
-    pub sent: usize,
-    /// Why the others have not. It is the [`source`](Error::source), too.
-    pub why: MessageError,
-}
-
-impl fmt::Display for SendMessagesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the first {} messages have been sent, the others have not", self.sent)
-    }
-}
-
-impl Error for SendMessagesError {
+impl<E: Error + 'static> Error for SendAllError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.why)
     }

@@ -25,7 +25,7 @@ pub use crate::layout::ElementType;
 pub use attach::{AttachError, ChannelError};
 pub use calls::{
     BulkError, MessageError, PeerError, RecvError, RecvTimeoutError, SendAllError, SendError,
-    SendMessagesError, SendTimeoutError, TryRecvError, TrySendError,
+    SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use checkpoint::CheckpointError;
 pub use create::{CreateError, OpenOrCreateError};

@@ -23,7 +23,7 @@ pub use buffered::Buffered;
 pub use duplex::{Duplex, duplex};
 
 /// What part of a write says that has moved so much: how much, or if that is nothing, why.
-fn so_far(done: Result<(), SendAllError>, len: usize) -> io::Result<usize> {
+fn so_far(done: Result<(), SendAllError<BulkError>>, len: usize) -> io::Result<usize> {
     match done {
         Ok(()) => Ok(len),
         Err(SendAllError { sent: 0, why }) => Err(why.into()),

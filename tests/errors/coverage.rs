@@ -30,8 +30,9 @@ fn declared(source: &str) -> Vec<String> {
             within = None;
         }
         let Some((owner, begun)) = within else {
-            let of_a_struct =
-                text.strip_prefix("pub struct ").map(|rest| rest.trim_end_matches(" {"));
+            let of_a_struct = text.strip_prefix("pub struct ").and_then(|rest| {
+                rest.split(|c: char| !c.is_alphanumeric()).next() // what is generic, too
+            });
             found.extend(of_a_struct.filter(|name| name.ends_with("Error")).map(str::to_owned));
             let name = match text.strip_prefix("pub enum ") {
                 Some(rest) => rest.trim_end_matches(" {"),

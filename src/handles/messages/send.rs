@@ -12,7 +12,7 @@ use super::super::ring::Ring;
 use super::super::stats::Peers;
 use super::write::{MessageWriter, Reserved};
 use super::{Message, Messages, claim_of, end_methods, gave_up, max_len};
-use crate::error::{AttachError, MessageError, PeerError, SendMessagesError};
+use crate::error::{AttachError, MessageError, PeerError, SendAllError};
 use crate::peers::endings::Ending;
 use crate::pipe::{End, SendEnd};
 use crate::ring::frames::HEADER;
@@ -224,9 +224,12 @@ impl<K: Messages> Sender<K> {
     ///
     /// # Errors
     ///
-    /// [`SendMessagesError`], which says how many have been sent, and why the others were not: one of
+    /// [`SendAllError`], which says how many have been sent, and why the others were not: one of
     /// the errors of [`send`](Self::send). [`MessageError::TooLarge`] before anything is touched.
-    pub fn send_all(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), SendMessagesError> {
+    pub fn send_all(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+    ) -> Result<(), SendAllError<MessageError>> {
         self.send_all_deadline(messages, Deadline::NEVER)
     }
 
@@ -239,12 +242,12 @@ impl<K: Messages> Sender<K> {
         &mut self,
         messages: &[impl AsRef<[u8]>],
         deadline: impl Into<Deadline>,
-    ) -> Result<(), SendMessagesError> {
+    ) -> Result<(), SendAllError<MessageError>> {
         let (deadline, mut sent) = (deadline.into(), 0);
         let mut all = 0;
         for message in messages {
             let slots = claim_of(message.as_ref().len(), &self.raw.end, &self.raw.end.mem);
-            all += slots.map_err(|why| SendMessagesError { sent, why })?;
+            all += slots.map_err(|why| SendAllError { sent, why })?;
         }
         while sent < messages.len() {
             let rest = &messages[sent..];
@@ -253,7 +256,7 @@ impl<K: Messages> Sender<K> {
             } else {
                 self.send_some(rest, all, deadline)
             };
-            let (some, slots) = moved.map_err(|why| SendMessagesError { sent, why })?;
+            let (some, slots) = moved.map_err(|why| SendAllError { sent, why })?;
             sent += some;
             all = all.saturating_sub(slots);
         }

@@ -87,7 +87,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     /// [`SendAllError`], which says how many have been sent, and why the others were not: one of
     /// the errors of [`send_slice`](Self::send_slice).
     #[inline]
-    pub fn send_all(&mut self, values: &[T]) -> Result<(), SendAllError> {
+    pub fn send_all(&mut self, values: &[T]) -> Result<(), SendAllError<BulkError>> {
         self.send_all_deadline(values, Deadline::NEVER)
     }
 
@@ -100,7 +100,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
         &mut self,
         values: &[T],
         deadline: impl Into<Deadline>,
-    ) -> Result<(), SendAllError> {
+    ) -> Result<(), SendAllError<BulkError>> {
         let (deadline, mut sent) = (deadline.into(), 0);
         loop {
             match self.send_slice_deadline(&values[sent..], deadline) {

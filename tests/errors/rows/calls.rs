@@ -332,7 +332,7 @@ fn several() -> Vec<Row> {
         .when("This receiver holds items that it gave back, or adopted from a dead one.")
         .cure("Receive those first.")
         .again("when they are received."),
-        Row::new(&["SendAllError"], "", |stage| {
+        Row::new(&["SendAllError"], "of values", |stage| {
             let (_ring, mut tx, _rx) = ends(stage);
             let error = tx.send_all_deadline(&[1, 2, 3], SHORT).unwrap_err();
             assert_eq!(error.sent, 2);

@@ -115,15 +115,16 @@ pub(super) fn rows() -> Vec<Row> {
         })
         .when("The message is longer than any that this ring takes: half of its capacity.")
         .cure("Split it, or create a larger ring."),
-        Row::new(&["SendMessagesError"], "", |stage| {
+        Row::new(&["SendAllError"], "of messages", |stage| {
             let (_ring, mut tx, _rx) = ends(stage);
             let message = vec![0; tx.max_len()];
             let sent = tx.send_all_deadline(&[&message, &message, &message], SHORT);
             Ok(vec![Told::of(&sent.expect_err("there is room for two"))])
         })
-        .when("Not all of several messages could be sent; it says how many were.")
-        .cure("What its source says; go on with the message after those.")
-        .again("if that helps with its source."),
+        .with("MessageError::Timeout")
+        .when("`send_all` could not go on: its `why`, and source, tells what stopped it.")
+        .cure("See there; `sent` tells which messages are to be sent yet.")
+        .again("as `why` has it, from that message on."),
         Row::new(&["MessageError::TooSmall"; 2], "", |stage| {
             let (_ring, mut tx, mut rx) = ends(stage);
             tx.send(b"quite long").unwrap();
