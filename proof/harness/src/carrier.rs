@@ -11,13 +11,10 @@ mod items;
 mod messages;
 
 use std::fmt::Debug;
-use std::time::Duration;
 
-use ringpipe::messages::{Messages, Receiver, Sender};
-use ringpipe::{
-    AttachError, BulkError, Canceller, Deadline, Item, Kind, Options, PeerError, RecvHandle, Ring,
-    SendHandle, WaitPolicy,
-};
+use ringpipe::{AttachError, BulkError, Deadline, Item, Kind, Options, Ring};
+
+use crate::kinds::{End, end};
 
 pub use self::bytes::{PADDING, RecordReader, RecordWriter, records};
 pub use self::messages::message_of;
@@ -92,52 +89,8 @@ pub struct Shown<V> {
     pub redeliveries: u32,
 }
 
-/// An end, of whatever kind and role.
-pub trait End: Sized + Send + 'static {
-    /// Waits for an opposite end.
-    fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError>;
-    /// Whether there were such, and none is left.
-    fn is_closed(&mut self) -> bool;
-    /// What ends its waits.
-    fn canceller(&self) -> Canceller;
-    /// How soon it asks whether its peers live.
-    fn set_liveness_interval(&mut self, interval: Duration);
-    /// How it waits.
-    fn set_wait_policy(&mut self, policy: WaitPolicy);
-}
-
-macro_rules! end {
-    ([$($of:tt)*] $end:ty, $itself:ident => $handle:expr) => {
-        impl<$($of)*> End for $end {
-            fn wait_for_peer(&mut self, deadline: impl Into<Deadline>) -> Result<(), PeerError> {
-                let $itself = self;
-                $handle.wait_for_peer(deadline)
-            }
-            fn is_closed(&mut self) -> bool {
-                let $itself = self;
-                $handle.is_closed()
-            }
-            fn canceller(&self) -> Canceller {
-                let $itself = self;
-                $handle.canceller()
-            }
-            fn set_liveness_interval(&mut self, interval: Duration) {
-                let $itself = self;
-                $handle.set_liveness_interval(interval);
-            }
-            fn set_wait_policy(&mut self, policy: WaitPolicy) {
-                let $itself = self;
-                $handle.set_wait_policy(policy);
-            }
-        }
-    };
-}
-end!([V: Value, K: Kind] SendHandle<V, K>, end => end);
-end!([V: Value, K: Kind] RecvHandle<V, K>, end => end);
 end!([] RecordWriter, end => end.writer);
 end!([V: Value] RecordReader<V>, end => end.reader);
-end!([K: Messages] Sender<K>, end => end);
-end!([K: Messages] Receiver<K>, end => end);
 
 /// A sending end.
 pub trait Sends<V>: End {
@@ -180,8 +133,6 @@ pub trait Receives<V>: End {
     fn is_again(&self) -> bool;
     /// How often, to receivers that are gone.
     fn redeliveries(&self) -> u32;
-    /// From now on, no sender is an end-of-file, too.
-    fn require_peer(&mut self);
 }
 
 /// A kind of ring, as one that carries values.

@@ -6,9 +6,9 @@
 //! * [`new`]: whether a ring is as good as new, after whatever has been done to it; names that go.
 //! * [`private`]: a `/dev/shm` of one's own. `trace`: a process under `ptrace` (x86-64).
 //! * [`processors`], [`now`]: where threads run, and a clock that all processes share.
-//! * Of the tests' own helpers: [`flavour`], both kinds of ring under the same names; [`at`] and
-//!   [`region`], a ring's memory behind the crate's back; [`asleep`], whether a thread sleeps in a
-//!   ring; [`rng`], random numbers that a seed repeats.
+//! * Of the tests' own helpers: [`flavour`] and [`kinds`], rings and ends of several kinds under the
+//!   same names; [`at`] and [`region`], a ring's memory behind the crate's back; [`asleep`], whether
+//!   a thread sleeps in a ring; [`rng`], random numbers that a seed repeats.
 //!
 //! What a harness knows alone (its ledger, its oracle, its watchdog) is its own.
 
@@ -20,6 +20,8 @@ pub mod carrier;
 pub mod child;
 #[path = "../../../tests/support/flavour.rs"]
 pub mod flavour;
+#[path = "../../../tests/support/kinds.rs"]
+pub mod kinds;
 pub mod memory;
 pub mod new;
 pub mod private;
@@ -31,9 +33,10 @@ pub mod rng;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
 
-pub use carrier::{Carrier, End, Receives, Sends, Value, Why};
+pub use carrier::{Carrier, Receives, Sends, Value, Why};
 pub use child::{Child, die_with_parent};
 pub use flavour::Flavour;
+pub use kinds::{AnyKind, End};
 pub use new::Named;
 pub use rng::Rng;
 

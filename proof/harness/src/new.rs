@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use ringpipe::{AttachError, Item, Kind, Ring};
 
-use crate::{Carrier, Receives, Sends, Value, Why, text};
+use crate::{Carrier, End as _, Receives, Sends, Value, Why, text};
 
 /// A ring whose name, if it has one, goes with this.
 #[derive(Debug)]

@@ -201,7 +201,7 @@ pub fn perform<K: Special>(act: Act, name: &str, diary: &Diary) {
             tx.set_wait_policy(WaitPolicy::Park);
             tx.set_liveness_interval(LONG);
             marker();
-            let met = tx.wait_for_peer(FOR_EVER);
+            let met = tx.wait_for_peer(FOR_EVER.into());
             marker();
             assert_eq!(met, Ok(()));
         }
@@ -210,7 +210,7 @@ pub fn perform<K: Special>(act: Act, name: &str, diary: &Diary) {
             rx.set_wait_policy(WaitPolicy::Park);
             rx.set_liveness_interval(LONG);
             marker();
-            let met = rx.wait_for_peer(FOR_EVER);
+            let met = rx.wait_for_peer(FOR_EVER.into());
             marker();
             assert_eq!(met, Ok(()));
         }

@@ -81,7 +81,7 @@ impl<K: Storm> Receiver<K> {
             Got::Closed => {
                 // As good as any other wait; if nobody comes, the next call says closed again.
                 let wait = self.desk.a_while();
-                let _ = self.rx().wait_for_peer(wait);
+                let _ = self.rx().wait_for_peer(wait.into());
             }
             Got::Something | Got::Nothing => {}
         }

@@ -67,7 +67,7 @@ impl<K: Storm> Sender<K> {
             Sent::Closed => {
                 // As good as any other wait; if nobody comes, the next call says closed again.
                 let wait = self.desk.a_while();
-                let _ = self.tx().wait_for_peer(wait);
+                let _ = self.tx().wait_for_peer(wait.into());
             }
             Sent::All | Sent::First(_) | Sent::Nothing => {}
         }

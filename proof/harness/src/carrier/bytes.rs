@@ -174,7 +174,4 @@ impl<V: Value> Receives<V> for RecordReader<V> {
     fn redeliveries(&self) -> u32 {
         self.reader.redeliveries()
     }
-    fn require_peer(&mut self) {
-        self.reader.require_peer();
-    }
 }

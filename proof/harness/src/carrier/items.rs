@@ -130,7 +130,4 @@ impl<V: Value, K: Kind> Receives<V> for RecvHandle<V, K> {
     fn redeliveries(&self) -> u32 {
         RecvHandle::redeliveries(self)
     }
-    fn require_peer(&mut self) {
-        RecvHandle::require_peer(self);
-    }
 }

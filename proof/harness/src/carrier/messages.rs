@@ -135,7 +135,4 @@ impl<V: Value, K: Messages> Receives<V> for Receiver<K> {
     fn redeliveries(&self) -> u32 {
         Receiver::redeliveries(self)
     }
-    fn require_peer(&mut self) {
-        Receiver::require_peer(self);
-    }
 }
