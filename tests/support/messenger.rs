@@ -1,21 +1,21 @@
-//! Rings of messages of both kinds, for whoever is to treat them alike; and a process that does to
-//! one what it is told, one line at a time, as the [`puppet`](super::puppet) does to a ring of
-//! numbers.
+//! Rings of messages of both kinds, for whoever is to treat them alike; and what a
+//! [`puppet`](super::puppet) can do with them.
 //!
 //! Messages are written as texts: `a*100` is a hundred times `a`.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use ringpipe::messages::{self, Message, Messages, MpmcMessages, SpscMessages};
 use ringpipe::{MessageError, Mpmc, Options, Spsc, WaitPolicy};
 
 use super::child::{Child, Me};
-use super::{Flavour, LONG_INTERVAL, Name, POLICIES};
+use super::kinds::AnyKind;
+use super::puppet::{Hands, Plays, puppet, show, told_to_release};
+use super::{Flavour, LONG_INTERVAL, Name};
 
 /// The kind of ring that carries messages where others carry values.
 pub trait Carries: Flavour {
-    type Messages: Messages;
+    type Messages: Messages + Plays;
 }
 
 impl Carries for Spsc {
@@ -89,74 +89,34 @@ impl Child {
         policy: WaitPolicy,
         interval: Duration,
     ) -> Self {
-        let mut child = Self::start::<K>("messenger", name);
-        child.must("open", "Ok");
-        child.must(end, "Ok");
-        child.must(&format!("wait {policy:?} {}", interval.as_millis()), "Ok");
-        child.sleeps_briefly = interval < LONG_INTERVAL;
-        child
-    }
-}
-
-/// What a messenger has in its hands.
-struct Hands<K: Carries> {
-    ring: Option<MessageRing<K>>,
-    tx: Option<Sender<K>>,
-    rx: Option<Receiver<K>>,
-}
-
-impl<K: Carries> Hands<K> {
-    fn ring(&self) -> &MessageRing<K> {
-        self.ring.as_ref().expect("open first")
-    }
-    fn tx(&mut self) -> &mut Sender<K> {
-        self.tx.as_mut().expect("sender first")
-    }
-    fn rx(&mut self) -> &mut Receiver<K> {
-        self.rx.as_mut().expect("receiver first")
+        Self::holding::<K>("messenger", name, end, policy, interval)
     }
 }
 
 /// The role.
-pub fn messenger<K: Carries>(mut me: Me) {
-    let mut hands = Hands::<K> { ring: None, tx: None, rx: None };
-    while let Some(command) = me.hear() {
-        let words: Vec<&str> = command.split(' ').collect();
-        if let Some(answer) = obey(&mut me, &mut hands, &words) {
-            me.say(answer);
-        }
+pub fn messenger<K: Carries>(me: Me) {
+    puppet::<K::Messages>(me);
+}
+
+impl Plays for SpscMessages {
+    fn obey(me: &mut Me, hands: &mut Hands<Self>, words: &[&str]) -> Option<String> {
+        obey(me, hands, words)
     }
 }
 
-fn obey<K: Carries>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option<String> {
+impl Plays for MpmcMessages {
+    fn obey(me: &mut Me, hands: &mut Hands<Self>, words: &[&str]) -> Option<String> {
+        obey(me, hands, words)
+    }
+}
+
+fn obey<K>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option<String>
+where
+    K: Messages + AnyKind<Tx = messages::Sender<K>, Rx = messages::Receiver<K>>,
+{
     let number = |i: usize| -> u64 { words[i].parse().unwrap() };
     let millis = |i: usize| Duration::from_millis(number(i));
     let answer = match words[0] {
-        "open" => done(options::<K>().open(&me.ring).map(|ring| hands.ring = Some(ring))),
-        "sender" => done(hands.ring().sender().map(|tx| hands.tx = Some(tx))),
-        "receiver" => done(hands.ring().receiver().map(|rx| hands.rx = Some(rx))),
-        "leave" => {
-            hands.tx = None;
-            hands.rx = None;
-            "Ok".into()
-        }
-        "wait" => {
-            let named = |policy: &WaitPolicy| format!("{policy:?}") == words[1];
-            let policy = POLICIES.into_iter().find(named).unwrap();
-            if let Some(tx) = &mut hands.tx {
-                tx.set_wait_policy(policy);
-                tx.set_liveness_interval(millis(2));
-            }
-            if let Some(rx) = &mut hands.rx {
-                rx.set_wait_policy(policy);
-                rx.set_liveness_interval(millis(2));
-            }
-            "Ok".into()
-        }
-        "ending" => match &hands.tx {
-            Some(tx) => format!("{:?}", tx.ending()),
-            None => format!("{:?}", hands.rx().ending()),
-        },
         // Sending.
         "send" => show(hands.tx().send(&bytes(words[1]))),
         "try_send" => show(hands.tx().try_send(&bytes(words[1]))),
@@ -243,22 +203,9 @@ fn read_in_place<K: Messages>(
         (again, times) => format!(" {again} again, the first {times}"),
     };
     me.say(format_args!("[{}]{marks}", texts.join(", ")));
-    let command = me.hear()?;
-    match command.split_once(' ') {
-        Some(("release", count)) => claimed.release(count.parse().unwrap()),
-        None if command == "abandon" => claimed.abandon(),
-        _ => panic!("not while messages are held: {command}"),
+    match told_to_release(me)? {
+        Some(count) => claimed.release(count),
+        None => claimed.abandon(),
     }
     Some("Ok".into())
-}
-
-fn show<T: Debug, E: Debug>(result: Result<T, E>) -> String {
-    format!("{result:?}")
-}
-
-fn done<E: Debug>(result: Result<(), E>) -> String {
-    match result {
-        Ok(()) => "Ok".into(),
-        Err(why) => format!("Err({why:?})"),
-    }
 }

@@ -5,12 +5,13 @@
 //! * [`puppet`]: the role that most tests need, a process that does to a ring what it is told.
 //! * [`asleep`]: waiting until somebody else really sleeps (or spins), so that a test of waking up
 //!   has someone to wake.
-//! * [`flavour`]: what both kinds of ring have in common, under the same names.
+//! * [`flavour`], [`kinds`]: what rings of values, and rings of all kinds, have in common, under the
+//!   same names.
 //! * [`forked`], [`seccomp`], [`cgroup`]: children by `fork` alone; forbidding system calls;
 //!   limiting memory.
 //! * [`huge_pages`]: reserved huge pages, by turns.
 //! * [`lock`]: the locks that prove who lives.
-//! * [`messenger`]: rings of messages, and a process that does to one what it is told.
+//! * [`messenger`]: rings of messages, and puppets for them.
 //! * [`noise`]: long streams of bytes, and digests of them.
 //! * [`region`]: a ring's memory behind the crate's back, for those who read or damage it.
 //! * [`sandbox`]: places where a test may do what would disturb everybody else.
@@ -30,6 +31,7 @@ pub mod disk;
 pub mod flavour;
 pub mod forked;
 pub mod huge_pages;
+pub mod kinds;
 pub mod lock;
 pub mod messenger;
 pub mod noise;

@@ -1,20 +1,26 @@
 //! A process that does to a ring what it is told, one line at a time.
 //!
+//! Here is what any ring and any end can be told, and what the process itself; what can be done with
+//! what a ring carries is told by [`numbers`] and by [`messenger`](super::messenger).
+//!
 //! Answers are results as `Debug` shows them; what a sending call gives back stands where `Debug`
 //! has dots: `Err(Closed(7))`.
+
+mod numbers;
 
 use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringpipe::{Canceller, Deadline, Ring, TryRecvError, WaitPolicy};
+use ringpipe::{Canceller, Options, Ring, WaitPolicy};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, setrlimit,
 };
 
 use super::child::{Child, Me};
-use super::{Flavour, LONG_INTERVAL, Rx, Tx, options};
+use super::kinds::{AnyKind, End};
+use super::{Flavour, LONG_INTERVAL};
 
 impl Child {
     /// A puppet without a ring.
@@ -32,37 +38,65 @@ impl Child {
         Self::end::<K>(name, "receiver", policy)
     }
 
-    fn end<K: Flavour>(name: &str, role: &str, policy: WaitPolicy) -> Self {
-        let mut child = Self::puppet::<K>(name);
+    fn end<K: Flavour>(name: &str, end: &str, policy: WaitPolicy) -> Self {
+        Self::holding::<K>("puppet", name, end, policy, LONG_INTERVAL)
+    }
+
+    /// Whoever plays this role, as this end.
+    pub fn holding<K: Flavour>(
+        role: &str,
+        name: &str,
+        end: &str,
+        policy: WaitPolicy,
+        interval: Duration,
+    ) -> Self {
+        let mut child = Self::start::<K>(role, name);
         child.must("open", "Ok");
-        child.must(role, "Ok");
-        child.must(&format!("wait {policy:?} {}", LONG_INTERVAL.as_millis()), "Ok");
+        child.must(end, "Ok");
+        child.must(&format!("wait {policy:?} {}", interval.as_millis()), "Ok");
+        child.sleeps_briefly = interval < LONG_INTERVAL;
         child
     }
 }
 
-/// What a puppet has in its hands.
-struct Hands<K: Flavour> {
-    ring: Option<Ring<u64, K>>,
-    tx: Option<Tx<K>>,
-    rx: Option<Rx<K>>,
+/// A kind of ring that puppets can play with.
+pub trait Plays: AnyKind {
+    /// Does to its ends what only such ends can do; `None` if the play is over.
+    fn obey(me: &mut Me, hands: &mut Hands<Self>, words: &[&str]) -> Option<String>;
 }
 
-impl<K: Flavour> Hands<K> {
-    fn ring(&self) -> &Ring<u64, K> {
+/// What a puppet has in its hands.
+pub struct Hands<K: AnyKind> {
+    ring: Option<Ring<K::Element, K>>,
+    tx: Option<K::Tx>,
+    rx: Option<K::Rx>,
+}
+
+impl<K: AnyKind> Hands<K> {
+    const EMPTY: Self = Self { ring: None, tx: None, rx: None };
+
+    fn ring(&self) -> &Ring<K::Element, K> {
         self.ring.as_ref().expect("open or create first")
     }
-    fn tx(&mut self) -> &mut Tx<K> {
+    pub fn tx(&mut self) -> &mut K::Tx {
         self.tx.as_mut().expect("sender first")
     }
-    fn rx(&mut self) -> &mut Rx<K> {
+    pub fn rx(&mut self) -> &mut K::Rx {
         self.rx.as_mut().expect("receiver first")
+    }
+    /// All of its ends, the sender first.
+    fn ends(&mut self) -> impl Iterator<Item = &mut dyn End> {
+        let tx = self.tx.as_mut().map(|tx| tx as &mut dyn End);
+        tx.into_iter().chain(self.rx.as_mut().map(|rx| rx as &mut dyn End))
+    }
+    fn end(&mut self) -> &mut dyn End {
+        self.ends().next().expect("sender or receiver first")
     }
 }
 
 /// The role.
-pub fn puppet<K: Flavour>(mut me: Me) {
-    let mut hands = Hands::<K> { ring: None, tx: None, rx: None };
+pub fn puppet<K: Plays>(mut me: Me) {
+    let mut hands = Hands::<K>::EMPTY;
     while let Some(command) = me.hear() {
         let words: Vec<&str> = command.split(' ').collect();
         if let Some(answer) = obey(&mut me, &mut hands, &words) {
@@ -71,14 +105,15 @@ pub fn puppet<K: Flavour>(mut me: Me) {
     }
 }
 
-fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option<String> {
+fn obey<K: Plays>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option<String> {
     let number = |i: usize| -> u64 { words[i].parse().unwrap() };
     let millis = |i: usize| Duration::from_millis(number(i));
+    let options = || -> Options<K::Element, K> { Ring::options() };
     let answer = match words[0] {
         // The ring.
         "create" => {
             let mode = words.get(2).map_or(0o600, |mode| octal(mode));
-            let options = options::<K>().capacity(number(1) as usize).mode(mode);
+            let options = options().capacity(number(1) as usize).mode(mode);
             let made = match me.ring.starts_with('/') {
                 true => options.create_file(&me.ring),
                 false => options.create(&me.ring),
@@ -86,13 +121,13 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
             done(made.map(|ring| hands.ring = Some(ring)))
         }
         "create_anonymous" => {
-            let options = options::<K>().capacity(number(1) as usize);
+            let options = options().capacity(number(1) as usize);
             done(options.create_anonymous().map(|ring| hands.ring = Some(ring)))
         }
         "open" => {
             let opened = match me.ring.starts_with('/') {
-                true => options::<K>().open_file(&me.ring),
-                false => options::<K>().open(&me.ring),
+                true => options().open_file(&me.ring),
+                false => options().open(&me.ring),
             };
             done(opened.map(|ring| hands.ring = Some(ring)))
         }
@@ -100,7 +135,7 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         "sync" => done(hands.ring().sync()),
         "checkpoint" => done(hands.ring.take().expect("open or create first").checkpoint()),
         "close" => {
-            *hands = Hands { ring: None, tx: None, rx: None };
+            *hands = Hands::EMPTY;
             "Ok".into()
         }
         "unlink" => done(hands.ring().unlink()),
@@ -115,86 +150,19 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         }
         "wait" => {
             let policy = policy(words[1]);
-            if let Some(tx) = &mut hands.tx {
-                tx.set_wait_policy(policy);
-                tx.set_liveness_interval(millis(2));
-            }
-            if let Some(rx) = &mut hands.rx {
-                rx.set_wait_policy(policy);
-                rx.set_liveness_interval(millis(2));
+            for end in hands.ends() {
+                end.set_wait_policy(policy);
+                end.set_liveness_interval(millis(2));
             }
             "Ok".into()
         }
-        "wait_for_peer" => match &mut hands.tx {
-            Some(tx) => show(tx.wait_for_peer(millis(1))),
-            None => show(hands.rx().wait_for_peer(millis(1))),
-        },
-        "ending" => match &hands.tx {
-            Some(tx) => format!("{:?}", tx.ending()),
-            None => format!("{:?}", hands.rx().ending()),
-        },
+        "wait_for_peer" => show(hands.end().wait_for_peer(millis(1).into())),
+        "ending" => format!("{:?}", hands.end().ending()),
         // Without dropping anything.
         "exit" => std::process::exit(0),
         "require_peer" => {
-            match &mut hands.tx {
-                Some(tx) => tx.require_peer(),
-                None => hands.rx().require_peer(),
-            }
+            hands.end().require_peer();
             "Ok".into()
-        }
-        // Sending.
-        "try_send" => returned(hands.tx().try_send(number(1)), |e| e.into_inner()),
-        "send" => returned(hands.tx().send(number(1)), |e| e.into_inner()),
-        "send_timeout" => {
-            returned(hands.tx().send_timeout(number(1), millis(2)), |e| e.into_inner())
-        }
-        "try_send_slice" => show(hands.tx().try_send_slice(&span(number(1), number(2)))),
-        "send_slice" => show(hands.tx().send_slice(&span(number(1), number(2)))),
-        "send_exact" => {
-            show(hands.tx().send_exact_deadline(&span(number(1), number(2)), millis(3)))
-        }
-        "send_each" => {
-            let mut tx = hands.tx.take().expect("sender first");
-            let sent = (number(1)..number(2)).try_for_each(|value| tx.send(value));
-            hands.tx = Some(tx);
-            show(sent)
-        }
-        "claim" => {
-            let max = number(1) as usize;
-            return write_in_place(me, hands.tx(), max);
-        }
-        // Receiving.
-        "try_recv" => show(hands.rx().try_recv()),
-        "recv" => show(hands.rx().recv()),
-        "try_until_closed" => {
-            let mut values = Vec::new();
-            loop {
-                match hands.rx().try_recv() {
-                    Ok(value) => values.push(value),
-                    Err(TryRecvError::Empty) => {}
-                    Err(e) => break format!("{values:?} then {e:?}"),
-                }
-            }
-        }
-        "recv_timeout" => show(hands.rx().recv_timeout(millis(1))),
-        "recv_exact" => {
-            let mut values = vec![0; number(1) as usize];
-            let received = hands.rx().recv_exact_deadline(&mut values, millis(2));
-            show(received.map(|()| values))
-        }
-        "try_recv_slice" => {
-            let mut values = vec![0; number(1) as usize];
-            let received = hands.rx().try_recv_slice(&mut values);
-            show(received.map(|len| values[..len].to_vec()))
-        }
-        "drain" => {
-            let rx = hands.rx();
-            let values: Vec<u64> = rx.iter().collect();
-            format!("{values:?} then {}", show(rx.recv()))
-        }
-        "read" => {
-            let max = number(1) as usize;
-            return read_in_place(me, hands.rx(), max);
         }
         // The process.
         "umask" => {
@@ -210,11 +178,7 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         }
         "become" => become_user(number(1) as u32),
         "cancel_on_signal" => {
-            let canceller = match &hands.tx {
-                Some(tx) => tx.canceller(),
-                None => hands.rx().canceller(),
-            };
-            CANCELLER.set(canceller).expect("once");
+            CANCELLER.set(hands.end().canceller()).expect("once");
             on_usr1(cancel);
             "Ok".into()
         }
@@ -235,56 +199,19 @@ fn obey<K: Flavour>(me: &mut Me, hands: &mut Hands<K>, words: &[&str]) -> Option
         "hang" => loop {
             std::thread::park();
         },
-        unknown => panic!("no such command: {unknown}"),
+        _ => return K::obey(me, hands, words),
     };
     Some(answer)
 }
 
-/// `claim` was said; the run is held until `commit` or `abandon`.
-fn write_in_place<K: Flavour>(me: &mut Me, tx: &mut Tx<K>, max: usize) -> Option<String> {
-    let mut run = match tx.claim(max) {
-        Ok(run) => run,
-        Err(e) => return Some(show(Err::<(), _>(e))),
-    };
-    me.say(format_args!("Ok({})", run.len()));
-    while let Some(command) = me.hear() {
-        let words: Vec<&str> = command.split(' ').collect();
-        let number = |i: usize| -> u64 { words[i].parse().unwrap() };
-        match words[0] {
-            "write" => run.write(number(1) as usize, number(2)),
-            "commit" => {
-                run.commit(number(1) as usize);
-                return Some("Ok".into());
-            }
-            "abandon" => {
-                run.abandon();
-                return Some("Ok".into());
-            }
-            unknown => panic!("not while a run is held: {unknown}"),
-        }
-        me.say("Ok");
-    }
-    None
-}
-
-/// `read` was said; the run is held until `release` or `abandon`.
-fn read_in_place<K: Flavour>(me: &mut Me, rx: &mut Rx<K>, max: usize) -> Option<String> {
-    let run = match rx.claim(max) {
-        Ok(run) => run,
-        Err(e) => return Some(show(Err::<(), _>(e))),
-    };
-    me.say(format_args!("{:?}", run.iter().collect::<Vec<_>>()));
+/// What is received in place is held until `release` or `abandon`: of how many, or of none.
+pub fn told_to_release(me: &mut Me) -> Option<Option<usize>> {
     let command = me.hear()?;
     match command.split_once(' ') {
-        Some(("release", count)) => run.release(count.parse().unwrap()),
-        None if command == "abandon" => run.abandon(),
+        Some(("release", count)) => Some(Some(count.parse().unwrap())),
+        None if command == "abandon" => Some(None),
         _ => panic!("not while a run is held: {command}"),
     }
-    Some("Ok".into())
-}
-
-fn span(from: u64, to: u64) -> Vec<u64> {
-    (from..to).collect()
 }
 
 fn octal(digits: &str) -> u32 {
@@ -295,7 +222,7 @@ fn policy(name: &str) -> WaitPolicy {
     super::POLICIES.into_iter().find(|policy| format!("{policy:?}") == name).unwrap()
 }
 
-fn show<T: Debug, E: Debug>(result: Result<T, E>) -> String {
+pub fn show<T: Debug, E: Debug>(result: Result<T, E>) -> String {
     format!("{result:?}")
 }
 
@@ -303,16 +230,6 @@ fn done<E: Debug>(result: Result<(), E>) -> String {
     match result {
         Ok(()) => "Ok".into(),
         Err(e) => format!("Err({e:?})"),
-    }
-}
-
-fn returned<E: Debug>(result: Result<(), E>, value: impl Fn(E) -> u64) -> String {
-    match result {
-        Ok(()) => "Ok(())".into(),
-        Err(e) => {
-            let shown = format!("Err({e:?})");
-            shown.replace("..", &value(e).to_string())
-        }
     }
 }
 
