@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ringpipe::{MessageError, Mpmc, WaitPolicy, messages};
+use ringpipe::{MessageError, Mpmc, MpmcMessages, WaitPolicy, messages};
 
 use super::PAGE;
 use super::support::messenger::{
@@ -219,7 +219,7 @@ fn what_kills_as_many_receivers_as_the_ring_allows_is_dropped_and_the_others_are
     for claimed in
         ["[p*500, b*100, c*1000]", "[p*500] 1 again, the first 1", "[p*500] 1 again, the first 2"]
     {
-        let mut rx = Child::messenger::<K>(&name, "receiver", WaitPolicy::Park, SHORT);
+        let mut rx = Child::holding::<K::Messages>(&name, "receiver", WaitPolicy::Park, SHORT);
         rx.must("claim 3", claimed);
         rx.kill();
     }
@@ -233,7 +233,7 @@ fn what_kills_as_many_receivers_as_the_ring_allows_is_dropped_and_the_others_are
 fn c02_a_waiting_receiver_is_told_that_the_sender_was_killed<K: Carries>() {
     for policy in POLICIES {
         let (name, _ring) = new_ring::<K>(PAGE);
-        let mut rx = Child::messenger::<K>(&name, "receiver", policy, SHORT);
+        let mut rx = Child::holding::<K::Messages>(&name, "receiver", policy, SHORT);
         let mut tx = Child::message_sender::<K>(&name, policy);
         tx.must("send m*1500", "Ok(())");
         rx.must("recv", "m*1500");
@@ -248,7 +248,7 @@ fn c02_a_waiting_receiver_is_told_that_the_sender_was_killed<K: Carries>() {
 fn c04_a_waiting_sender_is_told_that_the_receiver_was_killed<K: Carries>() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<K>(PAGE);
-        let mut tx = Child::messenger::<K>(&name, "sender", policy, SHORT);
+        let mut tx = Child::holding::<K::Messages>(&name, "sender", policy, SHORT);
         let rx = Child::message_receiver::<K>(&name, policy);
         tx.must("send m*2000", "Ok(())");
         tx.must("send n*1000", "Ok(())");
@@ -268,7 +268,7 @@ fn c04_a_waiting_sender_is_told_that_the_receiver_was_killed<K: Carries>() {
 fn what_others_sent_behind_a_killed_senders_room_is_received() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(PAGE);
-        let mut rx = Child::messenger::<Mpmc>(&name, "receiver", policy, SHORT);
+        let mut rx = Child::holding::<MpmcMessages>(&name, "receiver", policy, SHORT);
         let mut tx = ring.sender().unwrap();
         let mut dead = Child::message_sender::<Mpmc>(&name, policy);
         dead.must("reserve 1500", "Ok");
@@ -286,7 +286,7 @@ fn a_waiting_receiver_takes_over_the_messages_of_a_killed_one() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(PAGE);
         let (mut tx, dead) = one_who_holds_three::<Mpmc>(&name, &ring);
-        let mut rx = Child::messenger::<Mpmc>(&name, "receiver", policy, SHORT);
+        let mut rx = Child::holding::<MpmcMessages>(&name, "receiver", policy, SHORT);
         rx.must("recv", "e");
         rx.say("recv");
         rx.until_waiting(policy);
@@ -304,7 +304,7 @@ fn a_waiting_receiver_takes_over_the_messages_of_a_killed_one() {
 fn a_waiting_sender_gets_the_room_of_long_messages_that_a_killed_receiver_held() {
     for policy in POLICIES {
         let (name, ring) = new_ring::<Mpmc>(PAGE);
-        let mut tx = Child::messenger::<Mpmc>(&name, "sender", policy, SHORT);
+        let mut tx = Child::holding::<MpmcMessages>(&name, "sender", policy, SHORT);
         tx.must("send a*2000", "Ok(())");
         tx.must("send b*1500", "Ok(())");
         let mut dead = Child::message_receiver::<Mpmc>(&name, policy);

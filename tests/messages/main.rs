@@ -17,16 +17,9 @@ mod wakes;
 
 use calls::forks_with_ends;
 use places::takes_what_was_passed;
-use support::messenger::messenger;
 use survivors::{receives_for_ever, sends_for_ever};
 
-support::roles!(
-    forks_with_ends,
-    messenger,
-    receives_for_ever,
-    sends_for_ever,
-    takes_what_was_passed,
-);
+support::roles!(forks_with_ends, receives_for_ever, sends_for_ever, takes_what_was_passed,);
 
 /// Bytes in the smallest ring.
 const PAGE: usize = 4096;

@@ -24,10 +24,19 @@ use rustix::process::{
 };
 
 use super::by_fork::by_fork;
-use super::{CHILD_LIMIT, Flavour, WOKEN, asleep};
+use super::{CHILD_LIMIT, WOKEN, asleep};
 
-/// What a child can be asked to play, for both kinds of ring.
-pub type Roles<'a> = &'a [(&'a str, [fn(Me); 2])];
+/// What a child can be asked to play, with which kind of ring.
+pub type Roles<'a> = &'a [(&'a str, &'a str, fn(Me))];
+
+/// A role, with each of these kinds of ring.
+macro_rules! playing {
+    ($role:expr, $($play:ident)::+, $($kind:ty),+) => {{
+        use $($play)::+ as play;
+        &[$(($role, <$kind as ringpipe::Kind>::NAME, play::<$kind> as fn(_))),+][..]
+    }};
+}
+pub(crate) use playing;
 
 const ROLE: &str = "RINGPIPE_TEST_ROLE";
 const KIND: &str = "RINGPIPE_TEST_KIND";
@@ -73,17 +82,17 @@ pub struct Child {
 
 impl Child {
     /// Starts a child that plays `role` with a ring of kind `K` called `ring`.
-    pub fn start<K: Flavour>(role: &str, ring: &str) -> Self {
+    pub fn start<K: Kind>(role: &str, ring: &str) -> Self {
         Self::start_under::<K>(&[], role, ring)
     }
 
     /// As [`start`](Self::start), as an argument of the command `before`.
-    pub fn start_under<K: Flavour>(before: &[&str], role: &str, ring: &str) -> Self {
+    pub fn start_under<K: Kind>(before: &[&str], role: &str, ring: &str) -> Self {
         Self::start_prepared::<K>(before, role, ring, |_| {})
     }
 
     /// As [`start_under`](Self::start_under), by a command to which something was done.
-    pub fn start_prepared<K: Flavour>(
+    pub fn start_prepared<K: Kind>(
         before: &[&str],
         role: &str,
         ring: &str,
@@ -397,13 +406,11 @@ pub fn stage(roles: Roles<'_>) {
         Me { ring: variable(RING), socket: BufReader::new(socket.into()), heard: Instant::now() };
     me.say(rustix::thread::gettid().as_raw_nonzero());
     let kind = variable(KIND);
-    let kind =
-        [Spsc::NAME, Mpmc::NAME].iter().position(|name| *name == kind).expect("a known kind");
-    let (_, play) = roles
+    let (.., play) = roles
         .iter()
-        .find(|(name, _)| *name == role)
-        .unwrap_or_else(|| panic!("no role {role} in this binary"));
-    play[kind](me);
+        .find(|(name, of, _)| (*name, *of) == (&*role, &*kind))
+        .unwrap_or_else(|| panic!("no role {role} in this binary, with a ring of kind {kind}"));
+    play(me);
 }
 
 /// On disk, not in memory: a child gone wild may write a lot.

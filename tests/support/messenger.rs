@@ -10,7 +10,7 @@ use ringpipe::{MessageError, Mpmc, Options, Spsc, WaitPolicy};
 
 use super::child::{Child, Me};
 use super::kinds::AnyKind;
-use super::puppet::{Hands, Plays, puppet, show, told_to_release};
+use super::puppet::{Hands, Plays, show, told_to_release};
 use super::{Flavour, LONG_INTERVAL, Name};
 
 /// The kind of ring that carries messages where others carry values.
@@ -72,30 +72,15 @@ pub fn next<K: Messages>(rx: &mut messages::Receiver<K>) -> Result<String, Messa
 }
 
 impl Child {
-    /// A messenger that is a sender and sleeps in the longest intervals there are.
+    /// A puppet that is a sender of messages and sleeps in the longest intervals there are.
     pub fn message_sender<K: Carries>(name: &str, policy: WaitPolicy) -> Self {
-        Self::messenger::<K>(name, "sender", policy, LONG_INTERVAL)
+        Self::holding::<K::Messages>(name, "sender", policy, LONG_INTERVAL)
     }
 
-    /// A messenger that is a receiver and sleeps in the longest intervals there are.
+    /// A puppet that is a receiver of messages and sleeps in the longest intervals there are.
     pub fn message_receiver<K: Carries>(name: &str, policy: WaitPolicy) -> Self {
-        Self::messenger::<K>(name, "receiver", policy, LONG_INTERVAL)
+        Self::holding::<K::Messages>(name, "receiver", policy, LONG_INTERVAL)
     }
-
-    /// A messenger that is this end.
-    pub fn messenger<K: Carries>(
-        name: &str,
-        end: &str,
-        policy: WaitPolicy,
-        interval: Duration,
-    ) -> Self {
-        Self::holding::<K>("messenger", name, end, policy, interval)
-    }
-}
-
-/// The role.
-pub fn messenger<K: Carries>(me: Me) {
-    puppet::<K::Messages>(me);
 }
 
 impl Plays for SpscMessages {

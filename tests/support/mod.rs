@@ -267,19 +267,25 @@ macro_rules! tests {
 pub(crate) use tests;
 
 /// Names the functions that children of this test binary can play, besides the puppet. Each is
-/// `fn role<K: Flavour>(me: Me)`.
+/// `fn role<K: Flavour>(me: Me)`; those named behind `of any kind` do with less of a kind.
 macro_rules! roles {
-    ($($role:ident),* $(,)?) => {
+    ($($role:ident),* $(,)? $(; of any kind: $($any:ident),* $(,)?)?) => {
         mod child_process {
             /// In a child, plays the role. In the parent, sees what becomes of a child that fails.
             #[test]
             fn that_fails_is_reported_with_its_role_and_output() {
-                use ringpipe::{Mpmc, Spsc};
-                use crate::support::{child, puppet};
-                child::stage(&[
-                    ("puppet", [puppet::puppet::<Spsc>, puppet::puppet::<Mpmc>]),
-                    $((stringify!($role), [super::$role::<Spsc>, super::$role::<Mpmc>]),)*
-                ]);
+                use ringpipe::{Mpmc, MpmcMessages, Spsc, SpscMessages};
+                use crate::support::child::{playing, stage};
+                use crate::support::puppet::puppet;
+                let roles = [
+                    playing!("puppet", puppet, Spsc, Mpmc, SpscMessages, MpmcMessages),
+                    $(playing!(stringify!($role), super::$role, Spsc, Mpmc),)*
+                    $($(playing!(
+                        stringify!($any), super::$any,
+                        Spsc, Mpmc, ringpipe::Bytes, SpscMessages, MpmcMessages
+                    ),)*)?
+                ];
+                stage(&roles.concat());
             }
         }
     };

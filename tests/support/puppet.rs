@@ -13,44 +13,34 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringpipe::{Canceller, Options, Ring, WaitPolicy};
+use ringpipe::{Canceller, Kind, Options, Ring, WaitPolicy};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, setrlimit,
 };
 
+use super::LONG_INTERVAL;
 use super::child::{Child, Me};
 use super::kinds::{AnyKind, End};
-use super::{Flavour, LONG_INTERVAL};
 
 impl Child {
     /// A puppet without a ring.
-    pub fn puppet<K: Flavour>(name: &str) -> Self {
+    pub fn puppet<K: Kind>(name: &str) -> Self {
         Self::start::<K>("puppet", name)
     }
 
     /// A puppet that is a sender and sleeps in the longest intervals there are.
-    pub fn sender<K: Flavour>(name: &str, policy: WaitPolicy) -> Self {
-        Self::end::<K>(name, "sender", policy)
+    pub fn sender<K: Kind>(name: &str, policy: WaitPolicy) -> Self {
+        Self::holding::<K>(name, "sender", policy, LONG_INTERVAL)
     }
 
     /// A puppet that is a receiver and sleeps in the longest intervals there are.
-    pub fn receiver<K: Flavour>(name: &str, policy: WaitPolicy) -> Self {
-        Self::end::<K>(name, "receiver", policy)
+    pub fn receiver<K: Kind>(name: &str, policy: WaitPolicy) -> Self {
+        Self::holding::<K>(name, "receiver", policy, LONG_INTERVAL)
     }
 
-    fn end<K: Flavour>(name: &str, end: &str, policy: WaitPolicy) -> Self {
-        Self::holding::<K>("puppet", name, end, policy, LONG_INTERVAL)
-    }
-
-    /// Whoever plays this role, as this end.
-    pub fn holding<K: Flavour>(
-        role: &str,
-        name: &str,
-        end: &str,
-        policy: WaitPolicy,
-        interval: Duration,
-    ) -> Self {
-        let mut child = Self::start::<K>(role, name);
+    /// A puppet that is this end.
+    pub fn holding<K: Kind>(name: &str, end: &str, policy: WaitPolicy, interval: Duration) -> Self {
+        let mut child = Self::puppet::<K>(name);
         child.must("open", "Ok");
         child.must(end, "Ok");
         child.must(&format!("wait {policy:?} {}", interval.as_millis()), "Ok");
