@@ -13,6 +13,7 @@ use ringpipe::{
 };
 
 use super::limits::{Clock, MOMENTARY, NOW, timed};
+use super::support::kinds::AnyKind;
 use super::support::{Flavour, POLICIES};
 
 /// What travels in these rings.
@@ -82,18 +83,9 @@ impl Ends for Mpmc {
 }
 
 /// Any kind of ring, and every call on its ends. What goes over it is made of a number.
-pub trait AnyKind: Kind {
-    /// What its type says that it carries.
-    type Element: Item;
-    /// Its sending end.
-    type Tx: Send;
-    /// Its receiving end.
-    type Rx: Send;
-
-    fn sender(ring: &Ring<Self::Element, Self>) -> Result<Self::Tx, AttachError>;
-    fn receiver(ring: &Ring<Self::Element, Self>) -> Result<Self::Rx, AttachError>;
-    /// Sends what the number makes, for which there is room.
-    fn send_one(tx: &mut Self::Tx, number: u64);
+pub trait Calls: AnyKind {
+    /// Sends what the number makes, if there is room.
+    fn send_one(tx: &mut Self::Tx, number: u64) -> bool;
     /// Receives what the number makes; `false` if there is nothing.
     fn recv_one(rx: &mut Self::Rx, number: u64) -> bool;
     /// Makes every sending call.
@@ -105,19 +97,9 @@ pub trait AnyKind: Kind {
 
 macro_rules! of_values {
     ($($kind:ty),*) => {$(
-        impl AnyKind for $kind {
-            type Element = u64;
-            type Tx = SendHandle<u64, Self>;
-            type Rx = RecvHandle<u64, Self>;
-
-            fn sender(ring: &Ring<u64, Self>) -> Result<Self::Tx, AttachError> {
-                <Self as Flavour>::sender(ring)
-            }
-            fn receiver(ring: &Ring<u64, Self>) -> Result<Self::Rx, AttachError> {
-                <Self as Flavour>::receiver(ring)
-            }
-            fn send_one(tx: &mut Self::Tx, number: u64) {
-                tx.try_send(number).unwrap();
+        impl Calls for $kind {
+            fn send_one(tx: &mut Self::Tx, number: u64) -> bool {
+                tx.try_send(number).is_ok()
             }
             fn recv_one(rx: &mut Self::Rx, number: u64) -> bool {
                 let received = rx.try_recv();

@@ -7,7 +7,7 @@ use ringpipe::{
     TryRecvError,
 };
 
-use super::calls::{AnyKind, INTERVAL, Outcomes, look};
+use super::calls::{Calls, INTERVAL, Outcomes, look};
 use super::limits::{guarded, tell};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{LONG, Name, Rng};
@@ -17,7 +17,7 @@ const CAPACITY: usize = 4;
 const VALUE: u64 = 0x7a1e_7a1e_7a1e_7a1e;
 
 /// A ring at rest with two items in the second lap, and its region behind its back.
-struct Victim<K: AnyKind> {
+struct Victim<K: Calls> {
     name: Name,
     raw: Raw,
     good: Vec<u64>,
@@ -25,17 +25,17 @@ struct Victim<K: AnyKind> {
     options: Options<K::Element, K>,
 }
 
-impl<K: AnyKind> Victim<K> {
+impl<K: Calls> Victim<K> {
     fn new() -> Self {
         let name = Name::new();
         let options = Ring::<K::Element, K>::options().capacity(CAPACITY).endpoints(4);
         let ring = options.create(&name).unwrap();
         let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
         for _ in 0..CAPACITY {
-            K::send_one(&mut tx, VALUE);
+            assert!(K::send_one(&mut tx, VALUE));
             assert!(K::recv_one(&mut rx, VALUE));
         }
-        (0..2).for_each(|_| K::send_one(&mut tx, VALUE));
+        assert!((0..2).all(|_| K::send_one(&mut tx, VALUE)));
         drop((tx, rx));
         let raw = Raw::of(&name.path());
         let good = raw.copy();
@@ -108,7 +108,7 @@ impl<K: AnyKind> Victim<K> {
     }
 }
 
-fn every_flipped_byte<K: AnyKind>() {
+fn every_flipped_byte<K: Calls>() {
     let seen = guarded(LONG, || {
         let victim = Victim::<K>::new();
         let mut seen = Outcomes::default();
@@ -152,7 +152,7 @@ fn an_mpmc_ring_of_messages_bears_every_flipped_byte_of_its_shared_words_and_len
     every_flipped_byte::<MpmcMessages>();
 }
 
-fn random_words<K: AnyKind>(seed: u64) {
+fn random_words<K: Calls>(seed: u64) {
     let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
         let mut random = Rng::new(seed);
@@ -241,7 +241,7 @@ fn held_items_whose_stamps_are_gone_are_corrupt_for_every_way_of_receiving_them(
 }
 
 /// Handles that were attached in good times, while the words change under them.
-fn under_attached_handles<K: AnyKind>(seed: u64) {
+fn under_attached_handles<K: Calls>(seed: u64) {
     let seen = guarded(LONG, move || {
         let victim = Victim::<K>::new();
         let ring = victim.options.open(&victim.name).unwrap();

@@ -15,7 +15,7 @@ use ringpipe::{
     SpscMessages, bytes,
 };
 
-use super::calls::{AnyKind, Outcomes};
+use super::calls::{Calls, Outcomes};
 use super::limits::{MOMENTARY, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::support::at;
@@ -70,12 +70,12 @@ const FIELDS: [(&str, usize, usize, Answer); 25] = [
 const CAPACITY: usize = 32;
 const ENDPOINTS: u32 = 20;
 
-fn options<K: AnyKind>() -> Options<K::Element, K> {
+fn options<K: Calls>() -> Options<K::Element, K> {
     Ring::options().capacity(CAPACITY).endpoints(ENDPOINTS)
 }
 
 /// The same ring's header, by name and in a sealed file.
-struct Liar<K: AnyKind> {
+struct Liar<K: Calls> {
     name: Name,
     file: File,
     anonymous: Ring<K::Element, K>,
@@ -86,7 +86,7 @@ struct Liar<K: AnyKind> {
     lies: u64,
 }
 
-impl<K: AnyKind> Liar<K> {
+impl<K: Calls> Liar<K> {
     fn new() -> Self {
         let name = Name::new();
         let region_len = options::<K>().create(&name).unwrap().region_len();
@@ -148,7 +148,7 @@ impl<K: AnyKind> Liar<K> {
 }
 
 /// It is as long as the file, and every call on it ends.
-fn use_it<K: AnyKind>(ring: &Ring<K::Element, K>, region_len: usize, seen: &mut Outcomes) {
+fn use_it<K: Calls>(ring: &Ring<K::Element, K>, region_len: usize, seen: &mut Outcomes) {
     assert_eq!(ring.region_len(), region_len);
     if let Some(mut tx) = seen.attach(|| K::sender(ring)) {
         K::send(&mut tx, 1, false, seen);
@@ -206,7 +206,7 @@ fn lies_about(value: u64) -> Vec<u64> {
     lies
 }
 
-fn every_field_lies<K: AnyKind>() {
+fn every_field_lies<K: Calls>() {
     guarded(LONG, || {
         let mut liar = Liar::<K>::new();
         let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
@@ -290,7 +290,7 @@ fn an_mpmc_message_header_that_lies_is_refused_for_what_it_says() {
 
 /// Several fields at once, so that one lie supports another; consistent ones among them, which the
 /// file's length gives away.
-fn several_fields_lie<K: AnyKind>() {
+fn several_fields_lie<K: Calls>() {
     guarded(LONG + seconds(), || {
         let mut liar = Liar::<K>::new();
         let mut random = Rng::new(0x5eed_0012);
@@ -361,7 +361,7 @@ fn an_mpmc_message_header_whose_lies_support_each_other_is_refused() {
 
 /// Two shapes that fit the same file take turns in its header while others open it, each under its
 /// checksum: what is opened is one or the other, and every call on it ends.
-fn the_header_changes_its_mind<K: AnyKind>() {
+fn the_header_changes_its_mind<K: Calls>() {
     guarded(LONG + seconds(), || {
         let name = Name::new();
         let ring = options::<K>().create(&name).unwrap();

@@ -11,12 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use ringpipe::messages::{Message, Messages, Receiver, Sender};
-use ringpipe::{
-    AttachError, Bytes, MessageError, MpmcMessages, RecvHandle, Ring, SendHandle, SpscMessages,
-};
+use ringpipe::{Bytes, MessageError, MpmcMessages, Ring, SpscMessages};
 
 use super::calls::{
-    AnyKind, INTERVAL, MOMENT, Outcomes, look, receive_runs_every_way, send_runs_every_way,
+    Calls, INTERVAL, MOMENT, Outcomes, look, receive_runs_every_way, send_runs_every_way,
 };
 use super::limits::{NOW, guarded, tell, timed};
 use super::scribbler::seconds;
@@ -60,21 +58,9 @@ impl Outcomes {
     }
 }
 
-impl AnyKind for Bytes {
-    type Element = u8;
-    type Tx = SendHandle<u8, Self>;
-    type Rx = RecvHandle<u8, Self>;
-
-    fn sender(ring: &Ring<u8, Self>) -> Result<Self::Tx, AttachError> {
-        ring.writer()
-    }
-
-    fn receiver(ring: &Ring<u8, Self>) -> Result<Self::Rx, AttachError> {
-        ring.reader()
-    }
-
-    fn send_one(tx: &mut Self::Tx, number: u64) {
-        tx.try_send_exact(&[number as u8; ONE]).unwrap();
+impl Calls for Bytes {
+    fn send_one(tx: &mut Self::Tx, number: u64) -> bool {
+        tx.try_send_exact(&[number as u8; ONE]).is_ok()
     }
 
     fn recv_one(rx: &mut Self::Rx, number: u64) -> bool {
@@ -141,19 +127,9 @@ impl AnyKind for Bytes {
 
 macro_rules! of_messages {
     ($($kind:ty),*) => {$(
-        impl AnyKind for $kind {
-            type Element = Message;
-            type Tx = Sender<Self>;
-            type Rx = Receiver<Self>;
-
-            fn sender(ring: &Ring<Message, Self>) -> Result<Self::Tx, AttachError> {
-                ring.sender()
-            }
-            fn receiver(ring: &Ring<Message, Self>) -> Result<Self::Rx, AttachError> {
-                ring.receiver()
-            }
-            fn send_one(tx: &mut Self::Tx, number: u64) {
-                tx.try_send(&[number as u8; ONE]).unwrap();
+        impl Calls for $kind {
+            fn send_one(tx: &mut Self::Tx, number: u64) -> bool {
+                tx.try_send(&[number as u8; ONE]).is_ok()
             }
             fn recv_one(rx: &mut Self::Rx, number: u64) -> bool {
                 let mut into = Vec::new();
@@ -316,7 +292,7 @@ struct Three<K: Messages> {
     ring: Ring<Message, K>,
 }
 
-impl<K: Messages + AnyKind<Element = Message, Tx = Sender<K>, Rx = Receiver<K>>> Three<K> {
+impl<K: Messages + Calls<Element = Message, Tx = Sender<K>, Rx = Receiver<K>>> Three<K> {
     fn new() -> Self {
         let name = Name::new();
         let ring: Ring<Message, K> = Ring::options().capacity(4096).create(&name).unwrap();
@@ -359,7 +335,7 @@ impl<K: Messages + AnyKind<Element = Message, Tx = Sender<K>, Rx = Receiver<K>>>
 /// What a call makes of three messages, one of whose lengths is another from a certain moment on.
 fn lengths_that_change<K>()
 where
-    K: Messages + AnyKind<Element = Message, Tx = Sender<K>, Rx = Receiver<K>>,
+    K: Messages + Calls<Element = Message, Tx = Sender<K>, Rx = Receiver<K>>,
 {
     guarded(LONG, || {
         let three = Three::<K>::new();
@@ -432,7 +408,7 @@ fn an_mpmc_ring_bears_messages_whose_length_changes_at_any_moment() {
 }
 
 /// Both ends in use, in every way, while two processes write all over the region without a pause.
-fn strafed<K: AnyKind>() {
+fn strafed<K: Calls>() {
     guarded(LONG + 2 * seconds(), || {
         let manners: [&[Manner]; 4] = [
             &[Manner::Words, Manner::Words],
@@ -445,7 +421,7 @@ fn strafed<K: AnyKind>() {
             let ring: Ring<K::Element, K> = Ring::options().capacity(4096).create(&name).unwrap();
             // With something in it, so that there are lengths to be hit.
             let mut tx = K::sender(&ring).unwrap();
-            (0..5).for_each(|number| K::send_one(&mut tx, number));
+            assert!((0..5).all(|number| K::send_one(&mut tx, number)));
             drop(tx);
             // Where things are, its header says: the strafing is the same for every kind.
             let path = name.path();
