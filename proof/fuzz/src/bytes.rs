@@ -4,19 +4,13 @@
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
+use harness::AnyKind;
 use harness::region::{Chart, Class, Raw};
-use ringpipe::SpscMessages;
-use ringpipe::messages::{Message, Messages, Receiver, Sender};
-use ringpipe::{AttachError, Bytes, Item, Kind, MpmcMessages, RecvHandle, Ring, SendHandle};
+use ringpipe::messages::{Messages, Receiver, Sender};
+use ringpipe::{Bytes, MpmcMessages, Ring, SpscMessages};
 
 /// A kind of ring that carries bytes, and its calls.
-pub(crate) trait Carries: Kind {
-    type Element: Item;
-    type Tx;
-    type Rx;
-
-    fn sender(ring: &Ring<Self::Element, Self>) -> Result<Self::Tx, AttachError>;
-    fn receiver(ring: &Ring<Self::Element, Self>) -> Result<Self::Rx, AttachError>;
+pub(crate) trait Carries: AnyKind {
     /// One of the sending calls, on so many bytes.
     fn send(tx: &mut Self::Tx, how: u8, len: usize);
     /// One of the receiving calls, likewise.
@@ -27,18 +21,6 @@ pub(crate) trait Carries: Kind {
 const FILLING: [u8; 2048] = [0x5a; 2048];
 
 impl Carries for Bytes {
-    type Element = u8;
-    type Tx = SendHandle<u8, Self>;
-    type Rx = RecvHandle<u8, Self>;
-
-    fn sender(ring: &Ring<u8, Self>) -> Result<Self::Tx, AttachError> {
-        ring.writer()
-    }
-
-    fn receiver(ring: &Ring<u8, Self>) -> Result<Self::Rx, AttachError> {
-        ring.reader()
-    }
-
     fn send(tx: &mut Self::Tx, how: u8, len: usize) {
         tx.set_nonblocking(true);
         let bytes = &FILLING[..len];
@@ -76,16 +58,6 @@ impl Carries for Bytes {
 macro_rules! messages {
     ($($kind:ty),*) => {$(
         impl Carries for $kind {
-            type Element = Message;
-            type Tx = Sender<Self>;
-            type Rx = Receiver<Self>;
-
-            fn sender(ring: &Ring<Message, Self>) -> Result<Self::Tx, AttachError> {
-                ring.sender()
-            }
-            fn receiver(ring: &Ring<Message, Self>) -> Result<Self::Rx, AttachError> {
-                ring.receiver()
-            }
             fn send(tx: &mut Self::Tx, how: u8, len: usize) {
                 send_message(tx, how, len);
             }
