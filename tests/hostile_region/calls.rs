@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpipe::{
-    AttachError, BulkError, Item, Kind, Mpmc, OpenError, PeerError, Pool, RecvError, RecvHandle,
-    RecvTimeoutError, Ring, SendError, SendHandle, SendTimeoutError, Spsc, TryRecvError,
-    TrySendError,
+    AttachError, BulkError, Cloneable, Item, Kind, Mpmc, OpenError, PeerError, Pool, RecvError,
+    RecvHandle, RecvTimeoutError, Ring, SendError, SendHandle, SendTimeoutError, Spsc,
+    TryRecvError, TrySendError,
 };
 
 use super::limits::{Clock, MOMENTARY, NOW, timed};
@@ -57,29 +57,36 @@ impl Ends for Spsc {
 
 impl Ends for Mpmc {
     fn share<T: Sample>(ring: &Ring<T, Self>, seen: &mut Outcomes) {
-        if let Some(tx) = seen.attach(|| ring.sender()) {
-            let clone = seen.attach(|| tx.try_clone());
-            let pool = Pool::new(tx);
-            for _ in 0..2 {
-                let lent = timed!(seen, "Pool::get", MOMENTARY, pool.get());
-                if let Some(mut tx) = attached(lent, seen) {
-                    seen.sent(T::of(1), |tx| tx.try_send(T::of(1)), &mut tx);
-                }
-            }
-            assert!(!format!("{pool:?}").is_empty());
-            timed!(seen, "drop", NOW, drop((pool, clone)));
-        }
-        if let Some(rx) = seen.attach(|| ring.receiver()) {
-            let clone = seen.attach(|| rx.try_clone());
-            let pool = Pool::new(rx);
-            let lent = timed!(seen, "Pool::get", MOMENTARY, pool.get());
-            if let Some(mut rx) = attached(lent, seen) {
-                let outcome = timed!(seen, "try_recv", NOW, rx.try_recv());
-                seen.received(outcome, &|_| ());
-            }
-            timed!(seen, "drop", NOW, drop((pool, clone)));
+        let tx = seen.attach(|| ring.sender());
+        share_end(tx, SendHandle::try_clone, seen, |tx, seen| {
+            seen.sent(T::of(1), |tx: &mut SendHandle<T, Mpmc>| tx.try_send(T::of(1)), tx);
+        });
+        let rx = seen.attach(|| ring.receiver());
+        share_end(rx, RecvHandle::try_clone, seen, |rx, seen| {
+            let outcome = timed!(seen, "try_recv", NOW, rx.try_recv());
+            seen.received(outcome, &|_| ());
+        });
+    }
+}
+
+/// Clones it, and lends two such from a pool, for a call on each of them.
+pub fn share_end<H: Cloneable + Debug>(
+    end: Option<H>,
+    clone: impl FnOnce(&H) -> Result<H, AttachError>,
+    seen: &mut Outcomes,
+    call: impl Fn(&mut H, &mut Outcomes),
+) {
+    let Some(end) = end else { return };
+    let clone = seen.attach(|| clone(&end));
+    let pool = Pool::new(end);
+    for _ in 0..2 {
+        let lent = timed!(seen, "Pool::get", MOMENTARY, pool.get());
+        if let Some(mut end) = attached(lent, seen) {
+            call(&mut end, seen);
         }
     }
+    assert!(!format!("{pool:?}").is_empty());
+    timed!(seen, "drop", NOW, drop((pool, clone)));
 }
 
 /// Any kind of ring, and every call on its ends. What goes over it is made of a number.
@@ -93,6 +100,25 @@ pub trait Calls: AnyKind {
     /// Makes every receiving call. Nothing comes out that was in no slot, if only this was ever
     /// sent.
     fn receive(rx: &mut Self::Rx, sent: Option<u64>, wait: bool, seen: &mut Outcomes);
+    /// Sends what so many numbers make, in one piece, waiting for room.
+    fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool;
+    /// Receives something, waiting for it.
+    fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool;
+    /// Claims room for a few, and gives it up, or forgets it.
+    fn claim_room(tx: &mut Self::Tx, forget: bool);
+    /// Claims two, or as much as makes two numbers, and gives them back: they are held.
+    fn hold(rx: &mut Self::Rx);
+    /// Clones, and ends lent by pools, if the kind has such.
+    fn share(_: &Ring<Self::Element, Self>, _: &mut Outcomes) {}
+}
+
+/// Claims room for so many items, and gives it up, or forgets it.
+pub fn claim_slots<T: Item, K: Kind>(tx: &mut SendHandle<T, K>, most: usize, forget: bool) {
+    if let Ok(run) = tx.try_claim(most)
+        && forget
+    {
+        std::mem::forget(run);
+    }
 }
 
 macro_rules! of_values {
@@ -117,6 +143,20 @@ macro_rules! of_values {
                     let right = sent.is_none_or(|sent| value == sent || value == 0);
                     assert!(right, "{value:x} was never sent");
                 });
+            }            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
+                tx.send_exact_deadline(&vec![1; numbers], deadline).is_ok()
+            }
+            fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {
+                rx.recv_deadline(deadline).is_ok()
+            }
+            fn claim_room(tx: &mut Self::Tx, forget: bool) {
+                claim_slots(tx, 3, forget);
+            }
+            fn hold(rx: &mut Self::Rx) {
+                drop(rx.try_claim(2));
+            }
+            fn share(ring: &Ring<u64, Self>, seen: &mut Outcomes) {
+                <Self as Ends>::share(ring, seen);
             }
         }
     )*};

@@ -210,7 +210,7 @@ fn a_ring_cut_off_under_strafing_is_a_sigbus_and_no_worse<K: Ends>() {
             let ring = options::<K>().create(&name).unwrap();
             let mut child = Child::start::<K>("looks_at_what_was_cut_off", &name);
             child.must_hear("attached");
-            let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), manners);
+            let strafing = Strafing::start(name.path().to_str().unwrap(), manners);
             until("some strafing", || (strafing.written().0 > 100_000).then_some(()));
             ftruncate(descriptor(&ring), keep).unwrap();
             // One whose ring is corrupt may touch no slot, and lives on where they alone are
@@ -233,7 +233,7 @@ fn holes_under_strafing_are_no_worse_than_either<K: Ends>() {
     let name = Name::new();
     let ring = options::<K>().create(&name).unwrap();
     let manners = [Manner::Words, Manner::Narrow];
-    let strafing = Strafing::start::<K>(name.path().to_str().unwrap(), &manners);
+    let strafing = Strafing::start(name.path().to_str().unwrap(), &manners);
     let fd = descriptor(&ring);
     let pages = (ring.region_len() / 4096) as u64;
     let mut seen = Outcomes::default();

@@ -65,7 +65,7 @@ fn claims_of_a_whole_ring<K: Ends>() {
         let time = seconds() / 40;
         let (mut all, mut stores, mut bytes) = (Outcomes::default(), 0, 0);
         for manners in MANNERS {
-            let strafing = Strafing::start::<K>(long.name.path().to_str().unwrap(), manners);
+            let strafing = Strafing::start(long.name.path().to_str().unwrap(), manners);
             let mut seen = Outcomes::default();
             for sends in [true, false] {
                 let began = Instant::now();
@@ -160,7 +160,7 @@ fn long_slices<K: Ends>() {
         let (mut all, mut stores, mut bytes) = (Outcomes::default(), 0, 0);
         for manners in MANNERS {
             long.fill(false);
-            let strafing = Strafing::start::<K>(long.name.path().to_str().unwrap(), manners);
+            let strafing = Strafing::start(long.name.path().to_str().unwrap(), manners);
             let users = std::thread::scope(|scope| {
                 let began = Instant::now();
                 let ring = &long.ring;
@@ -234,7 +234,7 @@ fn where_every_claim_is_too_late(
         let mut buffer = vec![0; HUGE];
         let mut seen = Outcomes::default();
         let path = long.name.path();
-        let strafing = Strafing::start::<Mpmc>(path.to_str().unwrap(), &[Manner::Sweep]);
+        let strafing = Strafing::start(path.to_str().unwrap(), &[Manner::Sweep]);
         work(&long, &mut buffer, &mut seen);
         let (stores, bytes) = strafing.stop();
         println!("{HUGE} items: {seen:?}");

@@ -44,8 +44,8 @@ use strafe::strafes;
 roles!(
     wakes_wildly,
     strafes,
-    scribbles,
-    dies_with_claims,
     looks_at_what_was_cut_off,
-    sleeps_on_what_is_cut_off
+    sleeps_on_what_is_cut_off;
+    of any kind: scribbles,
+    dies_with_claims
 );

@@ -8,13 +8,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringpipe::messages::{Message, Messages, Receiver, Sender};
 use ringpipe::{Bytes, MessageError, MpmcMessages, Ring, SpscMessages};
 
 use super::calls::{
-    Calls, INTERVAL, MOMENT, Outcomes, look, receive_runs_every_way, send_runs_every_way,
+    Calls, INTERVAL, MOMENT, Outcomes, claim_slots, look, receive_runs_every_way,
+    send_runs_every_way, share_end,
 };
 use super::limits::{NOW, guarded, tell, timed};
 use super::scribbler::seconds;
@@ -123,10 +124,26 @@ impl Calls for Bytes {
         let moved = timed!(seen, "write_to", MOMENT, rx.write_to(&nowhere, 100));
         seen.count(if moved.is_ok() { "ok" } else { "stopped" });
     }
+
+    fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
+        tx.send_exact_deadline(&vec![1; numbers * ONE], deadline).is_ok()
+    }
+
+    fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {
+        rx.recv_exact_deadline(&mut [0; ONE], deadline).is_ok()
+    }
+
+    fn claim_room(tx: &mut Self::Tx, forget: bool) {
+        claim_slots(tx, 3 * ONE, forget);
+    }
+
+    fn hold(rx: &mut Self::Rx) {
+        drop(rx.try_claim(2 * ONE));
+    }
 }
 
 macro_rules! of_messages {
-    ($($kind:ty),*) => {$(
+    ($($kind:ident { $($share:tt)* })*) => {$(
         impl Calls for $kind {
             fn send_one(tx: &mut Self::Tx, number: u64) -> bool {
                 tx.try_send(&[number as u8; ONE]).is_ok()
@@ -138,23 +155,65 @@ macro_rules! of_messages {
                 received
             }
             fn send(tx: &mut Self::Tx, number: u64, wait: bool, seen: &mut Outcomes) {
-                send_messages(tx, number as u8, wait, seen);
+                let len = LENGTHS[seen.total() as usize % LENGTHS.len()];
+                send_messages(tx, number as u8, len, wait, seen);
             }
             fn receive(rx: &mut Self::Rx, sent: Option<u64>, wait: bool, seen: &mut Outcomes) {
-                receive_messages(rx, sent.map(|sent| sent as u8), wait, seen);
+                receive_messages(rx, sent.map(|sent| sent as u8), FEW, wait, seen);
+            }            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
+                tx.send_deadline(&vec![1; numbers * ONE], deadline).is_ok()
             }
+            fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {
+                rx.recv_deadline(&mut Vec::new(), deadline).is_ok()
+            }
+            fn claim_room(tx: &mut Self::Tx, forget: bool) {
+                if let Ok(room) = tx.try_reserve(200)
+                    && forget
+                {
+                    std::mem::forget(room);
+                }
+            }
+            fn hold(rx: &mut Self::Rx) {
+                drop(rx.try_claim(2));
+            }
+            $($share)*
         }
     )*};
 }
-of_messages!(SpscMessages, MpmcMessages);
+of_messages! {
+    SpscMessages {}
+    MpmcMessages {
+        fn share(ring: &Ring<Message, Self>, seen: &mut Outcomes) {
+            let tx = seen.attach(|| ring.sender());
+            share_end(tx, Sender::try_clone, seen, |tx, seen| {
+                let sent = timed!(seen, "try_send", NOW, tx.try_send(&[1; ONE]));
+                seen.message(sent);
+            });
+            let rx = seen.attach(|| ring.receiver());
+            share_end(rx, Receiver::try_clone, seen, |rx, seen| {
+                let received = timed!(seen, "try_recv", NOW, rx.try_recv(&mut Vec::new()));
+                seen.message(received);
+            });
+        }
+    }
+}
 
 /// Lengths of the messages that are sent: none, some, half of a ring of a page.
 const LENGTHS: [usize; 5] = [0, 1, ONE, 500, 2040];
 
-fn send_messages<K: Messages>(tx: &mut Sender<K>, byte: u8, wait: bool, seen: &mut Outcomes) {
+/// How many messages are claimed at once.
+const FEW: usize = 3;
+
+fn send_messages<K: Messages>(
+    tx: &mut Sender<K>,
+    byte: u8,
+    len: usize,
+    wait: bool,
+    seen: &mut Outcomes,
+) {
     tx.set_liveness_interval(INTERVAL);
     let turn = seen.total() as usize;
-    let bytes = vec![byte; LENGTHS[turn % LENGTHS.len()].min(tx.max_len())];
+    let bytes = vec![byte; len.min(tx.max_len())];
     let sent = timed!(seen, "try_send", NOW, tx.try_send(&bytes));
     seen.message(sent);
     let closed = timed!(seen, "is_closed", NOW, tx.is_closed());
@@ -202,6 +261,7 @@ fn send_messages<K: Messages>(tx: &mut Sender<K>, byte: u8, wait: bool, seen: &m
 fn receive_messages<K: Messages>(
     rx: &mut Receiver<K>,
     sent: Option<u8>,
+    most: usize,
     wait: bool,
     seen: &mut Outcomes,
 ) {
@@ -227,16 +287,16 @@ fn receive_messages<K: Messages>(
     seen.count(if rx.redeliveries() > 0 { "given again" } else { "given once" });
     let closed = timed!(seen, "is_closed", NOW, rx.is_closed());
     seen.count(if closed { "end of file" } else { "whole pipe" });
-    let mut into = [0; 4096];
+    let mut into = vec![0; capacity];
     let small = timed!(seen, "try_recv_into too little", NOW, rx.try_recv_into(&mut into[..9]));
     seen.message(small);
     let received = timed!(seen, "try_recv_into", NOW, rx.try_recv_into(&mut into));
     if let Some(len) = seen.message(received) {
         check(&into[..len]);
     }
-    let claimed = timed!(seen, "try_claim", NOW, rx.try_claim(3));
+    let claimed = timed!(seen, "try_claim", NOW, rx.try_claim(most));
     if let Some(run) = seen.message(claimed) {
-        assert!((1..=3).contains(&run.len()) && run.redelivered() <= run.len());
+        assert!((1..=most).contains(&run.len()) && run.redelivered() <= run.len());
         for message in run.iter() {
             check(&message.to_vec());
             message.read_slice(0, &mut into[..message.len()]);
@@ -260,7 +320,7 @@ fn receive_messages<K: Messages>(
         let soon = Instant::now() + MOMENT;
         let received = timed!(seen, "recv_into", MOMENT, rx.recv_into_deadline(&mut into, soon));
         seen.message(received);
-        let claimed = timed!(seen, "claim", MOMENT, rx.claim_deadline(3, MOMENT));
+        let claimed = timed!(seen, "claim", MOMENT, rx.claim_deadline(most, MOMENT));
         if let Some(run) = seen.message(claimed) {
             run.iter().for_each(|message| check(&message.to_vec()));
             timed!(seen, "release_all", NOW, run.release_all());
@@ -423,9 +483,8 @@ fn strafed<K: Calls>() {
             let mut tx = K::sender(&ring).unwrap();
             assert!((0..5).all(|number| K::send_one(&mut tx, number)));
             drop(tx);
-            // Where things are, its header says: the strafing is the same for every kind.
             let path = name.path();
-            let strafing = Strafing::start::<ringpipe::Spsc>(path.to_str().unwrap(), manners);
+            let strafing = Strafing::start(path.to_str().unwrap(), manners);
             let time = seconds() / 4;
             let users = std::thread::scope(|scope| {
                 let (ring, began) = (&ring, Instant::now());

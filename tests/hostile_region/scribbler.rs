@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpipe::{Mpmc, OpenError, OpenOrCreateError, Options, Ring, Spsc};
+use ringpipe::{
+    Bytes, Mpmc, MpmcMessages, OpenError, OpenOrCreateError, Options, Ring, Spsc, SpscMessages,
+};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::calls::{Ends, INTERVAL, Outcomes, look, receive_every_way, refused, send_every_way};
+use super::calls::{Calls, Outcomes, look, refused};
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{Child, LONG, Me, Name, Rng, did_not_run};
@@ -32,11 +34,15 @@ pub fn seconds() -> Duration {
     Duration::from_secs(seconds.unwrap_or(2))
 }
 
+fn options<K: Calls>() -> Options<K::Element, K> {
+    Ring::options()
+}
+
 /// Role: writes random and telling values into all words, those of the header too, until it is told
 /// to stop. Most of the damage is taken back soon, so that it hits in ever new places rather than
 /// once for all, and now and then everything is put as it was in the beginning. It is in the
 /// endpoint table too, where that has room: a liar who is alive.
-pub fn scribbles<K: Ends>(mut me: Me) {
+pub fn scribbles<K: Calls>(mut me: Me) {
     let names = me.ring.clone();
     let (victim, counters) = names.split_once(' ').expect("two names");
     let shm = std::path::Path::new("/dev/shm");
@@ -45,8 +51,8 @@ pub fn scribbles<K: Ends>(mut me: Me) {
     let stop = &counters[Class::ALL.len()];
     let good = raw.copy();
     let chart = Chart::of(&good);
-    let ring = super::support::options::<K>().open(victim).expect("still a ring");
-    let _alive = K::STAMPED.then(|| (K::sender(&ring), K::receiver(&ring)));
+    let ring = options::<K>().open(victim).expect("still a ring");
+    let _alive = K::MANY.then(|| (K::sender(&ring), K::receiver(&ring)));
     let mut random = Rng::new(0x5eed_0009);
     me.say("scribbling");
     while stop.load(Relaxed) == 0 {
@@ -86,18 +92,17 @@ pub fn scribbles<K: Ends>(mut me: Me) {
 }
 
 /// Role: claims what it can get and dies with it.
-pub fn dies_with_claims<K: Ends>(me: Me) {
-    let options: Options<u64, K> = Ring::options();
+pub fn dies_with_claims<K: Calls>(me: Me) {
     // Scribbled upon, it may be anything.
-    let Ok(ring) = options.open(&me.ring) else { std::process::exit(0) };
+    let Ok(ring) = options::<K>().open(&me.ring) else { std::process::exit(0) };
     let (tx, rx) = (K::sender(&ring), K::receiver(&ring));
     if let Ok(mut tx) = tx {
-        let _ = tx.try_send_slice(&[1; 3]);
-        std::mem::forget(tx.try_claim(3));
+        let _ = (0..3).all(|_| K::send_one(&mut tx, 1));
+        K::claim_room(&mut tx, true);
         std::mem::forget(tx);
     }
     if let Ok(mut rx) = rx {
-        drop(rx.try_claim(2)); // held
+        K::hold(&mut rx);
         std::mem::forget(rx);
     }
     std::process::exit(0); // nothing is dropped
@@ -115,9 +120,9 @@ fn rounds(stop: &AtomicBool, mut round: impl FnMut(u64, &mut Outcomes)) -> Outco
 }
 
 /// Who uses the ring, each in a thread of its own.
-fn use_the_ring<K: Ends>(
+fn use_the_ring<K: Calls>(
     name: &Name,
-    ring: &Ring<u64, K>,
+    ring: &Ring<K::Element, K>,
     own_shm: bool,
     stop: &AtomicBool,
 ) -> [(&'static str, Outcomes); 4] {
@@ -131,8 +136,7 @@ fn use_the_ring<K: Ends>(
                     tx = seen.attach(|| K::sender(ring));
                 }
                 if let Some(tx) = &mut tx {
-                    tx.set_liveness_interval(INTERVAL);
-                    send_every_way(tx, round, round % 16 == 0, seen);
+                    K::send(tx, round, round % 16 == 0, seen);
                 }
             })
         });
@@ -144,9 +148,8 @@ fn use_the_ring<K: Ends>(
                     rx = seen.attach(|| K::receiver(ring));
                 }
                 if let Some(rx) = &mut rx {
-                    rx.set_liveness_interval(INTERVAL);
                     // Any bits are a value.
-                    receive_every_way(rx, round % 16 == 0, seen, &|_| ());
+                    K::receive(rx, None, round % 16 == 0, seen);
                 }
             })
         });
@@ -222,8 +225,12 @@ fn use_the_ring<K: Ends>(
 }
 
 /// Opens the ring in one way or another, or counts why not.
-fn open_some_way<K: Ends>(name: &Name, round: u64, seen: &mut Outcomes) -> Option<Ring<u64, K>> {
-    let options: Options<u64, K> = Ring::options();
+fn open_some_way<K: Calls>(
+    name: &Name,
+    round: u64,
+    seen: &mut Outcomes,
+) -> Option<Ring<K::Element, K>> {
+    let options = options::<K>();
     let opened = match round % 4 {
         0 => timed!(seen, "open_file", MOMENTARY, options.open_file(name.path())),
         1 => match timed!(seen, "open_or_create", MOMENTARY, options.open_or_create(name)) {
@@ -257,13 +264,16 @@ pub fn own_shm() -> bool {
     true
 }
 
-fn beside_a_scribbling_process<K: Ends>() {
+fn beside_a_scribbling_process<K: Calls>() {
     let time = seconds();
     guarded(LONG + 2 * time, move || {
         let own_shm = own_shm();
         let (name, counters) = (Name::new(), Name::new());
-        let options: Options<u64, K> = Ring::options().capacity(64).endpoints(8);
-        let ring = options.create(&name).unwrap();
+        let ring = options::<K>().capacity(64).endpoints(8).create(&name).unwrap();
+        // So that messages have lengths to be hit.
+        let mut tx = K::sender(&ring).unwrap();
+        assert!((0..5).all(|number| K::send_one(&mut tx, number)));
+        drop(tx);
         // The child counts its writes, by class, where this process can see it; and stops if told.
         std::fs::write(counters.path(), [0; 4096]).unwrap();
         let counts = Raw::of(&counters.path());
@@ -289,7 +299,7 @@ fn beside_a_scribbling_process<K: Ends>() {
     });
 }
 
-fn report<K: Ends>(counts: &[AtomicU64], users: [(&str, Outcomes); 4]) {
+fn report<K: Calls>(counts: &[AtomicU64], users: [(&str, Outcomes); 4]) {
     let kind = K::NAME;
     let by_class: Vec<(Class, u64)> =
         Class::ALL.iter().zip(counts).map(|(&class, count)| (class, count.load(Relaxed))).collect();
@@ -319,4 +329,19 @@ fn an_spsc_ring_bears_a_scribbling_process() {
 #[test]
 fn an_mpmc_ring_bears_a_scribbling_process() {
     beside_a_scribbling_process::<Mpmc>();
+}
+
+#[test]
+fn a_byte_pipe_bears_a_scribbling_process() {
+    beside_a_scribbling_process::<Bytes>();
+}
+
+#[test]
+fn an_spsc_ring_of_messages_bears_a_scribbling_process() {
+    beside_a_scribbling_process::<SpscMessages>();
+}
+
+#[test]
+fn an_mpmc_ring_of_messages_bears_a_scribbling_process() {
+    beside_a_scribbling_process::<MpmcMessages>();
 }

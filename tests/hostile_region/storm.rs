@@ -98,7 +98,7 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
         true => format!("/proc/{}/fd/{}", std::process::id(), ring.as_fd().as_raw_fd()),
         false => name.path().to_str().unwrap().to_owned(),
     };
-    let strafing = Strafing::start::<K>(&path, shape.manners);
+    let strafing = Strafing::start(&path, shape.manners);
     let stop = AtomicBool::new(false);
     let (ring, options, stop, name) = (&ring, &options, &stop, &name);
     let seen = thread::scope(|scope| {

@@ -3,10 +3,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::calls::Ends;
+use ringpipe::Spsc;
+
 use super::support::at;
 use super::support::region::{Chart, Class, HEADER, Raw};
-use super::support::{Child, Me, Name, Rng};
+use super::support::{Child, Flavour, Me, Name, Rng};
 
 /// What a strafing process does, over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +58,15 @@ pub struct Strafing {
 }
 
 impl Strafing {
-    /// Starts one process for each manner, on the region at `path`.
-    pub fn start<K: Ends>(path: &str, manners: &[Manner]) -> Self {
+    /// Starts one process for each manner, on the region at `path`. Where things are in it, its header
+    /// says: the strafing is the same for every kind.
+    pub fn start(path: &str, manners: &[Manner]) -> Self {
         let file = Name::new();
         std::fs::write(file.path(), [0; 4096]).unwrap();
         let counters = Raw::of(&file.path());
         let one = |(number, &manner): (usize, &Manner)| {
             let told = format!("{path} {} {number} {}", &*file, manner as usize);
-            let mut process = Child::start::<K>("strafes", &told);
+            let mut process = Child::start::<Spsc>("strafes", &told);
             process.must_hear("ready");
             process
         };
@@ -103,7 +105,7 @@ impl Strafing {
 }
 
 /// Role: does it until told to stop.
-pub fn strafes<K: Ends>(mut me: Me) {
+pub fn strafes<K: Flavour>(mut me: Me) {
     let told: Vec<&str> = me.ring.split(' ').collect();
     let [path, counters, number, manner] = told[..] else { panic!("{told:?}") };
     let (number, manner): (usize, usize) = (number.parse().unwrap(), manner.parse().unwrap());
