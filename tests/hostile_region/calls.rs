@@ -100,6 +100,10 @@ pub trait Calls: AnyKind {
     /// Makes every receiving call. Nothing comes out that was in no slot, if only this was ever
     /// sent.
     fn receive(rx: &mut Self::Rx, sent: Option<u64>, wait: bool, seen: &mut Outcomes);
+    /// Makes the sending calls with up to so many items or bytes at once.
+    fn send_up_to(tx: &mut Self::Tx, most: usize, wait: bool, seen: &mut Outcomes);
+    /// Makes the receiving calls with up to so many items, bytes or messages at once.
+    fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes);
     /// Sends what so many numbers make, in one piece, waiting for room.
     fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool;
     /// Receives something, waiting for it.
@@ -143,7 +147,14 @@ macro_rules! of_values {
                     let right = sent.is_none_or(|sent| value == sent || value == 0);
                     assert!(right, "{value:x} was never sent");
                 });
-            }            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
+            }
+            fn send_up_to(tx: &mut Self::Tx, most: usize, wait: bool, seen: &mut Outcomes) {
+                send_runs_every_way(tx, 7, most, wait, seen);
+            }
+            fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes) {
+                receive_runs_every_way(rx, most, wait, seen, &|_| ());
+            }
+            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
                 tx.send_exact_deadline(&vec![1; numbers], deadline).is_ok()
             }
             fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {

@@ -43,7 +43,7 @@ impl Outcomes {
         outcome.unwrap_or(0)
     }
 
-    fn message<T>(&mut self, outcome: Result<T, MessageError>) -> Option<T> {
+    pub fn message<T>(&mut self, outcome: Result<T, MessageError>) -> Option<T> {
         self.count(match &outcome {
             Ok(_) => "ok",
             Err(MessageError::Full) => "full",
@@ -125,6 +125,14 @@ impl Calls for Bytes {
         seen.count(if moved.is_ok() { "ok" } else { "stopped" });
     }
 
+    fn send_up_to(tx: &mut Self::Tx, most: usize, wait: bool, seen: &mut Outcomes) {
+        send_runs_every_way(tx, 7, most, wait, seen);
+    }
+
+    fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes) {
+        receive_runs_every_way(rx, most, wait, seen, &|_| ());
+    }
+
     fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
         tx.send_exact_deadline(&vec![1; numbers * ONE], deadline).is_ok()
     }
@@ -160,7 +168,14 @@ macro_rules! of_messages {
             }
             fn receive(rx: &mut Self::Rx, sent: Option<u64>, wait: bool, seen: &mut Outcomes) {
                 receive_messages(rx, sent.map(|sent| sent as u8), FEW, wait, seen);
-            }            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
+            }
+            fn send_up_to(tx: &mut Self::Tx, most: usize, wait: bool, seen: &mut Outcomes) {
+                send_messages(tx, 7, most, wait, seen);
+            }
+            fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes) {
+                receive_messages(rx, None, most, wait, seen);
+            }
+            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
                 tx.send_deadline(&vec![1; numbers * ONE], deadline).is_ok()
             }
             fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {

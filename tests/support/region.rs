@@ -163,6 +163,19 @@ impl Class {
     ];
 }
 
+/// The stamps of all slots, by word, in a region with this header.
+pub fn stamps(header: &[u64]) -> impl Iterator<Item = usize> + use<> {
+    let (kind, records) = (header[2] >> 32, (header[9] & 0xffff_ffff) as usize);
+    let [capacity, stride, slots_at] = [5, 6, 7].map(|word| header[word] as usize);
+    // Each in its slot, or apart from messages, right before the page on which those begin.
+    let (slots, first, stride) = match kind {
+        2 => (capacity, slots_at, stride),
+        5 => (capacity, at::slots(records), 8),
+        _ => (0, 0, 0),
+    };
+    (0..slots).map(move |slot| (first + stride * slot) / 8)
+}
+
 /// Where the words of each class are in one region.
 #[derive(Debug)]
 pub struct Chart {
@@ -216,14 +229,7 @@ impl Chart {
             mark(Class::Payload, at::TAIL + 16, 48); // the copy
         }
         mark(Class::Payload, slots_at, (stride * capacity as usize).next_multiple_of(8));
-        // Each in its slot, or apart from messages, right before the page on which those begin.
-        let stamps = match (many, messages) {
-            (true, true) => (at::slots(records), 8),
-            _ => (slots_at, stride),
-        };
-        for slot in 0..if many { capacity as usize } else { 0 } {
-            mark(Class::Stamp, stamps.0 + stamps.1 * slot, 8);
-        }
+        stamps(words).for_each(|stamp| mark(Class::Stamp, 8 * stamp, 8));
         let (tail, mut at) = (words[at::TAIL / 8], words[at::HEAD / 8]);
         while messages && at < tail {
             let first = slots_at + stride * (at % capacity) as usize;
