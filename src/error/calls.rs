@@ -410,8 +410,8 @@ impl From<MessageError> for io::Error {
     }
 }
 
-/// `send_all` has not sent all: of [values](crate::SendHandle::send_all), with a [`BulkError`], or of
-/// [messages](crate::messages::Sender::send_all), with a [`MessageError`].
+/// `send_all` has not sent all: of [values](crate::SendHandle::send_all), with a [`BulkError`], or
+/// of [messages](crate::messages::Sender::send_all), with a [`MessageError`].
 ///
 /// ```
 /// use ringpipe::{MessageError, messages};

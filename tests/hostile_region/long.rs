@@ -20,8 +20,8 @@ use super::support::kinds::{AnyKind, End};
 use super::support::region::{HEADER, Raw, stamps};
 use super::support::{LONG, Name, POLICIES};
 
-/// Items, or what as many bytes as those of an MPMC ring of numbers hold of messages. Without optimisation, everything takes ten times as long: the allowance of a call is for
-/// busy machines, not for that.
+/// Items, or sixteenths of the bytes that a ring of messages holds. Without optimisation, everything
+/// takes ten times as long: the allowance of a call is for busy machines, not for that.
 const SLOTS: usize = if cfg!(debug_assertions) { 1 << 14 } else { 1 << 20 };
 
 const MANNERS: [&[Manner]; 5] = [

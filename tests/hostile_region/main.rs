@@ -7,9 +7,13 @@
 //! cut it off ([`holes`]), hold its locks and move its sleepers ([`beside`]). Then every call must
 //! return, by its own deadline and an allowance for busy machines ([`limits`]), with a value or one
 //! of its documented errors: no panic, no hang, no access beyond the region. Where only the control
-//! words were touched, no value may come out that was never in a slot. [`toggles`] takes back what it
-//! has just told. [`chart`] sees to it that no
-//! word is forgotten; [`crowd`] makes the ring slow to repair rather than wrong.
+//! words were touched, no value may come out that was never in a slot. [`toggles`] takes back what
+//! it has just told. [`chart`] sees to it that no word is forgotten; [`crowd`] makes the ring slow to
+//! repair rather than wrong.
+//!
+//! [`flips`], [`scribbler`], [`long`], [`lies`] and [`chart`] treat all kinds alike, by the
+//! [calls](calls::Calls) that each has; [`messages`] strafes those that carry bytes. What lies
+//! beside the words ([`holes`], [`beside`]) and the shapes of a [`storm`] are tried on values.
 //!
 //! Counts of what was written, of the calls that survived it and of the longest overrun of a
 //! deadline are printed, in all at the end (`-- --nocapture`). The scribbling goes on for two

@@ -58,8 +58,8 @@ pub struct Strafing {
 }
 
 impl Strafing {
-    /// Starts one process for each manner, on the region at `path`. Where things are in it, its header
-    /// says: the strafing is the same for every kind.
+    /// Starts one process for each manner, on the region at `path`. Where things are in it, its
+    /// header says: the strafing is the same for every kind.
     pub fn start(path: &str, manners: &[Manner]) -> Self {
         let file = Name::new();
         std::fs::write(file.path(), [0; 4096]).unwrap();

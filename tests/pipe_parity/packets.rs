@@ -1,7 +1,7 @@
 //! What the kernel's pipes do with packets (`O_DIRECT`, at most [`PIPE_BUF`] bytes each), rings of
 //! messages do: whole messages, of [several] writers and to several readers. And a
-//! [table](differences) of what they do otherwise, each row with what shows it. What such a pipe is,
-//! [`like`] says.
+//! [table](differences) of what they do otherwise, each row with what shows it. What such a pipe
+//! is, [`like`] says.
 
 mod differences;
 pub mod like;

@@ -5,8 +5,8 @@
 //! * [`puppet`]: the role that most tests need, a process that does to a ring what it is told.
 //! * [`asleep`]: waiting until somebody else really sleeps (or spins), so that a test of waking up
 //!   has someone to wake.
-//! * [`flavour`], [`kinds`]: what rings of values, and rings of all kinds, have in common, under the
-//!   same names.
+//! * [`flavour`], [`kinds`]: what rings of values, and rings of all kinds, have in common, under
+//!   the same names.
 //! * [`forked`], [`seccomp`], [`cgroup`]: children by `fork` alone; forbidding system calls;
 //!   limiting memory.
 //! * [`huge_pages`]: reserved huge pages, by turns.

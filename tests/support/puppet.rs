@@ -1,7 +1,7 @@
 //! A process that does to a ring what it is told, one line at a time.
 //!
-//! Here is what any ring and any end can be told, and what the process itself; what can be done with
-//! what a ring carries is told by [`numbers`] and by [`messenger`](super::messenger).
+//! Here is what any ring and any end can be told, and what the process itself; what can be done
+//! with what a ring carries is told by [`numbers`] and by [`messenger`](super::messenger).
 //!
 //! Answers are results as `Debug` shows them; what a sending call gives back stands where `Debug`
 //! has dots: `Err(Closed(7))`.

@@ -6,9 +6,9 @@
 //! * [`new`]: whether a ring is as good as new, after whatever has been done to it; names that go.
 //! * [`private`]: a `/dev/shm` of one's own. `trace`: a process under `ptrace` (x86-64).
 //! * [`processors`], [`now`]: where threads run, and a clock that all processes share.
-//! * Of the tests' own helpers: [`flavour`] and [`kinds`], rings and ends of several kinds under the
-//!   same names; [`at`] and [`region`], a ring's memory behind the crate's back; [`asleep`], whether
-//!   a thread sleeps in a ring; [`rng`], random numbers that a seed repeats.
+//! * Of the tests' own helpers: [`flavour`] and [`kinds`], rings and ends of several kinds under
+//!   the same names; [`at`] and [`region`], a ring's memory behind the crate's back; [`asleep`],
+//!   whether a thread sleeps in a ring; [`rng`], random numbers that a seed repeats.
 //!
 //! What a harness knows alone (its ledger, its oracle, its watchdog) is its own.
 

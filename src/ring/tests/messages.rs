@@ -1,5 +1,5 @@
-//! MPMC messages driven by turns: extents, wraps, holes and limits; what the [dead](deaths) leave of
-//! them, and what [liars](lies) make of them.
+//! MPMC messages driven by turns: extents, wraps, holes and limits; what the [dead](deaths) leave
+//! of them, and what [liars](lies) make of them.
 
 mod deaths;
 mod lies;
