@@ -2,7 +2,8 @@
 //! in a process that can do none of that, and so does recovery. C2, C5, C7, C8, C9 after `chroot`,
 //! as another user, without descriptors, without memory, and under a filter that ends the process
 //! at the first system call that is not on the list ([`CALLS`], as the documentation of the handles
-//! has it): each of these alone, and all together.
+//! has it): each of these alone, and all together. With rings of [`values`], of [`bytes`] and of
+//! [`messages`].
 //!
 //! The confined process holds all ends and opens all rings beforehand. It allocates nothing
 //! afterwards, or ends: that includes the messages of failed assertions, so it tells the line where
@@ -10,20 +11,26 @@
 
 #![cfg(target_pointer_width = "64")]
 
+mod bytes;
+mod messages;
+#[path = "../support/mod.rs"]
 mod support;
+mod values;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use ringpipe::{
-    BulkError, Canceller, Deadline, Ending, PeerError, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError,
-};
+use bytes::{Bytes, reads_nothing, writes_and_waits};
+use messages::Messages;
+use ringpipe::{Canceller, Deadline, Item, Kind, Options, Ring};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::disk::{self, Disk};
-use support::{Child, Directory, Flavour, Me, Name, POLICIES, Rx, Tx, both_kinds, did_not_run};
-use support::{options, roles, seccomp};
+use support::messenger::{Carries, messenger};
+use support::{
+    Child, Directory, Flavour, Me, Name, both_kinds, did_not_run, roles, seccomp, tests,
+};
+use values::Values;
 
 /// What the documentation of `RecvHandle` lists.
 const CALLS: [libc::c_long; 9] = [
@@ -70,26 +77,102 @@ unsafe impl GlobalAlloc for Sealable {
 #[global_allocator]
 static ALLOCATOR: Sealable = Sealable;
 
-roles!(works_confined);
+/// What a ring carries: how its ends are had, and all that they can do.
+trait Traffic {
+    type Item: Item;
+    type Kind: Kind;
+    type Sender;
+    type Receiver;
 
-both_kinds!(every_call_and_recovery_work_in_a_process_that_can_open_nothing);
+    /// Who works confined.
+    const ROLE: &'static str;
+    /// How many items of [`victims`](Self::victims) are delivered twice.
+    const REDELIVERED: u64;
+
+    /// Of a ring that has the calls' room.
+    fn options() -> Options<Self::Item, Self::Kind>;
+
+    /// An end that checks often, and has allocated what its user needs.
+    fn sender(ring: &Ring<Self::Item, Self::Kind>) -> Self::Sender;
+    fn receiver(ring: &Ring<Self::Item, Self::Kind>) -> Self::Receiver;
+    fn cancellers(tx: &Self::Sender, rx: &Self::Receiver) -> [Canceller; 2];
+
+    /// On an empty ring, which it leaves empty.
+    fn make_every_call(tx: &mut Self::Sender, rx: &mut Self::Receiver, cancellers: &[Canceller; 2]);
+    /// Those that borrow the ring's memory.
+    fn move_in_place(tx: &mut Self::Sender, rx: &mut Self::Receiver);
+    /// Receives all there is: sent by [`victims`](Self::victims), adopted from a dead receiver,
+    /// behind what a dead sender had claimed; and the end, when there is nobody any more.
+    fn recover(rx: &mut Self::Receiver);
+    /// Sends until there is nobody any more who could receive.
+    fn find_the_pipe_broken(tx: &mut Self::Sender);
+
+    /// Who is to die over this ring, with what they have claimed in their hands; and a sender of
+    /// what lies behind that.
+    fn victims(
+        name: &Name,
+        ring: &Ring<Self::Item, Self::Kind>,
+    ) -> (Vec<Child>, Option<Self::Sender>);
+    /// The only receiver of this ring.
+    fn last_receiver(name: &Name) -> Child;
+}
+
+roles!(
+    bytes_confined,
+    messages_confined,
+    messenger,
+    reads_nothing,
+    values_confined,
+    writes_and_waits,
+);
+
+both_kinds!(
+    every_call_and_recovery_work_in_a_process_that_can_open_nothing,
+    every_call_of_messages_and_recovery_work_in_a_process_that_can_open_nothing,
+);
+
+tests!(every_call_of_bytes_works_in_a_process_that_can_open_nothing);
+
+fn every_call_and_recovery_work_in_a_process_that_can_open_nothing<K: Flavour>() {
+    work_confined::<Values<K>>();
+}
+
+fn every_call_of_messages_and_recovery_work_in_a_process_that_can_open_nothing<K: Carries>() {
+    work_confined::<Messages<K>>();
+}
+
+fn every_call_of_bytes_works_in_a_process_that_can_open_nothing() {
+    work_confined::<Bytes>();
+}
+
+fn values_confined<K: Flavour>(me: Me) {
+    works_confined::<Values<K>>(me);
+}
+
+fn messages_confined<K: Carries>(me: Me) {
+    works_confined::<Messages<K>>(me);
+}
+
+fn bytes_confined<K: Flavour>(me: Me) {
+    works_confined::<Bytes>(me);
+}
 
 /// The last one is all of them, for a process that has a ring on a disk open, too.
 const CONFINEMENTS: [&str; 7] =
     ["chroot", "user", "descriptors", "memory", "calls", "all", "all on a disk"];
 
-fn every_call_and_recovery_work_in_a_process_that_can_open_nothing<K: Flavour>() {
+fn work_confined<T: Traffic>() {
     if !rustix::process::geteuid().is_root() {
         return did_not_run("confined processes", "chroot and other users need root");
     }
-    CONFINEMENTS.into_iter().for_each(confined_by::<K>);
+    CONFINEMENTS.into_iter().for_each(confined_by::<T>);
 }
 
-fn confined_by<K: Flavour>(confinement: &str) {
+fn confined_by<T: Traffic>(confinement: &str) {
     // One ring for the calls, one on which senders and receivers die, one on which the receiver
     // does.
     let names = [(); 3].map(|()| Name::new());
-    let rings = names.each_ref().map(|name| options::<K>().capacity(8).create(name).unwrap());
+    let rings = names.each_ref().map(|name| T::options().create(name).unwrap());
     let mut all = names.each_ref().map(|n| &**n).join(" ");
     let mut on_disk = None;
     if confinement == "all on a disk" {
@@ -97,34 +180,20 @@ fn confined_by<K: Flavour>(confinement: &str) {
         let Some(disk) = Disk::new("confined users of a ring on a disk") else { return };
         let paths = [disk.join("ring"), disk.join("failed")];
         for path in &paths {
-            options::<K>().create_file(path).unwrap().checkpoint().unwrap();
+            T::options().create_file(path).unwrap().checkpoint().unwrap();
             all = format!("{all} {}", path.display());
         }
         on_disk = Some((disk, paths));
     }
-    let mut confined = Child::start::<K>("works_confined", &all);
+    let mut confined = match T::Kind::MANY {
+        true => Child::start::<ringpipe::Mpmc>(T::ROLE, &all),
+        false => Child::start::<ringpipe::Spsc>(T::ROLE, &all),
+    };
     confined.sleeps_briefly = true;
     confined.must(confinement, "attached");
 
-    let mut victims = Vec::new();
-    let mut sender = None;
-    if K::MANY {
-        let mut tx = K::sender(&rings[1]).unwrap();
-        tx.try_send_slice(&[1, 2, 3, 4]).unwrap();
-        let mut victim = Child::receiver::<K>(&names[1], Default::default());
-        victim.must("read 2", "[1, 2]");
-        victims.push(victim);
-        let mut victim = Child::sender::<K>(&names[1], Default::default());
-        victim.must("claim 2", "Ok(2)");
-        victims.push(victim);
-        tx.try_send(5).unwrap(); // behind that claim
-        sender = Some(tx);
-    } else {
-        let mut victim = Child::sender::<K>(&names[1], Default::default());
-        victim.must("try_send_slice 1 6", "Ok(5)");
-        victims.push(victim);
-    }
-    let last_receiver = Child::receiver::<K>(&names[2], Default::default());
+    let (victims, sender) = T::victims(&names[1], &rings[1]);
+    let last_receiver = T::last_receiver(&names[2]);
 
     confined.must("confine", "confined");
     confined.must("calls", "Ok");
@@ -137,7 +206,7 @@ fn confined_by<K: Flavour>(confinement: &str) {
     confined.until_asleep(); // for want of room
     last_receiver.kill();
     confined.must_hear("Ok");
-    assert_eq!(rings[1].stats().redelivered, if K::MANY { 2 } else { 0 });
+    assert_eq!(rings[1].stats().redelivered, T::REDELIVERED);
     if let Some((_disk, [_, failed])) = &on_disk {
         disk::set_word(failed, 0, disk::FAILED);
     }
@@ -172,25 +241,18 @@ macro_rules! must {
         }
     };
 }
+use must;
 
-fn works_confined<K: Flavour>(mut me: Me) {
+fn works_confined<T: Traffic>(mut me: Me) {
     let confinement = me.hear().unwrap();
     let open = |name: &str| match name.contains('/') {
-        true => options::<K>().open_file(name).unwrap(),
-        false => options::<K>().open(name).unwrap(),
+        true => T::options().open_file(name).unwrap(),
+        false => T::options().open(name).unwrap(),
     };
     let rings: Vec<_> = me.ring.split(' ').map(open).collect();
-    let attach = (K::sender(&rings[0]).unwrap(), K::receiver(&rings[0]).unwrap());
-    let (mut tx, mut rx) = attach;
-    let mut survivor = K::receiver(&rings[1]).unwrap();
-    let mut last_sender = K::sender(&rings[2]).unwrap();
-    for end in [&mut rx, &mut survivor] {
-        end.set_liveness_interval(SHORT);
-    }
-    for end in [&mut tx, &mut last_sender] {
-        end.set_liveness_interval(SHORT);
-    }
-    let cancellers = [tx.canceller(), rx.canceller()];
+    let (tx, rx) = (T::sender(&rings[0]), T::receiver(&rings[0]));
+    let (survivor, last_sender) = (T::receiver(&rings[1]), T::sender(&rings[2]));
+    let cancellers = T::cancellers(&tx, &rx);
     let anywhere_else = Directory::new();
     me.say("attached");
     std::mem::forget(me); // from here on the wire is standard input, without a buffer
@@ -205,25 +267,25 @@ fn works_confined<K: Flavour>(mut me: Me) {
             b'c' => {
                 let (tx, rx, _, _, cancellers, _) =
                     ends.as_mut().unwrap_or_else(|| failed("failed in line", line!()));
-                make_every_call(tx, rx, cancellers);
+                T::make_every_call(tx, rx, cancellers);
                 b"0 Ok\n"
             }
             b'r' => {
                 let (_, _, survivor, ..) =
                     ends.as_mut().unwrap_or_else(|| failed("failed in line", line!()));
-                recover(survivor);
+                T::recover(survivor);
                 b"0 Ok\n"
             }
             b'b' => {
                 let (_, _, _, tx, ..) =
                     ends.as_mut().unwrap_or_else(|| failed("failed in line", line!()));
-                find_the_pipe_broken(tx);
+                T::find_the_pipe_broken(tx);
                 b"0 Ok\n"
             }
             _ => {
                 let (mut tx, mut rx, ..) =
                     ends.take().unwrap_or_else(|| failed("failed in line", line!()));
-                move_values_in_place(&mut tx, &mut rx);
+                T::move_in_place(&mut tx, &mut rx);
                 b"0 Ok\n"
             }
         };
@@ -322,151 +384,6 @@ fn allow_nothing_but_the_list(on_disk: bool) {
     filter(&mut program);
 }
 
-fn make_every_call<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Canceller; 2]) {
-    must!(tx.wait_for_peer(MOMENT) == Ok(()));
-    must!(rx.wait_for_peer(MOMENT) == Ok(()));
-    for policy in POLICIES {
-        tx.set_wait_policy(policy);
-        rx.set_wait_policy(policy);
-        move_values(tx, rx);
-        find_nothing(rx);
-        find_no_room(tx, rx);
-        be_cancelled(tx, rx, cancellers);
-    }
-    must!(!tx.is_closed() && !rx.is_closed());
-    let (peers, stats) = (tx.peers(), rx.ring().stats());
-    must!(peers.senders == 1 && peers.receivers == 1 && stats.sent == stats.received);
-    must!(tx.capacity() == 8 && rx.is_empty() && !tx.is_full() && rx.capacity() == 8);
-    must!(rx.redelivered() == 0 && rx.redeliveries() == 0);
-    must!(tx.ending().is_none() && rx.ending().is_none());
-    tx.set_liveness_interval(SHORT);
-    rx.set_liveness_interval(SHORT);
-    drop((rx.ring(), tx.canceller()));
-    tx.require_peer();
-    rx.require_peer();
-}
-
-fn move_values<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
-    let later = || Deadline::from(Instant::now() + SOON);
-    must!(tx.try_send(1) == Ok(()) && tx.send(2) == Ok(()));
-    must!(tx.send_timeout(3, SOON) == Ok(()) && tx.send_deadline(4, later()) == Ok(()));
-    must!(rx.try_recv() == Ok(1) && rx.recv() == Ok(2));
-    must!(rx.recv_timeout(SOON) == Ok(3) && rx.recv_deadline(later()) == Ok(4));
-    let mut into = [0; 2];
-    must!(tx.try_send_slice(&[1, 2]) == Ok(2) && tx.send_slice_deadline(&[3, 4], SOON) == Ok(2));
-    must!(rx.try_recv_slice(&mut into) == Ok(2) && into == [1, 2]);
-    must!(rx.recv_slice_deadline(&mut into, SOON) == Ok(2) && into == [3, 4]);
-    must!(tx.try_send_exact(&[5, 6]) == Ok(()) && tx.send_exact_deadline(&[7, 8], SOON) == Ok(()));
-    must!(rx.try_recv_exact(&mut into) == Ok(()) && into == [5, 6]);
-    must!(rx.recv_exact_deadline(&mut into, SOON) == Ok(()) && into == [7, 8]);
-    for wait in [false, true] {
-        let claimed = if wait { tx.claim_deadline(2, SOON) } else { tx.try_claim(2) };
-        let mut run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        run.write(0, 9);
-        run.commit(1);
-        let claimed = if wait { rx.claim_deadline(2, SOON) } else { rx.try_claim(2) };
-        let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        must!(run.get(0) == Some(9) && run.redelivered() == 0 && run.redeliveries() == 0);
-        run.release_all();
-    }
-    let mut run = tx.try_claim(2).unwrap_or_else(|_| failed("failed in line", line!()));
-    run.write(0, 10);
-    run.write(1, 11);
-    run.commit_all();
-    let run = rx.try_claim(2).unwrap_or_else(|_| failed("failed in line", line!()));
-    must!(run.iter().eq([10, 11]));
-    run.release(1);
-    must!(rx.recv() == Ok(11));
-    tx.try_claim(1).unwrap_or_else(|_| failed("failed in line", line!())).abandon();
-    std::mem::forget(tx.try_claim(1));
-    must!(tx.try_send_slice(&[1, 2, 3]) == Ok(3));
-    rx.try_claim(1).unwrap_or_else(|_| failed("failed in line", line!())).abandon(); // given back
-    must!(rx.recv() == Ok(1) && rx.iter().next() == Some(2) && rx.try_iter().last() == Some(3));
-}
-
-fn find_nothing<K: Flavour>(rx: &mut Rx<K>) {
-    let mut into = [0; 2];
-    let until = Instant::now() + MOMENT; // several liveness checks
-    while Instant::now() < until {
-        must!(rx.try_recv() == Err(TryRecvError::Empty));
-    }
-    must!(rx.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout));
-    must!(rx.recv_slice_deadline(&mut into, MOMENT) == Err(BulkError::Timeout));
-    must!(rx.recv_exact_deadline(&mut into, MOMENT) == Err(BulkError::Timeout));
-    must!(rx.try_claim(2).err() == Some(BulkError::Empty));
-    must!(rx.claim_deadline(2, MOMENT).err() == Some(BulkError::Timeout));
-}
-
-fn find_no_room<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
-    must!(tx.try_send_exact(&[7; 8]) == Ok(()));
-    let until = Instant::now() + MOMENT;
-    while Instant::now() < until {
-        must!(tx.try_send(8) == Err(TrySendError::Full(8)));
-    }
-    must!(tx.send_timeout(8, MOMENT) == Err(SendTimeoutError::Timeout(8)));
-    must!(tx.send_slice_deadline(&[8], MOMENT) == Err(BulkError::Timeout));
-    must!(tx.send_exact_deadline(&[8], MOMENT) == Err(BulkError::Timeout));
-    must!(tx.claim_deadline(2, MOMENT).err() == Some(BulkError::Timeout));
-    must!(rx.try_recv_slice(&mut [0; 9]) == Ok(8));
-}
-
-fn be_cancelled<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>, cancellers: &[Canceller; 2]) {
-    cancellers.iter().for_each(Canceller::cancel);
-    must!(rx.recv() == Err(RecvError::Cancelled));
-    let mut iter = rx.iter();
-    must!(iter.next().is_none() && iter.error() == Some(RecvError::Cancelled));
-    must!(tx.try_send_exact(&[7; 8]) == Ok(()));
-    must!(tx.send(8) == Err(SendError::Cancelled(8)));
-    must!(rx.try_recv_slice(&mut [0; 9]) == Ok(8));
-    must!(cancellers[0].is_cancelled());
-    cancellers.iter().for_each(Canceller::reset);
-}
-
-/// In borrowed slots.
-fn move_values_in_place<K: Flavour>(tx: &mut Tx<K>, rx: &mut Rx<K>) {
-    for wait in [false, true] {
-        let claimed = if wait { tx.claim_deadline(1, SOON) } else { tx.try_claim(1) };
-        let mut run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        // SAFETY: who has this ring open are this test's processes, which keep to the protocol.
-        *unsafe { run.slot_mut(0) } = 12;
-        run.commit_all();
-        let claimed = if wait { rx.claim_deadline(1, SOON) } else { rx.try_claim(1) };
-        let run = claimed.unwrap_or_else(|_| failed("failed in line", line!()));
-        // SAFETY: likewise.
-        must!(*unsafe { run.slot(0) } == 12);
-        run.release_all();
-    }
-}
-
-/// All there is: sent, adopted from a dead receiver, behind what a dead sender had claimed; and the
-/// end, when there is nobody any more.
-fn recover<K: Flavour>(rx: &mut Rx<K>) {
-    let mut count = [0; 6];
-    let mut redelivered = 0;
-    let end = loop {
-        match rx.recv_timeout(SOON) {
-            Ok(value @ 1..=5) => count[value as usize] += 1,
-            Ok(_) => failed("failed in line", line!()),
-            Err(end) => break end,
-        }
-        redelivered += rx.redelivered() as u32;
-    };
-    must!(end == RecvTimeoutError::Closed);
-    must!(count == [0, 1, 1, 1, 1, 1]);
-    must!(redelivered == if K::MANY { 2 } else { 0 });
-    // On an SPSC ring the only sender was killed; on an MPMC ring one of them was, too.
-    must!(rx.is_closed() && rx.ending() == Some(Ending::Died(1)));
-    must!(rx.iter().error().is_none());
-    must!(rx.wait_for_peer(MOMENT) == Err(PeerError::Timeout));
-}
-
-/// There is nobody any more who could receive.
-fn find_the_pipe_broken<K: Flavour>(tx: &mut Tx<K>) {
-    must!(tx.wait_for_peer(SOON) == Ok(()));
-    for _ in 0..8 {
-        must!(tx.send_timeout(1, SOON) == Ok(()));
-    }
-    must!(tx.send_timeout(1, SOON) == Err(SendTimeoutError::Closed(1)));
-    must!(tx.ending() == Some(Ending::Died(1)));
-    must!(tx.is_closed() && tx.try_send(1) == Err(TrySendError::Closed(1)));
+fn later() -> Deadline {
+    Deadline::from(Instant::now() + SOON)
 }
