@@ -75,6 +75,9 @@ mod take;
 /// with debug assertions the standard library asks, by `fcntl` with `F_GETFD`, whether a descriptor
 /// is open before it closes it.
 ///
+/// An [`io::Error`](std::io::Error) other than `WouldBlock` takes memory. A process that may run out
+/// of it had better use the calls whose errors are the crate's own.
+///
 /// If the ring's descriptor is closed behind the crate's back, or its number reused, or `fcntl` or
 /// `fstat` is refused, nobody is taken for dead; a call that has waited for an interval then fails,
 /// with `DescriptorLost`.
