@@ -1,5 +1,5 @@
-//! In flow there are no system calls: `strace` counts those of a thousand messages and of a
-//! million, and finds the same number. Who waits idly makes three an interval at the most: it
+//! In flow there are no system calls: `strace` counts those of a thousand values, or messages, and of
+//! a million, and finds the same number. Who waits idly makes three an interval at the most: it
 //! sleeps, asks whether a peer lives, and makes sure that it has asked the ring's own file; or
 //! beside more than eight others in ten intervals. Who attaches wakes nobody of its own role.
 
@@ -10,14 +10,16 @@ use std::io::{BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::time::Duration;
 
 use ringpipe::bytes::{self, Buffered};
-use ringpipe::{Mpmc, RecvTimeoutError, Spsc, WaitPolicy};
+use ringpipe::{MessageError, Mpmc, RecvTimeoutError, Spsc, WaitPolicy};
+use support::messenger::{Carries, both_ends};
 use support::{Child, Directory, Flavour, Me, options, roles, strace_is_there, tests};
 
-roles!(pass_messages, pass_bytes, attach_and_sleep);
+roles!(pass_values, pass_bytes, pass_messages, attach_and_sleep);
 
 tests!(
-    uncontended_messages_make_no_system_calls,
+    uncontended_values_make_no_system_calls,
     uncontended_bytes_make_no_system_calls,
+    uncontended_messages_make_no_system_calls,
     a_transfer_makes_one_system_call_for_each_portion,
     an_idle_receiver_makes_three_system_calls_an_interval_at_most,
     one_that_attaches_and_leaves_wakes_the_opposite_role_alone,
@@ -33,8 +35,8 @@ const INTERVAL: Duration = Duration::from_millis(5);
 /// How long many sleep, in intervals of 50 ms.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// "HOW COUNT": passes so many messages from itself to itself.
-fn pass_messages<K: Flavour>(mut me: Me) {
+/// "HOW COUNT": passes so many values from itself to itself.
+fn pass_values<K: Flavour>(mut me: Me) {
     let order = me.hear().unwrap();
     let (how, count) = order.split_once(' ').unwrap();
     let count: u64 = count.parse().unwrap();
@@ -65,7 +67,7 @@ fn pass_messages<K: Flavour>(mut me: Me) {
                 while tx.try_send(n).is_ok() {}
                 while rx.try_recv().is_ok() {}
             }
-            // One system call a message: that the counting counts.
+            // One system call a value: that the counting counts.
             "control" => {
                 let _ = rustix::process::getppid();
             }
@@ -129,8 +131,58 @@ fn pass_bytes<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-/// In the pipe of [`pass_bytes`].
+/// In the pipe of [`pass_bytes`], and the ring of [`pass_messages`].
 const BYTES: usize = 4096;
+
+/// "HOW COUNT": passes so many messages of several lengths from itself to itself.
+fn pass_messages<K: Carries>(mut me: Me) {
+    let order = me.hear().unwrap();
+    let (how, count) = order.rsplit_once(' ').unwrap();
+    let count: u64 = count.parse().unwrap();
+    let (mut tx, mut rx) = both_ends::<K>(BYTES);
+    if how == "idle" {
+        rx.set_liveness_interval(INTERVAL);
+        rx.set_wait_policy(WaitPolicy::Park);
+        let waited = rx.recv_deadline(&mut Vec::new(), INTERVAL * count as u32);
+        assert_eq!(waited, Err(MessageError::Timeout));
+        me.say("done");
+        me.hear();
+        return;
+    }
+    let (message, mut into) = ([7; 700], Vec::with_capacity(700));
+    for n in 0..count {
+        let message = &message[..(n * 13 % 700) as usize];
+        match how {
+            "try" => {
+                tx.try_send(message).unwrap();
+                rx.try_recv(&mut into).unwrap();
+                assert_eq!(rx.try_recv(&mut into), Err(MessageError::Empty));
+            }
+            // What would wait, but need not.
+            "wait" => {
+                tx.send(message).unwrap();
+                rx.recv(&mut into).unwrap();
+            }
+            "in place" => {
+                let sent = tx.send_with(700, |room| room.write_all(message));
+                sent.unwrap();
+                rx.claim(1).unwrap().release_all();
+            }
+            "several" => {
+                tx.send_all(&[message; 3]).unwrap();
+                (0..3).for_each(|_| rx.recv(&mut into).unwrap());
+            }
+            // Until it is full, and until it is empty.
+            "lap" => {
+                while tx.try_send(message).is_ok() {}
+                while rx.try_recv(&mut into).is_ok() {}
+            }
+            unknown => panic!("{unknown}"),
+        }
+    }
+    me.say("done");
+    me.hear();
+}
 
 /// "attach COUNT": attaches and drops so many receivers beside an idle sender.
 /// "sleep COUNT": has so many receivers wait for nothing for a while.
@@ -157,7 +209,7 @@ fn attach_and_sleep<K: Flavour>(mut me: Me) {
     me.hear();
 }
 
-fn uncontended_messages_make_no_system_calls() {
+fn uncontended_values_make_no_system_calls() {
     if !strace_is_there("the count of system calls") {
         return;
     }
@@ -191,20 +243,35 @@ fn a_transfer_makes_one_system_call_for_each_portion() {
 }
 
 fn grows_by_bytes(how: &str, few: u64, many: u64) -> u64 {
-    let [few, many] = [few, many].map(|n| counted::<Spsc>("pass_bytes", how, n, "total"));
-    many.saturating_sub(few)
+    grow::<Spsc>("pass_bytes", how, few, many)
+}
+
+fn uncontended_messages_make_no_system_calls() {
+    if !strace_is_there("the count of system calls") {
+        return;
+    }
+    for how in ["try", "wait", "in place", "several"] {
+        check(how, grow::<Spsc>("pass_messages", how, FEW, MANY / 10));
+        check(how, grow::<Mpmc>("pass_messages", how, FEW, MANY / 10));
+    }
+    check("lap", grow::<Spsc>("pass_messages", "lap", FEW / 10, MANY / 100));
+    check("lap", grow::<Mpmc>("pass_messages", "lap", FEW / 10, MANY / 100));
 }
 
 fn an_idle_receiver_makes_three_system_calls_an_interval_at_most() {
     if !strace_is_there("the count of system calls") {
         return;
     }
-    for (kind, idle) in [("SPSC", count::<Spsc> as fn(&str, u64) -> u64), ("MPMC", count::<Mpmc>)] {
-        let (few, many) = (10, 110);
-        let more = idle("idle", many).saturating_sub(idle("idle", few));
-        println!("{kind}: {more} more for {many} intervals than for {few}");
-        assert!(more <= 3 * (many - few) + NOISE, "{kind}: {more} in {} intervals", many - few);
-        assert!(more >= (many - few) / 2, "{kind}: {more}: the counting does not count");
+    let (few, many) = (10, 110);
+    for role in ["pass_values", "pass_messages"] {
+        for (kind, more) in [
+            ("SPSC", grow::<Spsc>(role, "idle", few, many)),
+            ("MPMC", grow::<Mpmc>(role, "idle", few, many)),
+        ] {
+            let what = format!("{role}, {kind}: {more} in {} intervals", many - few);
+            assert!(more <= 3 * (many - few) + NOISE, "{what}");
+            assert!(more >= (many - few) / 2, "{what}: the counting does not count");
+        }
     }
 }
 
@@ -236,20 +303,22 @@ fn receivers_beyond_eight_hardly_wake_while_they_wait() {
 }
 
 fn check(how: &str, more: u64) {
-    assert!(more <= NOISE, "{how}: {more} system calls more for more messages");
+    assert!(more <= NOISE, "{how}: {more} system calls more for more of them");
 }
 
-/// How many system calls `many` messages make more than a few do (without those by which they
-/// happen to make fewer).
+/// [`grow`] of values, from a few on.
 fn grows<K: Flavour>(how: &str, many: u64) -> u64 {
     let few = if how == "lap" { FEW / 64 } else { FEW };
-    let more = count::<K>(how, many).saturating_sub(count::<K>(how, few));
-    println!("{how}: {more} more for {many} messages than for {few}");
-    more
+    grow::<K>("pass_values", how, few, many)
 }
 
-fn count<K: Flavour>(how: &str, messages: u64) -> u64 {
-    counted::<K>("pass_messages", how, messages, "total")
+/// How many system calls `many` make more than a few do (without those by which they happen to make
+/// fewer).
+fn grow<K: Flavour>(role: &str, how: &str, few: u64, many: u64) -> u64 {
+    let count = |messages| counted::<K>(role, how, messages, "total");
+    let more = count(many).saturating_sub(count(few));
+    println!("{role}, {how}: {more} more for {many} than for {few}");
+    more
 }
 
 /// How many calls of this name there are, or all in `total`, while a child plays this role.
