@@ -22,6 +22,8 @@ pub enum Act {
     SendExact(usize),
     /// Claims slots, writes them in place and commits the first few.
     Commit { claim: usize, commit: usize },
+    /// Commits a value that it has claimed room for and written before the marker.
+    CommitWritten,
     /// Claims slots, forgets the guard, and sends one more value.
     ForgetAndSend { claim: usize },
     /// `send` that never spins; `interval_ms` is the longest sleep.
@@ -104,6 +106,8 @@ pub enum Act {
     ReadFrom(usize),
     /// Bytes: has the kernel write so many values from the ring to a file.
     WriteTo(usize),
+    /// Messages: `send_all` of so many, for which there is room, or it waits.
+    SendAll(usize),
     /// Messages: `try_recv_into` of less room than the message needs, and then of enough.
     RecvTooSmall,
 }
@@ -115,11 +119,12 @@ impl Act {
     /// How many of the values that the act sends are to arrive if it is killed in each stage.
     pub fn sends(self) -> Bounds {
         match self {
-            Act::TrySend | Act::Send { .. } | Act::CheckAndSend { succeeds: true } => {
-                vec![(0, 1), (1, 1)]
-            }
+            Act::TrySend
+            | Act::Send { .. }
+            | Act::CheckAndSend { succeeds: true }
+            | Act::CommitWritten => vec![(0, 1), (1, 1)],
             Act::ForgetAndSend { .. } => vec![(0, 0), (0, 1), (1, 1)],
-            Act::SendSlice(n) | Act::SendExact(n) => vec![(0, n), (n, n)],
+            Act::SendSlice(n) | Act::SendExact(n) | Act::SendAll(n) => vec![(0, n), (n, n)],
             Act::ReadFrom(n) => vec![(0, n), (n, n)],
             Act::WriteInPieces(_) => vec![(0, 0), (0, 1), (1, 1)],
             // Nobody sees what was claimed before it is committed.
@@ -211,6 +216,7 @@ impl Act {
             | Act::SendSlice(_)
             | Act::SendExact(_)
             | Act::Commit { .. }
+            | Act::CommitWritten
             | Act::ForgetAndSend { .. }
             | Act::Send { .. }
             | Act::CheckAndSend { .. }
@@ -220,6 +226,7 @@ impl Act {
             | Act::CloseSenderOwing { .. }
             | Act::WriteInPieces(_)
             | Act::ReadFrom(_)
+            | Act::SendAll(_)
             | Act::HoldWrite(_) => Some(Role::Sender),
             Act::TryRecv
             | Act::TryRecvEmpty

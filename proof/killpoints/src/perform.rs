@@ -61,6 +61,13 @@ pub fn perform<K: Special>(act: Act, name: &str, diary: &Diary) {
             marker();
             assert_eq!(sent, Ok(()));
         }
+        Act::CommitWritten => {
+            let (mut tx, values) = (sender(), mine(0..1));
+            let sent = tx.send_in_place(&values, 1, marker);
+            diary.reach(1);
+            marker();
+            assert_eq!(sent, Ok(()));
+        }
         Act::ForgetAndSend { claim } => {
             let (mut tx, value) = (sender(), Item::new(By::Victim, 0));
             marker();

@@ -1,5 +1,5 @@
-//! What not every kind of ring can do: slices, parts of records, transfers, messages that do not
-//! fit.
+//! What not every kind of ring can do: slices, parts of records, transfers, several messages, those
+//! that do not fit.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -198,11 +198,12 @@ macro_rules! messages {
         impl Special for $kind {
             fn perform(
                 act: Act,
-                _: impl FnOnce() -> Self::Sender,
+                sender: impl FnOnce() -> Self::Sender,
                 receiver: impl FnOnce() -> Self::Receiver,
                 diary: &Diary,
             ) {
                 match act {
+                    Act::SendAll(n) => send_all(sender(), n, diary),
                     Act::RecvTooSmall => too_small(receiver(), diary),
                     other => panic!("{other:?} is not for rings of messages"),
                 }
@@ -211,6 +212,18 @@ macro_rules! messages {
     )*};
 }
 messages!(SpscMessages, MpmcMessages);
+
+fn send_all<K: Messages>(mut tx: messages::Sender<K>, n: usize, diary: &Diary) {
+    let all: Vec<_> =
+        mine(0..n).into_iter().map(|value| value.to_bytes(value.message_len())).collect();
+    tx.set_wait_policy(WaitPolicy::Park);
+    tx.set_liveness_interval(LONG);
+    marker();
+    let sent = tx.send_all_deadline(&all, FOR_EVER);
+    diary.reach(1);
+    marker();
+    assert_eq!(sent, Ok(()));
+}
 
 fn too_small<K: Messages>(mut rx: messages::Receiver<K>, diary: &Diary) {
     let mut into = [0; 4096];

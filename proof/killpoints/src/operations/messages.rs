@@ -14,7 +14,13 @@ use crate::scenario::Step::{
     Dead, DeadAsleep, DeadWithin, HoldRead as Reads, HoldWrite as Writes, Live, Recv as Took,
     Send as Sent,
 };
-use crate::scenario::{NOTHING, Scenario, message, messages};
+use crate::scenario::{NOTHING, Scenario, Step, message, messages};
+
+/// A sender that was killed at publishing a message of three granules: it had written how long it
+/// is, and handed over the last granule...
+const END_PUBLISHED: Step = DeadWithin { act: CommitWritten, changes: 2, left: NOTHING };
+/// ...or the two last ones. The next store would have published it.
+const ALL_BUT_PUBLISHED: Step = DeadWithin { act: CommitWritten, changes: 3, left: NOTHING };
 
 /// One sender, one receiver.
 #[rustfmt::skip]
@@ -26,6 +32,10 @@ pub const SPSC: &[Scenario] = &[
     message("spsc-messages/try_send-wakes", TrySend, &[
         Sent(6), Took(6), DeadAsleep(SLEPT), Live(Receiver),
     ]),
+    message("spsc-messages/send_all", SendAll(5), S_READER),
+    message("spsc-messages/send_all-sleeps", SendAll(3), &[
+        Live(Receiver), Sent(6), Took(6), Sent(7),
+    ]).woken_by(Took(1)),
     message("spsc-messages/commit-shorter", Commit { claim: 5, commit: 1 }, S_READER),
     message("spsc-messages/commit-all", Commit { claim: 1, commit: 1 }, S_READER),
     message("spsc-messages/abandon", Commit { claim: 3, commit: 0 }, S_READER),
@@ -100,6 +110,10 @@ pub const MPMC: &[Scenario] = &[
     messages("mpmc-messages/try_send-wakes", TrySend, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), DeadAsleep(SLEPT),
     ]),
+    messages("mpmc-messages/send_all", SendAll(5), M_SENDERS),
+    messages("mpmc-messages/send_all-sleeps", SendAll(3), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(7),
+    ]).woken_by(Took(1)),
     messages("mpmc-messages/commit-shorter", Commit { claim: 5, commit: 1 }, M_SENDERS)
         .counting_late(),
     messages("mpmc-messages/commit-all", Commit { claim: 1, commit: 1 }, M_SENDERS),
@@ -256,6 +270,27 @@ pub const MPMC: &[Scenario] = &[
     messages("mpmc-messages/settles-what-a-dead-one-was-settling", CHECK_DUE, &[
         Live(Sender), Live(Receiver), Sent(6), Took(6), Dead(Act::HoldWrite(3)), Sent(2),
         DeadWithin { act: CHECK_DUE, changes: 2, left: NOTHING },
+    ]).counting_late(),
+    // The granules of a dead sender's message are handed over in part: the last one, or all but the
+    // first.
+    messages("mpmc-messages/settles-the-end-of-a-message", CHECK_DUE, &[
+        Live(Sender), Live(Receiver), Sent(7), Took(7), END_PUBLISHED, Sent(2),
+    ]).counting_late(),
+    messages("mpmc-messages/settles-a-message-without-its-begin", CHECK_DUE, &[
+        Live(Sender), Live(Receiver), Sent(7), Took(7), ALL_BUT_PUBLISHED, Sent(2),
+    ]).counting_late(),
+    messages("mpmc-messages/settles-parts-of-two-messages-while-waiting",
+        Recv { interval_ms: 1 }, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), ALL_BUT_PUBLISHED, END_PUBLISHED, Sent(2),
+    ]).counting_late(),
+    messages("mpmc-messages/settles-a-message-that-a-dead-one-was-settling",
+        CHECK_DUE, &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), END_PUBLISHED, Sent(2),
+        DeadWithin { act: CHECK_DUE, changes: 2, left: NOTHING },
+    ]).counting_late(),
+    messages("mpmc-messages/attaching-clears-parts-of-messages", Attach(Sender), &[
+        Live(Sender), Live(Receiver), Sent(6), Took(6), Sent(1), END_PUBLISHED, ALL_BUT_PUBLISHED,
+        Dead(Idle(Sender)), Dead(Idle(Receiver)), Sent(1),
     ]).counting_late(),
     // The recovery word names one who is dead: an end, or one that was attaching (whose name the
     // ends that survive `attaching-clears-the-dead` find, too).
