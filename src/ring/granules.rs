@@ -192,9 +192,9 @@ pub(super) fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) 
         }
         if slots == longest {
             return match begun {
-                // Longer than any message. No stamp that is awaited is so far ahead.
+                // Longer than any message. No stamp that is awaited is of a lap to come.
                 Some(0) if goes_on => {
-                    let next = Stamp::free(at.wrapping_add(2 * capacity), capacity);
+                    let next = Stamp::free(at.wrapping_add(capacity), capacity);
                     Looked { slots: 0, items: 0, next, looks }
                 }
                 Some(whole) if goes_on => Looked { slots: whole, items: items - 1, next, looks },
