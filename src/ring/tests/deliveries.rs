@@ -138,6 +138,25 @@ fn holes_beside_an_adopted_item_go_with_it() {
 }
 
 #[test]
+fn holes_behind_the_last_adopted_item_go_with_it() {
+    let heap = Heap::<u64, Mpmc>::new(8, 3);
+    filled(&heap, 2, 2);
+    filled(&heap, 2, 0);
+    sit(&heap.mem(), 1, Role::Receiver);
+    // It asked for more than there is, and so has what it passed over.
+    let claimed = heap.rx(1).claim(2, 8).unwrap();
+    assert_eq!((claimed.slots, claimed.items), (4, 2));
+    let mut rx = adopter(&heap, 0);
+    for (at, slots) in [(0, 1), (1, 3)] {
+        let run = rx.claim(1, 8).unwrap();
+        assert_eq!((run.at, run.slots, run.items), (at, slots, 1));
+        rx.release(run, 1);
+    }
+    assert!(!rx.cursor.has_claim() && heap.intent(2) == 0);
+    filled(&heap, 8, 8); // all slots are free
+}
+
+#[test]
 fn a_count_stops_at_the_highest() {
     let heap = jobs(1);
     dead_receiver(&heap, 1, 1);
