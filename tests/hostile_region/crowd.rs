@@ -54,7 +54,7 @@ fn beside_a_crowd(role: u64) {
         for (position, &stamp) in (index - SLOTS..).zip(chart.of_class(Class::Stamp)) {
             let lap = position / SLOTS;
             let state = if role == 1 { 0 } else { 2 * (position % 2) };
-            words[stamp].store(lap << 2 | state, Relaxed);
+            words[stamp].store(lap << 6 | state, Relaxed);
         }
         let records = chart.of_class(Class::OwnerWord).iter().zip(chart.of_class(Class::Intent));
         for (number, (&record, &intent)) in records.enumerate().skip(2) {
@@ -72,6 +72,8 @@ fn beside_a_crowd(role: u64) {
         }
     }
     raw.restore(&good);
+    // The slots look as honest ones would, or nobody would have asked whose they are.
+    assert_eq!(seen.of("corrupt"), 0, "{seen:?}");
     println!("{} calls beside a crowd of {ENDS}: {seen:?}", seen.total());
     tell("a crowd of dead and living liars", 0, 0, &seen.clock);
 }
