@@ -3,10 +3,14 @@
 //!
 //! Limits are those of a process, so each test plays in a child, whose death would be its failure.
 
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use ringpipe::{CreateError, Location, OpenError, Options, SpaceLimit, Spsc};
+use ringpipe::{
+    CreateError, Item, Kind, Location, MessageError, OpenError, Options, Ring, SpaceLimit, Spsc,
+    bytes, messages,
+};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -77,21 +81,45 @@ fn joined(me: &mut Me) -> PathBuf {
 
 pub fn member_of_a_small_group<K: Flavour>(mut me: Me) {
     let path = joined(&mut me);
-    let file = format!("/dev/shm/{}", me.ring);
+    fits_if_it_is_small(&me.ring, &path, of_mib, |ring| {
+        let mut tx = ring.producer().unwrap();
+        (0..ring.capacity()).for_each(|_| tx.try_send([1; 4096]).unwrap());
+    });
+    // Mapped twice, these count once.
+    let bytes = |mib| bytes::Ring::options().capacity((mib * MIB) as usize);
+    fits_if_it_is_small(&me.ring, &path, bytes, |ring| {
+        let mut tx = ring.writer().unwrap();
+        (0..ring.capacity() / 4096).for_each(|_| tx.write_all(&[1; 4096]).unwrap());
+        assert!(tx.is_full());
+    });
+    let messages = |mib| messages::mpmc::Ring::options().capacity((mib * MIB) as usize);
+    fits_if_it_is_small(&me.ring, &path, messages, |ring| {
+        let mut tx = ring.sender().unwrap();
+        (0..ring.capacity() / 4096).for_each(|_| tx.try_send(&[1; 4096 - 8]).unwrap());
+        assert_eq!(tx.try_send(b""), Err(MessageError::Full));
+    });
+    me.say("Ok");
+    me.hear();
+}
+
+/// One of 128 MiB does not fit, one of 32 does, to its last byte: `fill` uses them all.
+fn fits_if_it_is_small<T: Item, K: Kind>(
+    name: &str,
+    group: &Path,
+    of_mib: impl Fn(u64) -> Options<T, K>,
+    fill: impl FnOnce(&Ring<T, K>),
+) {
+    let file = format!("/dev/shm/{name}");
     let large = of_mib(128);
-    for refused in [large.create(&me.ring), large.create_anonymous(), large.create_file(&file)] {
+    for refused in [large.create(name), large.create_anonymous(), large.create_file(&file)] {
         let (needed, available, limit) = too_large(refused.unwrap_err());
-        assert_eq!(limit, SpaceLimit::Cgroup { path: path.clone() });
+        assert_eq!(limit, SpaceLimit::Cgroup { path: group.into() });
         assert!(needed > 128 * MIB && available < 64 * MIB);
     }
     assert!(our_names().is_empty());
-    // What fits is there to its last byte.
-    let fits = of_mib(32).create(&me.ring).unwrap();
-    let mut tx = fits.producer().unwrap();
-    (0..fits.capacity()).for_each(|_| tx.try_send([1; 4096]).unwrap());
+    let fits = of_mib(32).create(name).unwrap();
+    fill(&fits);
     fits.unlink().unwrap();
-    me.say("Ok");
-    me.hear();
 }
 
 #[test]
