@@ -26,7 +26,7 @@ use messages::Messages;
 use ringpipe::{Canceller, Deadline, Item, Kind, Options, Ring};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::disk::{self, Disk};
-use support::messenger::{Carries, messenger};
+use support::messenger::Carries;
 use support::{
     Child, Directory, Flavour, Me, Name, both_kinds, did_not_run, roles, seccomp, tests,
 };
@@ -117,14 +117,7 @@ trait Traffic {
     fn last_receiver(name: &Name) -> Child;
 }
 
-roles!(
-    bytes_confined,
-    messages_confined,
-    messenger,
-    reads_nothing,
-    values_confined,
-    writes_and_waits,
-);
+roles!(bytes_confined, messages_confined, reads_nothing, values_confined, writes_and_waits,);
 
 both_kinds!(
     every_call_and_recovery_work_in_a_process_that_can_open_nothing,

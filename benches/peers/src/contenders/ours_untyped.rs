@@ -303,7 +303,6 @@ impl Rx<[u8]> for Looker {
         let message = claimed.first().ok_or("a damaged message")?;
         // SAFETY: as above.
         look(unsafe { message.as_slice() });
-        drop(message);
         claimed.release_all();
         Ok(())
     }
