@@ -206,10 +206,11 @@ pub(super) fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) 
             items += u64::from(item);
         }
         slots += 1;
-        // The better part of a long message, without all those questions.
+        // The better part of a long message, without all those questions. Relaxed: they were stored
+        // before the one that was just acquired.
         let more = longest.min(capacity).saturating_sub(slots);
         slots += in_a_row(&mem, position.wrapping_add(1), more, |stamp, free| {
-            stamp.load(Acquire) == free.and_continued().0 // R1 ← S3: as above
+            stamp.load(Relaxed) == free.and_continued().0
         });
     }
 }
@@ -221,8 +222,9 @@ pub(super) fn whole<K: Kind>(mem: &Mem<K>, at: u64) -> Option<u64> {
         return Some(1);
     }
     let most = longest(mem.slots.capacity());
+    // Relaxed: they were stored before the first one's stamp, which the caller has acquired.
     let slots = 1 + in_a_row(mem, at.wrapping_add(1), most - 1, |stamp, free| {
-        stamp.load(Acquire) == free.and_continued().0 // R1 ← S3: as for a look
+        stamp.load(Relaxed) == free.and_continued().0
     });
     // In a ring of one granule, what follows is the granule itself.
     (slots < most || most == 1).then_some(slots)
