@@ -1,7 +1,9 @@
 //! What a claim of an MPMC end finds when it looks at stamps, and how long it goes on looking.
 
 use super::Refused;
+use super::mem::{Shape, View};
 use super::stamp::Stamp;
+use crate::sync::Ordering::Acquire;
 
 /// What a receiver's look at the stamps from the head on came to.
 pub(super) struct Looked {
@@ -13,6 +15,43 @@ pub(super) struct Looked {
     pub(super) next: Stamp,
     /// So many stamps were looked at.
     pub(super) looks: u64,
+}
+
+/// How many slots from `at` on a sender could claim, `most` at most, and the stamp that was looked
+/// at last.
+#[inline(always)]
+pub(super) fn room(mem: View<'_, impl Shape>, at: u64, most: u64) -> (u64, Stamp) {
+    let capacity = mem.slots.capacity();
+    let mut slots = 0;
+    let mut next = Stamp::free(at, capacity);
+    while slots < most {
+        let position = at.wrapping_add(slots);
+        next = Stamp(mem.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
+        if next != Stamp::free(position, capacity) {
+            break;
+        }
+        slots += 1;
+    }
+    (slots, next)
+}
+
+/// What could be claimed from `at` on, of at most `most` items in at most `longest` slots.
+#[inline(always)]
+pub(super) fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) -> Looked {
+    let capacity = mem.slots.capacity();
+    let (mut slots, mut items) = (0, 0);
+    let mut next = Stamp::free(at, capacity);
+    while items < most && slots != longest {
+        let position = at.wrapping_add(slots);
+        next = Stamp(mem.stamp(position).load(Acquire)); // R1 ← S3: the value is written
+        if next == Stamp::published(position, capacity) {
+            items += 1;
+        } else if next != Stamp::skipped(position, capacity) {
+            break;
+        }
+        slots += 1;
+    }
+    Looked { slots, items, next, looks: slots }
 }
 
 /// How many stamps one claim looks at before it gives up, or four times what it asked for, or once

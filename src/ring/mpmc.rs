@@ -87,7 +87,7 @@ use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::Adopted;
 use super::granules;
 use super::intent::{INTENT_MAX_COUNT, NO_INTENT, intent, positions};
-use super::looks::{Looked, after_losing, enough, stopped_by};
+use super::looks::{Looked, after_losing, enough, look, room, stopped_by};
 use super::mem::{Mem, Shape, View};
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
@@ -391,43 +391,6 @@ impl Receiver {
         self.done(&mem);
         Err(outcome)
     }
-}
-
-/// How many slots from `at` on a sender could claim, `most` at most, and the stamp that was looked
-/// at last.
-#[inline(always)]
-fn room(mem: View<'_, impl Shape>, at: u64, most: u64) -> (u64, Stamp) {
-    let capacity = mem.slots.capacity();
-    let mut slots = 0;
-    let mut next = Stamp::free(at, capacity);
-    while slots < most {
-        let position = at.wrapping_add(slots);
-        next = Stamp(mem.stamp(position).load(Acquire)); // S1 ← R3: the last value was read
-        if next != Stamp::free(position, capacity) {
-            break;
-        }
-        slots += 1;
-    }
-    (slots, next)
-}
-
-/// What could be claimed from `at` on, of at most `most` items in at most `longest` slots.
-#[inline(always)]
-fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) -> Looked {
-    let capacity = mem.slots.capacity();
-    let (mut slots, mut items) = (0, 0);
-    let mut next = Stamp::free(at, capacity);
-    while items < most && slots != longest {
-        let position = at.wrapping_add(slots);
-        next = Stamp(mem.stamp(position).load(Acquire)); // R1 ← S3: the value is written
-        if next == Stamp::published(position, capacity) {
-            items += 1;
-        } else if next != Stamp::skipped(position, capacity) {
-            break;
-        }
-        slots += 1;
-    }
-    Looked { slots, items, next, looks: slots }
 }
 
 /// Gives `slots` slots from `at` on to the senders of the next lap: the first of them first.

@@ -10,7 +10,7 @@
 //! | `AtomicU32`, `AtomicU64`, `fence` | `std::sync::atomic` | loom's |
 //! | `membarrier` | the system call | fences in all threads, at the caller's moment |
 //! | `Shared<T>` | a pointer into the mapping | an `Arc` on the heap |
-//! | `Slots<K>` | racing copies in and out of the mapping (`copy.rs`) | tracked cells: a missing publish is a reported race |
+//! | `Slots<K>` | racing copies in and out of the mapping (`slots.rs`, `copy.rs`) | tracked cells: a missing publish is a reported race |
 //! | `futex` | `FUTEX_WAIT_BITSET`, `FUTEX_WAKE_BITSET` | wait and wake on loom's scheduler |
 
 #[cfg(not(loom))]
@@ -18,6 +18,8 @@ mod copy;
 pub(crate) mod fact;
 #[cfg(not(loom))]
 mod real;
+#[cfg(not(loom))]
+mod slots;
 #[cfg(not(loom))]
 pub(crate) use real::*;
 
