@@ -244,8 +244,10 @@ impl<K: Kind> RecvEnd<K> {
                 Err(refused) if refused.is_for_now() => break,
                 Err(damage) => return Err(damage),
             };
-            // Of what a receiver has claimed meanwhile, that has died since, some may come later.
+            // Of what a receiver has claimed meanwhile, that has died since, some may come later. No
+            // more than were claimed, whatever stands there now.
             let items = self.items(kept, run).take_while(|&at| before(at, end) > 0).count() as u64;
+            let items = items.min(run.items);
             if items == 0 {
                 break;
             }

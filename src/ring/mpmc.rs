@@ -87,7 +87,7 @@ use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::Adopted;
 use super::granules;
 use super::intent::{INTENT_MAX_COUNT, NO_INTENT, intent, positions};
-use super::looks::{Looked, after_losing, enough, look, room, stopped_by};
+use super::looks::{Looked, SHORT_RUN, after_losing, enough, look, room, stopped_by};
 use super::mem::{Mem, Shape, View};
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
@@ -462,6 +462,8 @@ impl RecvCursor for Receiver {
                     self.held = run;
                     return Some(run);
                 }
+                // The full claim counts how much it looks at.
+                Err(_) if slots > SHORT_RUN => break,
                 Err(_) => backoff.spin(),
             }
         }

@@ -400,7 +400,8 @@ impl<K: Kind> Slots<K> {
         self.each_line(shape, position, slots, |line| {
             // SAFETY: in a slot's value; only accessed by atomics, and by copies that race as they do.
             let byte = unsafe { AtomicU8::from_ptr(line) };
-            // Relaxed, both: no other access goes on, and the release that follows orders them.
+            // Relaxed, both: no other access goes on, and the release that follows orders them. (Where
+            // a peer lets two claim the same, bytes beside words, as in copies of bytes.)
             byte.store(byte.load(Ordering::Relaxed), Ordering::Relaxed);
         });
     }

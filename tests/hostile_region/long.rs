@@ -66,6 +66,17 @@ impl<T: Item, K: Kind> LongRing<T, K> {
         put(&self.raw, TAIL, if full { self.slots } else { 0 });
         put(&self.raw, HEAD, 0);
     }
+
+    /// Full of two messages, as long as there can be.
+    fn fill_with_two(&self) {
+        self.fill(true);
+        let half = self.lengths.len() / 2;
+        let continued = self.stamps.iter().zip(0..).filter(|(_, slot)| slot % half > 0);
+        continued.for_each(|(&stamp, _)| put(&self.raw, stamp, 3));
+        let bytes = 8 * (self.lengths[half] - self.lengths[0]) as u64 - 8;
+        put(&self.raw, self.lengths[0], bytes);
+        put(&self.raw, self.lengths[half], bytes);
+    }
 }
 
 /// One claim of the whole ring after another, each of which finds the ring as good as it can be,
@@ -231,6 +242,14 @@ fn receive_messages<K: Messages>(
     long.fill(true);
     let cleared = timed!(seen, "clear of a long ring", NOW, rx.clear());
     seen.message(cleared);
+    let mut message = Vec::with_capacity(rx.max_len());
+    long.fill_with_two();
+    let received = timed!(seen, "try_recv of a long message", NOW, rx.try_recv(&mut message));
+    seen.message(received);
+    long.fill_with_two();
+    let received =
+        timed!(seen, "recv of a long message", MOMENT, rx.recv_deadline(&mut message, MOMENT));
+    seen.message(received);
     long.fill(true);
     let claimed =
         timed!(seen, "claim of a long ring to receive", MOMENT, rx.claim_deadline(most, MOMENT));
