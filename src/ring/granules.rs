@@ -223,11 +223,10 @@ pub(super) fn whole<K: Kind>(mem: &Mem<K>, at: u64) -> Option<u64> {
     }
     let most = longest(mem.slots.capacity());
     // Relaxed: they were stored before the first one's stamp, which the caller has acquired.
-    let slots = 1 + in_a_row(mem, at.wrapping_add(1), most - 1, |stamp, free| {
+    let others = in_a_row(mem, at.wrapping_add(1), most, |stamp, free| {
         stamp.load(Relaxed) == free.and_continued().0
     });
-    // In a ring of one granule, what follows is the granule itself.
-    (slots < most || most == 1).then_some(slots)
+    (others < most).then_some(others + 1)
 }
 
 /// How many slots the item takes that begins at `at`, where it ends within `most` of them.

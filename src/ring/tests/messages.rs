@@ -174,7 +174,7 @@ fn a_claim_at_once_takes_a_message_that_begins_and_ends_there() {
         ("PC", 2),
         ("PCC", 3),
         ("PCPC", 2),
-        ("PCCC", 0), // longer than any
+        ("PCCC", 4),
         ("SP", 0),
         ("C", 0),
         ("F", 0),
