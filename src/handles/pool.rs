@@ -12,7 +12,8 @@ pub(super) mod sealed {
 }
 
 /// An end of which there can be several: [`Sender`](crate::mpmc::Sender) and
-/// [`Receiver`](crate::mpmc::Receiver).
+/// [`Receiver`](crate::mpmc::Receiver), of values and of
+/// [messages](crate::messages::mpmc).
 pub trait Cloneable: sealed::Sealed + Send + Sized {
     #[doc(hidden)]
     fn another(&self) -> Result<Self, AttachError>;
