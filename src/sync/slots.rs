@@ -103,7 +103,8 @@ impl<K: Kind> Slots<K> {
     ) -> Self {
         debug_assert!(capacity.is_power_of_two());
         assert_eq!(stamps.is_some(), K::STAMPS_APART, "stamps that lie apart");
-        assert!(Self::WORDS.is_none_or(|words| words == shape), "this kind's slots are words");
+        let words = Self::WORDS.map(|words| SlotShape { align: shape.align, ..words });
+        assert!(words.is_none_or(|words| words == shape), "this kind's slots are words");
         let stamps = stamps.map_or(ptr::null_mut(), NonNull::as_ptr);
         // More than there are: never.
         let ahead = (AHEAD / shape.stride).max(K::UNIT as usize) as u64;
@@ -127,7 +128,10 @@ impl<K: Kind> Slots<K> {
     /// What its slots look like.
     #[inline(always)]
     pub(crate) fn shape(&self) -> SlotShape {
-        Self::WORDS.unwrap_or(self.shape)
+        match Self::WORDS {
+            Some(words) => SlotShape { align: self.shape.align, ..words },
+            None => self.shape,
+        }
     }
 
     /// Where a slot begins, if they are of this shape.
