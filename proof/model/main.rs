@@ -7,12 +7,17 @@
 //! result exactly: values, counts, which error, what is marked as redelivered and how often, `len`,
 //! and the ring's counters at the end.
 //!
+//! Rings of bytes and of messages have models of their own ([`bytes`], [`messages`]): queues of bytes,
+//! and of messages and the granules that they take.
+//!
 //! No call waits for another: the forms that may wait do so for no time, or a moment, or where the
 //! model says that they need not.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release -p model -- --nocapture` plays for longer, and
 //! says how much it has played.
 
+mod bytes;
+mod messages;
 mod play;
 mod queue;
 
