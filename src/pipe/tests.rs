@@ -11,6 +11,7 @@ use crate::peers::table;
 use crate::ring::mem::Kept;
 use crate::ring::tests::{Heap, Sample, numbers};
 use crate::ring::{Mpmc, MpmcMessages, RecvCursor, SendCursor};
+use crate::sync::Ordering::Relaxed;
 use crate::wait::Turn;
 use crate::wait::word::Ticket;
 
@@ -153,6 +154,22 @@ fn clear_discards_nothing_that_is_sent_after_it_has_begun() {
     assert!(!rx.has_claim(), "what came meanwhile is anybody's");
     let next = rx.claim_slow(1, 8, &all).expect("what came meanwhile");
     assert_eq!((next.at, next.items > 0), (3, true));
+}
+
+#[test]
+fn clear_releases_no_more_than_was_claimed_whatever_a_peer_makes_of_holes() {
+    let heap = Heap::<u64, Mpmc>::new(8, 2);
+    let all = told(&BOTH);
+    let (mut tx, mut rx) = (sender(&heap, 0, &told(&[])), receiver(&heap, 1, &all));
+    let run = tx.claim_slow(4, 4, &all).expect("room");
+    tx.publish(numbers(), run, 2);
+    let held = rx.claim_slow(1, 8, &all).expect("two items, and two holes");
+    assert_eq!((held.items, held.slots), (2, 4));
+    let mem = heap.mem();
+    let published = mem.slots.stamp(0).load(Relaxed);
+    mem.slots.stamp(2).store(published, Relaxed);
+    assert_eq!(rx.clear(&all), Ok(2));
+    assert!(!rx.has_claim());
 }
 
 /// Looks once, with a liveness check due or not, and gives up.
