@@ -222,12 +222,12 @@ impl<'a, S: Shape> View<'a, S> {
         self.mem.slots.prefetch(self.shape.slot(self.mem), position);
     }
 
-    /// Asks for the (first) lines of a slot that will be written soon, for this processor alone,
-    /// without waiting for them. Only if they are to come within the capacity: see
+    /// Asks for the lines of slots that will be written soon, or the first of them, for this
+    /// processor alone, without waiting for them. Only if they are to come within the capacity: see
     /// [`Slots::ahead`].
     #[inline(always)]
-    pub(crate) fn prefetch_to_write(&self, position: u64) {
-        self.mem.slots.prefetch_to_write(self.shape.slot(self.mem), position);
+    pub(crate) fn prefetch_to_write(&self, position: u64, slots: u64) {
+        self.mem.slots.prefetch_to_write(self.shape.slot(self.mem), position, slots);
     }
 
     /// Takes the lines of slots that are claimed and read: see [`Slots::write_back`].

@@ -257,8 +257,9 @@ impl Sender {
         // Not out of another sender's hands, and hardly out of a receiver's: if it goes on where it
         // left off, and did not find the ring full meanwhile.
         let goes_on = self.goes_on_at.replace(end) == Some(run.at);
-        if run.slots + 4 * ahead <= mem.slots.capacity() && goes_on {
-            mem.prefetch_to_write(end.wrapping_add(ahead));
+        if 2 * run.slots + 4 * ahead <= mem.slots.capacity() && goes_on {
+            let from = if run.slots > ahead { 0 } else { ahead };
+            mem.prefetch_to_write(end.wrapping_add(from), run.slots);
         }
     }
 

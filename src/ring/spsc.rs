@@ -87,8 +87,10 @@ impl Producer {
         }
         let (ahead, used) = (mem.slots.ahead(), self.tail.wrapping_sub(self.head_seen));
         // Not out of the consumer's hands: if it has left that slot, like all others of that line.
-        if used + 2 * ahead < mem.slots.capacity() {
-            mem.prefetch_to_write(self.tail.wrapping_add(ahead));
+        if used + 2 * ahead + items < mem.slots.capacity() {
+            // Where a call takes more than that, what the next one will begin with.
+            let from = if items > ahead { 0 } else { ahead };
+            mem.prefetch_to_write(self.tail.wrapping_add(from), items);
         }
     }
 }

@@ -148,7 +148,7 @@ impl<K: Kind> Slots<K> {
         position & self.in_line() < items
     }
 
-    pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64) {}
+    pub(crate) fn prefetch_to_write(&self, _: SlotShape, _position: u64, _slots: u64) {}
 
     /// Changes nothing, but nobody else may access them meanwhile.
     pub(crate) fn write_back(&self, _: SlotShape, position: u64, slots: u64) {

@@ -18,6 +18,10 @@ use crate::ring::mem::SlotShape;
 const LINE_BYTES: usize = 64;
 /// So many bytes ahead of what is written, lines are asked for.
 const AHEAD: usize = 256;
+/// At most so many bytes of lines are asked for at once: more come too early, and are gone again.
+const MOST_ASKED: usize = 2048;
+/// Who writes so many bytes at once is not helped by what the first of them take.
+const LONG: usize = 4 * MOST_ASKED;
 
 /// The processor says that it knows `prefetchw`: AMD's with 64 bits, Intel's since Broadwell. To
 /// others it may be an illegal instruction.
@@ -365,14 +369,15 @@ impl<K: Kind> Slots<K> {
         position & self.in_line < items
     }
 
-    /// Asks for the (first) lines of a slot of this shape, for this processor alone.
+    /// Asks for the lines of slots of this shape, or the first of them, for this processor alone.
     #[inline(always)]
-    pub(crate) fn prefetch_to_write(&self, shape: SlotShape, position: u64) {
+    pub(crate) fn prefetch_to_write(&self, shape: SlotShape, position: u64, slots: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
             let slot = self.slot(shape, position);
-            let message = shape.stride * K::UNIT as usize;
-            for line in 0..message.min(AHEAD).div_ceil(LINE_BYTES) {
+            let bytes = (slots as usize).saturating_mul(shape.stride);
+            let asked = if bytes > LONG { AHEAD } else { bytes.min(MOST_ASKED) };
+            for line in 0..asked.div_ceil(LINE_BYTES) {
                 // SAFETY: accesses nothing, as far as a program can tell.
                 unsafe {
                     std::arch::asm!(
@@ -384,7 +389,7 @@ impl<K: Kind> Slots<K> {
             }
         }
         #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
-        let _ = (shape, position);
+        let _ = (shape, position, slots);
     }
 
     /// Takes the lines of slots of this shape from those who have written them, by writing them as
