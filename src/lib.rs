@@ -107,6 +107,8 @@ pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, SpaceLimit, Step,
     TryRecvError, TrySendError, UnlinkError,
 };
+#[cfg(feature = "async")]
+pub use handles::asynchronous::{Async, Permit};
 pub use handles::bytes::duplex;
 pub use handles::cancel::Canceller;
 pub use handles::census::{Listing, list, orphans, remove_orphan, remove_orphans};

@@ -14,6 +14,7 @@
 //! nothing in memory, because futex(2) does not promise that it does. Loom's own condition
 //! variables and `unpark` hand the waker's view of memory to the woken, which would hide a missing
 //! ordering. After `next_wait_expires`, a sleep ends by itself, before a wake or having consumed one.
+//! `futex_wait_any` queues at one after the other, and may use up a wake at each, as `futex_waitv`.
 //!
 //! **The membarrier.** `membarrier` on loom's integers: every other thread executes an
 //! acquire-release fence where it is at this moment, and the caller exchanges views with each of
@@ -234,6 +235,54 @@ pub const PATCHES: &[Patch] = &[
         asleep
     }
 
+    /// Sleeps at all of these until woken at one if the newest value of each is as expected. Which
+    /// one had a wake for it, the first of several; `None`: one had another value. One step for each:
+    /// a wake of the first may come before the last is asked. Orders nothing.
+    pub(crate) fn futex_wait_any(location: Location, words: &[(&Self, T)]) -> Option<usize>
+    where
+        T: PartialEq,
+    {
+        let me = rt::execution(|execution| execution.threads.active_id());
+        let mut queued = 0;
+        for &(word, expected) in words {
+            word.branch(Action::Rmw, location);
+            let asleep = rt::execution(|execution| {
+                let state = word.state.get_mut(&mut execution.objects);
+                let newest = T::from_u64(state.stores[index(state.cnt - 1)].value);
+                if newest == expected {
+                    state.sleepers.push((me, u32::MAX));
+                }
+                newest == expected
+            });
+            if !asleep {
+                break;
+            }
+            queued += 1;
+        }
+        let is_queued = |word: &Self, execution: &mut rt::Execution| {
+            let state = word.state.get_mut(&mut execution.objects);
+            state.sleepers.iter().any(|(sleeper, _)| *sleeper == me)
+        };
+        let all = queued == words.len()
+            && rt::execution(|execution| words.iter().all(|(word, _)| is_queued(word, execution)));
+        if all {
+            rt::park(location);
+        }
+        // Until it asks, a wake may still be spent on it.
+        let mut woken = None;
+        for (index, (word, _)) in words[..queued].iter().enumerate() {
+            word.branch(Action::Rmw, location);
+            rt::execution(|execution| {
+                if !is_queued(word, execution) {
+                    woken = woken.or(Some(index));
+                }
+                let state = word.state.get_mut(&mut execution.objects);
+                state.sleepers.retain(|(sleeper, _)| *sleeper != me);
+            });
+        }
+        woken
+    }
+
     /// All threads fence.
     pub(crate) fn membarrier(&self, location: Location) {
         self.branch(Action::Rmw, location);
@@ -304,6 +353,15 @@ pub const PATCHES: &[Patch] = &[
     }
 
     #[track_caller]
+    pub(crate) fn futex_wait_any(words: &[(&Self, T)]) -> Option<usize>
+    where
+        T: PartialEq,
+    {
+        let words: Vec<_> = words.iter().map(|(word, expected)| (&word.state, *expected)).collect();
+        rt::Atomic::futex_wait_any(location!(), &words)
+    }
+
+    #[track_caller]
     pub(crate) fn futex_wake(&self, count: usize, whom: u32) {
         self.state.futex_wake(location!(), count, whom)
     }
@@ -325,6 +383,14 @@ pub const PATCHES: &[Patch] = &[
             #[track_caller]
             pub fn futex_wait(&self, expected: $int_type, whom: u32) -> bool {
                 self.0.futex_wait(expected, whom)
+            }
+
+            /// futex_waitv: sleeps if the newest value of each is as expected, until woken at one of them.
+            /// Which, the first of several; `None`: one has another value. Hands on no happens-before.
+            #[track_caller]
+            pub fn futex_wait_any(words: &[(&Self, $int_type)]) -> Option<usize> {
+                let words: Vec<_> = words.iter().map(|(word, expected)| (&word.0, *expected)).collect();
+                Atomic::futex_wait_any(&words)
             }
 
             /// FUTEX_WAKE_BITSET: wakes up to `count` of the sleepers who share a bit with `whom`.

@@ -64,7 +64,7 @@ fn claim_of<K: Kind>(
 }
 
 /// The error of a call; `not_ready` where nothing was waited for.
-fn gave_up(why: Refused, not_ready: MessageError) -> MessageError {
+pub(super) fn gave_up(why: Refused, not_ready: MessageError) -> MessageError {
     match why {
         Refused::NotReady | Refused::Contended => not_ready,
         Refused::Closed => MessageError::Closed,

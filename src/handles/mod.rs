@@ -19,6 +19,8 @@
 //! bottom to top: `options` makes a `ring`, which makes `send` and `recv`. `cancel`, `census`, `pool`
 //! and `stats` stand by themselves.
 
+#[cfg(feature = "async")]
+pub(crate) mod asynchronous;
 pub(crate) mod bytes;
 pub(crate) mod cancel;
 pub(crate) mod census;

@@ -165,6 +165,12 @@ impl<E: End> RawEnd<E> {
         Claimer { end, waiting, image, liveness: ring }
     }
 
+    /// The process that it belongs to.
+    #[cfg(feature = "async")]
+    pub(super) fn image(&self) -> Image {
+        self.image
+    }
+
     /// The handle is this process's own.
     #[inline(always)]
     pub(super) fn is_current(&self) -> bool {

@@ -14,6 +14,8 @@ use crate::peers::recovery_word::Scratch;
 use crate::peers::table::{self, Role};
 use crate::pipe;
 use crate::ring::Kind;
+#[cfg(feature = "async")]
+use crate::ring::control::PerRole;
 use crate::ring::control::Words;
 use crate::ring::mem::Mem;
 use crate::shm::Region;
@@ -21,6 +23,8 @@ use crate::shm::last::Closed;
 use crate::shm::place::Place;
 use crate::sync::{Shared, Slots};
 use crate::wait::barrier;
+#[cfg(feature = "async")]
+use crate::wait::tasks::Queue;
 
 /// What all handles of one opening share: the mapping, and what its header said when it was opened.
 pub(crate) struct RawRing {
@@ -33,6 +37,9 @@ pub(crate) struct RawRing {
     pub(super) words: Words,
     /// For the one end of this process that recovers. Taken by `try_lock` only, so nobody blocks.
     scratch: Mutex<Scratch>,
+    /// Tasks that wait.
+    #[cfg(feature = "async")]
+    pub(super) queues: PerRole<Arc<Queue>>,
 }
 
 impl RawRing {
@@ -67,6 +74,8 @@ impl RawRing {
             delivery_limit,
             words,
             scratch: Mutex::new(Scratch::for_records(records)),
+            #[cfg(feature = "async")]
+            queues: PerRole::default(),
         }
     }
 

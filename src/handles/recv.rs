@@ -506,7 +506,7 @@ fn not_received(why: Refused) -> TryRecvError {
 }
 
 /// The error of one that waits without a deadline.
-fn without_deadline(why: RecvTimeoutError) -> RecvError {
+pub(super) fn without_deadline(why: RecvTimeoutError) -> RecvError {
     match why {
         RecvTimeoutError::Closed => RecvError::Closed,
         RecvTimeoutError::Cancelled => RecvError::Cancelled,
@@ -519,7 +519,7 @@ fn without_deadline(why: RecvTimeoutError) -> RecvError {
 }
 
 /// The error of one that waits.
-fn not_received_in_time(why: Refused) -> RecvTimeoutError {
+pub(super) fn not_received_in_time(why: Refused) -> RecvTimeoutError {
     match why {
         Refused::Closed => RecvTimeoutError::Closed,
         Refused::NotReady | Refused::Contended => RecvTimeoutError::Timeout,

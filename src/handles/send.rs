@@ -21,6 +21,9 @@ use crate::wait::pace::{Deadline, WaitPolicy};
 
 mod bulk;
 
+#[cfg(feature = "async")]
+pub(super) use bulk::bulk;
+
 /// A sending end of a ring: [`Producer`](crate::spsc::Producer) of an SPSC ring,
 /// [`Sender`](crate::mpmc::Sender) of an MPMC ring.
 ///
@@ -124,14 +127,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
             self.put(run, &value);
             return Ok(());
         }
-        self.send_waiting(value, Deadline::NEVER).map_err(|e| match e {
-            SendTimeoutError::Closed(value) => SendError::Closed(value),
-            SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
-            SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
-            SendTimeoutError::Forked(value) => SendError::Forked(value),
-            SendTimeoutError::DescriptorLost(value) => SendError::DescriptorLost(value),
-            SendTimeoutError::Timeout(_) => unreachable!("never is never"),
-        })
+        self.send_waiting(value, Deadline::NEVER).map_err(without_deadline)
     }
 
     /// Like [`send`](Self::send), for at most as long as `timeout`.
@@ -171,22 +167,12 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
                 self.put(run, &value);
                 Ok(())
             }
-            Err(Refused::Closed) => Err(SendTimeoutError::Closed(value)),
-            Err(Refused::Corrupt | Refused::Held | Refused::Fragmented(_)) => {
-                Err(SendTimeoutError::Corrupt(value)) // a sender knows no other damage
-            }
-            Err(Refused::NotReady | Refused::Contended) => Err(SendTimeoutError::Timeout(value)),
-            Err(Refused::Forked) => Err(SendTimeoutError::Forked(value)),
-            Err(Refused::Stopped(Stop::Timeout)) => Err(SendTimeoutError::Timeout(value)),
-            Err(Refused::Stopped(Stop::Cancelled)) => Err(SendTimeoutError::Cancelled(value)),
-            Err(Refused::Stopped(Stop::DescriptorLost)) => {
-                Err(SendTimeoutError::DescriptorLost(value))
-            }
+            Err(why) => Err(not_sent_in_time(why, value)),
         }
     }
 
     #[inline(always)]
-    fn put(&mut self, run: Run, value: &T) {
+    pub(super) fn put(&mut self, run: Run, value: &T) {
         let all = self.raw.end.write_one(self.shape, run, value);
         self.raw.end.publish_one(self.shape, run, all);
     }
@@ -339,5 +325,33 @@ impl<T: Item, K: Kind> fmt::Debug for SendHandle<T, K> {
             .field("ring", &self.ring())
             .field("waiting", &self.raw.waiting)
             .finish_non_exhaustive()
+    }
+}
+
+/// The error of a call that waits.
+pub(super) fn not_sent_in_time<T>(why: Refused, value: T) -> SendTimeoutError<T> {
+    match why {
+        Refused::Closed => SendTimeoutError::Closed(value),
+        // A sender knows no other damage.
+        Refused::Corrupt | Refused::Held | Refused::Fragmented(_) => {
+            SendTimeoutError::Corrupt(value)
+        }
+        Refused::NotReady | Refused::Contended => SendTimeoutError::Timeout(value),
+        Refused::Forked => SendTimeoutError::Forked(value),
+        Refused::Stopped(Stop::Timeout) => SendTimeoutError::Timeout(value),
+        Refused::Stopped(Stop::Cancelled) => SendTimeoutError::Cancelled(value),
+        Refused::Stopped(Stop::DescriptorLost) => SendTimeoutError::DescriptorLost(value),
+    }
+}
+
+/// The error of one that waits without a deadline.
+pub(super) fn without_deadline<T>(why: SendTimeoutError<T>) -> SendError<T> {
+    match why {
+        SendTimeoutError::Closed(value) => SendError::Closed(value),
+        SendTimeoutError::Cancelled(value) => SendError::Cancelled(value),
+        SendTimeoutError::Corrupt(value) => SendError::Corrupt(value),
+        SendTimeoutError::Forked(value) => SendError::Forked(value),
+        SendTimeoutError::DescriptorLost(value) => SendError::DescriptorLost(value),
+        SendTimeoutError::Timeout(_) => unreachable!("never is never"),
     }
 }

@@ -118,14 +118,14 @@ impl Drop for Gate {
 /// must run, or the kernel ends the process. (One of `SIGSYS` may be a sandbox that makes this very
 /// thread's system calls for it.)
 #[derive(Debug)]
-struct NoSignals {
+pub(crate) struct NoSignals {
     before: libc::sigset_t,
     /// A mask is a thread's own.
     not_send: PhantomData<*const ()>,
 }
 
 impl NoSignals {
-    fn begin() -> io::Result<Self> {
+    pub(crate) fn begin() -> io::Result<Self> {
         let mut all = MaybeUninit::uninit();
         // SAFETY: fills the set that it is given.
         unsafe { libc::sigfillset(all.as_mut_ptr()) };

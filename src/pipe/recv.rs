@@ -434,7 +434,7 @@ impl<K: Kind> End for RecvEnd<K> {
 
     #[inline]
     fn another(&self) -> bool {
-        self.cursor.another(&self.mem)
+        K::Recv::ready(&self.mem)
     }
 
     fn has_claim(&self) -> bool {

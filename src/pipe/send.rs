@@ -156,7 +156,7 @@ impl<K: Kind> End for SendEnd<K> {
 
     #[inline]
     fn another(&self) -> bool {
-        self.cursor.another(&self.mem)
+        K::Send::ready(&self.mem)
     }
 
     fn has_claim(&self) -> bool {

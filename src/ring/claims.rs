@@ -9,6 +9,7 @@
 use super::mem::Mem;
 use super::recovery::{Alive, Remains};
 use super::{Kind, Run};
+use crate::sync::Ordering::Relaxed;
 
 /// A sender's claims, as other ends see them.
 pub trait SendClaims {
@@ -22,10 +23,14 @@ pub trait SendClaims {
         const { assert!(!K::RECOVERS) };
     }
 
-    /// A slot is free for another sender that comes.
-    fn another<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+    /// A slot is free for a sender that comes, or whoever looks properly finds out why none is. Says
+    /// yes rather than no; of no use but to decide whether to wake somebody.
+    fn ready<K: Kind>(mem: &Mem<K>) -> bool {
         const { assert!(!K::MANY) };
-        false
+        // Relaxed, both: as above.
+        let tail = mem.words.control.tail.at.load(Relaxed);
+        let head = mem.words.control.head.load(Relaxed);
+        tail.wrapping_sub(head) != mem.slots.capacity()
     }
 
     /// Settles what a dead sender with this intent had claimed. In the recoverer's turn.
@@ -49,10 +54,13 @@ pub trait RecvClaims {
         false
     }
 
-    /// An item is ready for another receiver that comes.
-    fn another<K: Kind>(&self, _mem: &Mem<K>) -> bool {
+    /// An item is there for a receiver that comes, or whoever looks properly finds out why none is.
+    /// Says yes rather than no; of no use but to decide whether to wake somebody.
+    fn ready<K: Kind>(mem: &Mem<K>) -> bool {
         const { assert!(!K::MANY) };
-        false
+        // Relaxed, both: as above.
+        let tail = mem.words.control.tail.at.load(Relaxed);
+        tail != mem.words.control.head.load(Relaxed)
     }
 
     /// Positions that a claim freed without delivering anything since the last time of asking:

@@ -3,7 +3,8 @@
 use super::Refused;
 use super::mem::{Shape, View};
 use super::stamp::Stamp;
-use crate::sync::Ordering::Acquire;
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{Acquire, Relaxed};
 
 /// What a receiver's look at the stamps from the head on came to.
 pub(super) struct Looked {
@@ -52,6 +53,27 @@ pub(super) fn look(mem: View<'_, impl Shape>, at: u64, most: u64, longest: u64) 
         slots += 1;
     }
     Looked { slots, items, next, looks: slots }
+}
+
+/// So often [`holds_at`] looks again because the index has moved on.
+const FEW: u32 = 8;
+
+/// Whether something is so of the slot at the position that an index has come to.
+pub(super) fn holds_at(index: &AtomicU64, of: impl Fn(u64) -> bool) -> bool {
+    // Relaxed, both: who has changed the slot since has moved the index on before, and then the second
+    // load sees it. Why a stale answer to one who takes something loses no wake: `wait::word`.
+    let mut at = index.load(Relaxed);
+    for _ in 0..FEW {
+        if of(at) {
+            return true;
+        }
+        let now = index.load(Relaxed);
+        if now == at {
+            return false;
+        }
+        at = now;
+    }
+    true // or somebody is at it
 }
 
 /// How many stamps one claim looks at before it gives up, or four times what it asked for, or once

@@ -87,7 +87,7 @@ use super::claims::{RecvClaims, SendClaims};
 use super::deliveries::Adopted;
 use super::granules;
 use super::intent::{INTENT_MAX_COUNT, NO_INTENT, intent, positions};
-use super::looks::{Looked, SHORT_RUN, after_losing, enough, look, room, stopped_by};
+use super::looks::{Looked, SHORT_RUN, after_losing, enough, holds_at, look, room, stopped_by};
 use super::mem::{Mem, Shape, View};
 use super::recovery::{self, Alive, Remains};
 use super::stamp::Stamp;
@@ -241,11 +241,11 @@ impl SendClaims for Sender {
         }
     }
 
-    fn another<K: Kind>(&self, mem: &Mem<K>) -> bool {
-        let at = mem.words.control.tail.at.load(Relaxed);
-        // Relaxed, both: only whether to wake someone who will look properly. Why a stale answer
-        // loses no wake: `wait::word`.
-        mem.slots.stamp(at).load(Relaxed) == Stamp::free(at, mem.slots.capacity()).0
+    fn ready<K: Kind>(mem: &Mem<K>) -> bool {
+        let capacity = mem.slots.capacity();
+        // S5 ← S3: whoever has used the slot had moved the tail.
+        let free = |at| mem.slots.stamp(at).load(Acquire) == Stamp::free(at, capacity).0;
+        holds_at(&mem.words.control.tail.at, free)
     }
 }
 
@@ -570,12 +570,12 @@ impl RecvClaims for Receiver {
         })
     }
 
-    fn another<K: Kind>(&self, mem: &Mem<K>) -> bool {
-        let at = mem.words.control.head.load(Relaxed);
+    fn ready<K: Kind>(mem: &Mem<K>) -> bool {
         let capacity = mem.slots.capacity();
-        // Relaxed, both: as for the sender's `another`. A hole is no item, but whoever passes over
-        // it may find one behind.
-        Stamp(mem.slots.stamp(at).load(Relaxed)).is_handed_over::<K>(at, capacity)
+        // R5 ← R3: whoever has freed the slot had moved the head. A hole is no item, but whoever
+        // passes over it may find one behind.
+        let stamp = |at| Stamp(mem.slots.stamp(at).load(Acquire));
+        holds_at(&mem.words.control.head, |at| stamp(at).is_handed_over::<K>(at, capacity))
     }
 
     fn take_skipped(&mut self) -> u64 {

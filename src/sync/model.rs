@@ -17,6 +17,7 @@ use std::sync::Arc;
 use loom::cell::UnsafeCell;
 pub(crate) use loom::hint::spin_loop;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 /// A word that no protocol hangs on: loom need not see it.
 pub(crate) use std::sync::atomic::AtomicU64 as UnmodelledU64;
 
@@ -242,5 +243,22 @@ pub(crate) mod futex {
     /// Wakes up to `count` of those sleepers on `word` who share a bit with `whom`.
     pub(crate) fn wake(word: &AtomicU32, count: u32, whom: u32) {
         word.futex_wake(count as usize, whom);
+    }
+}
+
+/// The same for whoever sleeps at several words.
+pub(crate) mod futexes {
+    use super::AtomicU32;
+
+    /// What has ended a sleep at several words: see the real one.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum End {
+        Woken(usize),
+        Else,
+    }
+
+    /// Sleeps while each word holds what is expected, until woken at one of them by any wake.
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)]) -> End {
+        AtomicU32::futex_wait_any(words).map_or(End::Else, End::Woken)
     }
 }

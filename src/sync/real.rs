@@ -11,6 +11,9 @@ pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,
 };
 
+#[cfg(feature = "async")]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
 pub use super::slots::Slots;
 
 /// Something in the region that every attached process shares: atomics, and only atomics.
@@ -129,10 +132,7 @@ pub(crate) mod futex {
     /// none (a wake, a changed word, the time, a signal): the caller looks at the ring again in
     /// every case.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, whom: u32, until: u64) {
-        let until = Timespec {
-            tv_sec: (until / 1_000_000_000) as i64,
-            tv_nsec: (until % 1_000_000_000) as _,
-        };
+        let until = timespec(until);
         // Flags::empty() makes the futex shared between processes; BITSET takes an absolute time,
         // so that a signal cannot stretch the wait.
         match wait_bitset(word, Flags::empty(), expected, Some(&until), bits(whom)) {
@@ -140,6 +140,13 @@ pub(crate) mod futex {
             // No futex for us (a sandbox forbids it, a truncation took the word away): look again
             // soon, without burning a processor.
             Err(_) => sleep(Duration::from_millis(1)),
+        }
+    }
+
+    pub(super) fn timespec(nanoseconds: u64) -> Timespec {
+        Timespec {
+            tv_sec: (nanoseconds / 1_000_000_000) as i64,
+            tv_nsec: (nanoseconds % 1_000_000_000) as _,
         }
     }
 
@@ -198,6 +205,54 @@ pub(crate) mod futex {
             _ => {
                 Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
             }
+        }
+    }
+}
+
+/// The kernel's futex for whoever sleeps at several words.
+#[cfg(feature = "async")]
+pub(crate) mod futexes {
+    use rustix::io::Errno;
+    use rustix::thread::futex::{Wait, WaitFlags, WaitPtr, WaitvFlags, waitv};
+    use rustix::time::ClockId;
+
+    use super::AtomicU32;
+    use super::futex::timespec;
+
+    /// The most words that one thread can sleep at ([`wait_any`]).
+    pub(crate) const MOST_WORDS: usize = 128;
+
+    /// What has ended a sleep at several words.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum End {
+        /// A wake of the word with this index; perhaps others were woken, too.
+        Woken(usize),
+        /// A word was another already, the time, or a signal.
+        Else,
+        /// The kernel does not know the call, or forbids it: there was no sleep.
+        Refused,
+    }
+
+    /// Sleeps while each word holds what is expected, until one of them is woken, by any wake, or
+    /// until the clock shows `until`.
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], until: u64) -> End {
+        let words = words.iter().map(|&(word, expected)| {
+            let mut wait = Wait::new();
+            wait.val = expected.into();
+            wait.uaddr = WaitPtr::new(word.as_ptr().cast());
+            wait.flags = WaitFlags::SIZE_U32; // shared between processes
+            wait
+        });
+        let until = timespec(until);
+        match waitv(
+            &words.collect::<Vec<_>>(),
+            WaitvFlags::empty(),
+            Some(&until),
+            ClockId::Monotonic,
+        ) {
+            Ok(woken) => End::Woken(woken),
+            Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => End::Else,
+            Err(_) => End::Refused,
         }
     }
 }

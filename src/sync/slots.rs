@@ -85,6 +85,9 @@ pub struct Slots<K> {
 // SAFETY: the pointer is to memory that any thread may access through the racing copies below; what
 // crosses it are values that can change threads, as `Item` demands of a type and of its bits.
 unsafe impl<K> Send for Slots<K> {}
+// SAFETY: as above. What is done through a shared one is what every process may do at any time:
+// accesses by atomics, and copies that race as they do.
+unsafe impl<K> Sync for Slots<K> {}
 
 impl<K: Kind> Slots<K> {
     /// The shape of all slots of this kind, if it has one alone: then the compiler knows it.

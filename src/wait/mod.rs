@@ -3,6 +3,7 @@
 //! [`word`] holds the wake protocol and the argument why no wake is lost, [`barrier`] the two
 //! halves of its store–load barrier, [`changes`] who is woken when ends come and go, [`watch`] who
 //! looks after the peers for all who sleep, [`pace`] the clock, the policies and cancellation.
+//! [`tasks`] is how tasks wait, which must not block, and [`helper`] the thread that sleeps for them.
 //! [`sleeper`] has the steps of a sleep, and [`timer`] tells when to ask whether the peers live:
 //! both are for whoever waits, in whatever way. [`block`] below is the one loop in which every
 //! blocking call of the crate does. [`coalesce`] is about less: a fraction of a microsecond,
@@ -11,9 +12,13 @@
 pub(crate) mod barrier;
 pub(crate) mod changes;
 pub(crate) mod coalesce;
+#[cfg(feature = "async")]
+pub(crate) mod helper;
 pub(crate) mod pace;
 pub(crate) mod precedence;
 pub(crate) mod sleeper;
+#[cfg(any(feature = "async", loom))]
+pub(crate) mod tasks;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod timer;

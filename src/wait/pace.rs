@@ -189,6 +189,11 @@ impl Waiting {
         &self.cancel
     }
 
+    /// Somebody has cancelled this handle's waits.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Acquire) // K2 ← K1: what the canceller did before is visible
+    }
+
     /// Waits as another handle does, and whoever could cancel this one no longer can.
     pub(crate) fn wait_as(&mut self, policy: WaitPolicy, interval: Duration) {
         self.policy = policy;
@@ -362,8 +367,7 @@ impl Pace for RealPace<'_> {
     }
 
     fn stop(&self) -> Option<Stop> {
-        // K2 ← K1: what the canceller did before is visible.
-        if self.waiting.cancel.load(Ordering::Acquire) {
+        if self.waiting.is_cancelled() {
             return Some(Stop::Cancelled);
         }
         self.deadline.has_passed().then_some(Stop::Timeout)

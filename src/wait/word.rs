@@ -273,6 +273,8 @@ impl<'a> WakeWord<'a> {
     pub(crate) fn cancel(self, flag: &AtomicBool) {
         // K1 → K2: what the caller did before is visible to the end that finds itself cancelled.
         flag.store(true, Release);
+        #[cfg(any(feature = "async", loom))]
+        super::tasks::cancelled();
         self.wake_all();
     }
 
@@ -306,6 +308,43 @@ impl<'a> WakeWord<'a> {
     pub(crate) fn wake_all(self) {
         self.turn_back();
         futex::wake(self.0, u32::MAX, EVERYBODY);
+    }
+}
+
+/// For whoever sleeps at several words at once ([`tasks`](super::tasks)).
+#[cfg(any(feature = "async", loom))]
+impl<'a> WakeWord<'a> {
+    pub(crate) fn futex(self) -> &'a AtomicU32 {
+        self.0
+    }
+
+    /// The word is as in this announcement, which serves whoever looks from now on, too: no waker has
+    /// come since.
+    pub(crate) fn is_as_in(self, ticket: Ticket) -> bool {
+        ticket.sure && self.0.load(Acquire) == ticket.word // W6 ← W4: as W5
+    }
+
+    /// The word is another than in this announcement.
+    pub(crate) fn differs_from(self, ticket: Ticket) -> bool {
+        self.0.load(Acquire) != ticket.word // W6 ← W4: as W5
+    }
+
+    /// For one that may have been woken by a hand-over, which was not meant for it.
+    pub(crate) fn hand_over_again(self) {
+        futex::wake(self.0, 1, LONG);
+    }
+}
+
+/// For whoever sleeps at several words at once.
+#[cfg(any(feature = "async", loom))]
+impl Ticket {
+    pub(crate) fn word(self) -> u32 {
+        self.word
+    }
+
+    /// Wakers know that they must wake all.
+    pub(crate) fn is_picky(self) -> bool {
+        self.picky
     }
 }
 

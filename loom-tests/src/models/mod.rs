@@ -25,5 +25,6 @@ mod recovery;
 mod recovery_word;
 mod spsc;
 mod table;
+mod tasks;
 mod wake;
 mod watch;

@@ -41,7 +41,7 @@ pub struct ReadMessages<'a, K: Messages> {
 }
 
 impl<'a, K: Messages> ReadMessages<'a, K> {
-    pub(super) fn new(raw: &'a mut RawEnd<RecvEnd<K>>, run: Run, max: usize) -> Self {
+    pub(in crate::handles) fn new(raw: &'a mut RawEnd<RecvEnd<K>>, run: Run, max: usize) -> Self {
         Self { raw, run, len: (run.items as usize).min(max.max(1)) }
     }
 

@@ -25,7 +25,7 @@ use crate::wait::pace::{Deadline, WaitPolicy};
 /// As [`RecvHandle`](crate::RecvHandle)'s, its calls make no system call unless they wait, someone
 /// sleeps who must be woken, or nothing has come of them for an interval.
 pub struct Receiver<K: Messages> {
-    pub(super) raw: RawEnd<RecvEnd<K>>,
+    pub(in crate::handles) raw: RawEnd<RecvEnd<K>>,
     /// How often the last message received had been delivered to receivers that are gone.
     redeliveries: u32,
 }
@@ -196,22 +196,32 @@ impl<K: Messages> Receiver<K> {
         self.raw.end.clear(&*self.raw.ring).map_err(|why| gave_up(why, MessageError::Empty))
     }
 
+    /// How many messages one claim of up to `max` may cover.
+    #[inline(always)]
+    pub(in crate::handles) fn most(&self, max: usize) -> u64 {
+        (max as u64).clamp(1, self.raw.end.longest_run())
+    }
+
     #[inline(always)]
     fn try_run(&mut self, max: usize) -> Result<Run, MessageError> {
-        let max = (max as u64).clamp(1, self.raw.end.longest_run());
+        let max = self.most(max);
         let claimed = self.raw.claimer().try_claim(Kept::shape(), 1, max);
         claimed.map_err(|why| gave_up(why, MessageError::Empty))
     }
 
     #[inline(always)]
     fn run(&mut self, max: usize, deadline: impl Into<Deadline>) -> Result<Run, MessageError> {
-        let max = (max as u64).clamp(1, self.raw.end.longest_run());
+        let max = self.most(max);
         let claimed = self.raw.claimer().claim(Kept::shape(), 1, max, deadline);
         claimed.map_err(|why| gave_up(why, MessageError::Empty))
     }
 
     #[inline(always)]
-    fn take_into(&mut self, run: Run, into: &mut [u8]) -> Result<usize, MessageError> {
+    pub(in crate::handles) fn take_into(
+        &mut self,
+        run: Run,
+        into: &mut [u8],
+    ) -> Result<usize, MessageError> {
         let (at, len) = self.first(run)?;
         let Some(into) = into.get_mut(..len) else { return Err(self.kept(len)) };
         self.raw.end.mem.slots.read_bytes(at, crate::ring::frames::HEADER, into);
@@ -219,7 +229,11 @@ impl<K: Messages> Receiver<K> {
         Ok(len)
     }
 
-    fn take_to(&mut self, run: Run, into: &mut Vec<u8>) -> Result<(), MessageError> {
+    pub(in crate::handles) fn take_to(
+        &mut self,
+        run: Run,
+        into: &mut Vec<u8>,
+    ) -> Result<(), MessageError> {
         let (at, len) = self.first(run)?;
         // Before anything changes: it may panic.
         into.reserve(len.saturating_sub(into.len()));

@@ -26,7 +26,7 @@ use crate::wait::pace::{Deadline, WaitPolicy};
 /// As [`SendHandle`](crate::SendHandle)'s, its calls make no system call and allocate nothing unless
 /// they wait, someone sleeps who must be woken, or nothing has come of them for an interval.
 pub struct Sender<K: Messages> {
-    pub(super) raw: RawEnd<SendEnd<K>>,
+    pub(in crate::handles) raw: RawEnd<SendEnd<K>>,
 }
 
 end_methods!(Sender, "receiver", "SendHandle");
@@ -325,22 +325,28 @@ impl<K: Messages> Sender<K> {
         Ok(Reserved::new(&mut self.raw, run, most))
     }
 
+    /// How many slots to claim for a message of so many bytes.
+    #[inline(always)]
+    pub(in crate::handles) fn slots(&self, len: usize) -> Result<u64, MessageError> {
+        claim_of(len, &self.raw.end, &self.raw.end.mem)
+    }
+
     #[inline(always)]
     fn try_room(&mut self, len: usize) -> Result<Run, MessageError> {
-        let slots = claim_of(len, &self.raw.end, &self.raw.end.mem)?;
+        let slots = self.slots(len)?;
         let claimed = self.raw.claimer().try_claim(Kept::shape(), slots, slots);
         claimed.map_err(|why| gave_up(why, MessageError::Full))
     }
 
     #[inline(always)]
     fn room(&mut self, len: usize, deadline: impl Into<Deadline>) -> Result<Run, MessageError> {
-        let slots = claim_of(len, &self.raw.end, &self.raw.end.mem)?;
+        let slots = self.slots(len)?;
         let claimed = self.raw.claimer().claim(Kept::shape(), slots, slots, deadline);
         claimed.map_err(|why| gave_up(why, MessageError::Full))
     }
 
     #[inline(always)]
-    fn put(&mut self, run: Run, message: &[u8]) {
+    pub(in crate::handles) fn put(&mut self, run: Run, message: &[u8]) {
         self.write(run.at, message);
         self.raw.end.publish(Kept::shape(), run, run.slots);
     }

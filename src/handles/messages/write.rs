@@ -40,7 +40,7 @@ pub struct Reserved<'a, K: Messages> {
 }
 
 impl<'a, K: Messages> Reserved<'a, K> {
-    pub(super) fn new(raw: &'a mut RawEnd<SendEnd<K>>, run: Run, most: usize) -> Self {
+    pub(in crate::handles) fn new(raw: &'a mut RawEnd<SendEnd<K>>, run: Run, most: usize) -> Self {
         Self { raw, run: Some(run), most, len: 0 }
     }
 

@@ -200,7 +200,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     }
 
     /// The error of a call on several items.
-    pub(super) fn bulk(&self, why: Refused) -> BulkError {
+    pub(in crate::handles) fn bulk(&self, why: Refused) -> BulkError {
         match why {
             Refused::Held => BulkError::Held { held: self.raw.end.held() as usize },
             why => gave_up(why, BulkError::Empty),

@@ -41,7 +41,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
 
     /// `Err` if a peer has corrupted the stamps, `None` if the item makes no `T`.
     #[inline(always)]
-    pub(super) fn take(&mut self, run: Run) -> Result<Option<T>, Refused> {
+    pub(in crate::handles) fn take(&mut self, run: Run) -> Result<Option<T>, Refused> {
         let found = self.raw.end.find(self.shape, run, 0);
         let bits = found.map(|at| self.raw.end.read(self.shape, at));
         let received = bits.map(checked);
@@ -56,7 +56,11 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Takes the run's item into memory that is there already: straight, where any bits make a `T`.
     /// `false` if these make none.
     #[inline(always)]
-    pub(super) fn take_into(&mut self, run: Run, into: &mut T) -> Result<bool, Refused> {
+    pub(in crate::handles) fn take_into(
+        &mut self,
+        run: Run,
+        into: &mut T,
+    ) -> Result<bool, Refused> {
         let found = self.raw.end.find(self.shape, run, 0);
         let received = found.map(|at| match as_bits(slice::from_mut(into)) {
             Some(bits) => {
@@ -76,7 +80,7 @@ impl<T: Item, K: Kind> RecvHandle<T, K> {
     /// Takes as many items of the run as there are and `into` has room for. Items that make no `T`
     /// are left out, and nothing is received if there are no others, or they must be `all`.
     #[inline(always)]
-    pub(super) fn take_slice(
+    pub(in crate::handles) fn take_slice(
         &mut self,
         run: Run,
         into: &mut [T],

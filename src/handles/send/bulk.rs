@@ -221,7 +221,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     }
 
     #[inline(always)]
-    fn put_slice(&mut self, run: Run, values: &[T]) -> usize {
+    pub(in crate::handles) fn put_slice(&mut self, run: Run, values: &[T]) -> usize {
         let sent = run.items as usize;
         self.raw.end.mem.view(self.shape).write_run(run.at, &values[..sent]);
         self.raw.end.publish(self.shape, run, run.items);
@@ -229,6 +229,7 @@ impl<T: Item, K: Kind> SendHandle<T, K> {
     }
 }
 
-fn bulk(why: Refused) -> BulkError {
+/// The error of a call on several items.
+pub(in crate::handles) fn bulk(why: Refused) -> BulkError {
     gave_up(why, BulkError::Full)
 }

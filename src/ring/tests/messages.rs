@@ -7,6 +7,7 @@ mod lies;
 use super::*;
 use crate::ring::MpmcMessages;
 use crate::ring::granules::look;
+use crate::ring::mpmc::Receiver;
 use crate::ring::stamp::Stamp;
 use crate::sync::Ordering::Relaxed;
 
@@ -200,7 +201,7 @@ fn a_granule_that_continues_nothing_is_a_hole_also_at_the_start_of_a_claim() {
     {
         let heap = handed_over(8, letters);
         let mut rx = heap.rx(1);
-        assert!(rx.cursor.another(&rx.mem), "{letters}");
+        assert!(Receiver::ready(&rx.mem), "{letters}");
         let run = rx.cursor.claim(rx.mem.kept(), 1, 1).unwrap();
         assert_eq!((run.slots, run.items), (slots, 1), "{letters}");
         let at = rx.cursor.items(rx.view(), run).next();

@@ -1,0 +1,382 @@
+//! Tasks that wait: any number of one process, at one wake word, and a helper that sleeps for them.
+//!
+//! A task must not sleep in a system call: its thread has others to run. So one thread of the
+//! process, the [helper](super::helper), sleeps at the wake words for all tasks. To the other ends of
+//! the ring it is one more sleeper ([`word`](super::word)). It claims nothing and looks at nothing
+//! but whether it is worth waking a task; the task looks, with an end of its own, and claims.
+//!
+//! Each word has a [`Queue`]: the tasks that wait there, first come first, and the *ticket* on which
+//! the helper sleeps or is about to: the word as somebody announced himself in it last.
+//!
+//! # The protocol
+//!
+//! ```text
+//! task, each time it is polled                  helper
+//!   look                                          sleeps at its words, on their tickets
+//!   Q1  enter the queue                           by a wake, or as the word is another than the
+//!       the ticket is the word's value?           ticket:
+//!         look once more                          H1  announce (W1, barrier)
+//!       otherwise                                 H2  the ticket is the new one
+//!         announce (W1, barrier)                      worth it, by a look?
+//!         look once more                          H3  take the first task out of the queue,
+//!         Q2  this is the ticket; ring                or all, and wake it
+//!   pending                                           and sleeps again
+//! ```
+//!
+//! A task that found something leaves the queue. Queue and ticket are behind one mutex, and no look,
+//! no system call and no waker runs under it.
+//!
+//! # Why no wake is lost
+//!
+//! **The helper is a sleeper that keeps to the rules.** It announces before it looks, and looks
+//! before it sleeps, whatever ended the sleep; what it found it gives to a task. So what [`word`]
+//! argues of sleepers holds of it, if a task does what a woken sleeper would: look *after* the
+//! announcement (H1 comes before H3), and pass the wake on if it leaves something ready.
+//!
+//! **A valid ticket needs no announcement and no barrier.** Whoever announced it made the barrier
+//! before it became the ticket, and the task looks after it has seen it there. If the word has
+//! changed by then, or does so later, a publisher has performed W3 and its wake goes to a sleeper:
+//! the helper or another, and the chain that begins with that one reaches the task in the queue, as
+//! it entered (Q1) before it looked. If the helper sleeps on a ticket that is not the word's value
+//! any more, because the wake went to another, that is a sleeper that has not been woken; the next
+//! task announces itself. A task may store a ticket (Q2) that is stale already: the kernel refuses
+//! the helper the sleep on it, which counts as a wake.
+//!
+//! **Several wakes, one return.** `futex_waitv` names one word of those that were woken. So the
+//! helper compares each word with the ticket that it has slept on: one that has changed, or has
+//! another ticket by now, counts as woken, too. One that
+//! has not was not woken, but by a [`prompt`](super::word::WakeWord::prompt), which only repeats what
+//! a check has found, and the helper's own check comes.
+//!
+//! **The kernel wakes it for anything**: whoever waits for several words cannot say by a bitset
+//! which wakes are meant. So the helper counts a wake for several, or for the watch, as one for one;
+//! the former reach everybody anyway, and of the latter see below.
+//!
+//! **A woken task that does not look.** It may have been dropped, or be dropped before it is polled.
+//! Whoever leaves the queue without having found something, and is not in it any more, had been
+//! woken: it passes the wake on, if the bit is set and something is ready. The helper that is woken
+//! while the queue is empty does the same, having announced itself, and then gives the word up; so
+//! two helpers without tasks cannot go on waking each other. (A task that is woken and polled late,
+//! or never, as its thread is blocked, is like a process that is stopped: [checks](#checks).)
+//!
+//! **What concerns all.** A wake tells a task, which tells the next if it leaves something. But the
+//! end of the file, a cancellation or a task that needs several items at once end no such chain. So
+//! the helper wakes all tasks of the word if one of them is picky, if the endpoint table has
+//! changed, or if somebody in this process was cancelled, since it last woke all. A change that a
+//! task has not seen comes after the count that its queue began with.
+//!
+//! # Checks
+//!
+//! At each liveness interval the helper wakes the first task of a word, ready or not, which then
+//! makes the check that is due, and queues up again behind the others. So the tasks at a word,
+//! however many, cost what one does, and whatever a woken task did not act upon, another finds an
+//! interval later. The tasks take no part in the [watch](super::watch): while there are any, they
+//! check at every interval. A hand-over of the watch that woke the helper is passed on when it gives
+//! the word up.
+//!
+//! **A brief sleep.** After a ticket that is fresh the helper looks again within a millisecond
+//! ([`barrier`](super::barrier)), and wakes a task if something is ready.
+//!
+//! (Explored state by state with two and three tasks, a blocking receiver beside them and two
+//! helpers; `loom-tests` explores this very source.)
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::word::{Ticket, WakeWord};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, Mutex, MutexGuard, futex};
+
+/// A wake word with what is told by it, for those who have no end.
+pub(crate) trait Place {
+    fn word(&self) -> WakeWord<'_>;
+
+    /// There may be something for one of those who wait here. Says yes rather than no.
+    fn ready(&self) -> bool;
+
+    /// Counts the changes of the endpoint table.
+    fn changes(&self) -> u64;
+
+    /// Its tasks.
+    fn queue(&self) -> &Queue;
+}
+
+/// Cancellations in this process. It only grows.
+static CANCELLATIONS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+
+/// A flag has been set that ends the wait of an end. To be called before sleepers are woken.
+pub(crate) fn cancelled() {
+    CANCELLATIONS.fetch_add(1, Relaxed); // Relaxed: the epoch of the word, W4 → W1, orders it
+}
+
+/// What makes a helper look up.
+#[derive(Debug)]
+pub(crate) struct Bell(AtomicU32);
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// How often it has rung. To be asked before what it rings for is read.
+    pub(crate) fn rung(&self) -> u32 {
+        self.0.load(Acquire) // Q3 → Q4: the ticket; the mutex orders it, too
+    }
+
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    pub(crate) fn ring(&self) {
+        self.0.fetch_add(1, Release); // Q4 ← Q3
+        futex::wake(&self.0, 1, u32::MAX);
+    }
+}
+
+/// The tasks of this process that wait at one wake word of one mapping.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By their numbers, in order of which they came.
+    tasks: BTreeMap<u64, Task>,
+    /// The next task's number.
+    next: u64,
+    /// On which the helper sleeps, or is about to.
+    ticket: Option<Ticket>,
+    /// Of the helper that sleeps here, if one does.
+    bell: Option<Arc<Bell>>,
+    /// Changes of the endpoint table, and cancellations, that all tasks were told of or have seen.
+    told: (u64, u32),
+    /// The shortest liveness interval of those who have waited since the helper came.
+    interval: Duration,
+}
+
+#[derive(Debug)]
+struct Task {
+    waker: Waker,
+    picky: bool,
+}
+
+/// A task's place in a queue, while it waits.
+#[derive(Debug, Default)]
+pub(crate) struct Seat(Option<u64>);
+
+impl Seat {
+    /// The task has queued up, and was not told to leave.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// How a task waits.
+#[derive(Debug)]
+pub(crate) struct Manner<'a> {
+    pub(crate) waker: &'a Waker,
+    /// A wake may be of no use to this one though it would be to another.
+    pub(crate) picky: bool,
+    /// How often somebody must look whether the peers live.
+    pub(crate) interval: Duration,
+}
+
+/// There is no helper, and none can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoHelper;
+
+/// Polls for what `look` looks for, once or, if that is in vain, twice: the task is then to be polled
+/// again when its waker says so. `helper` calls one to the place, which has none yet; if none can be
+/// had, the task is to be polled again at once.
+pub(crate) fn poll<R>(
+    place: &impl Place,
+    seat: &mut Seat,
+    manner: Manner<'_>,
+    helper: impl FnOnce() -> Result<Arc<Bell>, NoHelper>,
+    mut look: impl FnMut() -> Option<R>,
+) -> Poll<R> {
+    let queue = place.queue();
+    if let Some(found) = look() {
+        queue.leave(seat);
+        return Poll::Ready(found);
+    }
+    let Manner { waker, picky, .. } = manner;
+    let Ok(valid) = queue.enter(place, seat, manner, helper) else {
+        waker.wake_by_ref();
+        return Poll::Pending;
+    };
+    let ticket = (!valid).then(|| place.word().announce(picky, None));
+    if let Some(found) = look() {
+        queue.leave(seat);
+        return Poll::Ready(found);
+    }
+    if let Some(ticket) = ticket {
+        queue.hand_over(ticket);
+    }
+    Poll::Pending
+}
+
+/// The wait ends, and nothing was found: the task is dropped, or waits for something else.
+pub(crate) fn give_up(place: &impl Place, seat: &mut Seat) {
+    if seat.is_taken() && place.queue().leave(seat) {
+        pass_on(place);
+    }
+}
+
+/// The wake of one that was of no use: another gets it.
+fn pass_on(place: &(impl Place + ?Sized)) {
+    if place.word().is_flagged() && place.ready() {
+        place.word().pass_on();
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nobody panics with it; whoever does has left nothing half done.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Q1. `true`: the ticket is valid, and serves this task, too.
+    fn enter(
+        &self,
+        place: &impl Place,
+        seat: &mut Seat,
+        Manner { waker, picky, interval }: Manner<'_>,
+        helper: impl FnOnce() -> Result<Arc<Bell>, NoHelper>,
+    ) -> Result<bool, NoHelper> {
+        let task = Task { waker: waker.clone(), picky };
+        let mut state = self.state();
+        if state.bell.is_none() {
+            state.bell = Some(helper()?);
+            state.interval = interval;
+        }
+        if state.tasks.is_empty() {
+            state.told = (place.changes(), CANCELLATIONS.load(Relaxed));
+        }
+        let sooner = interval < state.interval;
+        state.interval = state.interval.min(interval);
+        // One that was woken, and taken out by that, queues up behind the others.
+        let next = state.next;
+        let number = seat.0.filter(|seat| state.tasks.contains_key(seat)).unwrap_or(next);
+        state.next += u64::from(number == next);
+        seat.0 = Some(number);
+        let before = state.tasks.insert(number, task);
+        let valid = !sooner
+            && state.ticket.is_some_and(|ticket| {
+                (ticket.is_picky() || !picky) && place.word().is_as_in(ticket)
+            });
+        drop(state);
+        drop(before); // a waker, which runs somebody's code
+        Ok(valid)
+    }
+
+    /// `true`: the task had been woken.
+    pub(crate) fn leave(&self, seat: &mut Seat) -> bool {
+        let Some(number) = seat.0.take() else { return false };
+        let left = self.state().tasks.remove(&number);
+        left.is_none()
+    }
+
+    /// Q2.
+    fn hand_over(&self, ticket: Ticket) {
+        let mut state = self.state();
+        state.ticket = Some(ticket);
+        let bell = state.bell.clone();
+        drop(state);
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+    }
+
+    /// For the helper, before it sleeps: the ticket, and the interval after which a task is to make a
+    /// check.
+    pub(crate) fn attended(&self) -> (Option<Ticket>, Duration) {
+        let state = self.state();
+        (state.ticket, state.interval)
+    }
+
+    /// Takes the first task out, or all of them.
+    fn take(&self, all: bool) -> Vec<Waker> {
+        let mut state = self.state();
+        let tasks = match all {
+            true => std::mem::take(&mut state.tasks),
+            false => state.tasks.pop_first().into_iter().collect(),
+        };
+        drop(state);
+        tasks.into_values().map(|task| task.waker).collect()
+    }
+
+    /// The helper gives the word up if nobody waits there: `true`.
+    fn give_up_if_empty(&self) -> bool {
+        let mut state = self.state();
+        let empty = state.tasks.is_empty();
+        if empty {
+            (state.ticket, state.bell) = (None, None);
+        }
+        empty
+    }
+}
+
+/// After a sleep on this ticket: a wake of the word may have been spent on the helper, though another
+/// word ended the sleep.
+pub(crate) fn may_be_woken(place: &(impl Place + ?Sized), slept: Ticket) -> bool {
+    // The word may seem unchanged for a moment, as the kernel promises no order. But if the ticket
+    // is another by now, then so is the word; and if it is not, the kernel refuses the next sleep.
+    let now = place.queue().attended().0;
+    place.word().differs_from(slept) || now.is_some_and(|now| now.word() != slept.word())
+}
+
+/// What a wake has come to.
+#[derive(Debug)]
+pub(crate) enum Woken {
+    /// Nobody waits there any more, and the helper has given the word up.
+    Nobody,
+    /// The ticket to sleep on, and the tasks to wake.
+    Tasks(Ticket, Vec<Waker>),
+}
+
+/// H1 to H3, without the last step: the caller wakes the tasks.
+pub(crate) fn woken(place: &(impl Place + ?Sized)) -> Woken {
+    let queue = place.queue();
+    let picky = queue.state().tasks.values().any(|task| task.picky);
+    let ticket = place.word().announce(picky, None); // H1
+    let mut state = queue.state();
+    state.ticket = Some(ticket); // H2
+    let now = (place.changes(), CANCELLATIONS.load(Relaxed));
+    let all = picky || now != std::mem::replace(&mut state.told, now);
+    drop(state);
+    if !all && !place.ready() {
+        return Woken::Tasks(ticket, Vec::new());
+    }
+    let tasks = queue.take(all);
+    if tasks.is_empty() {
+        // They are gone, perhaps just now, and did not know that they were to be woken.
+        pass_on(place);
+        if given_up(place) {
+            return Woken::Nobody;
+        }
+    }
+    Woken::Tasks(ticket, tasks)
+}
+
+/// Nobody waits there any more, and the helper has given the place up.
+pub(crate) fn given_up(place: &(impl Place + ?Sized)) -> bool {
+    let empty = place.queue().give_up_if_empty();
+    if empty {
+        place.word().hand_over_again(); // such a wake may have been among those that it had
+    }
+    empty
+}
+
+/// A task to wake, if the place is ready, or in any case: after a brief sleep, or for a check.
+pub(crate) fn due(place: &(impl Place + ?Sized), check: bool) -> Vec<Waker> {
+    if !check && !place.ready() {
+        return Vec::new();
+    }
+    let task = place.queue().take(false);
+    if task.is_empty() {
+        pass_on(place); // as above
+    }
+    task
+}
