@@ -234,24 +234,40 @@ pub fn announce(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
 }
 
-/// Makes tests of functions that are generic over the kind of ring, one for each kind.
+/// Makes tests of functions that are generic over the kind of ring, one for each kind of values.
 macro_rules! both_kinds {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
-            #[test]
-            fn spsc() {
-                let name = concat!(stringify!($name), "::spsc");
-                crate::support::watched(name, super::$name::<ringpipe::Spsc>);
-            }
-            #[test]
-            fn mpmc() {
-                let name = concat!(stringify!($name), "::mpmc");
-                crate::support::watched(name, super::$name::<ringpipe::Mpmc>);
-            }
+            crate::support::for_kinds!($name: spsc Spsc, mpmc Mpmc);
         }
     )+};
 }
 pub(crate) use both_kinds;
+
+/// The same, one for each kind that there is.
+macro_rules! all_kinds {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            crate::support::for_kinds!(
+                $name: spsc Spsc, mpmc Mpmc, bytes Bytes,
+                spsc_messages SpscMessages, mpmc_messages MpmcMessages
+            );
+        }
+    )+};
+}
+pub(crate) use all_kinds;
+
+/// A test of a function with each of these kinds.
+macro_rules! for_kinds {
+    ($name:ident: $($test:ident $kind:ident),+) => {$(
+        #[test]
+        fn $test() {
+            let name = concat!(stringify!($name), "::", stringify!($test));
+            crate::support::watched(name, super::$name::<ringpipe::$kind>);
+        }
+    )+};
+}
+pub(crate) use for_kinds;
 
 /// Makes tests of functions that need no kind, or a certain one.
 macro_rules! tests {
