@@ -1,43 +1,184 @@
 //! An index that goes back by one, and forth, while it is looked at: what an end has claimed by the
 //! one look and what it knows by the next must not part. Else it would send into room, or receive
 //! items, that are not there, and never look again.
+//!
+//! Of the kinds for one end and one, whose cursors go by the indices alone. Ends of the others ask
+//! each slot's stamp, too, before they touch it.
 
+use std::io::IoSlice;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use ringpipe::{RecvHandle, SendHandle, Spsc};
+use ringpipe::messages::{Messages, Receiver, Sender};
+use ringpipe::{Item, Kind, RecvHandle, Ring, SendHandle};
 
+use super::calls::Calls;
 use super::limits::guarded;
 use super::strafe::{HEAD, TAIL};
+use super::support::kinds::{AnyKind, End};
 use super::support::region::Raw;
-use super::support::{LONG, Name, new_ring};
+use super::support::{LONG, Name, for_kinds};
 
-const SLOTS: u64 = 8;
 /// So many ends, attached one after the other, get what was told.
 const ENDS: usize = if cfg!(debug_assertions) { 300 } else { 1_000 };
 /// For how long each of them waits.
 const BRIEF: Duration = Duration::from_micros(50);
 
-/// Attaches one end after the other to a ring whose indices are `head` and `tail`, while that at
-/// `word` is sometimes one more.
-fn beside_a_toggle(
+/// What a call does to a ring: how many it moves.
+type Moves<E> = fn(&mut E) -> usize;
+
+/// A sending end, and calls that send up to a few of what takes one slot.
+trait Sends: End {
+    const CALLS: &'static [Moves<Self>];
+    fn sends(&mut self) -> bool;
+}
+
+/// A receiving end of such a ring.
+trait Receives: End {
+    /// Calls that receive up to a few.
+    const CALLS: &'static [Moves<Self>];
+    /// Calls that look for as many as twelve.
+    const LOOKS: &'static [(&'static str, Moves<Self>)];
+    fn receives(&mut self) -> bool;
+}
+
+/// A kind whose ends are such.
+trait Toggled: Calls<Tx: Sends, Rx: Receives> {}
+impl<K: Calls<Tx: Sends, Rx: Receives>> Toggled for K {}
+
+impl<T: Item + From<u8>, K: Kind> Sends for SendHandle<T, K> {
+    const CALLS: &'static [Moves<Self>] = &[
+        |tx| tx.send_slice_deadline(&[T::from(7); 4], BRIEF).unwrap_or(0),
+        |tx| usize::from(tx.send_timeout(T::from(7), BRIEF).is_ok()),
+        |tx| {
+            tx.claim_deadline(4, BRIEF).map_or(0, |mut run| {
+                let room = run.len();
+                (0..room).for_each(|index| run.write(index, T::from(7)));
+                run.commit_all();
+                room
+            })
+        },
+    ];
+
+    fn sends(&mut self) -> bool {
+        self.try_send(T::from(7)).is_ok()
+    }
+}
+
+impl<T: Item + From<u8>, K: Kind> Receives for RecvHandle<T, K> {
+    const CALLS: &'static [Moves<Self>] = &[
+        |rx| rx.recv_slice_deadline(&mut [T::from(0); 4], BRIEF).unwrap_or(0),
+        |rx| usize::from(rx.recv_timeout(BRIEF).is_ok()),
+        |rx| {
+            rx.claim_deadline(4, BRIEF).map_or(0, |run| {
+                let items = run.len();
+                run.release_all();
+                items
+            })
+        },
+    ];
+    const LOOKS: &'static [(&'static str, Moves<Self>)] = &[
+        ("try_recv_slice", |rx| rx.try_recv_slice(&mut [T::from(0); 12]).unwrap_or(0)),
+        ("try_recv_exact", |rx| rx.try_recv_exact(&mut [T::from(0); 12]).map_or(0, |()| 12)),
+        ("recv_exact_deadline", |rx| {
+            rx.recv_exact_deadline(&mut [T::from(0); 12], BRIEF).map_or(0, |()| 12)
+        }),
+        ("try_claim", |rx| {
+            rx.try_claim(12).map_or(0, |run| {
+                let items = run.len();
+                run.release_all();
+                items
+            })
+        }),
+        ("clear", |rx| rx.clear().map_or(0, |items| items as usize)),
+    ];
+
+    fn receives(&mut self) -> bool {
+        self.try_recv().is_ok()
+    }
+}
+
+/// Messages of no bytes, which take a slot each.
+impl<K: Messages> Sends for Sender<K>
+where
+    Self: End,
+{
+    const CALLS: &'static [Moves<Self>] = &[
+        |tx| tx.send_all_deadline(&[b""; 4], BRIEF).map_or_else(|stopped| stopped.sent, |()| 4),
+        |tx| usize::from(tx.send_deadline(b"", BRIEF).is_ok()),
+        |tx| usize::from(tx.send_vectored_deadline(&[IoSlice::new(b"")], BRIEF).is_ok()),
+        |tx| {
+            tx.reserve_deadline(0, BRIEF).map_or(0, |room| {
+                room.commit();
+                1
+            })
+        },
+    ];
+
+    fn sends(&mut self) -> bool {
+        self.try_send(b"").is_ok()
+    }
+}
+
+impl<K: Messages> Receives for Receiver<K>
+where
+    Self: End,
+{
+    const CALLS: &'static [Moves<Self>] = &[
+        |rx| usize::from(rx.recv_deadline(&mut Vec::new(), BRIEF).is_ok()),
+        |rx| usize::from(rx.recv_into_deadline(&mut [], BRIEF).is_ok()),
+        |rx| {
+            rx.claim_deadline(4, BRIEF).map_or(0, |run| {
+                let messages = run.len();
+                run.release_all();
+                messages
+            })
+        },
+    ];
+    const LOOKS: &'static [(&'static str, Moves<Self>)] = &[
+        ("try_recv", |rx| usize::from(rx.try_recv(&mut Vec::new()).is_ok())),
+        ("try_recv_into", |rx| usize::from(rx.try_recv_into(&mut []).is_ok())),
+        ("try_claim", |rx| {
+            rx.try_claim(12).map_or(0, |run| {
+                let messages = run.len();
+                run.release_all();
+                messages
+            })
+        }),
+        ("clear", |rx| rx.clear().map_or(0, |messages| messages as usize)),
+    ];
+
+    fn receives(&mut self) -> bool {
+        self.try_recv(&mut Vec::new()).is_ok()
+    }
+}
+
+/// A small ring, its words, and how many slots it has.
+fn ring<K: AnyKind>() -> (Name, Ring<K::Element, K>, Raw, u64) {
+    let name = Name::new();
+    let ring = Ring::options().capacity(16).create(&name).unwrap();
+    let raw = Raw::of(&name.path());
+    let slots = raw.words()[5].load(Relaxed);
+    (name, ring, raw, slots)
+}
+
+/// Attaches one end after the other to a ring in which one slot is sometimes free, or full, and
+/// sometimes not: the index at `word` is 0 or 1.
+fn beside_a_toggle<K: Toggled>(
     word: usize,
-    [head, tail]: [u64; 2],
-    call: impl Fn(&Ends) -> usize + Send + 'static,
+    call: impl Fn(&Ring<K::Element, K>) -> usize + Send + 'static,
 ) {
     guarded(LONG, move || {
-        let (name, ring) = new_ring::<Spsc>(SLOTS as usize);
-        let ends = Ends { ring, name };
-        let raw = Raw::of(&ends.name.path());
+        let (_name, ring, raw, slots) = ring::<K>();
+        let other = if word == HEAD { (TAIL, slots) } else { (HEAD, 0) };
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let _stops = Stops(&stop); // whatever becomes of the calls
             scope.spawn(|| {
-                let told = if word == HEAD { head } else { tail };
                 while !stop.load(Relaxed) {
-                    for value in [told, told + 1] {
+                    for value in [0, 1] {
                         raw.words()[word].store(value, Relaxed);
                         std::hint::spin_loop();
                     }
@@ -45,9 +186,8 @@ fn beside_a_toggle(
             });
             let mut got = 0;
             while got < ENDS {
-                let other = if word == HEAD { (TAIL, tail) } else { (HEAD, head) };
                 raw.words()[other.0].store(other.1, Relaxed);
-                got += call(&ends);
+                got += call(&ring);
             }
         });
     });
@@ -61,121 +201,62 @@ impl Drop for Stops<'_> {
     }
 }
 
-struct Ends {
-    ring: ringpipe::Ring<u64, Spsc>,
-    name: Name,
+macro_rules! one_and_one {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            super::for_kinds!($name: spsc Spsc, bytes Bytes, messages SpscMessages);
+        }
+    )+};
 }
+one_and_one!(
+    room_that_was_taken_back_is_not_used_twice,
+    what_was_taken_back_is_not_received_twice,
+    what_was_seen_and_then_taken_back_comes_once_at_most_whatever_call_has_looked,
+);
 
-impl Ends {
-    /// Each of them succeeds at most once: there is one slot, or one item, more than there was.
-    fn sends(&self, send: impl Fn(&mut SendHandle<u64, Spsc>) -> usize) -> usize {
-        // Corrupt, if it was told that the ring holds more than it can.
-        let Ok(mut tx) = self.ring.producer() else { return 0 };
-        let sent = send(&mut tx) + (0..64).filter(|_| tx.try_send(7).is_ok()).count();
-        assert!(sent <= 1, "{sent} items were sent into one free slot");
-        sent
+/// By whatever call: each end succeeds at most once, as there is one slot more than there was.
+fn room_that_was_taken_back_is_not_used_twice<K: Toggled>() {
+    for send in <K::Tx as Sends>::CALLS {
+        beside_a_toggle::<K>(HEAD, |ring| {
+            // Corrupt, if it was told that the ring holds more than it can.
+            let Ok(mut tx) = K::sender(ring) else { return 0 };
+            let sent = send(&mut tx) + (0..64).filter(|_| tx.sends()).count();
+            assert!(sent <= 1, "{sent} items were sent into one free slot");
+            sent
+        });
     }
+}
 
-    fn receives(&self, receive: impl Fn(&mut RecvHandle<u64, Spsc>) -> usize) -> usize {
-        let Ok(mut rx) = self.ring.consumer() else { return 0 };
-        let received = receive(&mut rx) + (0..64).filter(|_| rx.try_recv().is_ok()).count();
-        assert!(received <= 1, "{received} items were received from a ring of one");
-        received
+fn what_was_taken_back_is_not_received_twice<K: Toggled>() {
+    for receive in <K::Rx as Receives>::CALLS {
+        beside_a_toggle::<K>(TAIL, |ring| {
+            let Ok(mut rx) = K::receiver(ring) else { return 0 };
+            let received = receive(&mut rx) + (0..64).filter(|_| rx.receives()).count();
+            assert!(received <= 1, "{received} items were received from a ring of one");
+            received
+        });
     }
-}
-
-#[test]
-fn room_that_was_taken_back_is_not_used_twice() {
-    beside_a_toggle(HEAD, [0, SLOTS], |ends| {
-        ends.sends(|tx| tx.send_slice_deadline(&[7; 4], BRIEF).unwrap_or(0))
-    });
-}
-
-#[test]
-fn room_for_one_that_was_taken_back_is_not_used_twice() {
-    beside_a_toggle(HEAD, [0, SLOTS], |ends| {
-        ends.sends(|tx| usize::from(tx.send_timeout(7, BRIEF).is_ok()))
-    });
-}
-
-#[test]
-fn room_that_was_taken_back_is_not_claimed_twice() {
-    beside_a_toggle(HEAD, [0, SLOTS], |ends| {
-        ends.sends(|tx| {
-            tx.claim_deadline(4, BRIEF).map_or(0, |mut run| {
-                let room = run.len();
-                (0..room).for_each(|index| run.write(index, 7));
-                run.commit_all();
-                room
-            })
-        })
-    });
-}
-
-#[test]
-fn items_that_were_taken_back_are_not_received_twice() {
-    beside_a_toggle(TAIL, [0, 0], |ends| {
-        ends.receives(|rx| rx.recv_slice_deadline(&mut [0; 4], BRIEF).unwrap_or(0))
-    });
-}
-
-#[test]
-fn an_item_that_was_taken_back_is_not_received_twice() {
-    beside_a_toggle(TAIL, [0, 0], |ends| {
-        ends.receives(|rx| usize::from(rx.recv_timeout(BRIEF).is_ok()))
-    });
-}
-
-#[test]
-fn items_that_were_taken_back_are_not_claimed_twice() {
-    beside_a_toggle(TAIL, [0, 0], |ends| {
-        ends.receives(|rx| {
-            rx.claim_deadline(4, BRIEF).map_or(0, |run| {
-                let items = run.len();
-                run.release_all();
-                items
-            })
-        })
-    });
 }
 
 /// An end that has seen ten items, and looks for more than that while the index says that there are
 /// fewer: what it can have afterwards is what there was, once.
-#[test]
-fn items_that_were_seen_and_then_taken_back_come_once_at_most_whatever_call_has_looked() {
-    type Look = fn(&mut RecvHandle<u64, Spsc>) -> usize;
-    let looks: [(&str, Look); 5] = [
-        ("try_recv_slice", |rx| rx.try_recv_slice(&mut [0; 12]).unwrap_or(0)),
-        ("try_recv_exact", |rx| rx.try_recv_exact(&mut [0; 12]).map_or(0, |()| 12)),
-        ("recv_exact_deadline", |rx| {
-            rx.recv_exact_deadline(&mut [0; 12], BRIEF).map_or(0, |()| 12)
-        }),
-        ("try_claim", |rx| {
-            rx.try_claim(12).map_or(0, |run| {
-                let items = run.len();
-                run.release_all();
-                items
-            })
-        }),
-        ("clear", |rx| rx.clear().map_or(0, |items| items as usize)),
-    ];
-    for (name, look) in looks {
+fn what_was_seen_and_then_taken_back_comes_once_at_most_whatever_call_has_looked<K: Toggled>() {
+    for &(name, look) in <K::Rx as Receives>::LOOKS {
         for left in [0, 2] {
             guarded(LONG, move || {
-                let (of, ring) = new_ring::<Spsc>(16);
-                let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
-                (0..11).for_each(|n| tx.try_send(n).unwrap());
-                assert_eq!(rx.try_recv(), Ok(0));
-                let raw = Raw::of(&of.path());
+                let (_name, ring, raw, _) = ring::<K>();
+                let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
+                assert!((0..11).all(|_| tx.sends()));
+                assert!(rx.receives());
                 raw.words()[TAIL].store(1 + left, Relaxed);
                 let mut got = look(&mut rx);
-                got += (0..64).filter(|_| rx.try_recv().is_ok()).count();
+                got += (0..64).filter(|_| rx.receives()).count();
                 assert!(got <= 10, "{name}, {left} left: {got} of ten items");
                 raw.words()[TAIL].store(11, Relaxed);
-                got += (0..64).filter(|_| rx.try_recv().is_ok()).count();
+                got += (0..64).filter(|_| rx.receives()).count();
                 assert!(got <= 10, "{name}, {left} left: {got} of ten items, when all are back");
-                tx.try_send(11).unwrap();
-                assert_eq!(rx.try_recv(), Ok(11), "{name}, {left} left: it goes on");
+                assert!(K::send_one(&mut tx, 11));
+                assert!(K::recv_one(&mut rx, 11), "{name}, {left} left: it goes on");
             });
         }
     }
