@@ -47,9 +47,9 @@ use strafe::strafes;
 
 roles!(
     wakes_wildly,
-    strafes,
-    looks_at_what_was_cut_off,
-    sleeps_on_what_is_cut_off;
+    strafes;
     of any kind: scribbles,
-    dies_with_claims
+    dies_with_claims,
+    looks_at_what_was_cut_off,
+    sleeps_on_what_is_cut_off
 );
