@@ -11,9 +11,9 @@
 //! it has just told. [`chart`] sees to it that no word is forgotten; [`crowd`] makes the ring slow to
 //! repair rather than wrong.
 //!
-//! [`flips`], [`scribbler`], [`long`], [`lies`] and [`chart`] treat all kinds alike, by the
-//! [calls](calls::Calls) that each has; [`messages`] strafes those that carry bytes. What lies
-//! beside the words ([`holes`], [`beside`]) and the shapes of a [`storm`] are tried on values.
+//! All treat all kinds alike, by the [calls](calls::Calls) that each has, but for what a kind lacks:
+//! [`messages`] alone have lengths, [`toggles`] deceive those for one end and one, [`crowd`] those
+//! for many. [`beside`] says what it leaves to values.
 //!
 //! Counts of what was written, of the calls that survived it and of the longest overrun of a
 //! deadline are printed, in all at the end (`-- --nocapture`). The scribbling goes on for two

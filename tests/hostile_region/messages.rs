@@ -18,8 +18,6 @@ use super::calls::{
     send_runs_every_way, share_end,
 };
 use super::limits::{NOW, guarded, tell, timed};
-use super::scribbler::seconds;
-use super::strafe::{Manner, Strafing};
 use super::support::region::{Chart, Class, Raw};
 use super::support::{LONG, Name, POLICIES};
 
@@ -480,80 +478,4 @@ fn an_spsc_ring_bears_messages_whose_length_changes_at_any_moment() {
 #[test]
 fn an_mpmc_ring_bears_messages_whose_length_changes_at_any_moment() {
     lengths_that_change::<MpmcMessages>();
-}
-
-/// Both ends in use, in every way, while two processes write all over the region without a pause.
-fn strafed<K: Calls>() {
-    guarded(LONG + 2 * seconds(), || {
-        let manners: [&[Manner]; 4] = [
-            &[Manner::Words, Manner::Words],
-            &[Manner::Narrow, Manner::Words],
-            &[Manner::Swap, Manner::Sweep],
-            &[Manner::ToAndFro, Manner::Narrow],
-        ];
-        for manners in manners {
-            let name = Name::new();
-            let ring: Ring<K::Element, K> = Ring::options().capacity(4096).create(&name).unwrap();
-            // With something in it, so that there are lengths to be hit.
-            let mut tx = K::sender(&ring).unwrap();
-            assert!((0..5).all(|number| K::send_one(&mut tx, number)));
-            drop(tx);
-            let path = name.path();
-            let strafing = Strafing::start(path.to_str().unwrap(), manners);
-            let time = seconds() / 4;
-            let users = std::thread::scope(|scope| {
-                let (ring, began) = (&ring, Instant::now());
-                let goes_on = move |number| number < 20 || began.elapsed() < time;
-                let sending = scope.spawn(move || {
-                    let (mut tx, mut seen) = (None, Outcomes::default());
-                    for number in (0..).take_while(|&number| goes_on(number)) {
-                        if number % 8 == 0 || tx.is_none() {
-                            timed!(seen, "drop", NOW, drop(tx.take()));
-                            tx = seen.attach(|| K::sender(ring));
-                        }
-                        if let Some(tx) = &mut tx {
-                            K::send(tx, number, number % 16 == 0, &mut seen);
-                        }
-                    }
-                    seen
-                });
-                let receiving = scope.spawn(move || {
-                    let (mut rx, mut seen) = (None, Outcomes::default());
-                    for number in (0..).take_while(|&number| goes_on(number)) {
-                        if number % 9 == 0 || rx.is_none() {
-                            timed!(seen, "drop", NOW, drop(rx.take()));
-                            rx = seen.attach(|| K::receiver(ring));
-                        }
-                        if let Some(rx) = &mut rx {
-                            K::receive(rx, None, number % 16 == 0, &mut seen);
-                        }
-                    }
-                    seen
-                });
-                [sending, receiving].map(|user| {
-                    user.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-            });
-            let (stores, bytes) = strafing.stop();
-            for seen in users {
-                println!("{}, {manners:?}: {} calls survived: {seen:?}", K::NAME, seen.total());
-                tell(&format!("{}, strafed", K::NAME), stores / 2, bytes / 2, &seen.clock);
-            }
-        }
-    });
-}
-
-#[test]
-fn a_byte_pipe_bears_being_strafed() {
-    strafed::<Bytes>();
-}
-
-#[test]
-fn an_spsc_ring_of_messages_bears_being_strafed() {
-    strafed::<SpscMessages>();
-}
-
-#[test]
-fn an_mpmc_ring_of_messages_bears_being_strafed() {
-    strafed::<MpmcMessages>();
 }

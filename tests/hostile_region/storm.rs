@@ -1,26 +1,33 @@
 //! Rings of many shapes between processes that strafe them ([`strafe`](super::strafe)), two at
-//! once, without a pause, while others make every call: slots of other strides, rings that drop
-//! what was not released, named rings and anonymous ones, holes punched meanwhile.
+//! once, without a pause, while others make every call: slots of other strides, bytes and messages,
+//! rings that drop what was not released, named rings and anonymous ones, holes punched meanwhile.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpipe::{Mpmc, Options, Ring, Spsc};
+use ringpipe::{
+    AttachError, Bytes, Item, Kind, Mpmc, MpmcMessages, Options, RecvHandle, Ring, SendHandle,
+    Spsc, SpscMessages,
+};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::calls::{
-    Ends, INTERVAL, Outcomes, Sample, look, receive_runs_every_way, refused, send_runs_every_way,
+    Calls, Ends, INTERVAL, Outcomes, Sample, look, receive_runs_every_way, refused,
+    send_runs_every_way,
 };
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::seconds;
 use super::strafe::{Manner, Strafing};
+use super::support::kinds::End;
 use super::support::{LONG, Name, Rng};
 
 /// How one storm differs from the others.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
+    /// Items; of bytes and messages there is a page at least.
     capacity: usize,
     drop_unreleased: bool,
     anonymous: bool,
@@ -28,7 +35,7 @@ struct Shape {
     manners: &'static [Manner],
 }
 
-const SHAPES: [Shape; 6] = [
+const SHAPES: [Shape; 8] = [
     Shape {
         capacity: 64,
         drop_unreleased: false,
@@ -71,7 +78,67 @@ const SHAPES: [Shape; 6] = [
         punched: true,
         manners: &[Manner::Words],
     },
+    Shape {
+        capacity: 64,
+        drop_unreleased: false,
+        anonymous: false,
+        punched: false,
+        manners: &[Manner::Swap, Manner::Sweep],
+    },
+    Shape {
+        capacity: 64,
+        drop_unreleased: false,
+        anonymous: true,
+        punched: false,
+        manners: &[Manner::ToAndFro, Manner::Narrow],
+    },
 ];
+
+/// How a kind of ring, of one type of items, is used: what attaches its ends, and their calls, of
+/// which each makes all that there are, with up to so many items or bytes at once.
+struct Users<T: Item, K: Kind, Tx, Rx> {
+    sender: fn(&Ring<T, K>) -> Result<Tx, AttachError>,
+    receiver: fn(&Ring<T, K>) -> Result<Rx, AttachError>,
+    send: fn(&mut Tx, u64, usize, &mut Outcomes),
+    receive: fn(&mut Rx, u64, usize, &mut Outcomes),
+    share: fn(&Ring<T, K>, &mut Outcomes),
+}
+
+/// In which rounds calls wait.
+fn waits(round: u64) -> bool {
+    round.is_multiple_of(8)
+}
+
+fn of_values<T: Sample, K: Ends>() -> Users<T, K, SendHandle<T, K>, RecvHandle<T, K>> {
+    Users {
+        sender: K::sender,
+        receiver: K::receiver,
+        send: |tx, round, most, seen| {
+            send_runs_every_way(tx, T::of(round), most, waits(round), seen);
+        },
+        receive: |rx, round, most, seen| {
+            receive_runs_every_way(rx, most, waits(round), seen, &|_| ());
+        },
+        share: K::share,
+    }
+}
+
+/// Of any kind, in turns all calls and those that move as many as are asked for.
+fn of_any<K: Calls>() -> Users<K::Element, K, K::Tx, K::Rx> {
+    Users {
+        sender: K::sender,
+        receiver: K::receiver,
+        send: |tx, round, most, seen| match round % 2 {
+            0 => K::send(tx, round, waits(round), seen),
+            _ => K::send_up_to(tx, most, waits(round), seen),
+        },
+        receive: |rx, round, most, seen| match round % 2 {
+            0 => K::receive(rx, None, waits(round), seen),
+            _ => K::receive_up_to(rx, most, waits(round), seen),
+        },
+        share: K::share,
+    }
+}
 
 /// Calls in rounds until it is enough.
 fn rounds(stop: &AtomicBool, mut round: impl FnMut(u64, &mut Outcomes)) -> Outcomes {
@@ -85,7 +152,11 @@ fn rounds(stop: &AtomicBool, mut round: impl FnMut(u64, &mut Outcomes)) -> Outco
     seen
 }
 
-fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u64) {
+fn storm<T: Item, K: Kind, Tx: End, Rx: End>(
+    users: &Users<T, K, Tx, Rx>,
+    shape: Shape,
+    time: Duration,
+) -> (Outcomes, u64, u64) {
     let name = Name::new();
     let options: Options<T, K> = Ring::options();
     let options =
@@ -98,7 +169,12 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
         true => format!("/proc/{}/fd/{}", std::process::id(), ring.as_fd().as_raw_fd()),
         false => name.path().to_str().unwrap().to_owned(),
     };
+    // With something in it, so that there are lengths to be hit, and put back.
+    if let (Ok(mut tx), seen) = ((users.sender)(&ring), &mut Outcomes::default()) {
+        (users.send)(&mut tx, 1, 3, seen);
+    }
     let strafing = Strafing::start(&path, shape.manners);
+    let most = [3, ring.capacity(), 2 * ring.capacity()];
     let stop = AtomicBool::new(false);
     let (ring, options, stop, name) = (&ring, &options, &stop, &name);
     let seen = thread::scope(|scope| {
@@ -109,12 +185,11 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     timed!(seen, "drop", NOW, drop(tx.take()));
                 }
                 if tx.is_none() {
-                    tx = seen.attach(|| K::sender(ring));
+                    tx = seen.attach(|| (users.sender)(ring));
                 }
                 if let Some(tx) = &mut tx {
                     tx.set_liveness_interval(INTERVAL);
-                    let most = [3, shape.capacity, 2 * shape.capacity][round as usize % 3];
-                    send_runs_every_way(tx, T::of(round), most, round % 8 == 0, seen);
+                    (users.send)(tx, round, most[round as usize % 3], seen);
                 }
             })
         });
@@ -125,12 +200,11 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     timed!(seen, "drop", NOW, drop(rx.take()));
                 }
                 if rx.is_none() {
-                    rx = seen.attach(|| K::receiver(ring));
+                    rx = seen.attach(|| (users.receiver)(ring));
                 }
                 if let Some(rx) = &mut rx {
                     rx.set_liveness_interval(INTERVAL);
-                    let most = [3, shape.capacity, 2 * shape.capacity][round as usize % 3];
-                    receive_runs_every_way(rx, most, round % 8 == 0, seen, &|_| ());
+                    (users.receive)(rx, round, most[round as usize % 3], seen);
                 }
             })
         });
@@ -149,10 +223,10 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
                     Ok(_) => "opened",
                     Err(error) => refused(error),
                 });
-                if let Ok(ring) = opened {
-                    assert_eq!(ring.capacity(), shape.capacity);
+                if let Ok(opened) = opened {
+                    assert_eq!(opened.capacity(), ring.capacity());
                     if round % 16 == 1 {
-                        K::share(&ring, seen);
+                        (users.share)(&opened, seen);
                     }
                 }
                 if shape.punched {
@@ -182,13 +256,18 @@ fn storm<T: Sample, K: Ends>(shape: Shape, time: Duration) -> (Outcomes, u64, u6
     (seen, stores, bytes)
 }
 
-/// `shapes`: which of them.
-fn storms<T: Sample, K: Ends>(what: &'static str, shapes: std::ops::Range<usize>) {
-    let time = seconds() / 24;
+/// `shapes`: which of them; each of them has one of so many parts of the time.
+fn storms<T: Item, K: Kind, Tx: End, Rx: End>(
+    what: &'static str,
+    users: Users<T, K, Tx, Rx>,
+    shapes: Range<usize>,
+    parts: u32,
+) {
+    let time = seconds() / parts;
     guarded(LONG + 2 * seconds(), move || {
         let (mut all, mut stores, mut bytes) = (Outcomes::default(), 0, 0);
         for &shape in &SHAPES[shapes] {
-            let (seen, more, and_bytes) = storm::<T, K>(shape, time);
+            let (seen, more, and_bytes) = storm(&users, shape, time);
             all.add(seen);
             (stores, bytes) = (stores + more, bytes + and_bytes);
         }
@@ -201,23 +280,42 @@ fn storms<T: Sample, K: Ends>(what: &'static str, shapes: std::ops::Range<usize>
     });
 }
 
+/// All shapes.
+const ALL: Range<usize> = 0..SHAPES.len();
+
 /// In a short run, other types of items have a share of the shapes each.
-fn which(share: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    if seconds() > Duration::from_secs(10) { 0..SHAPES.len() } else { share }
+fn which(share: Range<usize>) -> Range<usize> {
+    if seconds() > Duration::from_secs(10) { ALL } else { share }
+}
+
+fn of_all_items<K: Ends>() {
+    storms("u64", of_values::<u64, K>(), ALL, 24);
+    storms("u8", of_values::<u8, K>(), which(0..2), 24);
+    storms("[u8; 5]", of_values::<[u8; 5], K>(), which(2..4), 24);
+    storms("[u64; 16]", of_values::<[u64; 16], K>(), which(4..6), 24);
 }
 
 #[test]
 fn an_spsc_ring_bears_strafing() {
-    storms::<u64, Spsc>("u64", 0..6);
-    storms::<u8, Spsc>("u8", which(0..2));
-    storms::<[u8; 5], Spsc>("[u8; 5]", which(2..4));
-    storms::<[u64; 16], Spsc>("[u64; 16]", which(4..6));
+    of_all_items::<Spsc>();
 }
 
 #[test]
 fn an_mpmc_ring_bears_strafing() {
-    storms::<u64, Mpmc>("u64", 0..6);
-    storms::<u8, Mpmc>("u8", which(0..2));
-    storms::<[u8; 5], Mpmc>("[u8; 5]", which(2..4));
-    storms::<[u64; 16], Mpmc>("[u64; 16]", which(4..6));
+    of_all_items::<Mpmc>();
+}
+
+#[test]
+fn a_byte_pipe_bears_strafing() {
+    storms("bytes", of_any::<Bytes>(), ALL, 12);
+}
+
+#[test]
+fn an_spsc_ring_of_messages_bears_strafing() {
+    storms("messages", of_any::<SpscMessages>(), ALL, 12);
+}
+
+#[test]
+fn an_mpmc_ring_of_messages_bears_strafing() {
+    storms("messages", of_any::<MpmcMessages>(), ALL, 12);
 }
