@@ -10,30 +10,55 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use ringpipe::{Mpmc, Ring};
+use ringpipe::{Mpmc, MpmcMessages, Ring};
 
-use super::calls::{INTERVAL, Outcomes, receive_every_way, send_every_way};
+use super::calls::{Calls, INTERVAL, Outcomes};
 use super::limits::{guarded, tell};
+use super::support::kinds::End;
 use super::support::region::{Chart, Class, Raw};
 use super::support::{LONG, Name};
 
 #[test]
 fn a_crowd_of_dead_and_living_liars_does_not_keep_a_call() {
     guarded(LONG, || {
-        for role in [1, 2] {
-            beside_a_crowd(role);
-        }
+        beside_a_crowd::<Mpmc>(1, free);
+        beside_a_crowd::<Mpmc>(2, holes);
     });
 }
 
-/// Everybody on the endpoint table is of this role, but for the two who are honest.
-fn beside_a_crowd(role: u64) {
+#[test]
+fn a_crowd_of_liars_does_not_keep_a_call_on_messages() {
+    guarded(LONG, || {
+        beside_a_crowd::<MpmcMessages>(1, free);
+        beside_a_crowd::<MpmcMessages>(2, holes);
+        // And two messages, as long as there can be, of which a sender has marked all but the first
+        // slot, or that were received.
+        beside_a_crowd::<MpmcMessages>(1, |position| if position % HALF == 0 { 0 } else { 3 });
+        beside_a_crowd::<MpmcMessages>(2, |position| if position % HALF == 0 { 1 } else { 3 });
+    });
+}
+
+fn free(_position: u64) -> u64 {
+    0
+}
+
+/// Every second slot.
+fn holes(position: u64) -> u64 {
+    2 * (position % 2)
+}
+
+const SLOTS: u64 = 4096;
+const HALF: u64 = SLOTS / 2;
+
+/// Everybody on the endpoint table is of this role, but for the two who are honest. Slots are in a
+/// state that depends on their position.
+fn beside_a_crowd<K: Calls>(role: u64, state: fn(u64) -> u64) {
     const ENDS: u32 = 512;
-    const SLOTS: u64 = 4096;
     let name = Name::new();
-    let ring: Ring<u64, Mpmc> =
-        Ring::options().capacity(SLOTS as usize).endpoints(ENDS).create(&name).unwrap();
-    let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    let capacity = SLOTS as usize * if K::MESSAGES { 64 } else { 1 };
+    let ring: Ring<K::Element, K> =
+        Ring::options().capacity(capacity).endpoints(ENDS).create(&name).unwrap();
+    let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
     tx.set_liveness_interval(INTERVAL);
     rx.set_liveness_interval(INTERVAL);
     let raw = Raw::of(&name.path());
@@ -46,15 +71,21 @@ fn beside_a_crowd(role: u64) {
     lock(&file, (1 << 62) + 0x1_0000 * role as i64 + half, half);
     let mut seen = Outcomes::default();
     for round in 0..3 {
-        // Every position was claimed by all the dead, half of them were holes; the living seem to
-        // have claimed something else.
+        // Every position was claimed by all the dead; the living seem to have claimed something
+        // else.
         let index = 4 * SLOTS;
         words[chart.of_class(Class::Tail)[0]].store(index, Relaxed);
         words[chart.of_class(Class::Head)[0]].store(index, Relaxed);
         for (position, &stamp) in (index - SLOTS..).zip(chart.of_class(Class::Stamp)) {
             let lap = position / SLOTS;
-            let state = if role == 1 { 0 } else { 2 * (position % 2) };
-            words[stamp].store(lap << 6 | state, Relaxed);
+            words[stamp].store(lap << 6 | state(position), Relaxed);
+        }
+        if K::MESSAGES {
+            let [stride, slots] = [6, 7].map(|word| good[word] / 8);
+            for first in [0, HALF] {
+                let length = (slots + stride * first) as usize;
+                words[length].store(8 * (stride * HALF - 1), Relaxed);
+            }
         }
         let records = chart.of_class(Class::OwnerWord).iter().zip(chart.of_class(Class::Intent));
         for (number, (&record, &intent)) in records.enumerate().skip(2) {
@@ -66,9 +97,9 @@ fn beside_a_crowd(role: u64) {
         // A slice passes, and it is time for a liveness check.
         for wait in [false, true] {
             let began = Instant::now();
-            send_every_way(&mut tx, round, wait, &mut seen);
-            receive_every_way(&mut rx, wait, &mut seen, &|_| ());
-            println!("role {role}: {:?}", began.elapsed());
+            K::send(&mut tx, round, wait, &mut seen);
+            K::receive(&mut rx, None, wait, &mut seen);
+            println!("{}, role {role}: {:?}", K::NAME, began.elapsed());
         }
     }
     raw.restore(&good);
