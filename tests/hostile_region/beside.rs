@@ -1,6 +1,8 @@
 //! Beside the words: a process that may open the region's file may also hold its locks, wake whom
 //! it likes and move sleepers elsewhere. That stops the flow, and makes recovery wait, as long as
 //! it goes on; calls keep their deadlines, and when it is over all is as before.
+//!
+//! Who opens, and who recovers, asks the same locks whatever a ring carries: that is tried on values.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -9,14 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpipe::{
-    AttachError, Mpmc, OpenError, OpenOrCreateError, Options, RecvTimeoutError, Ring, Spsc,
-    UnlinkError,
+    AttachError, Bytes, Mpmc, MpmcMessages, OpenError, OpenOrCreateError, Options, Ring, Spsc,
+    SpscMessages, UnlinkError,
 };
 
-use super::calls::{Ends, INTERVAL, MOMENT, Outcomes, look, receive_every_way, send_every_way};
+use super::calls::{Calls, INTERVAL, MOMENT, Outcomes, look};
 use super::limits::{MOMENTARY, NOW, guarded, tell, timed};
 use super::scribbler::{own_shm, seconds};
 use super::support::at;
+use super::support::kinds::End;
 use super::support::region::Raw;
 use super::support::{Child, LONG, Me, Name, POLICIES, until};
 
@@ -53,7 +56,7 @@ impl Locks {
     }
 }
 
-fn options<K: Ends>() -> Options<u64, K> {
+fn options<K: Calls>() -> Options<K::Element, K> {
     Ring::options().capacity(16).endpoints(ENDPOINTS)
 }
 
@@ -115,8 +118,8 @@ fn who_keeps_all_from_recovering_delays_the_reaping_of_the_dead_and_no_deadline(
         });
         assert!(Child::start::<Mpmc>("dies_with_claims", &name).wait().success());
         for round in 0..50 {
-            send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
-            receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
+            Mpmc::send(&mut tx, round, round % 4 == 0, &mut seen);
+            Mpmc::receive(&mut rx, None, round % 4 == 1, &mut seen);
         }
         assert_eq!(word.load(Relaxed), named);
         living.kill();
@@ -206,7 +209,7 @@ fn at_once<const N: usize>(calls: [&(dyn Fn(&mut Outcomes) + Sync); N]) -> Outco
 
 /// All records seem about to be taken: an end that wants one gives up after a second. Those who sit
 /// there already go on. All the dead seem alive: nobody is found dead, and no deadline is missed.
-fn who_holds_the_records<K: Ends>() {
+fn who_holds_the_records<K: Calls>() {
     guarded(LONG, || {
         let name = Name::new();
         let ring = options::<K>().create(&name).unwrap();
@@ -215,14 +218,12 @@ fn who_holds_the_records<K: Ends>() {
         stranger.must_lock(SENDERS, 0x1_0000);
         stranger.must_lock(RECEIVERS, 0x1_0000);
         let outcome = timed!(seen, "attach", MOMENTARY, K::sender(&ring));
-        let refused = outcome.expect_err("all records are locked");
+        let refused = outcome.err().expect("all records are locked");
         let full = matches!(refused, AttachError::TableFull { .. } | AttachError::RoleTaken { .. });
         assert!(full, "{refused:?}");
         drop(stranger);
 
         let (mut tx, mut rx) = (K::sender(&ring).unwrap(), K::receiver(&ring).unwrap());
-        tx.set_liveness_interval(INTERVAL);
-        rx.set_liveness_interval(INTERVAL);
         let stranger = Locks::on(&name);
         // Around the two that are taken.
         for record in 0..0x1_0000 {
@@ -232,12 +233,12 @@ fn who_holds_the_records<K: Ends>() {
             }
         }
         for round in 0..50 {
-            send_every_way(&mut tx, round, round % 8 == 0, &mut seen);
-            receive_every_way(&mut rx, round % 8 == 1, &mut seen, &|_| ());
+            K::send(&mut tx, round, round % 8 == 0, &mut seen);
+            K::receive(&mut rx, None, round % 8 == 1, &mut seen);
         }
         drop(rx);
         for round in 0..50 {
-            send_every_way(&mut tx, round, round % 8 == 0, &mut seen);
+            K::send(&mut tx, round, round % 8 == 0, &mut seen);
         }
         report(&format!("{}, records", K::NAME), &seen);
     });
@@ -251,6 +252,21 @@ fn who_holds_the_records_of_an_spsc_ring_keeps_others_out_and_nobody_waiting() {
 #[test]
 fn who_holds_the_records_of_an_mpmc_ring_keeps_others_out_and_nobody_waiting() {
     who_holds_the_records::<Mpmc>();
+}
+
+#[test]
+fn who_holds_the_records_of_a_byte_pipe_keeps_others_out_and_nobody_waiting() {
+    who_holds_the_records::<Bytes>();
+}
+
+#[test]
+fn who_holds_the_records_of_spsc_messages_keeps_others_out_and_nobody_waiting() {
+    who_holds_the_records::<SpscMessages>();
+}
+
+#[test]
+fn who_holds_the_records_of_mpmc_messages_keeps_others_out_and_nobody_waiting() {
+    who_holds_the_records::<MpmcMessages>();
 }
 
 /// The kernel looks for a lock in a list. A stranger makes it long.
@@ -272,8 +288,8 @@ fn many_locks_make_calls_slow_and_not_late() {
         tx.set_liveness_interval(INTERVAL);
         rx.set_liveness_interval(INTERVAL);
         for round in 0..20 {
-            send_every_way(&mut tx, round, round % 4 == 0, &mut seen);
-            receive_every_way(&mut rx, round % 4 == 1, &mut seen, &|_| ());
+            Mpmc::send(&mut tx, round, round % 4 == 0, &mut seen);
+            Mpmc::receive(&mut rx, None, round % 4 == 1, &mut seen);
             Mpmc::share(&ring, &mut seen);
         }
         report(&format!("{locks} locks"), &seen);
@@ -286,7 +302,7 @@ const SPACE: usize = at::SPACE / 8;
 const NOWHERE: usize = 384 / 8 + 70;
 
 /// Role: wakes whoever sleeps in the ring and moves sleepers from word to word.
-pub fn wakes_wildly<K: Ends>(mut me: Me) {
+pub fn wakes_wildly<K: Calls>(mut me: Me) {
     let told: Vec<&str> = me.ring.split(' ').collect();
     let [region, counter] = told[..] else { panic!("{told:?}") };
     let shm = std::path::Path::new("/dev/shm");
@@ -325,7 +341,7 @@ pub fn wakes_wildly<K: Ends>(mut me: Me) {
 
 /// All that is sent arrives, in order; and who waits in vain is back in time. A wake that is stolen
 /// costs a slice.
-fn beside_wild_wakes<K: Ends>() {
+fn beside_wild_wakes<K: Calls>() {
     let time = seconds() / 4;
     guarded(LONG + 2 * seconds(), move || {
         let (name, counters) = (Name::new(), Name::new());
@@ -338,6 +354,8 @@ fn beside_wild_wakes<K: Ends>() {
         let slice = Duration::from_millis(5);
         tx.set_liveness_interval(slice);
         rx.set_liveness_interval(slice);
+        // By turns: the receiver falls asleep, and the ring fills.
+        let pause = Duration::from_millis(2);
         let began = Instant::now();
         let stop = &AtomicBool::new(false);
         let users = thread::scope(|scope| {
@@ -346,11 +364,11 @@ fn beside_wild_wakes<K: Ends>() {
                 let mut sent = 0_u64;
                 while began.elapsed() < time || sent < 200 {
                     tx.set_wait_policy(POLICIES[sent as usize / 10 % 3]);
-                    // Now and then, the receiver falls asleep; and the ring fills now and then.
-                    if sent.is_multiple_of(50) {
-                        thread::sleep(Duration::from_millis(2));
+                    if sent.is_multiple_of(50) && sent % 1000 < 500 {
+                        thread::sleep(pause);
                     }
-                    timed!(seen, "send", 4 * slice, tx.send(sent)).unwrap();
+                    let mut send = || K::wait_to_send(&mut tx, sent, 1, LONG);
+                    assert!(timed!(seen, "send", 4 * slice, send()));
                     seen.count("ok");
                     sent += 1;
                 }
@@ -360,21 +378,21 @@ fn beside_wild_wakes<K: Ends>() {
             });
             let receiving = scope.spawn(move || {
                 let mut seen = Outcomes::default();
-                let mut expected = 0;
+                let mut expected = 0_u64;
                 loop {
                     rx.set_wait_policy(POLICIES[expected as usize / 7 % 3]);
-                    if expected % 60 == 0 {
-                        thread::sleep(Duration::from_millis(2));
+                    if expected.is_multiple_of(50) && expected % 1000 >= 500 {
+                        thread::sleep(pause);
                     }
-                    match timed!(seen, "recv_timeout", slice, rx.recv_timeout(slice)) {
-                        Ok(value) => {
-                            assert_eq!(value, expected);
+                    let closed = rx.is_closed(); // before: there may be more
+                    let mut wait = || K::wait_to_receive(&mut rx, Some(expected), slice);
+                    match timed!(seen, "recv_timeout", slice, wait()) {
+                        true => {
                             expected += 1;
                             seen.count("ok");
                         }
-                        Err(RecvTimeoutError::Timeout) => seen.count("timeout"),
-                        Err(RecvTimeoutError::Closed) => break,
-                        Err(other) => panic!("{other:?}"),
+                        false if closed => break,
+                        false => seen.count("timeout"),
                     }
                 }
                 assert!(stop.load(Relaxed), "end of file before the end");
@@ -406,4 +424,19 @@ fn an_spsc_ring_bears_wild_wakes() {
 #[test]
 fn an_mpmc_ring_bears_wild_wakes() {
     beside_wild_wakes::<Mpmc>();
+}
+
+#[test]
+fn a_byte_pipe_bears_wild_wakes() {
+    beside_wild_wakes::<Bytes>();
+}
+
+#[test]
+fn spsc_messages_bear_wild_wakes() {
+    beside_wild_wakes::<SpscMessages>();
+}
+
+#[test]
+fn mpmc_messages_bear_wild_wakes() {
+    beside_wild_wakes::<MpmcMessages>();
 }

@@ -104,10 +104,10 @@ pub trait Calls: AnyKind {
     fn send_up_to(tx: &mut Self::Tx, most: usize, wait: bool, seen: &mut Outcomes);
     /// Makes the receiving calls with up to so many items, bytes or messages at once.
     fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes);
-    /// Sends what so many numbers make, in one piece, waiting for room.
-    fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool;
-    /// Receives something, waiting for it.
-    fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool;
+    /// Sends what the number makes, so many times over in one piece, waiting for room.
+    fn wait_to_send(tx: &mut Self::Tx, number: u64, times: usize, deadline: Duration) -> bool;
+    /// Receives something, waiting for it: what the number makes, if one is given.
+    fn wait_to_receive(rx: &mut Self::Rx, number: Option<u64>, deadline: Duration) -> bool;
     /// Claims room for a few, and gives it up, or forgets it.
     fn claim_room(tx: &mut Self::Tx, forget: bool);
     /// Claims two, or as much as makes two numbers, and gives them back: they are held.
@@ -154,11 +154,22 @@ macro_rules! of_values {
             fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes) {
                 receive_runs_every_way(rx, most, wait, seen, &|_| ());
             }
-            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
-                tx.send_exact_deadline(&vec![1; numbers], deadline).is_ok()
+            fn wait_to_send(
+                tx: &mut Self::Tx,
+                number: u64,
+                times: usize,
+                deadline: Duration,
+            ) -> bool {
+                tx.send_exact_deadline(&vec![number; times], deadline).is_ok()
             }
-            fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {
-                rx.recv_deadline(deadline).is_ok()
+            fn wait_to_receive(
+                rx: &mut Self::Rx,
+                number: Option<u64>,
+                deadline: Duration,
+            ) -> bool {
+                let received = rx.recv_deadline(deadline);
+                assert!(received.is_err() || number.is_none_or(|n| received == Ok(n)));
+                received.is_ok()
             }
             fn claim_room(tx: &mut Self::Tx, forget: bool) {
                 claim_slots(tx, 3, forget);

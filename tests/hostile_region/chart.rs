@@ -87,11 +87,11 @@ fn every_word_is_on_the_chart<K: Calls>() {
     rx.set_liveness_interval(INTERVAL);
     tx.set_liveness_interval(INTERVAL);
     while K::send_one(&mut tx, 1) {}
-    K::wait_to_receive(&mut rx, WHILE); // asleep, if there is nothing
+    K::wait_to_receive(&mut rx, None, WHILE); // asleep, if there is nothing
     while K::recv_one(&mut rx, 1) {}
-    K::wait_to_receive(&mut rx, WHILE);
+    K::wait_to_receive(&mut rx, None, WHILE);
     while K::send_one(&mut tx, 1) {}
-    K::wait_to_send(&mut tx, 1, WHILE);
+    K::wait_to_send(&mut tx, 1, 1, WHILE);
     look();
     if K::MANY {
         more_than_eight_sleep::<K>(&ring, &mut look);
@@ -123,7 +123,7 @@ fn more_than_eight_sleep<K: Calls>(ring: &Ring<K::Element, K>, look: &mut impl F
             scope.spawn(move || {
                 while K::recv_one(&mut rx, 1) {}
                 tell.send(rustix::thread::gettid()).unwrap();
-                assert!(!K::wait_to_receive(&mut rx, LONG), "it is cancelled");
+                assert!(!K::wait_to_receive(&mut rx, None, LONG), "it is cancelled");
             });
         }
         for tid in told.iter().take(10) {
@@ -141,7 +141,7 @@ fn one_starves<K: Calls>(ring: &Ring<K::Element, K>, raw: &Raw, look: &mut impl 
     while K::send_one(&mut greedy, 1) {}
     let mut starving = K::sender(ring).unwrap();
     thread::scope(|scope| {
-        let waiting = scope.spawn(move || K::wait_to_send(&mut starving, 80, LONG));
+        let waiting = scope.spawn(move || K::wait_to_send(&mut starving, 1, 80, LONG));
         until("the turn of one that waits for much room", || {
             K::recv_one(&mut rx, 1);
             K::send_one(&mut greedy, 1);
@@ -149,7 +149,7 @@ fn one_starves<K: Calls>(ring: &Ring<K::Element, K>, raw: &Raw, look: &mut impl 
         });
         look(); // nothing else is received meanwhile, so it has no room yet
         while !waiting.is_finished() {
-            K::wait_to_receive(&mut rx, Duration::ZERO);
+            K::wait_to_receive(&mut rx, None, Duration::ZERO);
         }
         assert!(waiting.join().unwrap());
     });

@@ -161,7 +161,7 @@ pub fn sleeps_on_what_is_cut_off<K: Calls>(mut me: Me) {
     let mut rx = K::receiver(&ring).unwrap();
     me.say("attached");
     let _ = me.hear();
-    let received = K::wait_to_receive(&mut rx, LONG);
+    let received = K::wait_to_receive(&mut rx, None, LONG);
     me.say(received);
 }
 

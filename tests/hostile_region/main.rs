@@ -46,9 +46,9 @@ use scribbler::{dies_with_claims, scribbles};
 use strafe::strafes;
 
 roles!(
-    wakes_wildly,
     strafes;
     of any kind: scribbles,
+    wakes_wildly,
     dies_with_claims,
     looks_at_what_was_cut_off,
     sleeps_on_what_is_cut_off

@@ -131,12 +131,15 @@ impl Calls for Bytes {
         receive_runs_every_way(rx, most, wait, seen, &|_| ());
     }
 
-    fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
-        tx.send_exact_deadline(&vec![1; numbers * ONE], deadline).is_ok()
+    fn wait_to_send(tx: &mut Self::Tx, number: u64, times: usize, deadline: Duration) -> bool {
+        tx.send_exact_deadline(&vec![number as u8; times * ONE], deadline).is_ok()
     }
 
-    fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {
-        rx.recv_exact_deadline(&mut [0; ONE], deadline).is_ok()
+    fn wait_to_receive(rx: &mut Self::Rx, number: Option<u64>, deadline: Duration) -> bool {
+        let mut into = [0; ONE];
+        let received = rx.recv_exact_deadline(&mut into, deadline).is_ok();
+        assert!(!received || number.is_none_or(|number| into == [number as u8; ONE]));
+        received
     }
 
     fn claim_room(tx: &mut Self::Tx, forget: bool) {
@@ -173,11 +176,23 @@ macro_rules! of_messages {
             fn receive_up_to(rx: &mut Self::Rx, most: usize, wait: bool, seen: &mut Outcomes) {
                 receive_messages(rx, None, most, wait, seen);
             }
-            fn wait_to_send(tx: &mut Self::Tx, numbers: usize, deadline: Duration) -> bool {
-                tx.send_deadline(&vec![1; numbers * ONE], deadline).is_ok()
+            fn wait_to_send(
+                tx: &mut Self::Tx,
+                number: u64,
+                times: usize,
+                deadline: Duration,
+            ) -> bool {
+                tx.send_deadline(&vec![number as u8; times * ONE], deadline).is_ok()
             }
-            fn wait_to_receive(rx: &mut Self::Rx, deadline: Duration) -> bool {
-                rx.recv_deadline(&mut Vec::new(), deadline).is_ok()
+            fn wait_to_receive(
+                rx: &mut Self::Rx,
+                number: Option<u64>,
+                deadline: Duration,
+            ) -> bool {
+                let mut into = Vec::new();
+                let received = rx.recv_deadline(&mut into, deadline).is_ok();
+                assert!(!received || number.is_none_or(|number| into == [number as u8; ONE]));
+                received
             }
             fn claim_room(tx: &mut Self::Tx, forget: bool) {
                 if let Ok(room) = tx.try_reserve(200)
