@@ -126,7 +126,7 @@ fn attached<H>(end: Result<H, ringpipe::AttachError>, refusals: &mut u32) -> Opt
 
 /// So short that a wait is over before it has begun; or long enough for a liveness check.
 fn moment(patience: &mut u32, wanted: u64) -> Duration {
-    if wanted % 16 > 0 || *patience == 0 {
+    if *patience == 0 || !wanted.is_multiple_of(16) {
         return Duration::ZERO;
     }
     *patience -= 1;
@@ -199,11 +199,7 @@ fn receive<T: Item + bytemuck::Zeroable + PartialEq + std::fmt::Debug, K: Flavou
         8 => drop(rx.recv_exact_deadline(&mut several, moment(patience, count as u64))),
         9 => drop(rx.wait_for_peer(moment(patience, count as u64))),
         10 => rx.require_peer(),
-        11 => {
-            if let Ok(run) = rx.try_claim(count) {
-                std::mem::forget(run);
-            }
-        }
+        11 => drop(rx.try_claim(count)),
         _ => {
             if let Ok(run) = rx.try_claim(count) {
                 assert!((count.min(1)..=count).contains(&run.len()));
