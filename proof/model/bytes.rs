@@ -1,18 +1,18 @@
 //! A byte pipe, beside a queue of bytes.
 //!
-//! Who writes and who reads never waits: how much a call moves is known before it is made.
+//! Who writes and who reads never waits: how much a call moves is known before it is made. Whoever
+//! includes this file chooses the calls, as those of [`play`](super::play).
 
 use std::collections::VecDeque;
 use std::io::{BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
-use proptest::prelude::*;
 use ringpipe::BulkError;
 use ringpipe::bytes::{self, Buffered, Reader, Writer};
 
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
-enum Call {
+pub enum Call {
     Write(usize),
     /// In two pieces, of which the first has so many bytes.
     WriteVectored(usize, usize),
@@ -33,28 +33,6 @@ enum Call {
     CloseReader,
     AttachWriter,
     AttachReader,
-}
-
-fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let len = || prop_oneof![4 => 0..70_usize, 4 => 0..3 * PAGE, 1 => Just(PAGE / 4)];
-    let call = prop_oneof![
-        12 => len().prop_map(Call::Write),
-        4 => (len(), len()).prop_map(|(first, rest)| Call::WriteVectored(first, rest)),
-        6 => (len(), any::<u8>()).prop_map(|(max, share)| Call::Commit(max, share)),
-        1 => len().prop_map(Call::ForgetRoom),
-        4 => len().prop_map(Call::Exact),
-        12 => len().prop_map(Call::Read),
-        4 => (len(), len()).prop_map(|(first, rest)| Call::ReadVectored(first, rest)),
-        6 => (len(), any::<u8>()).prop_map(|(max, share)| Call::Release(max, share)),
-        2 => len().prop_map(Call::AbandonRun),
-        4 => len().prop_map(Call::Buffered),
-        1 => Just(Call::Clear),
-        1 => Just(Call::CloseWriter),
-        1 => Just(Call::CloseReader),
-        3 => Just(Call::AttachWriter),
-        3 => Just(Call::AttachReader),
-    ];
-    prop::collection::vec(call, 1..150)
 }
 
 /// What the documentation says.
@@ -294,23 +272,12 @@ impl Stage {
     }
 }
 
-fn play(pages: usize, calls: Vec<Call>) {
+/// Makes the calls on a pipe of so many pages.
+pub fn play(pages: usize, calls: Vec<Call>) {
     let ring = bytes::Ring::options().capacity(pages * PAGE).create_anonymous().unwrap();
     let model = Model { capacity: ring.capacity(), ..Model::default() };
     let mut stage = Stage { ring, tx: None, rx: None, model };
     for call in [Call::AttachWriter, Call::AttachReader].into_iter().chain(calls) {
         stage.call(call);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_byte_pipe_does_what_its_documentation_says(
-        pages in prop_oneof![Just(1_usize), Just(2), Just(4)],
-        calls in calls(),
-    ) {
-        play(pages, calls);
     }
 }

@@ -17,6 +17,7 @@
 //! says how much it has played.
 
 mod bytes;
+mod carried;
 mod messages;
 mod play;
 mod queue;

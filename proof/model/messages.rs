@@ -1,19 +1,19 @@
 //! A ring of messages, beside a queue of them.
 //!
 //! One sender, one receiver, of both kinds of ring: which granule a message gets, what a claim that
-//! was given up costs, and what comes again, is known before each call.
+//! was given up costs, and what comes again, is known before each call. Whoever includes this file
+//! chooses the calls, as those of [`play`](super::play).
 
 use std::collections::VecDeque;
 use std::io::Write;
 
-use proptest::prelude::*;
 use ringpipe::messages::{self, Message, Messages};
 use ringpipe::{MessageError, MpmcMessages, Options, SpscMessages};
 
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
-enum Call {
+pub enum Call {
     Send(usize),
     /// Reserves room for so many and uses this share of it, in 256ths.
     Reserve(usize, u8),
@@ -30,27 +30,6 @@ enum Call {
     CloseReceiver,
     AttachSender,
     AttachReceiver,
-}
-
-fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let len = || prop_oneof![4 => 0..200_usize, 2 => 0..PAGE, 1 => Just(PAGE / 2 - 8)];
-    let call = prop_oneof![
-        14 => len().prop_map(Call::Send),
-        5 => (len(), any::<u8>()).prop_map(|(most, share)| Call::Reserve(most, share)),
-        2 => len().prop_map(Call::Abandon),
-        1 => len().prop_map(Call::ForgetRoom),
-        3 => (0..200_usize, 0..8_usize).prop_map(|(len, count)| Call::SendAll(len, count)),
-        14 => Just(Call::Recv),
-        5 => len().prop_map(Call::RecvInto),
-        5 => (1..9_usize, 0..9_usize).prop_map(|(max, count)| Call::Release(max, count)),
-        1 => (1..9_usize).prop_map(Call::AbandonRun),
-        1 => Just(Call::Clear),
-        1 => Just(Call::CloseSender),
-        1 => Just(Call::CloseReceiver),
-        3 => Just(Call::AttachSender),
-        3 => Just(Call::AttachReceiver),
-    ];
-    prop::collection::vec(call, 1..150)
 }
 
 /// What takes granules.
@@ -326,24 +305,13 @@ fn play<K: Messages>(options: Options<Message, K>, granule: usize, calls: Vec<Ca
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+/// Makes the calls on an SPSC ring of so many pages.
+pub fn play_spsc(pages: usize, calls: Vec<Call>) {
+    play::<SpscMessages>(messages::Ring::options().capacity(pages * PAGE), 8, calls);
+}
 
-    #[test]
-    fn an_spsc_ring_of_messages_does_what_its_documentation_says(
-        pages in prop_oneof![Just(1_usize), Just(2)],
-        calls in calls(),
-    ) {
-        play::<SpscMessages>(messages::Ring::options().capacity(pages * PAGE), 8, calls);
-    }
-
-    #[test]
-    fn an_mpmc_ring_of_messages_does_what_its_documentation_says(
-        pages in prop_oneof![Just(1_usize), Just(2)],
-        granule in prop_oneof![Just(64_usize), Just(128), Just(1024)],
-        calls in calls(),
-    ) {
-        let options = messages::Ring::options().capacity(pages * PAGE).granule(granule);
-        play::<MpmcMessages>(options, granule, calls);
-    }
+/// Likewise on an MPMC ring, of granules of so many bytes.
+pub fn play_mpmc(pages: usize, granule: usize, calls: Vec<Call>) {
+    let options = messages::Ring::options().capacity(pages * PAGE).granule(granule);
+    play::<MpmcMessages>(options, granule, calls);
 }

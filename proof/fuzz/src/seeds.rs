@@ -92,12 +92,13 @@ fn of_bytes(directory: &Path) -> std::io::Result<u32> {
     Ok(12)
 }
 
+/// Of each kind and size, a sequence of all calls.
 fn of_calls(directory: &Path) -> std::io::Result<u32> {
     create_dir_all(directory)?;
-    for shape in 0..8_u8 {
-        let calls = (0..64_u8).flat_map(|n| [n.wrapping_mul(37), n.wrapping_mul(11)]);
+    for shape in 0..32_u8 {
+        let calls = (0..128_u8).flat_map(|n| [n.wrapping_mul(37) ^ n >> 6, n.wrapping_mul(11)]);
         let input: Vec<u8> = std::iter::once(shape).chain(calls).collect();
         write(directory.join(format!("seed-{shape}")), input)?;
     }
-    Ok(8)
+    Ok(32)
 }
