@@ -9,6 +9,7 @@ use std::process::Command;
 use ringpipe::bytes::{self, Duplex};
 use ringpipe::messages::mpmc as messages;
 use ringpipe::{OpenError, PassRing, Spsc, mpmc, spsc};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Child, Flavour, Me, Name};
 
 support::tests![
@@ -17,8 +18,9 @@ support::tests![
     a_ring_was_passed_to_that_program_alone,
     what_the_program_has_opened_itself_was_not_passed_on,
     what_cannot_be_passed_on_is_refused,
+    of_two_pipes_both_are_passed_on_or_none,
 ];
-support::roles![answers, takes, has_none, owns];
+support::roles![answers, takes, has_none, owns, has_few_descriptors];
 
 fn child(role: &str, prepare: impl FnOnce(&mut Command)) -> Child {
     Child::start_prepared::<Spsc>(&[], role, "", prepare)
@@ -151,4 +153,46 @@ fn what_cannot_be_passed_on_is_refused() {
     assert_eq!(twice.kind(), ErrorKind::InvalidInput);
     command.pass_duplex("talk").unwrap();
     assert!(command.pass_duplex("talk").is_err());
+}
+
+/// The program would find half of it, and whoever tries again its own first half.
+fn of_two_pipes_both_are_passed_on_or_none() {
+    for taken in ["talk.out", "talk.back"] {
+        let mut command = Command::new("true");
+        let ring = bytes::Ring::options().create_anonymous().unwrap();
+        command.pass_ring(taken, &ring).unwrap();
+        let list = |command: &Command| {
+            let (_, list) = command.get_envs().next().unwrap();
+            list.unwrap().to_owned()
+        };
+        let before = list(&command);
+        let refused = command.pass_duplex("talk").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert_eq!(list(&command), before, "{taken} is taken");
+    }
+    // Nor if there are too many open files for the second.
+    let mut child = child("has_few_descriptors", |_| {});
+    child.must("go", "Ok");
+    child.finish();
+}
+
+fn has_few_descriptors<K: Flavour>(mut me: Me) {
+    assert_eq!(me.hear().as_deref(), Some("go"));
+    let all = getrlimit(Resource::Nofile);
+    let mut command = Command::new("true");
+    // One more each time: sooner or later it is the second half for which there is none.
+    let (duplex, needed) = (0..)
+        .find_map(|current| {
+            setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..all }).unwrap();
+            let passed = command.pass_duplex("talk");
+            let none = command.get_envs().next().is_none();
+            assert_eq!(none, passed.is_err(), "with {current} descriptors: {passed:?}");
+            Some((passed.ok()?, current))
+        })
+        .unwrap();
+    setrlimit(Resource::Nofile, all).unwrap();
+    drop(duplex);
+    assert!(needed >= 3 + 4, "two rings, and two that are passed on, above the standard streams");
+    me.say("Ok");
+    assert_eq!(me.hear(), None);
 }

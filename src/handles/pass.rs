@@ -105,17 +105,21 @@ pub trait PassRing {
     /// # Errors
     ///
     /// As [`pass_ring`](Self::pass_ring), and those of making a ring
-    /// ([`ChannelError`](crate::ChannelError)).
+    /// ([`ChannelError`](crate::ChannelError)). Neither pipe is passed on then.
     fn pass_duplex(&mut self, name: &str) -> io::Result<Duplex>;
 }
 
 impl PassRing for Command {
     fn pass_duplex(&mut self, name: &str) -> io::Result<Duplex> {
         let [out, back] = two_ways().map_err(io::Error::other)?;
-        self.pass_ring(&format!("{name}{OUT}"), &out)?
-            .pass_ring(&format!("{name}{BACK}"), &back)?;
         let ends = || Ok::<_, AttachError>((out.writer()?, back.reader()?));
         let (tx, rx) = ends().map_err(io::Error::other)?;
+        // Both or none: all that can fail comes first.
+        let ways = [(OUT, &out), (BACK, &back)];
+        let [out, back] = ways.map(|(way, ring)| Passed::new(self, &format!("{name}{way}"), ring));
+        for passed in [out?, back?] {
+            passed.on(self);
+        }
         Ok(Duplex::new(tx, rx))
     }
 
@@ -124,6 +128,25 @@ impl PassRing for Command {
         name: &str,
         ring: &Ring<T, K>,
     ) -> io::Result<&mut Self> {
+        Passed::new(self, name, ring)?.on(self);
+        Ok(self)
+    }
+}
+
+/// What a command passes on, as its environment has it.
+fn list(command: &Command) -> Option<&str> {
+    let mut variables = command.get_envs();
+    variables.find(|(variable, _)| *variable == OsStr::new(VARIABLE))?.1?.to_str()
+}
+
+/// A ring that a command can pass on.
+struct Passed {
+    entry: String,
+    fd: OwnedFd,
+}
+
+impl Passed {
+    fn new<T: Item, K: Kind>(command: &Command, name: &str, ring: &Ring<T, K>) -> io::Result<Self> {
         let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         if ring.name().is_some() {
             return refused("the ring has a name; the child can open it by that");
@@ -131,21 +154,21 @@ impl PassRing for Command {
         if name.is_empty() || name.contains(['=', ',', '\0']) {
             return refused("the name under which a ring is passed on has no `=`, `,` or NUL");
         }
-        let mut list = self
-            .get_envs()
-            .find(|(variable, _)| *variable == OsStr::new(VARIABLE))
-            .and_then(|(_, value)| value?.to_str())
-            .map_or_else(String::new, |others| format!("{others},"));
-        if list.split(',').any(|other| other.split('=').next() == Some(name)) {
+        let mut others = list(command).unwrap_or_default().split(',');
+        if others.any(|other| other.split('=').next() == Some(name)) {
             return refused("this command passes on a ring under that name already");
         }
         // Above the standard streams: what the child's are replaced by must not be this.
-        let passed = fcntl_dupfd_cloexec(ring.as_fd(), 3)?;
-        list.push_str(&entry(name, passed.as_fd())?);
-        self.env(VARIABLE, list);
+        let fd = fcntl_dupfd_cloexec(ring.as_fd(), 3)?;
+        Ok(Self { entry: entry(name, fd.as_fd())?, fd })
+    }
+
+    fn on(self, command: &mut Command) {
+        let Self { entry, fd } = self;
+        let list = list(command).map_or(entry.clone(), |others| format!("{others},{entry}"));
+        command.env(VARIABLE, list);
         // SAFETY: in the child, it makes one system call by a number that the command keeps open.
-        unsafe { self.pre_exec(move || Ok(fcntl_setfd(&passed, FdFlags::empty())?)) };
-        Ok(self)
+        unsafe { command.pre_exec(move || Ok(fcntl_setfd(&fd, FdFlags::empty())?)) };
     }
 }
 
