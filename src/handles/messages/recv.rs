@@ -178,6 +178,9 @@ impl<K: Messages> Receiver<K> {
 
     /// How often the last message received had been handed to receivers that died, or were closed,
     /// before they released it: see [`RecvHandle::redeliveries`](crate::RecvHandle::redeliveries).
+    ///
+    /// A receiver that had too little room for a message was not handed it. But on an MPMC ring it has
+    /// claimed it, and what was claimed counts as handed out once, whether or not it was shown.
     pub fn redeliveries(&self) -> u32 {
         self.redeliveries
     }
