@@ -23,7 +23,7 @@ use crate::ring::claims::{RecvClaims, SendClaims};
 use crate::ring::mem::{Mem, Shape};
 use crate::ring::{Kind, Refused, Run};
 use crate::shm::map::Mapping;
-use crate::sync::Ordering::Acquire;
+use crate::sync::Ordering::Relaxed;
 use crate::wait::pace::now;
 use crate::wait::tasks::{self, Manner, Place, Queue, Seat};
 use crate::wait::word::WakeWord;
@@ -191,8 +191,8 @@ impl<K: Kind> Place for Side<K> {
     }
 
     fn changes(&self) -> u64 {
-        // A7 ← A6: no more than that there was a change. The task looks at the table.
-        self.mem.words.control.arrivals.changes.load(Acquire)
+        // Relaxed: no more than that there was a change. The task looks at the table.
+        self.mem.words.control.arrivals.changes.load(Relaxed)
     }
 
     fn queue(&self) -> &Queue {

@@ -243,7 +243,7 @@ impl SendClaims for Sender {
 
     fn ready<K: Kind>(mem: &Mem<K>) -> bool {
         let capacity = mem.slots.capacity();
-        // S5 ← S3: whoever has used the slot had moved the tail.
+        // S6 ← S3: whoever has used the slot had moved the tail.
         let free = |at| mem.slots.stamp(at).load(Acquire) == Stamp::free(at, capacity).0;
         holds_at(&mem.words.control.tail.at, free)
     }
@@ -572,7 +572,7 @@ impl RecvClaims for Receiver {
 
     fn ready<K: Kind>(mem: &Mem<K>) -> bool {
         let capacity = mem.slots.capacity();
-        // R5 ← R3: whoever has freed the slot had moved the head. A hole is no item, but whoever
+        // R6 ← R3: whoever has freed the slot had moved the head. A hole is no item, but whoever
         // passes over it may find one behind.
         let stamp = |at| Stamp(mem.slots.stamp(at).load(Acquire));
         holds_at(&mem.words.control.head, |at| stamp(at).is_handed_over::<K>(at, capacity))

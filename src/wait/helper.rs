@@ -82,8 +82,8 @@ fn helpers(image: Image) -> &'static Helpers {
             return helpers;
         }
         let made = Box::into_raw(Box::new(Helpers { image, all: Mutex::default() }));
-        let release = Ordering::Release; // L2 → L1
-        match HELPERS.compare_exchange(found, made, release, Ordering::Relaxed) {
+        // L2 → L1: what it points to
+        match HELPERS.compare_exchange(found, made, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => THREADS.store(0, Ordering::Relaxed), // a parent's are not here
             // SAFETY: made just now, and nobody else has it.
             Err(_) => drop(unsafe { Box::from_raw(made) }),

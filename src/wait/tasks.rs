@@ -86,7 +86,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::word::{Ticket, WakeWord};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU32, Mutex, MutexGuard, futex};
 
 /// A wake word with what is told by it, for those who have no end.
@@ -122,7 +122,7 @@ impl Bell {
 
     /// How often it has rung. To be asked before what it rings for is read.
     pub(crate) fn rung(&self) -> u32 {
-        self.0.load(Acquire) // Q3 → Q4: the ticket; the mutex orders it, too
+        self.0.load(Relaxed) // Relaxed: the mutexes of what it rings for order all
     }
 
     pub(crate) fn word(&self) -> &AtomicU32 {
@@ -130,7 +130,7 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        self.0.fetch_add(1, Release); // Q4 ← Q3
+        self.0.fetch_add(1, Relaxed); // Relaxed: likewise
         futex::wake(&self.0, 1, u32::MAX);
     }
 }

@@ -321,12 +321,13 @@ impl<'a> WakeWord<'a> {
     /// The word is as in this announcement, which serves whoever looks from now on, too: no waker has
     /// come since.
     pub(crate) fn is_as_in(self, ticket: Ticket) -> bool {
-        ticket.sure && self.0.load(Acquire) == ticket.word // W6 ← W4: as W5
+        // Relaxed: that the word seems unchanged proves nothing (`tasks` argues why none needs it to).
+        ticket.sure && self.0.load(Relaxed) == ticket.word
     }
 
     /// The word is another than in this announcement.
     pub(crate) fn differs_from(self, ticket: Ticket) -> bool {
-        self.0.load(Acquire) != ticket.word // W6 ← W4: as W5
+        self.0.load(Relaxed) != ticket.word // Relaxed: an announcement comes next
     }
 
     /// For one that may have been woken by a hand-over, which was not meant for it.

@@ -369,7 +369,7 @@ fn a_long_ring_of_mpmc_messages_bears_indices_that_move() {
 /// process waiting that moves the indices: each look ends with an index that is another by then.
 const HUGE: usize = if cfg!(debug_assertions) { 1 << 19 } else { 1 << 23 };
 /// Likewise of a ring of messages, in whose granules of 64 bytes four such items have room.
-const HUGE_OF_MESSAGES: usize = if cfg!(debug_assertions) { 8 * HUGE } else { HUGE };
+const HUGE_OF_MESSAGES: usize = if cfg!(debug_assertions) { 4 * HUGE } else { HUGE };
 
 /// Does `work` on such a ring, with as many items.
 fn where_every_claim_is_too_late<T: Item, K: Kind>(

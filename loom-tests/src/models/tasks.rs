@@ -14,8 +14,8 @@ use crate::pipe::End;
 use crate::ring::claims::{RecvClaims, SendClaims};
 use crate::ring::mem::Mem;
 use crate::ring::{Kind, Mpmc, Refused, Run, Spsc};
-use crate::sync::Ordering::{Acquire, Release};
-use crate::sync::{AtomicBool, futexes, spin_loop};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{Mutex, futexes, spin_loop};
 use crate::wait::tasks::{self, Bell, Manner, Place, Queue, Seat, Woken};
 use crate::wait::word::WakeWord;
 
@@ -26,7 +26,7 @@ struct Here<K: Kind> {
     queue: Queue,
     bell: Arc<Bell>,
     /// The helper is of no use any more.
-    over: AtomicBool,
+    over: Mutex<bool>,
 }
 
 impl<K: Kind> Place for Here<K> {
@@ -42,7 +42,7 @@ impl<K: Kind> Place for Here<K> {
     }
 
     fn changes(&self) -> u64 {
-        self.mem.words.control.arrivals.changes.load(Acquire)
+        self.mem.words.control.arrivals.changes.load(Relaxed)
     }
 
     fn queue(&self) -> &Queue {
@@ -63,14 +63,14 @@ impl<K: Kind> Helper<K> {
             role,
             queue: Queue::default(),
             bell: Arc::new(Bell::new()),
-            over: AtomicBool::new(false),
+            over: Mutex::new(false),
         });
         let place = here.clone();
         Self { here, thread: thread::spawn(move || help(&*place)) }
     }
 
     fn stop(self) {
-        self.here.over.store(true, Release);
+        *self.here.over.lock().unwrap() = true; // as what is put into an inbox
         self.here.bell.ring();
         self.thread.join().unwrap();
     }
@@ -80,7 +80,7 @@ impl<K: Kind> Helper<K> {
 fn help<K: Kind>(here: &Here<K>) {
     loop {
         let rung = here.bell.rung();
-        if here.over.load(Acquire) {
+        if *here.over.lock().unwrap() {
             return;
         }
         let (ticket, _) = here.queue.attended();
