@@ -64,6 +64,8 @@
 //!   what is in a ring.
 //! * [`Item`] is what can travel. [`Canceller`] ends a blocked call, [`WaitPolicy`] says how calls
 //!   wait, [`Pool`] lends ends to those who have only `&self`.
+//! * With the feature `async`, `Async` makes an end of any kind one whose calls are futures, for tasks
+//!   of any runtime.
 //!
 //! # Safety
 //!
