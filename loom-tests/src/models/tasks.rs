@@ -324,3 +324,30 @@ fn tasks_that_send_wait_for_room() {
         helper.stop();
     });
 }
+
+/// The same of room as of values: the kernel wakes the helper or the sender that sleeps beside it.
+#[test]
+fn a_task_and_a_sender_that_sleeps_both_wake_for_two_slots() {
+    check_bounded("tasks, mpmc 2:1, one asleep", 1, || {
+        let ring = Ring::<Mpmc>::new(2, 3);
+        let (mut tx, mut asleep, mut rx) = (ring.sender(0), ring.sender(1), ring.receiver(2));
+        for value in 1..=2 {
+            tx.try_send(value).unwrap();
+        }
+        let helper = Helper::at(&ring, Role::Sender);
+        let asleep = thread::spawn(move || {
+            asleep.send(3, SLEEPY).unwrap();
+            asleep
+        });
+        let receiver = thread::spawn(move || {
+            for value in 1..=2 {
+                assert_eq!(rx.try_recv(), Ok(value));
+            }
+            rx
+        });
+        send(&mut tx, &mut Task::new(), &helper.here, 3);
+        let (mut rx, _asleep) = (receiver.join().unwrap(), asleep.join().unwrap());
+        assert_eq!([rx.try_recv(), rx.try_recv()], [Ok(3), Ok(3)]);
+        helper.stop();
+    });
+}

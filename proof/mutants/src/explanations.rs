@@ -22,7 +22,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
             ("K1 wait/word.rs WakeWord::cancel store", "Relaxed"),
             ("K1 handles/cancel.rs Canceller::reset store", "Relaxed"),
             ("K2 handles/cancel.rs Canceller::is_cancelled load", "Relaxed"),
-            ("K2 wait/pace.rs RealPace::stop load", "Relaxed"),
+            ("K2 wait/pace.rs Waiting::is_cancelled load", "Relaxed"),
         ],
         relies_on: &[],
         reason: "Not in the models: the flag is one process's own, and the ring promises nothing by it. \
@@ -110,5 +110,22 @@ pub const EXPLANATIONS: &[Explanation] = &[
             or died, and the kernel's lock of the file's locks orders the two. What the orderings are for is \
             one who is killed between two of its stores: the compiler must not have exchanged them. \
             `killpoints --on-disk` kills it there.",
+    },
+    Explanation {
+        mutants: &[
+            ("L1 wait/helper.rs helpers load", "Relaxed"),
+            ("L2 wait/helper.rs helpers compare_exchange", "Relaxed"),
+        ],
+        relies_on: &[],
+        reason: "Not in the models, which have one helper and no list of them. It is the publication of a \
+            pointer to what was made before, once for each process image.",
+    },
+    Explanation {
+        mutants: &[("S6 ring/mpmc.rs Sender::ready load", "Relaxed")],
+        relies_on: &[],
+        reason: "A sender that uses the slot after the helper's barrier sees the helper's announcement, and \
+            passes the wake on; one that used it before is seen by that barrier. So no execution of the \
+            models (`tasks::a_task_and_a_sender_that_sleeps_…`) leaves a task beside room. It is as on the \
+            other side (R6), where a model notices.",
     },
 ];
