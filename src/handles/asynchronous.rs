@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::messages::{self, Messages};
 use super::raw_end::RawEnd;
@@ -20,13 +21,12 @@ use crate::peers::fork::Image;
 use crate::peers::table::Role;
 use crate::pipe::End;
 use crate::ring::claims::{RecvClaims, SendClaims};
+use crate::ring::control::Words;
 use crate::ring::mem::{Mem, Shape};
 use crate::ring::{Kind, Refused, Run};
 use crate::shm::map::Mapping;
-use crate::sync::Ordering::Relaxed;
 use crate::wait::pace::now;
 use crate::wait::tasks::{self, Manner, Place, Queue, Seat};
-use crate::wait::word::WakeWord;
 use crate::wait::{Stop, helper};
 
 mod recv;
@@ -64,8 +64,12 @@ pub use send::Permit;
 /// Deaths of peers are noticed as by blocking calls, within the liveness interval
 /// ([`set_liveness_interval`](RecvHandle::set_liveness_interval)): at each, one of the tasks that wait
 /// is polled and asks who lives. A task that is not polled is like a process that is stopped: what it
-/// was woken for, others find after an interval. Where more than 200 rings in all are waited at,
-/// they take turns: with so many rings, a check comes every `rings / 200` intervals.
+/// was woken for, others find after an interval. No more than 200 tasks are asked to check in 50 ms:
+/// where tasks wait at more rings, or with shorter intervals, the rings take turns, so that a check
+/// comes after `rings / 200` times 50 ms.
+///
+/// The thread has the affinity and the scheduling policy of the one that first waited. Where that is
+/// pinned and never sleeps, poll a future before that. A waker that blocks holds up other tasks.
 ///
 /// A handle inherited through `fork` says `Forked`, also to a future that was pending.
 ///
@@ -99,6 +103,8 @@ pub struct Async<H: Handle> {
     waits: Waits<H::Kind>,
     /// Of a sink: what it has taken.
     taken: Option<H::Taken>,
+    /// Of a stream: it has come to its end.
+    ended: bool,
 }
 
 /// Handles that can be [`Async`]. Sealed.
@@ -137,7 +143,7 @@ handle!(messages::Sender<K>, (), K: Messages);
 impl<H: Handle> Async<H> {
     /// An end for tasks. Starts nothing, and makes no system call.
     pub fn new(handle: H) -> Self {
-        Self { waits: handle.waits(), handle, taken: None }
+        Self { waits: handle.waits(), handle, taken: None, ended: false }
     }
 
     /// The handle.
@@ -147,6 +153,7 @@ impl<H: Handle> Async<H> {
 
     /// The handle, for calls that do not wait. (One that waits holds up the task's thread.)
     pub fn get_mut(&mut self) -> &mut H {
+        self.waits.give_up(); // a stream's wake would be for nobody
         &mut self.handle
     }
 
@@ -179,8 +186,12 @@ struct Side<K: Kind> {
 }
 
 impl<K: Kind> Place for Side<K> {
-    fn word(&self) -> WakeWord<'_> {
-        WakeWord::of(&self.mem.words.control, self.role)
+    fn words(&self) -> &Words {
+        &self.mem.words
+    }
+
+    fn role(&self) -> Role {
+        self.role
     }
 
     fn ready(&self) -> bool {
@@ -188,11 +199,6 @@ impl<K: Kind> Place for Side<K> {
             Role::Receiver => K::Recv::ready(&self.mem),
             Role::Sender => K::Send::ready(&self.mem),
         }
-    }
-
-    fn changes(&self) -> u64 {
-        // Relaxed: no more than that there was a change. The task looks at the table.
-        self.mem.words.control.arrivals.changes.load(Relaxed)
     }
 
     fn queue(&self) -> &Queue {
@@ -241,8 +247,10 @@ impl<K: Kind> Waits<K> {
             return Poll::Ready(Ok(run));
         }
         let RawEnd { end, waiting, ring, .. } = raw;
-        let mut check_due = waiting.timer.looked_in_vain(now(), false);
         let interval = waiting.timer.interval();
+        // The helper says when it is time, and tasks are polled earlier and later than that.
+        let slack = if seat.is_taken() { interval / 4 } else { Duration::ZERO };
+        let mut check_due = waiting.timer.looked_in_vain(now() + slack.as_nanos() as u64, false);
         end.waits();
         let look = || {
             let tried = end.look(need, max, std::mem::take(&mut check_due), &**ring);
@@ -299,7 +307,7 @@ impl<E: End, S: Shape<Kind = E::Kind> + Unpin> Future for Claim<'_, E, S> {
 
 impl<E: End, S> Drop for Claim<'_, E, S> {
     fn drop(&mut self) {
-        if self.waits.seat.is_taken() && self.raw.is_current() {
+        if self.raw.is_current() {
             self.waits.give_up();
             self.raw.end.waited();
         }

@@ -113,6 +113,12 @@ pub(super) const BRIEF_SLEEP: u64 = 1_000_000;
 /// The rests of one that was woken in vain for the second, third, … time in a row, in nanoseconds.
 const RESTS: [u64; 3] = [50_000, 100_000, 200_000];
 
+/// Until when to rest, after so many wakes in vain.
+pub(super) fn rest(now: u64, in_vain: u32) -> u64 {
+    let longest = RESTS.len() - 1;
+    now.saturating_add(RESTS[longest.min(in_vain.saturating_sub(2) as usize)])
+}
+
 /// The spinning budget, in turns: a turn is a pause and a poll, 10 to 60 ns.
 pub(super) const FEWEST_TURNS: u32 = 256;
 pub(super) const MOST_TURNS: u32 = 2048;
@@ -324,9 +330,7 @@ impl RealPace<'_> {
 
     /// Until when to rest, after so many wakes in vain.
     pub(super) fn rests_until(&self, now: u64, in_vain: u32) -> u64 {
-        let longest = RESTS.len() - 1;
-        let rest = RESTS[longest.min(in_vain.saturating_sub(2) as usize)];
-        now.saturating_add(rest).min(self.deadline.0)
+        rest(now, in_vain).min(self.deadline.0)
     }
 }
 

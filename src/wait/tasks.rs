@@ -23,8 +23,8 @@
 //!   pending                                           and sleeps again
 //! ```
 //!
-//! A task that found something leaves the queue. Queue and ticket are behind one mutex, and no look,
-//! no system call and no waker runs under it.
+//! A task that found something leaves the queue. Queue and ticket are behind one mutex, and no look
+//! and no waker runs under it.
 //!
 //! # Why no wake is lost
 //!
@@ -62,8 +62,12 @@
 //! **What concerns all.** A wake tells a task, which tells the next if it leaves something. But the
 //! end of the file, a cancellation or a task that needs several items at once end no such chain. So
 //! the helper wakes all tasks of the word if one of them is picky, if the endpoint table has
-//! changed, or if somebody in this process was cancelled, since it last woke all. A change that a
-//! task has not seen comes after the count that its queue began with.
+//! changed and no end is there opposite, or if somebody in this process was cancelled. Another
+//! change of the table concerns one of them at the most, who takes over what a dead end has left. A
+//! change that a task has not seen comes after the count that its queue began with.
+//!
+//! **Wakes in vain.** As a blocking end does, the helper rests for a fraction of a millisecond
+//! before it announces itself again, if it or the tasks that it woke found nothing twice in a row.
 //!
 //! # Checks
 //!
@@ -85,30 +89,63 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::pace::sleep;
 use super::word::{Ticket, WakeWord};
-use crate::sync::Ordering::Relaxed;
+use crate::peers::table::{self, Role};
+use crate::ring::control::Words;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, Mutex, MutexGuard, futex};
 
 /// A wake word with what is told by it, for those who have no end.
 pub(crate) trait Place {
-    fn word(&self) -> WakeWord<'_>;
+    /// The words of the ring.
+    fn words(&self) -> &Words;
+
+    /// Whose ends wait here.
+    fn role(&self) -> Role;
 
     /// There may be something for one of those who wait here. Says yes rather than no.
     fn ready(&self) -> bool;
 
-    /// Counts the changes of the endpoint table.
-    fn changes(&self) -> u64;
-
     /// Its tasks.
     fn queue(&self) -> &Queue;
 }
+
+/// The wake word of a place.
+pub(crate) fn word(place: &(impl Place + ?Sized)) -> WakeWord<'_> {
+    WakeWord::of(&place.words().control, place.role())
+}
+
+/// How often the endpoint table has changed.
+fn changes(place: &(impl Place + ?Sized)) -> u64 {
+    place.words().control.arrivals.changes.load(Acquire) // A7 ← A6: the records as changed
+}
+
+/// No end of the opposite role is there: the waits of all may be over.
+fn is_deserted(place: &(impl Place + ?Sized)) -> bool {
+    table::count(place.words(), place.role().opposite()) == 0
+}
+
+/// Somebody has the turn ([`precedence`](super::precedence)): each of the others is to ask by itself
+/// for how long it leaves it to that one.
+fn has_turn(place: &(impl Place + ?Sized)) -> bool {
+    // Relaxed: whether each is to look for itself.
+    place.words().control.turns.of(place.role()).turn.load(Relaxed) != 0
+}
+
+/// How often a task is polled where there is no helper.
+const WITHOUT_HELPER: Duration = Duration::from_millis(1);
 
 /// Cancellations in this process. It only grows.
 static CANCELLATIONS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
 
 /// A flag has been set that ends the wait of an end. To be called before sleepers are woken.
 pub(crate) fn cancelled() {
-    CANCELLATIONS.fetch_add(1, Relaxed); // Relaxed: the epoch of the word, W4 → W1, orders it
+    CANCELLATIONS.fetch_add(1, Release); // K3 → K4: the flag
+}
+
+fn cancellations() -> u32 {
+    CANCELLATIONS.load(Acquire) // K4 ← K3: the flag that was set before
 }
 
 /// What makes a helper look up.
@@ -151,14 +188,19 @@ struct State {
     bell: Option<Arc<Bell>>,
     /// Changes of the endpoint table, and cancellations, that all tasks were told of or have seen.
     told: (u64, u32),
-    /// The shortest liveness interval of those who have waited since the helper came.
+    /// The shortest liveness interval of those who have waited since the last check.
     interval: Duration,
+    /// How many tickets tasks have handed over.
+    handed_over: u32,
+    /// Wakes in a row, of the helper or of tasks, that came to nothing.
+    in_vain: u32,
 }
 
 #[derive(Debug)]
 struct Task {
     waker: Waker,
     picky: bool,
+    interval: Duration,
 }
 
 /// A task's place in a queue, while it waits.
@@ -188,33 +230,44 @@ pub(crate) struct NoHelper;
 
 /// Polls for what `look` looks for, once or, if that is in vain, twice: the task is then to be polled
 /// again when its waker says so. `helper` calls one to the place, which has none yet; if none can be
-/// had, the task is to be polled again at once.
-pub(crate) fn poll<R>(
+/// had, the task is to be polled again in a moment, for which it holds up its thread.
+pub(crate) fn poll<T, E>(
     place: &impl Place,
     seat: &mut Seat,
     manner: Manner<'_>,
     helper: impl FnOnce() -> Result<Arc<Bell>, NoHelper>,
-    mut look: impl FnMut() -> Option<R>,
-) -> Poll<R> {
+    mut look: impl FnMut() -> Option<Result<T, E>>,
+) -> Poll<Result<T, E>> {
     let queue = place.queue();
     if let Some(found) = look() {
-        queue.leave(seat);
-        return Poll::Ready(found);
+        return settled(place, seat, found);
     }
     let Manner { waker, picky, .. } = manner;
     let Ok(valid) = queue.enter(place, seat, manner, helper) else {
+        sleep(WITHOUT_HELPER);
         waker.wake_by_ref();
         return Poll::Pending;
     };
-    let ticket = (!valid).then(|| place.word().announce(picky, None));
+    let ticket = (!valid).then(|| word(place).announce(picky, None));
     if let Some(found) = look() {
-        queue.leave(seat);
-        return Poll::Ready(found);
+        return settled(place, seat, found);
     }
     if let Some(ticket) = ticket {
         queue.hand_over(ticket);
     }
     Poll::Pending
+}
+
+/// The task leaves the queue with what it has found. An error takes nothing: a wake that it had may
+/// have been for another.
+fn settled<T, E>(place: &impl Place, seat: &mut Seat, found: Result<T, E>) -> Poll<Result<T, E>> {
+    let woken = place.queue().leave(seat);
+    if found.is_ok() {
+        place.queue().state().in_vain = 0;
+    } else if woken {
+        pass_on(place);
+    }
+    Poll::Ready(found)
 }
 
 /// The wait ends, and nothing was found: the task is dropped, or waits for something else.
@@ -226,8 +279,8 @@ pub(crate) fn give_up(place: &impl Place, seat: &mut Seat) {
 
 /// The wake of one that was of no use: another gets it.
 fn pass_on(place: &(impl Place + ?Sized)) {
-    if place.word().is_flagged() && place.ready() {
-        place.word().pass_on();
+    if word(place).is_flagged() && place.ready() {
+        word(place).pass_on();
     }
 }
 
@@ -245,29 +298,36 @@ impl Queue {
         Manner { waker, picky, interval }: Manner<'_>,
         helper: impl FnOnce() -> Result<Arc<Bell>, NoHelper>,
     ) -> Result<bool, NoHelper> {
-        let task = Task { waker: waker.clone(), picky };
+        let task = Task { waker: waker.clone(), picky, interval };
         let mut state = self.state();
         if state.bell.is_none() {
             state.bell = Some(helper()?);
             state.interval = interval;
+            // A helper that does not know the place yet sleeps on no ticket.
+            state.ticket = None;
         }
         if state.tasks.is_empty() {
-            state.told = (place.changes(), CANCELLATIONS.load(Relaxed));
+            state.told = (changes(place), cancellations());
         }
         let sooner = interval < state.interval;
         state.interval = state.interval.min(interval);
+        let in_vain = seat.0.is_some_and(|seat| !state.tasks.contains_key(&seat));
+        state.in_vain = state.in_vain.saturating_add(in_vain.into());
         // One that was woken, and taken out by that, queues up behind the others.
         let next = state.next;
         let number = seat.0.filter(|seat| state.tasks.contains_key(seat)).unwrap_or(next);
         state.next += u64::from(number == next);
         seat.0 = Some(number);
         let before = state.tasks.insert(number, task);
-        let valid = !sooner
-            && state.ticket.is_some_and(|ticket| {
-                (ticket.is_picky() || !picky) && place.word().is_as_in(ticket)
-            });
+        let valid = state
+            .ticket
+            .is_some_and(|ticket| (ticket.is_picky() || !picky) && word(place).is_as_in(ticket));
+        let bell = state.bell.clone().filter(|_| sooner);
         drop(state);
         drop(before); // a waker, which runs somebody's code
+        if let Some(bell) = bell {
+            bell.ring(); // for the interval
+        }
         Ok(valid)
     }
 
@@ -281,19 +341,18 @@ impl Queue {
     /// Q2.
     fn hand_over(&self, ticket: Ticket) {
         let mut state = self.state();
+        // If there is no helper any more, the task had been taken out, and will be polled again.
+        let Some(bell) = state.bell.clone() else { return };
         state.ticket = Some(ticket);
-        let bell = state.bell.clone();
+        state.handed_over = state.handed_over.wrapping_add(1);
         drop(state);
-        if let Some(bell) = bell {
-            bell.ring();
-        }
+        bell.ring();
     }
 
-    /// For the helper, before it sleeps: the ticket, and the interval after which a task is to make a
-    /// check.
-    pub(crate) fn attended(&self) -> (Option<Ticket>, Duration) {
-        let state = self.state();
-        (state.ticket, state.interval)
+    /// For the helper, before it sleeps.
+    pub(crate) fn attended(&self) -> Attended {
+        let State { ticket, interval, handed_over, in_vain, .. } = *self.state();
+        Attended { ticket, interval, handed_over, in_vain }
     }
 
     /// Takes the first task out, or all of them.
@@ -311,6 +370,10 @@ impl Queue {
     fn give_up_if_empty(&self) -> bool {
         let mut state = self.state();
         let empty = state.tasks.is_empty();
+        // Of those who wait now.
+        if let Some(shortest) = state.tasks.values().map(|task| task.interval).min() {
+            state.interval = shortest;
+        }
         if empty {
             (state.ticket, state.bell) = (None, None);
         }
@@ -318,13 +381,26 @@ impl Queue {
     }
 }
 
+/// What a helper must know of a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attended {
+    /// On which it is to sleep; `None`: nobody has announced himself.
+    pub(crate) ticket: Option<Ticket>,
+    /// How often a task is to make a check.
+    pub(crate) interval: Duration,
+    /// Another number: the ticket was handed over since.
+    pub(crate) handed_over: u32,
+    /// Wakes in a row that came to nothing.
+    pub(crate) in_vain: u32,
+}
+
 /// After a sleep on this ticket: a wake of the word may have been spent on the helper, though another
 /// word ended the sleep.
 pub(crate) fn may_be_woken(place: &(impl Place + ?Sized), slept: Ticket) -> bool {
     // The word may seem unchanged for a moment, as the kernel promises no order. But if the ticket
     // is another by now, then so is the word; and if it is not, the kernel refuses the next sleep.
-    let now = place.queue().attended().0;
-    place.word().differs_from(slept) || now.is_some_and(|now| now.word() != slept.word())
+    let now = place.queue().attended().ticket;
+    word(place).differs_from(slept) || now.is_some_and(|now| now.word() != slept.word())
 }
 
 /// What a wake has come to.
@@ -340,13 +416,17 @@ pub(crate) enum Woken {
 pub(crate) fn woken(place: &(impl Place + ?Sized)) -> Woken {
     let queue = place.queue();
     let picky = queue.state().tasks.values().any(|task| task.picky);
-    let ticket = place.word().announce(picky, None); // H1
+    let ticket = word(place).announce(picky, None); // H1
     let mut state = queue.state();
     state.ticket = Some(ticket); // H2
-    let now = (place.changes(), CANCELLATIONS.load(Relaxed));
-    let all = picky || now != std::mem::replace(&mut state.told, now);
+    let now = (changes(place), cancellations());
+    let before = std::mem::replace(&mut state.told, now);
     drop(state);
-    if !all && !place.ready() {
+    // A change that ends no wait may still be for one: a claim that somebody has left behind.
+    let all = picky || now.1 != before.1 || now.0 != before.0 && is_deserted(place);
+    if !all && now == before && !place.ready() {
+        let mut state = queue.state();
+        state.in_vain = state.in_vain.saturating_add(1);
         return Woken::Tasks(ticket, Vec::new());
     }
     let tasks = queue.take(all);
@@ -364,7 +444,7 @@ pub(crate) fn woken(place: &(impl Place + ?Sized)) -> Woken {
 pub(crate) fn given_up(place: &(impl Place + ?Sized)) -> bool {
     let empty = place.queue().give_up_if_empty();
     if empty {
-        place.word().hand_over_again(); // such a wake may have been among those that it had
+        word(place).hand_over_again(); // such a wake may have been among those that it had
     }
     empty
 }
@@ -374,9 +454,10 @@ pub(crate) fn due(place: &(impl Place + ?Sized), check: bool) -> Vec<Waker> {
     if !check && !place.ready() {
         return Vec::new();
     }
-    let task = place.queue().take(false);
-    if task.is_empty() {
+    place.queue().state().in_vain = 0; // that one comes back says nothing of wakes
+    let tasks = place.queue().take(check && has_turn(place));
+    if tasks.is_empty() {
         pass_on(place); // as above
     }
-    task
+    tasks
 }

@@ -84,6 +84,8 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// Tasks of one thread.
 pub struct Tasks {
     tasks: Vec<Option<Task>>,
+    /// Nobody waits for the end of these.
+    for_ever: Vec<usize>,
     woken: (Sender<usize>, Receiver<usize>),
 }
 
@@ -97,12 +99,24 @@ impl Wake for ById {
 
 impl Tasks {
     pub fn new() -> Self {
-        Self { tasks: Vec::new(), woken: channel() }
+        Self { tasks: Vec::new(), for_ever: Vec::new(), woken: channel() }
     }
 
     pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
         self.woken.0.send(self.tasks.len()).unwrap();
         self.tasks.push(Some(Box::pin(task)));
+    }
+
+    /// One that need not end.
+    pub fn spawn_for_ever(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.for_ever.push(self.tasks.len());
+        self.spawn(task);
+    }
+
+    /// Until one more has been polled.
+    pub fn run_one(&mut self) {
+        let id = self.woken.1.recv().unwrap();
+        self.poll(id);
     }
 
     fn poll(&mut self, id: usize) {
@@ -124,9 +138,12 @@ impl Tasks {
 
     /// Until all have ended.
     pub fn run(&mut self) {
-        while self.tasks.iter().any(Option::is_some) {
-            let id = self.woken.1.recv().unwrap();
-            self.poll(id);
+        let waits = |tasks: &Self| {
+            let mut left = (0..tasks.tasks.len()).filter(|id| tasks.tasks[*id].is_some());
+            left.any(|id| !tasks.for_ever.contains(&id))
+        };
+        while waits(self) {
+            self.run_one();
         }
     }
 }

@@ -35,6 +35,8 @@ tests!(
     items_are_neither_lost_nor_doubled_by_tasks_that_are_cancelled_at_random,
     a_thousand_tasks_wait_at_one_ring_and_each_is_served,
     a_process_may_wait_at_more_rings_than_one_helper_has_words,
+    c07_tasks_at_many_rings_learn_that_their_peer_was_killed,
+    ends_that_come_and_go_wake_one_task_and_not_all,
     a_ring_that_a_helper_still_knows_can_be_closed_and_checked_out,
     a_forked_child_is_told_so_and_its_own_tasks_wait_as_everywhere,
     streams_and_sinks,
@@ -329,6 +331,63 @@ fn a_process_may_wait_at_more_rings_than_one_helper_has_words() {
     tasks.run();
 }
 
+/// More rings than there are checks in an interval: they take turns.
+fn c07_tasks_at_many_rings_learn_that_their_peer_was_killed() {
+    let mut tasks = Tasks::new();
+    let mut children = Vec::new();
+    for index in 0..400 {
+        // The peer of some of them is another process. All of them are asked after.
+        let (name, ring) = new_ring::<Spsc>(4);
+        let mut rx = Async::new(ring.consumer().unwrap());
+        if index % 100 == 0 {
+            let mut child = Child::puppet::<Spsc>(&name);
+            child.must("open", "Ok");
+            child.must("sender", "Ok");
+            children.push(child);
+            tasks.spawn(async move { assert_eq!(rx.recv().await, Err(RecvError::Closed)) });
+        } else {
+            let tx = ring.producer().unwrap();
+            tasks.spawn_for_ever(async move {
+                let _tx = tx;
+                rx.recv().await.unwrap();
+            });
+        }
+    }
+    tasks.run_until_all_pend();
+    children.into_iter().for_each(Child::kill);
+    tasks.run();
+}
+
+/// A change of the endpoint table that ends no wait is no reason to wake all.
+fn ends_that_come_and_go_wake_one_task_and_not_all() {
+    const TASKS: usize = 50;
+    let (mut tx, rx) = mpmc::channel::<u64>(8).unwrap();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Tasks::new();
+    for _ in 0..TASKS {
+        let mut rx = rx.try_clone().unwrap();
+        rx.set_liveness_interval(LONG_INTERVAL);
+        let (mut rx, polls) = (Async::new(rx), Arc::clone(&polls));
+        tasks.spawn(async move {
+            let mut waits = pin!(rx.recv());
+            let counted = std::future::poll_fn(|cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                waits.as_mut().poll(cx)
+            });
+            counted.await.unwrap();
+        });
+    }
+    tasks.run_until_all_pend();
+    for item in 0..TASKS as u64 {
+        drop(rx.try_clone().unwrap());
+        tx.send(item).unwrap();
+        tasks.run_one();
+    }
+    tasks.run();
+    let polls = polls.load(Ordering::Relaxed);
+    assert!(polls < 5 * TASKS, "{polls} polls of {TASKS} tasks");
+}
+
 /// The helper keeps a word for a while after its last task, but it does not keep the ring open.
 fn a_ring_that_a_helper_still_knows_can_be_closed_and_checked_out() {
     let path = support::Directory::new();
@@ -376,6 +435,13 @@ fn streams_and_sinks() {
         assert_eq!(std::future::poll_fn(|cx| pin!(&mut rx).poll_next(cx)).await, None);
     });
     tasks.run();
+
+    // An error is the last item.
+    let (_tx, mut rx) = both::<Spsc>(2);
+    rx.get_ref().canceller().cancel();
+    let mut next = || poll_once(std::future::poll_fn(|cx| pin!(&mut rx).poll_next(cx)));
+    assert_eq!(next(), Poll::Ready(Some(Err(RecvError::Cancelled))));
+    assert_eq!(next(), Poll::Ready(None));
 }
 
 fn a_reserved_slot_is_sent_or_given_up() {

@@ -12,12 +12,11 @@ use super::support::{Ring, Rx, SLEEPY, Tx, check_bounded};
 use crate::peers::table::Role;
 use crate::pipe::End;
 use crate::ring::claims::{RecvClaims, SendClaims};
+use crate::ring::control::Words;
 use crate::ring::mem::Mem;
 use crate::ring::{Kind, Mpmc, Refused, Run, Spsc};
-use crate::sync::Ordering::Relaxed;
 use crate::sync::{Mutex, futexes, spin_loop};
 use crate::wait::tasks::{self, Bell, Manner, Place, Queue, Seat, Woken};
-use crate::wait::word::WakeWord;
 
 /// Where the tasks of one process wait.
 struct Here<K: Kind> {
@@ -25,13 +24,25 @@ struct Here<K: Kind> {
     role: Role,
     queue: Queue,
     bell: Arc<Bell>,
-    /// The helper is of no use any more.
-    over: Mutex<bool>,
+    told: Mutex<Told>,
+}
+
+/// What the helper is told beside the queue.
+#[derive(Default)]
+struct Told {
+    /// It is called to the place: what comes by the inbox.
+    called: bool,
+    /// It is of no use any more.
+    over: bool,
 }
 
 impl<K: Kind> Place for Here<K> {
-    fn word(&self) -> WakeWord<'_> {
-        WakeWord::of(&self.mem.words.control, self.role)
+    fn words(&self) -> &Words {
+        &self.mem.words
+    }
+
+    fn role(&self) -> Role {
+        self.role
     }
 
     fn ready(&self) -> bool {
@@ -39,10 +50,6 @@ impl<K: Kind> Place for Here<K> {
             Role::Receiver => K::Recv::ready(&self.mem),
             Role::Sender => K::Send::ready(&self.mem),
         }
-    }
-
-    fn changes(&self) -> u64 {
-        self.mem.words.control.arrivals.changes.load(Relaxed)
     }
 
     fn queue(&self) -> &Queue {
@@ -58,34 +65,51 @@ struct Helper<K: Kind> {
 
 impl<K: Kind> Helper<K> {
     fn at(ring: &Ring<K>, role: Role) -> Self {
+        Self::that_checks(ring, role, 0)
+    }
+
+    /// One that makes up to so many checks, whenever it is not asleep.
+    fn that_checks(ring: &Ring<K>, role: Role, checks: u32) -> Self {
         let here = Arc::new(Here {
             mem: ring.mem(),
             role,
             queue: Queue::default(),
             bell: Arc::new(Bell::new()),
-            over: Mutex::new(false),
+            told: Mutex::new(Told::default()),
         });
         let place = here.clone();
-        Self { here, thread: thread::spawn(move || help(&*place)) }
+        Self { here, thread: thread::spawn(move || help(&*place, checks)) }
     }
 
     fn stop(self) {
-        *self.here.over.lock().unwrap() = true; // as what is put into an inbox
+        self.here.told.lock().unwrap().over = true;
         self.here.bell.ring();
         self.thread.join().unwrap();
     }
 }
 
 /// What `helper::Helper::turn` does, at one place.
-fn help<K: Kind>(here: &Here<K>) {
+fn help<K: Kind>(here: &Here<K>, mut checks: u32) {
+    let mut knows = false;
     loop {
         let rung = here.bell.rung();
-        if *here.over.lock().unwrap() {
+        let Told { called, over } = std::mem::take(&mut *here.told.lock().unwrap());
+        if over {
             return;
         }
-        let (ticket, _) = here.queue.attended();
+        knows |= called;
+        if knows && checks > 0 && loom::choose() {
+            checks -= 1;
+            if tasks::given_up(here) {
+                knows = false;
+            } else {
+                tasks::due(here, true).into_iter().for_each(Waker::wake);
+            }
+            continue;
+        }
+        let ticket = here.queue.attended().ticket.filter(|_| knows);
         let mut words = vec![(here.bell.word(), rung)];
-        words.extend(ticket.map(|ticket| (here.word().futex(), ticket.word())));
+        words.extend(ticket.map(|ticket| (tasks::word(here).futex(), ticket.word())));
         let ended = futexes::wait_any(&words);
         if ended == futexes::End::Else {
             // For the exploration: a word that the kernel has seen is not overlooked for ever.
@@ -93,23 +117,24 @@ fn help<K: Kind>(here: &Here<K>) {
         }
         let by_word = ended == futexes::End::Woken(1);
         let woken = |slept| by_word || tasks::may_be_woken(here, slept);
-        if ticket.is_some_and(woken)
-            && let Woken::Tasks(_, tasks) = tasks::woken(here)
-        {
-            tasks.into_iter().for_each(Waker::wake);
+        if ticket.is_some_and(woken) {
+            match tasks::woken(here) {
+                Woken::Nobody => knows = false,
+                Woken::Tasks(_, tasks) => tasks.into_iter().for_each(Waker::wake),
+            }
         }
     }
 }
 
 /// A task that a thread of its own polls.
 struct Task {
-    told: Arc<Told>,
+    told: Arc<Woke>,
     seat: Seat,
 }
 
-struct Told(Notify);
+struct Woke(Notify);
 
-impl Wake for Told {
+impl Wake for Woke {
     fn wake(self: Arc<Self>) {
         self.0.notify();
     }
@@ -117,7 +142,7 @@ impl Wake for Told {
 
 impl Task {
     fn new() -> Self {
-        Self { told: Arc::new(Told(Notify::new())), seat: Seat::default() }
+        Self { told: Arc::new(Woke(Notify::new())), seat: Seat::default() }
     }
 
     /// Polls once for `need` items or slots.
@@ -130,7 +155,10 @@ impl Task {
     ) -> Poll<Result<Run, Refused>> {
         let waker = Waker::from(self.told.clone());
         let manner = Manner { waker: &waker, picky: need > 1, interval: Duration::MAX };
-        let helper = || Ok(here.bell.clone());
+        let helper = || {
+            here.told.lock().unwrap().called = true;
+            Ok(here.bell.clone())
+        };
         tasks::poll(here, &mut self.seat, manner, helper, || {
             match end.look(need, need, false, &*ring.locks) {
                 Err(refused) if refused.is_for_now() => None,
@@ -169,9 +197,9 @@ fn send<K: Kind>(tx: &mut Tx<K>, task: &mut Task, here: &Here<K>, value: u64) {
 }
 
 /// A sender of two values, and a task that receives them.
-fn one_to_one<K: Kind>() {
+fn one_to_one<K: Kind>(checks: u32) {
     let ring = Ring::<K>::new(2, 2);
-    let helper = Helper::at(&ring, Role::Receiver);
+    let helper = Helper::that_checks(&ring, Role::Receiver, checks);
     let (mut tx, mut rx) = (ring.sender(0), ring.receiver(1));
     let sender = thread::spawn(move || {
         for value in 1..=2 {
@@ -189,8 +217,15 @@ fn one_to_one<K: Kind>() {
 
 #[test]
 fn a_task_waits_until_there_is_a_value() {
-    check_bounded("tasks, spsc 1:1", 2, one_to_one::<Spsc>);
-    check_bounded("tasks, mpmc 1:1", 2, one_to_one::<Mpmc>);
+    check_bounded("tasks, spsc 1:1", 2, || one_to_one::<Spsc>(0));
+    check_bounded("tasks, mpmc 1:1", 2, || one_to_one::<Mpmc>(0));
+}
+
+/// The helper wakes a task for a check, and gives the place up at another; the task may be anywhere
+/// meanwhile, and calls it again.
+#[test]
+fn a_helper_that_has_given_a_place_up_comes_again() {
+    check_bounded("tasks, spsc 1:1, checks", 1, || one_to_one::<Spsc>(2));
 }
 
 /// Both values may come with one wake, and each task gets one.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_core::Stream;
+use futures_core::{FusedStream, Stream};
 
 use super::super::claim::up_to;
 use super::super::messages::{self, Messages, ReadMessages, gave_up};
@@ -99,8 +99,9 @@ impl<T: Item, K: Kind> Async<RecvHandle<T, K>> {
     }
 }
 
-/// Items as they come, until end-of-file. An error is an item of the stream, and the stream goes on
-/// after it: one whose bits make no value ([`RecvError::Invalid`]) is followed by others.
+/// Items as they come, until end-of-file. An error is an item of the stream, and its last one, but for
+/// [`RecvError::Invalid`]: an item whose bits make no value is followed by others. A stream that has
+/// ended stays so, though [`recv`](Async::recv) may receive more, from another sender say.
 ///
 /// While it is not polled it keeps its place among the tasks that wait. A wake that it had is not
 /// lost, but another receiver may get it an interval later: drop it, or poll it, or use
@@ -109,10 +110,18 @@ impl<T: Item, K: Kind> Stream for Async<RecvHandle<T, K>> {
     type Item = Result<T, RecvError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_recv(cx).map(|received| match received {
-            Err(RecvError::Closed) => None,
-            received => Some(received),
-        })
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let received = ready!(self.poll_recv(cx));
+        self.ended = !matches!(received, Ok(_) | Err(RecvError::Invalid));
+        Poll::Ready(Some(received).filter(|received| !matches!(received, Err(RecvError::Closed))))
+    }
+}
+
+impl<T: Item, K: Kind> FusedStream for Async<RecvHandle<T, K>> {
+    fn is_terminated(&self) -> bool {
+        self.ended
     }
 }
 

@@ -85,7 +85,7 @@ impl<T: Item, K: Kind> Async<SendHandle<T, K>> {
 
     /// Sends what the sink has taken, if there is room for it.
     fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
-        let Self { handle, waits, taken } = self;
+        let Self { handle, waits, taken, .. } = self;
         let Some(value) = *taken else { return Poll::Ready(Ok(())) };
         let claimed = ready!(waits.poll(&mut handle.raw, handle.shape, (1, 1), cx));
         *taken = None;
@@ -99,7 +99,8 @@ impl<T: Item, K: Kind> Async<SendHandle<T, K>> {
     }
 }
 
-/// The sink has room for one value, which is sent when the next one comes, or by a flush.
+/// The sink has room for one value, which is sent when the next one comes, or by a flush; it is lost if
+/// the end is dropped before. What [`send`](Async::send) sends meanwhile overtakes it.
 impl<T: Item + Unpin, K: Kind> Sink<T> for Async<SendHandle<T, K>> {
     type Error = SendError<T>;
 
