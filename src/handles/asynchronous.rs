@@ -71,6 +71,11 @@ pub use send::Permit;
 /// The thread has the affinity and the scheduling policy of the one that first waited. Where that is
 /// pinned and never sleeps, poll a future before that. A waker that blocks holds up other tasks.
 ///
+/// Beside what any end does ([`RecvHandle`](RecvHandle#what-an-attached-end-needs-of-the-system)), a
+/// pending future makes the system calls that start a thread, and `futex_waitv`; where that is refused,
+/// or the kernel is older than 5.16, the helper looks every millisecond. Where no thread can be started,
+/// a task that waits holds up its own for a millisecond at a time.
+///
 /// A handle inherited through `fork` says `Forked`, also to a future that was pending.
 ///
 /// ```

@@ -118,7 +118,8 @@ pub(crate) fn word(place: &(impl Place + ?Sized)) -> WakeWord<'_> {
 
 /// How often the endpoint table has changed.
 fn changes(place: &(impl Place + ?Sized)) -> u64 {
-    place.words().control.arrivals.changes.load(Acquire) // A7 ← A6: the records as changed
+    // Relaxed: to a helper, its announcement has shown the change (W1), and a task looks for itself.
+    place.words().control.arrivals.changes.load(Relaxed)
 }
 
 /// No end of the opposite role is there: the waits of all may be over.

@@ -382,6 +382,7 @@ fn ends_that_come_and_go_wake_one_task_and_not_all() {
         drop(rx.try_clone().unwrap());
         tx.send(item).unwrap();
         tasks.run_one();
+        tasks.run_until_all_pend();
     }
     tasks.run();
     let polls = polls.load(Ordering::Relaxed);

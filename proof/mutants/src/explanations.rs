@@ -121,6 +121,16 @@ pub const EXPLANATIONS: &[Explanation] = &[
             pointer to what was made before, once for each process image.",
     },
     Explanation {
+        mutants: &[
+            ("K3 wait/tasks.rs cancelled fetch_add", "Relaxed"),
+            ("K4 wait/tasks.rs cancellations load", "Relaxed"),
+        ],
+        relies_on: &[],
+        reason: "Not in the models: the count is the process's, and not of their atomics. A task that \
+            begins to wait with the count as it is after a cancellation has seen the flag that was set \
+            before, or else the helper would not wake it for that.",
+    },
+    Explanation {
         mutants: &[("S6 ring/mpmc.rs Sender::ready load", "Relaxed")],
         relies_on: &[],
         reason: "A sender that uses the slot after the helper's barrier sees the helper's announcement, and \
