@@ -18,10 +18,6 @@ use crate::ring::mem::SlotShape;
 const LINE_BYTES: usize = 64;
 /// So many bytes ahead of what is written, lines are asked for.
 const AHEAD: usize = 256;
-/// At most so many bytes of lines are asked for at once: more come too early, and are gone again.
-const MOST_ASKED: usize = 2048;
-/// Who writes so many bytes at once is not helped by what the first of them take.
-const LONG: usize = 4 * MOST_ASKED;
 
 /// The processor says that it knows `prefetchw`: AMD's with 64 bits, Intel's since Broadwell. To
 /// others it may be an illegal instruction.
@@ -377,6 +373,10 @@ impl<K: Kind> Slots<K> {
     pub(crate) fn prefetch_to_write(&self, shape: SlotShape, position: u64, slots: u64) {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
         {
+            // At most so many bytes of lines at once: more come too early, and are gone again.
+            const MOST_ASKED: usize = 2048;
+            // Who writes so many bytes at once is not helped by what the first of them take.
+            const LONG: usize = 4 * MOST_ASKED;
             let slot = self.slot(shape, position);
             let bytes = (slots as usize).saturating_mul(shape.stride);
             let asked = if bytes > LONG { AHEAD } else { bytes.min(MOST_ASKED) };
