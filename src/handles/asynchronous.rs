@@ -246,7 +246,7 @@ impl<K: Kind> Waits<K> {
         let Self { seat, side } = self;
         if let Some(run) = raw.claimer().fast_coalesced(shape, need, max) {
             if seat.is_taken() {
-                side.queue.leave(seat);
+                side.queue.has_found(seat);
                 raw.end.waited();
             }
             return Poll::Ready(Ok(run));

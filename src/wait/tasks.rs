@@ -262,11 +262,9 @@ pub(crate) fn poll<T, E>(
 /// The task leaves the queue with what it has found. An error takes nothing: a wake that it had may
 /// have been for another.
 fn settled<T, E>(place: &impl Place, seat: &mut Seat, found: Result<T, E>) -> Poll<Result<T, E>> {
-    let woken = place.queue().leave(seat);
-    if found.is_ok() {
-        place.queue().state().in_vain = 0;
-    } else if woken {
-        pass_on(place);
+    match &found {
+        Ok(_) => place.queue().has_found(seat),
+        Err(_) => give_up(place, seat),
     }
     Poll::Ready(found)
 }
@@ -333,10 +331,21 @@ impl Queue {
     }
 
     /// `true`: the task had been woken.
-    pub(crate) fn leave(&self, seat: &mut Seat) -> bool {
+    fn leave(&self, seat: &mut Seat) -> bool {
         let Some(number) = seat.0.take() else { return false };
         let left = self.state().tasks.remove(&number);
         left.is_none()
+    }
+
+    /// The task leaves with what it has waited for, if it has waited.
+    pub(crate) fn has_found(&self, seat: &mut Seat) {
+        if let Some(number) = seat.0.take() {
+            let mut state = self.state();
+            let left = state.tasks.remove(&number);
+            state.in_vain = 0;
+            drop(state);
+            drop(left); // a waker, which runs somebody's code
+        }
     }
 
     /// Q2.
